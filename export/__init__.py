@@ -1,0 +1,1 @@
+"""Checkpoint -> bundle, with the parity gate. Imports reid only."""

@@ -1,0 +1,112 @@
+"""Checkpoint -> bundle: graph, weights stored once, manifest, parity gate."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.checkpoint import read_checkpoint
+from export.graph import to_onnx
+from export.parity import Parity, ParityError, compare, probe_crops, run_gate
+from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
+from reid.engines.protocol import EngineError, EngineInfo
+from reid.models.build import Embedder, PixelEmbedder
+
+PROBES = 64
+
+
+class _Reference:
+    """The checkpoint itself in float32 torch, as an engine: what every exported one is held against."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.model = PixelEmbedder(embedder).eval()
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self.model(torch.from_numpy(crops)).numpy()
+
+    def with_profile(self, profile: object) -> _Reference:
+        raise EngineError("the reference runs the checkpoint's own values only")
+
+    def describe(self) -> EngineInfo:
+        return EngineInfo("torch", "", "cpu", "cpu", "fp32")
+
+
+def export_bundle(
+    run: Path,
+    out: Path,
+    licence: str = "unknown: ask whoever trained it",
+    half: bool = False,
+    tensorrt: bool = False,
+    metrics: list[dict[str, Any]] | None = None,
+) -> tuple[Bundle, list[Parity]]:
+    """Writes `out` (a `.resight` directory) and runs the parity gate over every installed engine.
+
+    Args:
+        run: run folder or checkpoint file. licence: terms of the weights. half: store convolution and linear weights
+            in fp16 (half the size; they are widened on loading). tensorrt: also build and compare a TensorRT engine.
+        metrics: numbers for the manifest, each with the command that measured it.
+
+    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked for and absent.
+    """
+    embedder, meta = read_checkpoint(run)
+    spec = embedder.spec
+    manifest = Manifest(
+        name=out.name.removesuffix(".resight"),
+        architecture=spec.arch,
+        model=dataclasses.asdict(spec),
+        height=spec.height,
+        width=spec.width,
+        dim=spec.dim,
+        ssl_heads=spec.ssl_heads,
+        training_domains=[meta["dataset"]],
+        recipe=meta["recipe"],
+        metrics=metrics or [],
+        weights_licence=licence,
+    )
+    weights = {name: _stored(tensor.numpy(), half) for name, tensor in embedder.state_dict().items()}
+    staging = out.with_name(out.name + ".unchecked")
+    bundle = write_bundle(staging, manifest, to_onnx(embedder), weights)
+    try:
+        crops = probe_crops(spec.height, spec.width, PROBES)
+        reference = _Reference(embedder)
+        results = run_gate(bundle, reference, crops)
+        if tensorrt:
+            results.append(_tensorrt(bundle, reference, crops))
+        engines = {p.engine: EngineParity.model_validate({"precision": p.precision, "min_cosine": p.min_cosine}) for p in results}
+        write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
+        _replace(staging, out)
+    finally:
+        _remove(staging)
+    return Bundle.load(out), results
+
+
+def _stored(array: np.ndarray, half: bool) -> np.ndarray:
+    """BN tensors are vectors and stay float32: a profile must not lose digits."""
+    return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
+
+
+def _tensorrt(bundle: Bundle, reference: _Reference, crops: np.ndarray) -> Parity:
+    from reid.engines import choose_engine
+
+    engine = choose_engine(bundle, "cuda", "tensorrt")
+    parity = compare("tensorrt", engine, reference, crops)
+    if not parity.passed:
+        raise ParityError(f"tensorrt: cosine {parity.min_cosine:.6f} to torch is below the floor of {parity.precision}")
+    return parity
+
+
+def _replace(source: Path, target: Path) -> None:
+    _remove(target)
+    source.rename(target)
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)

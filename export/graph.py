@@ -1,0 +1,64 @@
+"""torch network -> ONNX graph with every BatchNorm still visible and every tensor named by its module path."""
+
+from __future__ import annotations
+
+import warnings
+
+import onnx
+import torch
+
+from reid.bundle import assert_batchnorm_count
+from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+
+OPSET = 18
+_PREFIX = "embedder."
+
+
+def to_onnx(embedder: Embedder) -> onnx.ModelProto:
+    """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], B free. Raises BundleError if a BN node got lost.
+
+    torch's exporter folds BatchNorm into the convolutions unless `optimize=False`, and so does onnxscript's optimiser
+    afterwards. The zero biases that this leaves behind as Expand nodes are folded by the runtime.
+    """
+    spec = embedder.spec
+    example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)  # 1 would be taken for a constant
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            PixelEmbedder(embedder).eval(),
+            (example,),
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            input_names=["crops"],
+            output_names=["embeddings"],
+            opset_version=OPSET,
+        )
+    assert program is not None
+    model = program.model_proto
+    _tidy(model)
+    deployed = [name for name in batchnorm_layers(embedder) if not name.startswith("heads.")]
+    assert_batchnorm_count(model, len(deployed))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _tidy(model: onnx.ModelProto) -> None:
+    """Names tensors as the state dict does and drops the exporter's notes, which hold stack traces and paths."""
+    renamed = {t.name: t.name.removeprefix(_PREFIX) for t in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        tensor.name = renamed[tensor.name]
+        del tensor.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+    for value in [*model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"

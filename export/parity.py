@@ -1,0 +1,91 @@
+"""The parity gate: every installed engine against torch, at several batch sizes, before a bundle may be used."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from reid.batchnorm import BatchNormProfile
+from reid.bundle import Bundle, cosine
+from reid.engines.protocol import Engine
+
+BATCHES = (1, 2, 7, 32)
+FLOORS = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
+
+
+class ParityError(RuntimeError):
+    """An engine's embeddings differ from torch's by more than its precision allows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """What was measured for one engine."""
+
+    engine: str
+    precision: str
+    min_cosine: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the smallest cosine reaches the floor of the precision."""
+        return self.min_cosine >= FLOORS[self.precision]
+
+
+def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
+    """uint8 [count,H,W,3]: smooth random pictures, closer to crops than white noise is."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 8, 4, 3), np.uint8)
+    from reid.images import resize
+
+    fine = np.stack([resize(c, height, width) for c in coarse]).astype(np.int16)
+    return np.clip(fine + rng.integers(-12, 13, fine.shape), 0, 255).astype(np.uint8)
+
+
+def compare(name: str, engine: Engine, reference: Engine, crops: np.ndarray) -> Parity:
+    """Smallest cosine between engine and reference over all crops and batch sizes.
+
+    Raises ParityError if an engine's answer for a crop depends on its batch by more than the precision's floor: that
+    shows as a low cosine too, and is reported as one.
+    """
+    lowest = 1.0
+    expected = reference.embed(crops)
+    for batch in BATCHES:
+        found = np.concatenate([engine.embed(crops[i : i + batch]) for i in range(0, len(crops), batch)])
+        if not np.isfinite(found).all():
+            raise ParityError(f"{name} returns values that are not finite at batch {batch}")
+        lowest = min(lowest, float(cosine(found, expected).min()))
+    return Parity(name, engine.describe().precision, lowest)
+
+
+def run_gate(bundle: Bundle, reference: Engine, crops: np.ndarray, profile: BatchNormProfile | None = None) -> list[Parity]:
+    """Every CPU engine that is installed, OpenVINO in bf16 first and in fp32 where bf16 does not pass.
+
+    Raises ParityError when an engine fails in fp32: then the graph is wrong, not the precision.
+    """
+    from reid.engines.chooser import installed_engines
+
+    results = []
+    for name in installed_engines("cpu"):
+        for engine in _variants(name, bundle, profile):
+            parity = compare(name, engine, reference, crops)
+            if parity.passed:
+                results.append(parity)
+                break
+            if parity.precision == "fp32":
+                raise ParityError(f"{name}: cosine {parity.min_cosine:.6f} to torch, needed {FLOORS['fp32']}; the export is wrong")
+    return results
+
+
+def _variants(name: str, bundle: Bundle, profile: BatchNormProfile | None) -> list[Engine]:
+    if name == "openvino":
+        from reid.engines.open_vino import OpenVinoEngine
+
+        return [OpenVinoEngine(bundle, profile, "bf16"), OpenVinoEngine(bundle, profile, "fp32")]
+    if name == "onnxruntime":
+        from reid.engines.onnx_runtime import OnnxRuntimeEngine
+
+        return [OnnxRuntimeEngine(bundle, profile)]
+    from reid.engines.pytorch import TorchEngine
+
+    return [TorchEngine(bundle, profile)]

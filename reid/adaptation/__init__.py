@@ -1,0 +1,1 @@
+"""Test-time adaptation: unlabeled crops of a site in, a BatchNorm profile out."""

@@ -1,0 +1,229 @@
+"""The deployable model: a directory `<name>.resight/` with manifest, graph and weights. No pickle, every byte checked.
+
+    manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
+    model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors lie in weights.safetensors
+    weights.safetensors   the whole model with its self-supervised heads, stored once
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import external_data_helper
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from reid.batchnorm import BatchNormProfile, batchnorm_layers_of, profile_from_weights
+
+SCHEMA = 1
+MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
+PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
+
+
+class BundleError(ValueError):
+    """A bundle that is incomplete, damaged or made by a newer version; the message says which and what to do."""
+
+
+class EngineParity(BaseModel):
+    """What the parity gate of the export measured for one engine."""
+
+    precision: Literal["fp32", "bf16", "fp16"]
+    min_cosine: float
+
+
+class Manifest(BaseModel):
+    """`manifest.json`. Facts about the model stand here and nowhere else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA
+    name: str
+    architecture: str
+    model: dict[str, Any] = Field(description="reid.models.ModelSpec; empty for a wrapped foreign model")
+    height: int
+    width: int
+    dim: int
+    preprocessing: str = PREPROCESSING
+    metric: Literal["cosine"] = "cosine"
+    ssl_heads: bool
+    training_domains: list[str]
+    recipe: dict[str, Any]
+    metrics: list[dict[str, Any]] = Field(default_factory=list, description="numbers with the command that measured them")
+    weights_licence: str
+    engines: dict[str, EngineParity] = Field(default_factory=dict, description="precision that passed the parity gate")
+    files: dict[str, str] = Field(default_factory=dict, description="sha256 of every other file")
+
+
+class Bundle:
+    """A verified bundle on disk. Make one with `Bundle.load`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+
+    @classmethod
+    def load(cls, path: Path | str) -> Bundle:
+        """Reads and verifies a bundle. Raises BundleError naming the file, number or key that does not fit."""
+        path = Path(path)
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"no bundle at {path}: {MANIFEST} is missing; make one with: resight export RUN --out NAME.resight")
+        try:
+            values = json.loads((path / MANIFEST).read_text())
+        except ValueError as error:
+            raise BundleError(f"bundle {path}: {MANIFEST} is not JSON: {error}") from error
+        if isinstance(values, dict) and values.get("schema_version", 0) != SCHEMA:
+            raise BundleError(
+                f"bundle {path} has schema {values.get('schema_version')}, this Resight reads {SCHEMA}; update Resight or export again"
+            )
+        try:
+            manifest = Manifest.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BundleError(f"bundle {path}: {MANIFEST}, key {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        for name in (GRAPH, WEIGHTS):
+            if name not in manifest.files:
+                raise BundleError(f"bundle {path}: {MANIFEST} lists no checksum for {name}")
+        for name, expected in manifest.files.items():
+            _verify(path, name, expected)
+        bundle = cls(path, manifest)
+        bundle._check_shapes()
+        return bundle
+
+    @property
+    def base_id(self) -> str:
+        """Names the network's weights and graph: 16 hex digits."""
+        files = self.manifest.files
+        return hashlib.sha256(f"{files[GRAPH]}{files[WEIGHTS]}".encode()).hexdigest()[:16]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every tensor by torch's state-dict name; floating ones as float32 whatever they are stored in."""
+        try:
+            arrays = load_file(self.path / WEIGHTS)
+        except SafetensorError as error:
+            raise BundleError(f"bundle {self.path}: {WEIGHTS} is damaged: {error}") from error
+        return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
+
+    def profile(self) -> BatchNormProfile:
+        """The bundle's own BN values: the profile of a site nobody has adapted."""
+        return profile_from_weights(self.base_id, self.weights())
+
+    def onnx_model(self) -> onnx.ModelProto:
+        """The graph with every tensor inside it, ready to be written into or handed to a runtime as bytes."""
+        model = onnx.load(self.path / GRAPH, load_external_data=False)
+        external_data_helper.load_external_data_for_model(model, str(self.path))
+        for tensor in model.graph.initializer:
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+        return model
+
+    def _check_shapes(self) -> None:
+        graph = onnx.load(self.path / GRAPH, load_external_data=False).graph
+        shape_in = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
+        shape_out = [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim][1:]
+        m = self.manifest
+        if shape_in != [m.height, m.width, 3] or shape_out != [m.dim]:
+            raise BundleError(
+                f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, "
+                f"the manifest says [{m.height}, {m.width}, 3] to [{m.dim}]"
+            )
+
+
+def write_bundle(path: Path, manifest: Manifest, graph: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Bundle:
+    """Writes a bundle beside `path`, verifies it and moves it into place.
+
+    The graph's initializers that carry a name in `weights` are stored there only; graph.onnx points at them. Half
+    precision weights get a Cast behind them, so that every engine computes as the manifest says.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    offsets = _write_safetensors(partial / WEIGHTS, weights)
+    _point_at(graph, weights, offsets)
+    (partial / GRAPH).write_bytes(graph.SerializeToString())
+    files = {name: _sha256(partial / name) for name in (GRAPH, WEIGHTS)}
+    manifest = manifest.model_copy(update={"files": files})
+    (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    Bundle.load(partial)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(partial, path)
+    return Bundle.load(path)
+
+
+def write_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """Replaces the manifest of a bundle, atomically; the files it lists stay."""
+    partial = bundle.path / (MANIFEST + ".partial")
+    partial.write_text(manifest.model_dump_json(indent=2) + "\n")
+    os.replace(partial, bundle.path / MANIFEST)
+    return Bundle.load(bundle.path)
+
+
+def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, int]:
+    """Writes the file and returns the byte offset of every tensor in it."""
+    from safetensors.numpy import save_file
+
+    save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    return {name: 8 + size + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"}
+
+
+def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: dict[str, int]) -> None:
+    casts = []
+    for tensor in graph.graph.initializer:
+        if tensor.name not in weights:
+            continue
+        array = weights[tensor.name]
+        if array.dtype == np.float16:
+            half = tensor.name + ".half"
+            casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT))
+        original = tensor.name
+        replaced = onnx.helper.make_tensor(
+            half if array.dtype == np.float16 else original, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, b"", raw=True
+        )
+        external_data_helper.set_external_data(replaced, WEIGHTS, offset=offsets[original], length=array.nbytes)
+        replaced.ClearField("raw_data")
+        replaced.data_location = onnx.TensorProto.EXTERNAL
+        tensor.CopyFrom(replaced)
+    nodes = casts + list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _verify(path: Path, name: str, expected: str) -> None:
+    if Path(name).name != name:
+        raise BundleError(f"bundle {path}: file name {name!r} leaves the bundle")
+    if not (path / name).is_file():
+        raise BundleError(f"bundle {path}: file {name} is missing")
+    found = _sha256(path / name)
+    if found != expected:
+        raise BundleError(f"bundle {path}: {name} is damaged (sha256 {found[:12]}..., the manifest says {expected[:12]}...)")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def assert_batchnorm_count(graph: onnx.ModelProto, expected: int) -> None:
+    """Raises BundleError unless the graph shows exactly `expected` BN nodes: an exporter that folds them ends adaptation."""
+    found = len(batchnorm_layers_of(graph))
+    if found != expected:
+        raise BundleError(f"the exported graph has {found} BatchNorm nodes, the model {expected}; the exporter folded them away")
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row-wise cosine [N] of two float arrays [N,D]."""
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (a * b).sum(1) / np.maximum(norms, math.ulp(1.0))

@@ -1,0 +1,102 @@
+"""Which engine runs: TensorRT, CUDA, OpenVINO, onnxruntime on the CPU, torch; never a silent step down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from reid.batchnorm import BatchNormProfile
+from reid.bundle import Bundle
+from reid.engines.protocol import Engine, EngineError
+
+log = logging.getLogger("resight")
+Device = Literal["auto", "cpu", "cuda"]
+ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
+_MODULES = {"tensorrt": "onnxruntime", "cuda": "onnxruntime", "openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
+
+
+def choose_engine(
+    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
+) -> Engine:
+    """The first engine of `ENGINES` that works here, or the one that is named.
+
+    Args:
+        device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and warns loudly if
+            it cannot be used.
+        name: `auto`, or one of `ENGINES`: then exactly this one.
+
+    Raises EngineError when nothing that was asked for works; the message lists why.
+    """
+    if name != "auto":
+        if name not in ENGINES:
+            raise EngineError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+        return _make(name, bundle, profile, device)
+    refusals = []
+    for candidate in _candidates(device):
+        try:
+            engine = _make(candidate, bundle, profile, device)
+        except EngineError as error:
+            refusals.append(f"{candidate}: {error}")
+            continue
+        if device == "auto" and gpu_present() and engine.describe().device == "cpu":
+            log.warning("A GPU is present but not used: %s", "; ".join(refusals))
+        return engine
+    raise EngineError(f"no engine works for device {device!r}. " + "; ".join(refusals))
+
+
+def installed_engines(device: Device = "cpu") -> list[str]:
+    """Engines whose packages are importable here and that may run on the device."""
+    return [name for name in _candidates(device) if find_spec(_MODULES[name]) is not None]
+
+
+def gpu_present() -> bool:
+    """True when the system shows an NVIDIA GPU, whether or not any package can use it."""
+    return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
+
+
+def _candidates(device: Device) -> list[str]:
+    gpu, cpu = ["tensorrt", "cuda"], ["openvino", "onnxruntime", "torch"]
+    if device == "cuda":
+        return [*gpu, "torch"]
+    return cpu if device == "cpu" or not gpu_present() else gpu + cpu
+
+
+def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
+    if find_spec(_MODULES[name]) is None:
+        raise EngineError(f"{_MODULES[name]} is not installed")
+    makers: dict[str, Callable[[], Engine]] = {
+        "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt"),
+        "cuda": lambda: _onnxruntime(bundle, profile, "cuda"),
+        "openvino": lambda: _openvino(bundle, profile),
+        "onnxruntime": lambda: _onnxruntime(bundle, profile, "cpu"),
+        "torch": lambda: _torch(bundle, profile, device),
+    }
+    return makers[name]()
+
+
+def _onnxruntime(bundle: Bundle, profile: BatchNormProfile | None, provider: str) -> Engine:
+    from reid.engines.onnx_runtime import OnnxRuntimeEngine
+
+    if provider == "tensorrt" and find_spec("tensorrt") is None:
+        raise EngineError("TensorRT is not installed; install it with: pip install 'tensorrt-cu13<11'")
+    return OnnxRuntimeEngine(bundle, profile, provider, cache=str(bundle.path.parent / f"{bundle.base_id}.tensorrt"))
+
+
+def _openvino(bundle: Bundle, profile: BatchNormProfile | None) -> Engine:
+    from reid.engines.open_vino import OpenVinoEngine
+
+    return OpenVinoEngine(bundle, profile)
+
+
+def _torch(bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
+    import torch
+
+    from reid.engines.pytorch import TorchEngine
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("torch sees no CUDA device")
+    use_gpu = device != "cpu" and torch.cuda.is_available()
+    return TorchEngine(bundle, profile, "cuda:0" if use_gpu else "cpu")

@@ -1,0 +1,56 @@
+"""OpenVINO on the CPU: the fastest engine there, and the only one with bf16."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import openvino as ov
+
+from reid.batchnorm import BatchNormProfile, write_into_onnx
+from reid.bundle import Bundle
+from reid.engines.protocol import EngineInfo
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVinoEngine:
+    """A compiled model over the bundle's graph.
+
+    Args:
+        bundle: what to run. profile: BN values; None keeps the bundle's own.
+        precision: fp32 or bf16; None takes what passed the export's parity gate, fp32 where nothing did.
+            A CPU without bf16 computes in fp32 whatever is asked; `describe` tells.
+    """
+
+    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, precision: str | None = None) -> None:
+        self.bundle = bundle
+        if precision is None:
+            passed = bundle.manifest.engines.get("openvino")
+            precision = passed.precision if passed is not None else "fp32"
+        self.wanted = precision
+        model = bundle.onnx_model()
+        if profile is not None:
+            write_into_onnx(profile, model)
+        core = ov.Core()
+        # LATENCY gives one request every core; THROUGHPUT would give it one.
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+        self.compiled = core.compile_model(core.read_model(model.SerializeToString(), b""), "CPU", settings)
+        self.request = self.compiled.create_infer_request()
+        self.lock = threading.Lock()
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3] -> float32 [B,D]."""
+        with self.lock:
+            self.request.infer([crops], share_inputs=True)
+            return self.request.get_output_tensor(0).data.copy()
+
+    def with_profile(self, profile: BatchNormProfile) -> OpenVinoEngine:
+        """A new compiled model with these BN values."""
+        return OpenVinoEngine(self.bundle, profile, self.wanted)
+
+    def describe(self) -> EngineInfo:
+        """What the compiled model says of itself."""
+        kind = str(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
+        precision = "bf16" if "bf" in kind else "fp16" if "16" in kind else "fp32"
+        return EngineInfo("openvino", ov.__version__.split("-")[0], "CPU", "cpu", precision)

@@ -1,0 +1,42 @@
+"""What every engine promises."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from reid.batchnorm import BatchNormProfile
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot be used here; the message says what to install or to choose."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineInfo:
+    """What really runs, read back from the runtime, not from the wish."""
+
+    engine: str  # onnxruntime | openvino | torch
+    version: str
+    provider: str  # CPUExecutionProvider, CUDAExecutionProvider, CPU, cuda:0, ...
+    device: str
+    precision: str  # fp32 | bf16 | fp16
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs one bundle with one profile."""
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length. Safe to call from any one thread at a time."""
+        ...
+
+    def with_profile(self, profile: BatchNormProfile) -> Engine:
+        """A second engine of the same bundle with other BN values; this one stays as it is."""
+        ...
+
+    def describe(self) -> EngineInfo:
+        """What really runs."""
+        ...

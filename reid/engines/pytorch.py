@@ -1,0 +1,47 @@
+"""torch: the reference every other engine is compared with, and the engine of last resort."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from reid.batchnorm import BatchNormProfile, write_into_model
+from reid.bundle import Bundle, BundleError
+from reid.engines.protocol import EngineInfo
+from reid.models.build import Embedder, ModelSpec, PixelEmbedder, build
+
+
+def load_embedder(bundle: Bundle, profile: BatchNormProfile | None = None) -> Embedder:
+    """The bundle's network as a torch module in eval mode. Raises BundleError for a wrapped foreign model."""
+    if not bundle.manifest.model:
+        raise BundleError(f"bundle {bundle.path} wraps a foreign model; it has no torch network")
+    embedder = build(ModelSpec.from_dict(bundle.manifest.model))
+    embedder.load_state_dict({k: torch.from_numpy(v) for k, v in bundle.weights().items()}, strict=True)
+    if profile is not None:
+        write_into_model(profile, embedder)
+    return embedder.eval()
+
+
+class TorchEngine:
+    """Eager torch in float32.
+
+    Args:
+        bundle: what to run. profile: BN values; None keeps the bundle's own. device: cpu, cuda or cuda:N.
+    """
+
+    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, device: str = "cpu") -> None:
+        self.bundle, self.device = bundle, device
+        self.model = PixelEmbedder(load_embedder(bundle, profile)).eval().to(device)
+
+    @torch.inference_mode()
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3] -> float32 [B,D]."""
+        return self.model(torch.from_numpy(crops).to(self.device)).float().cpu().numpy()
+
+    def with_profile(self, profile: BatchNormProfile) -> TorchEngine:
+        """A second network with these BN values."""
+        return TorchEngine(self.bundle, profile, self.device)
+
+    def describe(self) -> EngineInfo:
+        """What torch says of itself."""
+        return EngineInfo("torch", torch.__version__.split("+")[0], self.device, self.device, "fp32")

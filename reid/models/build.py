@@ -1,0 +1,113 @@
+"""ModelSpec -> Embedder: everything that is deployed or adapted, and nothing that only training needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid.models.heads import PartHeads
+from reid.models.resnet import TRUNKS, Trunk
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """What is needed to build a network before its weights are loaded. Stands in every checkpoint and every bundle."""
+
+    arch: str = "resnet50"
+    height: int = 256  # pixels of the input crop
+    width: int = 128
+    last_stride: int = 1
+    stem_relu: bool = True
+    ssl_heads: bool = True  # BNTA's heads: without them a site cannot be adapted by tier 2
+
+    def __post_init__(self) -> None:
+        if self.arch not in TRUNKS:
+            raise ValueError(f"unknown architecture {self.arch!r}; known: {', '.join(TRUNKS)}")
+        if self.height % 16 or self.width % 16 or min(self.height, self.width) < 32:
+            raise ValueError(f"input {self.height}x{self.width}: both sides must be multiples of 16 and at least 32")
+
+    @property
+    def dim(self) -> int:
+        """Length of the embedding."""
+        return TRUNKS[self.arch][1]
+
+    @property
+    def map_rows(self) -> int:
+        """Rows of the last feature map."""
+        return self.height // (16 if self.last_stride == 1 else 32)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelSpec:
+        """Reads a spec; a key this version does not know is an error, since it would change what is built."""
+        unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"model specification has unknown keys: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+class Features(NamedTuple):
+    """Everything a training or adaptation step may want from one forward pass."""
+
+    before_neck: Tensor  # [B,D] f_t of BoT: triplet and centre loss
+    after_neck: Tensor  # [B,D] f_i of BoT: identity loss and retrieval
+    position_logits: Tensor | None  # [B,6,6]
+    parts: Tensor | None  # [B,6,256]
+
+
+class Embedder(nn.Module):
+    """Trunk -> global average pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for them."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = Trunk(spec.arch, spec.last_stride, spec.stem_relu)
+        self.neck = nn.BatchNorm1d(spec.dim)
+        self.neck.bias.requires_grad_(False)  # BoT section 3.5: the neck has no shift in training
+        self.heads = PartHeads(spec.dim, spec.map_rows) if spec.ssl_heads else None
+
+    def features(self, x: Tensor) -> Features:
+        """float [B,3,H,W], normalised by the ImageNet mean and deviation -> all features."""
+        feature_map = self.trunk(x)
+        before = feature_map.mean(dim=(2, 3))
+        after = self.neck(before)
+        position, parts = self.heads(feature_map) if self.heads is not None else (None, None)
+        return Features(before, after, position, parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B,3,H,W], normalised -> unit embedding [B,D]."""
+        return F.normalize(self.neck(self.trunk(x).mean(dim=(2, 3))))
+
+
+class PixelEmbedder(nn.Module):
+    """The graph that is exported: uint8 crops in, unit embeddings out, normalisation inside so nobody can apply it twice."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("pixel_scale", 1 / (torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255), persistent=False)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length."""
+        return self.embedder(self.normalise(crops))
+
+    def normalise(self, crops: Tensor) -> Tensor:
+        """uint8 [B,H,W,3] RGB -> float32 [B,3,H,W], zero mean and unit deviation over ImageNet."""
+        return (crops.permute(0, 3, 1, 2).float() - self.pixel_mean) * self.pixel_scale
+
+
+def build(spec: ModelSpec) -> Embedder:
+    """A freshly initialised network of this specification."""
+    return Embedder(spec)
+
+
+def batchnorm_layers(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+    """Every BatchNorm layer by its module path, in the order of `named_modules`."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}

@@ -1,0 +1,61 @@
+"""torchvision's ResNet with the two changes re-identification makes to it."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+TRUNKS = {
+    "resnet18": (torchvision.models.resnet18, 512),
+    "resnet50": (torchvision.models.resnet50, 2048),
+}
+
+
+class Trunk(nn.Module):
+    """A ResNet up to its last feature map.
+
+    Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so its checkpoints load unchanged.
+
+    Args:
+        arch: a key of `TRUNKS`.
+        last_stride: stride of layer4; 1 doubles the last map in both directions (BoT, section 3.3) and adds no weight.
+        stem_relu: False reproduces the BoT and M3L code, which lost the ReLU behind the stem (methods A.0.1).
+    """
+
+    def __init__(self, arch: str = "resnet50", last_stride: int = 1, stem_relu: bool = True) -> None:
+        super().__init__()
+        if arch not in TRUNKS:
+            raise ValueError(f"unknown architecture {arch!r}; known: {', '.join(TRUNKS)}")
+        if last_stride not in (1, 2):
+            raise ValueError(f"last_stride must be 1 or 2, not {last_stride}")
+        make, self.channels = TRUNKS[arch]
+        net = make(weights=None)
+        if last_stride == 1:
+            _unstride(net.layer4[0])
+        self.conv1, self.bn1, self.maxpool = net.conv1, net.bn1, net.maxpool
+        self.relu = nn.ReLU(inplace=True) if stem_relu else nn.Identity()
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B,3,H,W], normalised -> [B,channels,H/16,W/16] (last_stride 1) or [B,channels,H/32,W/32]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _unstride(block: nn.Module) -> None:
+    """Sets both strided convolutions of a residual block (3x3 and shortcut) to stride 1."""
+    for module in block.modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+
+
+def load_imagenet(trunk: Trunk, state: dict[str, Tensor]) -> None:
+    """Loads a torchvision ImageNet state dict into the trunk; its `fc` is ignored, anything else missing is an error."""
+    trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=True)
+
+
+@torch.no_grad()
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable and frozen parameters of a module."""
+    return sum(p.numel() for p in module.parameters())

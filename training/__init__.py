@@ -1,0 +1,1 @@
+"""Dataset -> checkpoint. Imports reid only."""

@@ -1,0 +1,93 @@
+"""Checkpoints: one safetensors file with weights, optimiser state and RNG, the recipe as JSON in its header. No pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from reid.models.build import Embedder, ModelSpec, build
+
+SCHEMA = 1
+_MODEL = "model/"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of this version, or does not fit the run that asks for it."""
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Where a run stands: `tensors` by flat name, `meta` as JSON values."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes atomically: a crash leaves the file before or the file after, never a mixture."""
+        partial = path.with_suffix(".partial")
+        tensors = {k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}
+        save_file(tensors, partial, metadata={"resight": json.dumps({"schema": SCHEMA, **self.meta})})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint file, or `checkpoint.safetensors` of a run folder."""
+    path = path / "checkpoint.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("resight", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+        raise CheckpointError(f"{path} is not a Resight checkpoint of schema {SCHEMA}")
+    return Checkpoint(tensors, meta)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state under the names a checkpoint uses."""
+    return {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+
+
+def load_model(checkpoint: Checkpoint) -> Embedder:
+    """The embedder of a checkpoint, in eval mode."""
+    model = build(ModelSpec.from_dict(checkpoint.meta["model"]))
+    state = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
+    model.load_state_dict(state, strict=True)
+    return model.eval()
+
+
+def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's per-parameter tensors under flat names; rates and decays come from the recipe."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{name}/{index}/{key}": torch.as_tensor(value) for index, values in state.items() for key, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(name: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts the tensors of `flatten_optimiser` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for flat, tensor in tensors.items():
+        if flat.startswith(f"{name}/"):
+            _, index, key = flat.split("/", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,29 @@
+"""Datasets by name. Each reader takes the folder a person unpacked and asserts what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from training.data.cuhk01 import read_cuhk01
+from training.data.cuhk03 import read_cuhk03
+from training.data.folders import read_folders
+from training.data.market1501 import read_market1501
+from training.data.records import Dataset, DatasetError
+
+READERS: dict[str, Callable[..., Dataset]] = {
+    "market1501": read_market1501,
+    "cuhk01": read_cuhk01,
+    "cuhk03": read_cuhk03,
+    "folders": read_folders,
+}
+
+
+def read_dataset(name: str, root: Path, split: int = 0) -> Dataset:
+    """Reads a dataset by name. `split` chooses one of a dataset's published splits where it has several.
+
+    Raises DatasetError for an unknown name, a missing folder or a wrong count.
+    """
+    if name not in READERS:
+        raise DatasetError(f"unknown dataset {name!r}; known: {', '.join(READERS)}")
+    return READERS[name](Path(root), split)

@@ -1,0 +1,39 @@
+"""CUHK01: 971 identities, two views, two images a view, named PPPPIII.png in one folder `campus`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder
+
+COUNTS = {"ids": 971, "images": 3_884}
+_NAME = re.compile(r"(\d{4})(\d{3})$")
+SPLITS = Path(__file__).parent / "splits" / "cuhk01.json"
+
+
+def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None, splits: Path = SPLITS) -> Dataset:
+    """Images 1 and 2 are view A (query), 3 and 4 view B (gallery); `split` 0..9 chooses the 486 test identities.
+
+    The split file is ours (seeded, see `make_splits.py`); the literature draws its own, unseeded.
+    """
+    folder = require_folder(root / "campus" if (root / "campus").is_dir() else root, "cuhk01")
+    records = []
+    for path in list_images(folder):
+        match = _NAME.match(path.stem)
+        if match is None:
+            raise DatasetError(f"cuhk01: {path} is not named like 0001001.png")
+        records.append(Record(path, int(match[1]), 0 if int(match[2]) <= 2 else 1))
+    found = {"ids": len({r.pid for r in records}), "images": len(records)}
+    require_counts("cuhk01", found, COUNTS if counts is None else counts)
+    all_splits = json.loads(splits.read_text())["test_pids"]
+    if not 0 <= split < len(all_splits):
+        raise DatasetError(f"cuhk01 has splits 0..{len(all_splits) - 1}, not {split}")
+    test = set(all_splits[split])
+    return Dataset(
+        "cuhk01",
+        train=[r for r in records if r.pid not in test],
+        query=[r for r in records if r.pid in test and r.camid == 0],
+        gallery=[r for r in records if r.pid in test and r.camid == 1],
+    )

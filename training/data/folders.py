@@ -1,0 +1,46 @@
+"""People's own data: one folder per identity, the camera read from the file name.
+
+    root/train/<identity>/<camera>_anything.jpg      identities to learn from
+    root/query/<identity>/<camera>_anything.jpg      optional, to evaluate
+    root/gallery/<identity>/<camera>_anything.jpg
+
+The camera is what stands before the first underscore; a name without one belongs to camera "0".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.data.records import Dataset, DatasetError, Record, list_images, require_folder
+
+
+def read_folders(root: Path, split: int = 0) -> Dataset:
+    """Reads the layout above. Identities and cameras are numbered in sorted order of their names, from 1 and from 0."""
+    if split:
+        raise DatasetError(f"a folder-per-identity dataset has one split, not {split + 1}")
+    parts = {part: _files(root / part) for part in ("train", "query", "gallery")}
+    if not parts["train"] and not parts["query"]:
+        raise DatasetError(f"folders: {root} holds neither train/<identity>/*.jpg nor query/<identity>/*.jpg")
+    if bool(parts["query"]) != bool(parts["gallery"]):
+        raise DatasetError(f"folders: {root} needs both query/ and gallery/ to be evaluated, or neither")
+    everything = [file for files in parts.values() for file in files]
+    pids = {name: i + 1 for i, name in enumerate(sorted({identity for identity, _, _ in everything}))}
+    cams = {name: i for i, name in enumerate(sorted({camera for _, camera, _ in everything}))}
+    train, query, gallery = (
+        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]]
+        for part in ("train", "query", "gallery")
+    )
+    return Dataset("folders", train, query, gallery)
+
+
+def _files(folder: Path) -> list[tuple[str, str, Path]]:
+    if not folder.exists():
+        return []
+    require_folder(folder, "folders")
+    found = []
+    for identity in sorted(p for p in folder.iterdir() if p.is_dir()):
+        images = list_images(identity)
+        if not images:
+            raise DatasetError(f"folders: {identity} holds no images")
+        found += [(identity.name, p.stem.split("_")[0] if "_" in p.stem else "0", p) for p in images]
+    return found

@@ -1,0 +1,76 @@
+"""Records -> batches of tensors. Crops are decoded once and kept in memory; augmentation runs in a few threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid.images import ImageError, decode_crop
+from training.data.records import DatasetError, Record
+from training.data.transforms import Augmentation
+
+
+class Batch(NamedTuple):
+    """One training batch."""
+
+    crops: Tensor  # uint8 [B,H,W,3]
+    labels: Tensor  # int64 [B], 0..n-1
+    cameras: Tensor  # int64 [B]
+
+
+def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
+    """Decodes and resizes every record -> uint8 [N,H,W,3]. An unreadable file is a DatasetError that names it."""
+
+    def load(record: Record) -> np.ndarray:
+        try:
+            return decode_crop(record.path.read_bytes(), height, width)
+        except (OSError, ImageError) as error:
+            raise DatasetError(f"{record.path}: {error}") from error
+
+    crops = np.empty((len(records), height, width, 3), np.uint8)
+    with ThreadPoolExecutor(threads) as pool:
+        for i, crop in enumerate(pool.map(load, records, chunksize=64)):
+            crops[i] = crop
+    return crops
+
+
+class TrainingLoader:
+    """Augments and stacks the batches a sampler asks for; the next batch is prepared while the current one trains.
+
+    Args:
+        crops: uint8 [N,H,W,3]. labels, cameras: of length N.
+        augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same pixels.
+    """
+
+    def __init__(
+        self, crops: np.ndarray, labels: Sequence[int], cameras: Sequence[int], augment: Augmentation, seed: int
+    ) -> None:
+        self.crops, self.augment, self.seed = crops, augment, seed
+        self.labels, self.cameras = np.asarray(labels, np.int64), np.asarray(cameras, np.int64)
+
+    def epoch(self, epoch: int, batches: Iterable[list[int]], skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `skip` on."""
+        with ThreadPoolExecutor(1) as pool:
+            pending = None
+            for number, indices in enumerate(batches):
+                if number < skip:
+                    continue
+                following = pool.submit(self._collate, epoch, number, indices)
+                if pending is not None:
+                    yield pending.result()
+                pending = following
+            if pending is not None:
+                yield pending.result()
+
+    def _collate(self, epoch: int, number: int, indices: list[int]) -> Batch:
+        crops = np.empty((len(indices), *self.crops.shape[1:]), np.uint8)
+        for slot, index in enumerate(indices):
+            rng = np.random.default_rng((self.seed, epoch, number, slot))
+            crops[slot] = self.augment(self.crops[index], rng)
+        chosen = np.asarray(indices)
+        return Batch(*(torch.from_numpy(a) for a in (crops, self.labels[chosen], self.cameras[chosen])))

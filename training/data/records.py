@@ -1,0 +1,56 @@
+"""What every dataset reader returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+class DatasetError(ValueError):
+    """A dataset folder that is not what its reader expects; names the path and the number."""
+
+
+class Record(NamedTuple):
+    """One crop on disk."""
+
+    path: Path
+    pid: int  # identity, as the dataset numbers it; 0 is a distractor in Market-1501
+    camid: int  # camera, from 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Train, query and gallery crops of one domain."""
+
+    name: str
+    train: list[Record]
+    query: list[Record]
+    gallery: list[Record]
+    ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
+
+    def train_labels(self) -> list[int]:
+        """Training identities renumbered 0..n-1 in ascending order of pid."""
+        order = {pid: i for i, pid in enumerate(sorted({r.pid for r in self.train}))}
+        return [order[r.pid] for r in self.train]
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """The folder, or a DatasetError that says what should have been there."""
+    if not path.is_dir():
+        raise DatasetError(f"{what}: folder {path} does not exist")
+    return path
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Images of a folder in sorted order (file-system order differs from disk to disk)."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def require_counts(name: str, found: dict[str, int], expected: dict[str, int]) -> None:
+    """Raises DatasetError with every count that differs from the published one."""
+    wrong = [f"{k} {found[k]} instead of {n}" for k, n in expected.items() if found[k] != n]
+    if wrong:
+        raise DatasetError(f"{name}: {', '.join(wrong)}; the folder is incomplete or not the original release")

@@ -1,0 +1,52 @@
+"""Augmentation of uint8 crops, each draw seeded by (seed, epoch, position): the same batch on every machine and resume.
+
+Order as in the BoT code: flip, pad, crop, (normalise,) erase. Normalisation is inside the model, so erasing paints the
+ImageNet mean, which is 0 behind it (methods A.8, row 13).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from reid.models.build import IMAGENET_MEAN
+
+_MEAN_PIXEL = np.round(np.array(IMAGENET_MEAN) * 255).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Probabilities and sizes of the training augmentation (BoT section 3)."""
+
+    flip: float = 0.5
+    pad: int = 10
+    erase: float = 0.5
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+
+    def __call__(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 [H,W,3] -> uint8 [H,W,3], a new array."""
+        height, width = crop.shape[:2]
+        if rng.random() < self.flip:
+            crop = crop[:, ::-1]
+        if self.pad:
+            canvas = np.zeros((height + 2 * self.pad, width + 2 * self.pad, 3), np.uint8)
+            canvas[self.pad : self.pad + height, self.pad : self.pad + width] = crop
+            top, left = rng.integers(0, 2 * self.pad + 1, size=2)
+            crop = canvas[top : top + height, left : left + width]
+        crop = np.ascontiguousarray(crop).copy()
+        if rng.random() < self.erase:
+            self._erase(crop, rng)
+        return crop
+
+    def _erase(self, crop: np.ndarray, rng: np.random.Generator) -> None:
+        height, width = crop.shape[:2]
+        for _ in range(100):
+            area = rng.uniform(*self.erase_area) * height * width
+            aspect = rng.uniform(self.erase_aspect, 1 / self.erase_aspect)
+            h, w = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
+            if h < height and w < width:
+                top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+                crop[top : top + h, left : left + w] = _MEAN_PIXEL
+                return

@@ -1,0 +1,230 @@
+"""The training loop: device, precision, progress, logs, checkpoints, resume. What a step is, the method says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reid.models.build import build
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    flatten_optimiser,
+    load_checkpoint,
+    model_tensors,
+    restore_optimiser,
+)
+from training.data.loader import TrainingLoader, load_crops
+from training.data.records import Dataset, DatasetError
+from training.data.sampler import IdentitySampler
+from training.methods import METHODS
+from training.methods.bot import BagOfTricks
+from training.recipe import Recipe
+from training.schedule import learning_rate
+
+
+class TrainingError(RuntimeError):
+    """The run cannot go on; the last good checkpoint stays."""
+
+
+class Run:
+    """One training run in one folder: `checkpoint.safetensors`, `recipe.json`, `log.csv`, `tensorboard/`.
+
+    Args:
+        recipe: what to train. dataset: on what. out: the run folder; if it holds a checkpoint of the same recipe the
+            run goes on from there, with the same batches and random numbers as if it had never stopped.
+        imagenet: optional torchvision state dict to start the trunk from.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, out: Path, imagenet: dict[str, torch.Tensor] | None = None) -> None:
+        if len(dataset.train) == 0:
+            raise DatasetError(f"{dataset.name} has no training crops")
+        self.recipe, self.dataset, self.out = recipe, dataset, out
+        out.mkdir(parents=True, exist_ok=True)
+        if recipe.threads:
+            torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.fabric = Fabric(devices=1, precision=recipe.precision)  # type: ignore[arg-type]
+        labels = dataset.train_labels()
+        cameras = [r.camid for r in dataset.train]
+        embedder = build(recipe.model)
+        if imagenet is not None:
+            from reid.models.resnet import load_imagenet
+
+            load_imagenet(embedder.trunk, imagenet)
+        self.method = METHODS[recipe.method](recipe, embedder, max(labels) + 1).to(memory_format=torch.channels_last)
+        self.method.to(self.fabric.device)
+        self.optimisers = self.method.optimisers()
+        self.sampler = IdentitySampler(labels, cameras, recipe.batch_identities, recipe.batch_crops, recipe.seed)
+        self.epoch, self.step = 1, 0  # the next batch to train is `step` of `epoch`
+        self._resume()
+        crops = load_crops(dataset.train, recipe.model.height, recipe.model.width)
+        self.loader = TrainingLoader(crops, labels, cameras, recipe.augment, recipe.seed)
+
+    def fit(self, checkpoint_minutes: float = 5.0, max_steps: int | None = None) -> None:
+        """Trains to the end of the recipe (or `max_steps` more steps), saving every few minutes and every epoch.
+
+        Raises TrainingError on a loss that is not finite.
+        """
+        budget = math.inf if max_steps is None else max_steps
+        saved, per_epoch = time.monotonic(), len(self.sampler)
+        batch_size = self.recipe.batch_identities * self.recipe.batch_crops
+        with self._progress(per_epoch) as progress, Log(self.out, (self.epoch, self.step)) as log:
+            task = progress.add_task("", total=self.recipe.optimiser.epochs * per_epoch, rate=0.0, text="")
+            while self.epoch <= self.recipe.optimiser.epochs and budget > 0:
+                for batch in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), skip=self.step):
+                    began = time.perf_counter()
+                    losses = self._train_step(type(batch)(*(t.to(self.fabric.device) for t in batch)))
+                    rate = batch_size / (time.perf_counter() - began)
+                    self.step, budget = self.step + 1, budget - 1
+                    log.write(self.epoch, self.step, rate, losses)
+                    done = (self.epoch - 1) * per_epoch + self.step
+                    text = f"epoch {self.epoch}/{self.recipe.optimiser.epochs} loss {sum(losses.values()):.3f}"
+                    progress.update(task, completed=done, rate=rate, text=text)
+                    if time.monotonic() - saved > checkpoint_minutes * 60:
+                        self.save()
+                        saved = time.monotonic()
+                    if budget <= 0:
+                        break
+                if self.step >= per_epoch:
+                    self.epoch, self.step = self.epoch + 1, 0
+                self.save()
+        (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=2) + "\n")
+
+    def save(self) -> None:
+        """Writes the checkpoint: method with optimisers, position, RNG."""
+        tensors = model_tensors(self.method.pixels.embedder)
+        for name, tensor in self.method.state_dict().items():
+            if not name.startswith("pixels."):
+                tensors[f"method/{name}"] = tensor
+        for name, optimiser in self.optimisers.items():
+            tensors |= flatten_optimiser(f"optimiser.{name}", optimiser)
+        tensors["rng"] = torch.get_rng_state()
+        recipe = self.recipe.to_dict()
+        meta = {"model": recipe["model"], "recipe": recipe, "dataset": self.dataset.name}
+        meta |= {"epoch": self.epoch, "step": self.step, "identities": self.method.classifier.out_features}
+        Checkpoint(tensors, meta).save(self.out / "checkpoint.safetensors")
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        checkpoint = load_checkpoint(path)
+        differs = _first_difference(checkpoint.meta["recipe"], json.loads(json.dumps(self.recipe.to_dict())))
+        if differs:
+            raise CheckpointError(f"{self.out} was trained with another recipe: {differs}; choose another --out or the same recipe")
+        if checkpoint.meta["identities"] != self.method.classifier.out_features:
+            raise CheckpointError(f"{self.out} was trained on {checkpoint.meta['identities']} identities, the data has another number")
+        state = {k.removeprefix("method/"): v for k, v in checkpoint.tensors.items() if k.startswith("method/")}
+        embedder = {k.removeprefix("model/"): v for k, v in checkpoint.tensors.items() if k.startswith("model/")}
+        state |= {f"pixels.embedder.{k}": v for k, v in embedder.items()}
+        self.method.load_state_dict(state, strict=True)
+        for name, optimiser in self.optimisers.items():
+            restore_optimiser(f"optimiser.{name}", optimiser, checkpoint.tensors)
+        torch.set_rng_state(checkpoint.tensors["rng"])
+        self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
+
+    def _train_step(self, batch) -> dict[str, float]:  # type: ignore[no-untyped-def]
+        settings, method = self.recipe.optimiser, self.method
+        method.train()
+        rate = learning_rate(
+            self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor
+        )
+        for group in self.optimisers["adam"].param_groups:
+            group["lr"] = rate
+        with self.fabric.autocast():
+            losses = method(batch)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            parts = ", ".join(f"{k} {v.item():g}" for k, v in losses.items())
+            raise TrainingError(
+                f"the loss is not finite at epoch {self.epoch}, step {self.step + 1} ({parts}); "
+                f"the last good checkpoint in {self.out} is kept; try a lower optimiser.rate"
+            )
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        method.before_step()
+        for optimiser in self.optimisers.values():
+            optimiser.step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    @staticmethod
+    def _progress(per_epoch: int) -> Progress:
+        columns = (TextColumn("{task.fields[text]}"), BarColumn(), TextColumn("{task.fields[rate]:.0f} images/s"), TimeRemainingColumn())
+        return Progress(*columns, console=Console(stderr=True), refresh_per_second=1)
+
+
+class Log:
+    """`log.csv` and TensorBoard, one row a step. Rows behind the point a run resumes from are dropped first."""
+
+    FIELDS = ("epoch", "step", "images_per_s", "loss")
+
+    def __init__(self, out: Path, resume: tuple[int, int]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = out / "log.csv"
+        kept = []
+        if path.exists():
+            with path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if (int(row["epoch"]), int(row["step"])) <= resume]
+        self.file = path.open("w", newline="")
+        self.writer: csv.DictWriter[str] | None = None
+        self.kept = kept
+        self.board = SummaryWriter(str(out / "tensorboard"))
+        self.total = len(kept)
+
+    def write(self, epoch: int, step: int, rate: float, losses: dict[str, float]) -> None:
+        """One row; the first one writes the header."""
+        if self.writer is None:
+            self.writer = csv.DictWriter(self.file, [*self.FIELDS, *losses])
+            self.writer.writeheader()
+            self.writer.writerows(self.kept)
+        total = sum(losses.values())
+        row = {"epoch": epoch, "step": step, "images_per_s": round(rate, 1), "loss": f"{total:.5f}"}
+        self.writer.writerow(row | {k: f"{v:.5f}" for k, v in losses.items()})
+        self.file.flush()
+        self.total += 1
+        for name, value in {"total": total, **losses}.items():
+            self.board.add_scalar(f"loss/{name}", value, self.total)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.board.close()
+
+
+def _first_difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[type-arg]
+    """'optimiser.rate was 1, is 2' for the first differing key, '' for equal recipes; `threads` may differ."""
+    for key in old.keys() | new.keys():
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found = _first_difference(a, b, f"{prefix}{key}.")
+            if found:
+                return found
+        elif a != b and key != "threads":
+            return f"{prefix}{key} was {a}, is {b}"
+    return ""
+
+
+def smoke(recipe: Recipe, out: Path) -> BagOfTricks:
+    """Two steps of a recipe on generated crops: shows in seconds that it runs."""
+    import dataclasses
+
+    from training.synthetic.drawn import draw_dataset
+
+    small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
+    dataset = draw_dataset(out / "crops", identities=8, cameras=2, images=2, seed=0)
+    run = Run(small, dataset, out)
+    run.fit(max_steps=2)
+    return run.method

@@ -1,0 +1,71 @@
+"""Losses shared by the methods (methods A.0.3 and A.5.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reid.adaptation.losses import position_loss
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances [N,M] of rows [N,D] and [M,D], in at least float32: half precision cancels in this form."""
+    dtype = torch.promote_types(a.dtype, torch.float32)
+    a, b = a.to(dtype), b.to(dtype)
+    squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
+    return squared.clamp_min(1e-12).sqrt()
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
+    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT Eq. 2 context; methods A.0.3).
+
+    features [B,D] before the neck, not normalised; labels [B]. Identities may have any number of crops in the batch
+    (the BoT code silently assumes equal numbers). Raises ValueError when the batch holds one identity only.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        d = distances(features, features)
+    same = labels[:, None] == labels[None]
+    if bool(same.all()):
+        raise ValueError("batch-hard triplet needs at least two identities in a batch")
+    positive = d.masked_fill(~same, -torch.inf).amax(1)
+    negative = d.masked_fill(same, torch.inf).amin(1)
+    return (positive - negative + margin).clamp_min(0).mean()
+
+
+class CentreLoss(nn.Module):
+    """Mean squared distance of features to their identity's centre (BoT Eq. 5; the code's mean, methods A.8 row 16).
+
+    The centres have their own SGD; `undo_weight` removes the loss weight from their gradient before that step.
+    """
+
+    def __init__(self, identities: int, dim: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(identities, dim))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """features [B,D], labels [B] -> scalar."""
+        return (features.float() - self.centres[labels]).square().sum(1).mean()
+
+    def undo_weight(self, weight: float) -> None:
+        """Divides the arrived gradient by the loss weight: without it the centres hardly move (BoT issues 43 and 221)."""
+        if self.centres.grad is not None:
+            self.centres.grad /= weight
+
+
+class SelfSupervisedLoss(nn.Module):
+    """BNTA's training losses: position cross entropy and per-stripe identity cross entropy (Eqs. 5 to 9).
+
+    Sums over stripes, means over the batch. Holds the six training-only classifiers FC^h.
+    """
+
+    def __init__(self, identities: int, part_dim: int, parts: int) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleList(nn.Linear(part_dim, identities, bias=False) for _ in range(parts))
+        for classifier in self.classifiers:
+            nn.init.normal_(classifier.weight, std=0.001)
+
+    def forward(self, position_logits: Tensor, parts: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """position_logits [B,P,P], parts [B,P,dim], labels [B] -> (position loss, identity loss of the parts)."""
+        ce = nn.functional.cross_entropy
+        identity = sum(ce(fc(parts[:, h]), labels) for h, fc in enumerate(self.classifiers))
+        return position_loss(position_logits), torch.as_tensor(identity)

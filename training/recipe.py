@@ -1,0 +1,127 @@
+"""A recipe: every number of a training run, as a typed page. YAML over dataclasses; a misspelt key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from reid.models.build import ModelSpec
+from training.data.transforms import Augmentation
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class RecipeError(ValueError):
+    """A recipe with an unknown key or a value of the wrong kind; names the key and the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Weights and switches of the losses; 0 turns a loss off."""
+
+    identity: float = 1.0  # cross entropy on the classifier behind the neck
+    label_smoothing: float = 0.1  # paper and code 0.1
+    triplet: float = 1.0  # paper and code 1
+    margin: float = 0.3  # paper and code 0.3
+    centre: float = 0.0005  # paper and code 5e-4; 0 for unseen targets
+    centre_rate: float = 0.5  # SGD rate of the centres; code 0.5
+    position: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
+    part_identity: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimiser:
+    """Adam with warm-up and steps."""
+
+    rate: float = 3.5e-4
+    weight_decay: float = 5e-4
+    epochs: int = 120
+    milestones: tuple[int, ...] = (40, 70)
+    gamma: float = 0.1
+    warmup_epochs: int = 10
+    warmup_factor: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training run."""
+
+    method: str = "bot"
+    dataset: str = "market1501"
+    split: int = 0
+    seed: int = 0
+    batch_identities: int = 16  # P
+    batch_crops: int = 4  # K
+    neck: bool = True  # BNNeck; False compares and classifies the pooled feature itself
+    precision: str = "bf16-mixed"  # bf16-mixed | 32-true
+    threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
+    model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
+    augment: Augmentation = dataclasses.field(default_factory=Augmentation)
+    losses: Losses = dataclasses.field(default_factory=Losses)
+    optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in a checkpoint."""
+        return dataclasses.asdict(self)
+
+
+def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
+    """A recipe by name (a file of `recipes/`) or by path, with `key=value` settings applied on top.
+
+    Raises RecipeError for an unknown recipe, key or type.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"no recipe {name!r}; known recipes: {known}; or give the path of a .yaml file")
+    values = yaml.safe_load(path.read_text()) or {}
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"setting {setting!r} must look like optimiser.epochs=60")
+        node = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = yaml.safe_load(text)
+    return recipe_from_dict(values, str(path))
+
+
+def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Builds the typed recipe; `where` stands in the error messages."""
+    return _typed(Recipe, values, where)
+
+
+def _typed(cls: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: expected a section of keys, found {values!r}")
+    hints = get_type_hints(cls)
+    unknown = set(values) - set(hints)
+    if unknown:
+        raise RecipeError(f"{where}: unknown key {sorted(unknown)[0]!r}; known: {', '.join(hints)}")
+    try:
+        return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    except RecipeError:
+        raise
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _typed(kind, value, where)  # type: ignore[arg-type]
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 5e-4 as text
+        except ValueError:
+            pass
+    elif getattr(kind, "__origin__", None) is tuple and isinstance(value, (list, tuple)):
+        kinds = kind.__args__[:1] * len(value) if kind.__args__[-1] is Ellipsis else kind.__args__
+        if len(kinds) == len(value):
+            return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))
+    elif isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise RecipeError(f"{where}: {value!r} is not a {getattr(kind, '__name__', kind)}")

@@ -1,0 +1,281 @@
+"""Drawn pedestrians: a fast, seeded, licence-clean stand-in for people, for the demo, the tests and `--smoke`.
+
+Identity, camera and sample are kept apart: an identity has a body, clothes and things it carries; a camera has a
+background, a light, a colour cast, a viewpoint and a sharpness; a sample has a pose, a place in the box and noise.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+from training.data.records import Dataset
+
+HEIGHT, WIDTH = 128, 64
+_SCALE = 3  # drawn this much larger, then reduced: cheap antialiasing
+Colour = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What stays the same about a person."""
+
+    skin: Colour
+    hair: Colour
+    top: Colour
+    top_second: Colour
+    bottom: Colour
+    shoes: Colour
+    bag_colour: Colour
+    pattern: str  # plain | stripes | panel | chest
+    sleeves: str  # long | short
+    legs: str  # trousers | shorts | skirt
+    hair_style: str  # short | long | cap
+    bag: str  # none | backpack | shoulder
+    height: float  # share of the box
+    girth: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """What stays the same about a camera."""
+
+    ground: Colour
+    wall: Colour
+    kind: str  # wall | fence | street | glass
+    gain: tuple[float, float, float]
+    brightness: float
+    contrast: float
+    blur: float
+    from_behind: float  # how often people are seen from behind
+    scale: float
+    seed: int
+
+
+def make_identity(seed: int) -> Identity:
+    """The identity of a seed. Hues and tones follow a rough prior of street clothes: many dark, some strong colours."""
+    rng = np.random.default_rng((1, seed))
+
+    def cloth() -> Colour:
+        if rng.random() < 0.4:
+            return _hsv(rng.random(), rng.uniform(0, 0.15), rng.choice([0.12, 0.25, 0.5, 0.75, 0.95]))
+        return _hsv(rng.random(), rng.uniform(0.4, 0.9), rng.uniform(0.25, 0.9))
+
+    tone = rng.random()
+    return Identity(
+        skin=_hsv(0.06, 0.35 + 0.25 * tone, 0.95 - 0.6 * tone),
+        hair=_hsv(0.07, rng.uniform(0.1, 0.6), rng.choice([0.08, 0.15, 0.3, 0.6, 0.75])),
+        top=cloth(),
+        top_second=cloth(),
+        bottom=cloth(),
+        shoes=cloth(),
+        bag_colour=cloth(),
+        pattern=str(rng.choice(["plain", "plain", "stripes", "panel", "chest"])),
+        sleeves=str(rng.choice(["long", "short"])),
+        legs=str(rng.choice(["trousers", "trousers", "shorts", "skirt"])),
+        hair_style=str(rng.choice(["short", "short", "long", "cap"])),
+        bag=str(rng.choice(["none", "none", "backpack", "shoulder"])),
+        height=rng.uniform(0.8, 0.93),
+        girth=rng.uniform(0.85, 1.2),
+    )
+
+
+def make_camera(site: int, camera: int) -> Camera:
+    """Camera `camera` of site `site`; sites differ in light and place, cameras of a site a little less so."""
+    rng = np.random.default_rng((2, site, camera))
+    place = np.random.default_rng((3, site))
+    warmth = place.uniform(-0.12, 0.12) + rng.uniform(-0.08, 0.08)
+    return Camera(
+        ground=_hsv(rng.random(), rng.uniform(0, 0.25), rng.uniform(0.35, 0.7)),
+        wall=_hsv(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.3, 0.85)),
+        kind=str(rng.choice(["wall", "fence", "street", "glass"])),
+        gain=(1 + warmth, 1.0 + rng.uniform(-0.04, 0.04), 1 - warmth),
+        brightness=float(place.uniform(0.8, 1.15) * rng.uniform(0.85, 1.12)),
+        contrast=float(rng.uniform(0.75, 1.15)),
+        blur=float(rng.uniform(0.2, 0.9)),
+        from_behind=float(rng.choice([0.1, 0.5, 0.9])),
+        scale=float(rng.uniform(0.93, 1.03)),
+        seed=site * 1000 + camera,
+    )
+
+
+def draw(identity: Identity, camera: Camera, sample: int) -> np.ndarray:
+    """uint8 [128,64,3]: the identity seen by the camera; `sample` seeds pose, place and noise."""
+    rng = np.random.default_rng((4, camera.seed, sample, hash_identity(identity)))
+    image = _background(camera, rng)
+    _person(ImageDraw.Draw(image), identity, camera, rng)
+    if rng.random() < 0.15:
+        _occluder(ImageDraw.Draw(image), rng)
+    image = image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(camera.blur))
+    image = ImageEnhance.Brightness(image).enhance(camera.brightness * rng.uniform(0.93, 1.07))
+    image = ImageEnhance.Contrast(image).enhance(camera.contrast)
+    pixels = np.asarray(image, np.float32) * np.array(camera.gain, np.float32)
+    pixels += rng.normal(0, 4, (HEIGHT, WIDTH, 1)) + rng.normal(0, 2, (HEIGHT, WIDTH, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray, quality: int = 88) -> bytes:
+    """uint8 [H,W,3] -> JPEG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def draw_dataset(root: Path, identities: int, cameras: int, images: int, seed: int, site: int = 0, first: int = 0) -> Dataset:
+    """Draws a folder-per-identity training set (`root/train/<identity>/<camera>_<n>.jpg`) and returns it as read."""
+    from training.data.folders import read_folders
+
+    views = [make_camera(site, c) for c in range(cameras)]
+    for i in range(first, first + identities):
+        person = make_identity(seed * 1_000_000 + i)
+        folder = root / "train" / f"{i:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for c, view in enumerate(views):
+            for n in range(images):
+                (folder / f"c{c}_{n}.jpg").write_bytes(jpeg(draw(person, view, n)))
+    return read_folders(root)
+
+
+def hash_identity(identity: Identity) -> int:
+    """A number that depends on the identity's looks alone (Python's own hash of text differs from run to run)."""
+    return int.from_bytes(repr(dataclasses.astuple(identity)).encode(), "little") % (2**63)
+
+
+def _hsv(hue: float, saturation: float, value: float) -> Colour:
+    r, g, b = colorsys.hsv_to_rgb(float(hue), float(saturation), float(value))
+    return int(r * 255), int(g * 255), int(b * 255)
+
+
+def _shade(colour: Colour, factor: float) -> Colour:
+    r, g, b = (min(255, int(c * factor)) for c in colour)
+    return r, g, b
+
+
+def _background(camera: Camera, rng: np.random.Generator) -> Image.Image:
+    width, height = WIDTH * _SCALE, HEIGHT * _SCALE
+    image = Image.new("RGB", (width, height), camera.wall)
+    pen = ImageDraw.Draw(image)
+    plan = np.random.default_rng((5, camera.seed))
+    horizon = int(height * plan.uniform(0.45, 0.75)) + int(rng.integers(-12, 13))
+    pen.rectangle((0, horizon, width, height), fill=camera.ground)
+    shift = int(rng.integers(0, 60))
+    if camera.kind == "fence":
+        for x in range(-shift, width, 22):
+            pen.rectangle((x, horizon - 120, x + 5, horizon), fill=_shade(camera.wall, 0.6))
+    elif camera.kind == "street":
+        for y in range(horizon + shift % 40, height, 40):
+            pen.rectangle((0, y, width, y + 6), fill=_shade(camera.ground, 1.25))
+    elif camera.kind == "glass":
+        for x in range(-shift, width, 70):
+            pen.rectangle((x, 20, x + 50, horizon - 20), fill=_shade(camera.wall, 1.3))
+    else:
+        for y in range(shift % 24, horizon, 24):
+            pen.line((0, y, width, y), fill=_shade(camera.wall, 0.85), width=2)
+    return image
+
+
+def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.random.Generator) -> None:
+    """Draws from the shoes up. Lengths are shares of the body height, as in a drawing class: a body is 7.5 heads."""
+    body = who.height * camera.scale * HEIGHT * _SCALE * rng.uniform(0.96, 1.03)
+    centre = WIDTH * _SCALE * (0.5 + rng.uniform(-0.06, 0.06))
+    foot = HEIGHT * _SCALE * (0.97 + rng.uniform(-0.02, 0.02))
+    behind = rng.random() < camera.from_behind
+    stride = rng.uniform(-0.09, 0.09) * body
+    swing = -stride * rng.uniform(0.5, 1.0)
+    top, hip, knee = foot - body, foot - 0.47 * body, foot - 0.25 * body
+    neck = top + 0.15 * body
+    half = 0.105 * body * who.girth
+    light = rng.uniform(0.9, 1.1)
+
+    def limb(points: list[tuple[float, float]], colour: Colour, thick: float) -> None:
+        width = max(2, int(thick * body * who.girth))
+        pen.line(points, fill=_shade(colour, light), width=width, joint="curve")
+        for x, y in points:
+            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=_shade(colour, light))
+
+    pen.ellipse((centre - half * 1.6, foot - 6, centre + half * 1.6, foot + 8), fill=_shade(camera.ground, 0.65))
+    for side, move in ((-1, stride), (1, -stride)):
+        start, end = (centre + side * half * 0.45, hip), (centre + side * half * 0.45 + move, foot - 0.03 * body)
+        mid = ((start[0] + end[0]) / 2 + abs(move) * 0.2, knee)
+        limb([start, mid, end], who.bottom if who.legs == "trousers" else who.skin, 0.075)
+        if who.legs == "shorts":
+            limb([start, mid], who.bottom, 0.085)
+        limb([end, (end[0] + 0.035 * body * (-1 if behind else 1), end[1] + 0.01 * body)], who.shoes, 0.045)
+    if who.legs == "skirt":
+        pen.polygon(
+            [(centre - half * 0.8, hip - 0.05 * body), (centre + half * 0.8, hip - 0.05 * body),
+             (centre + half * 1.35, knee), (centre - half * 1.35, knee)],
+            fill=_shade(who.bottom, light),
+        )
+    if who.bag == "backpack" and not behind:
+        pen.rounded_rectangle((centre - half * 1.2, neck + 0.04 * body, centre + half * 1.2, hip - 0.1 * body), 12, who.bag_colour)
+    _arms(limb, who, centre, half, neck, hip, swing)
+    _torso(pen, who, centre, half, neck, hip, light, behind)
+    if who.bag == "backpack" and behind:
+        pen.rounded_rectangle((centre - half * 0.75, neck + 0.03 * body, centre + half * 0.75, hip - 0.07 * body), 14, who.bag_colour)
+    if who.bag == "shoulder":
+        side = -1 if behind else 1
+        pen.line((centre - side * half * 0.8, neck + 4, centre + side * half * 1.1, hip), fill=who.bag_colour, width=6)
+        x = centre + side * half * 1.2
+        pen.rounded_rectangle((x - half * 0.5, hip - 0.05 * body, x + half * 0.5, hip + 0.09 * body), 6, who.bag_colour)
+    _head(pen, who, centre, top, body, behind, light)
+
+
+def _arms(limb, who: Identity, centre: float, half: float, neck: float, hip: float, swing: float) -> None:  # type: ignore[no-untyped-def]
+    for side, move in ((-1, swing), (1, -swing)):
+        shoulder = (centre + side * half * 1.02, neck + half * 0.35)
+        hand = (centre + side * half * 1.35 + move * 0.6, hip + half * 0.3)
+        elbow = ((shoulder[0] + hand[0]) / 2 + side * half * 0.15, (shoulder[1] + hand[1]) / 2)
+        limb([shoulder, elbow, hand], who.top if who.sleeves == "long" else who.skin, 0.05)
+        limb([shoulder, elbow], who.top, 0.056)
+        limb([hand, hand], who.skin, 0.045)
+
+
+def _torso(
+    pen: ImageDraw.ImageDraw, who: Identity, centre: float, half: float, neck: float, hip: float, light: float, behind: bool
+) -> None:
+    left, right = centre - half, centre + half
+    pen.rounded_rectangle((left, neck, right, hip + half * 0.3), int(half * 0.45), _shade(who.top, light))
+    second = _shade(who.top_second, light)
+    if who.pattern == "stripes":
+        step = (hip - neck) / 7
+        for i in range(1, 7, 2):
+            pen.rectangle((left + 2, neck + i * step, right - 2, neck + (i + 1) * step), fill=second)
+    elif who.pattern == "panel":
+        pen.rectangle((left + 1, (neck + hip) / 2, right - 1, hip), fill=second)
+    elif who.pattern == "chest" and not behind:
+        pen.rectangle((centre - half * 0.45, neck + half * 0.6, centre + half * 0.45, neck + half * 1.3), fill=second)
+
+
+def _head(pen: ImageDraw.ImageDraw, who: Identity, centre: float, top: float, body: float, behind: bool, light: float) -> None:
+    r, middle = 0.062 * body, top + 0.075 * body
+    hair = _shade(who.hair, light)
+    pen.rectangle((centre - r * 0.4, middle, centre + r * 0.4, top + 0.17 * body), fill=_shade(who.skin, 0.9 * light))
+    if who.hair_style == "long":
+        pen.rounded_rectangle((centre - r * 1.15, middle - r, centre + r * 1.15, top + 0.2 * body), int(r), hair)
+    pen.ellipse((centre - r, middle - r * 1.2, centre + r, middle + r * 1.2), fill=hair if behind else _shade(who.skin, light))
+    if not behind:
+        pen.chord((centre - r * 1.05, middle - r * 1.3, centre + r * 1.05, middle + r * 0.9), 180, 360, fill=hair)
+        for side in (-1, 1):
+            x = centre + side * r * 0.4
+            pen.ellipse((x - 2, middle + 1, x + 2, middle + 5), fill=(40, 30, 30))
+    if who.hair_style == "cap":
+        cap = _shade(who.top_second, light)
+        pen.chord((centre - r * 1.1, middle - r * 1.35, centre + r * 1.1, middle + r * 0.9), 180, 360, fill=cap)
+        if not behind:
+            pen.rectangle((centre - r * 1.1, middle - r * 0.35, centre + r * 1.1, middle - r * 0.1), fill=_shade(cap, 0.7))
+
+
+def _occluder(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    width, height = WIDTH * _SCALE, HEIGHT * _SCALE
+    colour = _hsv(rng.random(), rng.uniform(0, 0.5), rng.uniform(0.2, 0.7))
+    if rng.random() < 0.5:
+        pen.rectangle((0, height * rng.uniform(0.7, 0.85), width, height), fill=colour)
+    else:
+        x = int(rng.choice([0, width - 30]))
+        pen.rectangle((x, height * rng.uniform(0, 0.3), x + 30, height), fill=colour)
