@@ -186,9 +186,8 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
             half = tensor.name + ".half"
             casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT))
         original = tensor.name
-        replaced = onnx.helper.make_tensor(
-            half if array.dtype == np.float16 else original, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, b"", raw=True
-        )
+        name = half if array.dtype == np.float16 else original
+        replaced = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         external_data_helper.set_external_data(replaced, WEIGHTS, offset=offsets[original], length=array.nbytes)
         replaced.ClearField("raw_data")
         replaced.data_location = onnx.TensorProto.EXTERNAL
