@@ -86,7 +86,8 @@ class BatchNormProfile:
 
     def require_layers(self, layers: Iterable[str]) -> None:
         """Raises ProfileError unless the profile has exactly these layers."""
-        missing, extra = set(layers) - set(self.site), set(self.site) - set(layers)
+        wanted = set(layers)
+        missing, extra = wanted - set(self.site), set(self.site) - wanted
         if missing or extra:
             raise ProfileError(
                 f"profile {self.id} does not fit the model: "
