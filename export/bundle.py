@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.checkpoint import read_checkpoint
 from export.graph import to_onnx
 from export.parity import Parity, ParityError, compare, probe_crops, run_gate
 from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
+from reid.checkpoint import read_embedder
 from reid.engines.protocol import EngineError, EngineInfo
 from reid.models.build import Embedder, PixelEmbedder
 
@@ -54,7 +55,7 @@ def export_bundle(
 
     Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked for and absent.
     """
-    embedder, meta = read_checkpoint(run)
+    embedder, meta = read_embedder(run)
     spec = embedder.spec
     manifest = Manifest(
         name=out.name.removesuffix(".resight"),
@@ -82,7 +83,7 @@ def export_bundle(
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
         _replace(staging, out)
     finally:
-        _remove(staging)
+        shutil.rmtree(staging, ignore_errors=True)
     return Bundle.load(out), results
 
 
@@ -102,11 +103,5 @@ def _tensorrt(bundle: Bundle, reference: _Reference, crops: np.ndarray) -> Parit
 
 
 def _replace(source: Path, target: Path) -> None:
-    _remove(target)
+    shutil.rmtree(target, ignore_errors=True)
     source.rename(target)
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)

@@ -13,14 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from reid.models.build import Embedder, ModelSpec, build
-
-SCHEMA = 1
-_MODEL = "model/"
-
-
-class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this version, or does not fit the run that asks for it."""
+from reid.checkpoint import FILE, MODEL, SCHEMA, CheckpointError, require_schema
 
 
 @dataclasses.dataclass
@@ -47,7 +40,7 @@ class Checkpoint:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint file, or `checkpoint.safetensors` of a run folder."""
-    path = path / "checkpoint.safetensors" if path.is_dir() else path
+    path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
@@ -56,22 +49,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} is not a Resight checkpoint of schema {SCHEMA}")
+    require_schema(path, meta)
     return Checkpoint(tensors, meta)
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The model's state under the names a checkpoint uses."""
-    return {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
-
-
-def load_model(checkpoint: Checkpoint) -> Embedder:
-    """The embedder of a checkpoint, in eval mode."""
-    model = build(ModelSpec.from_dict(checkpoint.meta["model"]))
-    state = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
-    model.load_state_dict(state, strict=True)
-    return model.eval()
+    return {MODEL + name: tensor for name, tensor in model.state_dict().items()}
 
 
 def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import build
 from training.checkpoint import (
     Checkpoint,
-    CheckpointError,
     flatten_optimiser,
     load_checkpoint,
     model_tensors,
@@ -111,10 +111,10 @@ class Run:
         recipe = self.recipe.to_dict()
         meta = {"model": recipe["model"], "recipe": recipe, "dataset": self.dataset.name}
         meta |= {"epoch": self.epoch, "step": self.step, "identities": self.method.classifier.out_features}
-        Checkpoint(tensors, meta).save(self.out / "checkpoint.safetensors")
+        Checkpoint(tensors, meta).save(self.out / FILE)
 
     def _resume(self) -> None:
-        path = self.out / "checkpoint.safetensors"
+        path = self.out / FILE
         if not path.exists():
             return
         checkpoint = load_checkpoint(path)
@@ -224,7 +224,7 @@ def smoke(recipe: Recipe, out: Path) -> BagOfTricks:
     from training.synthetic.drawn import draw_dataset
 
     small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
-    dataset = draw_dataset(out / "crops", identities=8, cameras=2, images=2, seed=0)
+    dataset = draw_dataset(out / "crops", identities=8, sites=1, cameras=2, images=2)
     run = Run(small, dataset, out)
     run.fit(max_steps=2)
     return run.method

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torchvision
 from torch import Tensor, nn
 
@@ -53,9 +52,3 @@ def _unstride(block: nn.Module) -> None:
 def load_imagenet(trunk: Trunk, state: dict[str, Tensor]) -> None:
     """Loads a torchvision ImageNet state dict into the trunk; its `fc` is ignored, anything else missing is an error."""
     trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=True)
-
-
-@torch.no_grad()
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable and frozen parameters of a module."""
-    return sum(p.numel() for p in module.parameters())

@@ -126,18 +126,29 @@ def jpeg(pixels: np.ndarray, quality: int = 88) -> bytes:
     return buffer.getvalue()
 
 
-def draw_dataset(root: Path, identities: int, cameras: int, images: int, seed: int, site: int = 0, first: int = 0) -> Dataset:
-    """Draws a folder-per-identity training set (`root/train/<identity>/<camera>_<n>.jpg`) and returns it as read."""
+def draw_dataset(root: Path, identities: int, seed: int = 0, sites: int = 4, cameras: int = 4, images: int = 2) -> Dataset:
+    """Draws a folder dataset under `root` and returns it as read.
+
+    Args:
+        identities: people to learn from, spread over `sites` sites of `cameras` cameras; a fifth as many more, at a site
+            that training never sees, make query (one crop a camera) and gallery.
+        images: crops a camera and identity.
+    """
     from training.data.folders import read_folders
 
-    views = [make_camera(site, c) for c in range(cameras)]
-    for i in range(first, first + identities):
-        person = make_identity(seed * 1_000_000 + i)
-        folder = root / "train" / f"{i:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for c, view in enumerate(views):
+    def person(part: str, number: int, site: int) -> None:
+        who = make_identity(seed * 1_000_000 + number)
+        for camera in range(cameras):
+            view = make_camera(site, camera)
             for n in range(images):
-                (folder / f"c{c}_{n}.jpg").write_bytes(jpeg(draw(person, view, n)))
+                here = root / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part) / f"{number:05d}"
+                here.mkdir(parents=True, exist_ok=True)
+                (here / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
+
+    for number in range(identities):
+        person("train", number, number % sites)
+    for number in range(identities, identities + max(4, identities // 5)):
+        person("test", number, sites)
     return read_folders(root)
 
 

@@ -1,0 +1,142 @@
+"""BNTA: BatchNorm test-time adaptation by part positioning and part-nearest-neighbour matching (Algorithm 1 of BNTA)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid.adaptation.losses import matching_loss, position_loss
+from reid.adaptation.pairing import MAX_PAIRS, Pairs, greedy_pairs, nearest_parts
+from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+
+MIN_CROPS = 16
+_FEWEST_IN_BATCH = 4  # images; variances of fewer say nothing
+
+
+class AdaptationError(ValueError):
+    """The adaptation cannot be done with this model or these crops; says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bnta:
+    """Settings of one adaptation; the defaults are the paper's (section 4.1)."""
+
+    max_pairs: int = MAX_PAIRS  # K; the paper takes 128, or every image where there are fewer
+    batch_pairs: int = 32  # the paper's 64 images
+    rate: float = 5e-4  # Adam without weight decay; the paper gives the rate only
+    momentum: float = 0.1  # of the statistics' moving average, torch's default
+    margin: float = 0.3  # phi of Eq. 8
+    matching: float = 1.0  # weight of L_mat in Eq. 13
+    seed: int = 0  # of the order of the pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an adaptation did."""
+
+    crops: int
+    pairs: int
+    steps: int
+    mean_pair_distance: float
+    losses: list[dict[str, float]]  # per step: position, matching
+
+
+Progress = Callable[[float, str], None]  # share done, what is going on; may raise to stop the adaptation
+
+
+def _silent(share: float, stage: str) -> None:
+    """No progress wanted."""
+
+
+def adapt(embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, progress: Progress = _silent) -> Report:
+    """Changes statistics and affine values of every BN layer of `embedder`, in place, and nothing else (methods A.3.5).
+
+    Args:
+        embedder: with self-supervised heads, holding the values to start from; where it lies is where it is computed.
+        crops: uint8 [N,H,W,3], N >= 16, of one site, unlabeled.
+        progress: called between batches; an exception from it leaves the adaptation there.
+
+    Raises AdaptationError for a model without heads or fewer than 16 crops.
+    """
+    settings = settings or Bnta()
+    if embedder.heads is None:
+        raise AdaptationError("this model has no self-supervised heads; train it with model.ssl_heads: true to adapt it by BNTA")
+    if len(crops) < MIN_CROPS:
+        raise AdaptationError(f"BNTA needs at least {MIN_CROPS} crops, got {len(crops)}")
+    device = next(embedder.parameters()).device
+    pixels = PixelEmbedder(embedder).to(device)
+    parts = _part_features(pixels, crops, progress)
+    progress(0.5, "pairing")
+    pairs = greedy_pairs(*nearest_parts(parts), settings.max_pairs)
+    with _only_batchnorm_trains(embedder, settings.momentum) as parameters:
+        # The paper says "gradient step" and means Adam elsewhere (methods A.3.5); fresh state every time.
+        optimiser = torch.optim.Adam(parameters, lr=settings.rate)
+        losses = [
+            _step(pixels, optimiser, crops, batch, settings) for batch in _batches(pairs, settings, lambda done: progress(0.5 + done / 2, "adapting"))
+        ]
+    embedder.eval()
+    return Report(len(crops), len(pairs.first), len(losses), float(pairs.distance.mean()), losses)
+
+
+@torch.no_grad()
+def _part_features(pixels: PixelEmbedder, crops: np.ndarray, progress: Progress, batch: int = 64) -> Tensor:
+    """Part features of the model as it comes, in eval mode: float [N,P,dim]."""
+    pixels.eval()
+    found = []
+    for start in range(0, len(crops), batch):
+        progress(0.5 * start / len(crops), "comparing parts")
+        found.append(_features(pixels, crops[start : start + batch])[1])
+    return torch.cat(found)
+
+
+def _features(pixels: PixelEmbedder, crops: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Position logits and part features; the neck runs along, since its statistics must follow (methods A.3.5)."""
+    device = pixels.pixel_mean.device
+    f = pixels.embedder.features(pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops)).to(device)))
+    assert f.position_logits is not None and f.parts is not None
+    return f.position_logits, f.parts
+
+
+def _batches(pairs: Pairs, settings: Bnta, progress: Callable[[float], None]) -> Iterator[Pairs]:
+    """One epoch over the pairs in random order; a last batch of fewer than four images is dropped."""
+    order = np.random.default_rng(settings.seed).permutation(len(pairs.first))
+    for start in range(0, len(order), settings.batch_pairs):
+        chosen = order[start : start + settings.batch_pairs]
+        if 2 * len(chosen) >= _FEWEST_IN_BATCH:
+            progress(start / len(order))
+            yield Pairs(*(column[chosen] for column in pairs))
+
+
+def _step(pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.ndarray, batch: Pairs, settings: Bnta) -> dict[str, float]:
+    """One step of Eq. 14: both losses, one update of gamma and beta; the forward pass moves the statistics."""
+    logits, parts = _features(pixels, crops[np.concatenate([batch.first, batch.second])])
+    position = position_loss(logits)
+    matching = matching_loss(parts, torch.from_numpy(batch.stripe).to(parts.device), settings.margin)
+    optimiser.zero_grad(set_to_none=True)
+    (position + settings.matching * matching).backward()
+    optimiser.step()
+    return {"position": position.item(), "matching": matching.item()}
+
+
+@contextmanager
+def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list[nn.Parameter]]:
+    """BN layers in train mode with gradients on gamma and beta; everything else frozen. Restores the flags afterwards."""
+    wanted = [(p, p.requires_grad) for p in embedder.parameters()]
+    layers = batchnorm_layers(embedder).values()
+    momenta = [layer.momentum for layer in layers]
+    embedder.eval().requires_grad_(False)
+    for layer in layers:
+        layer.train().requires_grad_(True)
+        layer.momentum = momentum
+    try:
+        yield [p for layer in layers for p in (layer.weight, layer.bias)]
+    finally:
+        for (parameter, flag) in wanted:
+            parameter.requires_grad_(flag)
+        for layer, value in zip(layers, momenta, strict=True):
+            layer.momentum = value

@@ -1,0 +1,58 @@
+"""Part-nearest-neighbour pairs (BNTA section 3.3, Eqs. 6 and 7): which crops of a site probably show one person."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_PAIRS = 128  # K of the paper, for its large targets
+
+
+class Pairs(NamedTuple):
+    """K pairs, nearest first; no image is in two of them."""
+
+    first: np.ndarray  # int64 [K]
+    second: np.ndarray  # int64 [K]
+    stripe: np.ndarray  # int64 [K]: the part where the two were found nearest
+    distance: np.ndarray  # float32 [K]
+
+
+def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """float [N,P,dim] -> (distance float32 [N,N], stripe int64 [N,N]): Euclidean minimum over the stripes.
+
+    One stripe at a time, so N = 4,096 needs a few hundred MB and not the P-fold.
+    """
+    best = torch.full((len(parts), len(parts)), torch.inf)
+    stripe = torch.zeros(best.shape, dtype=torch.uint8)
+    for h in range(parts.shape[1]):
+        column = parts[:, h].float()
+        d = torch.cdist(column, column).cpu()
+        nearer = d < best
+        best[nearer] = d[nearer]
+        stripe[nearer] = h
+    return best.numpy(), stripe.numpy().astype(np.int64)
+
+
+def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_PAIRS) -> Pairs:
+    """The nearest pair first, then the nearest of the images that are left, up to min(max_pairs, N // 2) pairs.
+
+    Equal distances go by (i, j). The paper does not say greedy or optimal; this is its literal reading.
+    """
+    n = len(distance)
+    wanted = min(max_pairs, n // 2)
+    rows, columns = np.triu_indices(n, 1)
+    order = np.argsort(distance[rows, columns], kind="stable")
+    used = np.zeros(n, bool)
+    chosen: list[tuple[int, int]] = []
+    for at in order:
+        if len(chosen) == wanted:
+            break
+        i, j = rows[at], columns[at]
+        if not used[i] and not used[j]:
+            used[i] = used[j] = True
+            chosen.append((int(i), int(j)))
+    first, second = (np.array(side, np.int64) for side in (zip(*chosen, strict=True) if chosen else ([], [])))
+    return Pairs(first, second, stripe[first, second], distance[first, second].astype(np.float32))

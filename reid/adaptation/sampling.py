@@ -1,0 +1,45 @@
+"""Which crops of a site an adaptation sees: balanced over cameras, near-duplicates dropped. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from reid.images import Crop
+
+_NEAR = 3.0  # mean absolute difference of two thumbnails in grey levels; consecutive frames of one track lie below
+
+
+def balanced_order(cameras: Sequence[Hashable], seed: int) -> list[int]:
+    """Indices in an order in which cameras take turns, each camera's crops shuffled: any prefix is balanced."""
+    rng = np.random.default_rng(seed)
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index in rng.permutation(len(cameras)):
+        groups[cameras[index]].append(int(index))
+    turns = [(turn, str(camera), index) for camera, indices in groups.items() for turn, index in enumerate(indices)]
+    return [index for _, _, index in sorted(turns)]
+
+
+class Thumbnails:
+    """Remembers what the chosen crops of each camera look like."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Hashable, list[np.ndarray]] = defaultdict(list)
+
+    def is_new(self, crop: Crop, camera: Hashable) -> bool:
+        """uint8 [H,W,3]: False when a crop of this camera that looks nearly the same was shown before."""
+        small = _shrink(crop)
+        earlier = self.seen[camera]
+        if earlier and np.abs(np.stack(earlier) - small).mean(axis=1).min() < _NEAR:
+            return False
+        earlier.append(small)
+        return True
+
+
+def _shrink(crop: Crop) -> np.ndarray:
+    """float32 [16*8*3]: block means."""
+    height, width = crop.shape[0] // 16 * 16, crop.shape[1] // 8 * 8
+    blocks = crop[:height, :width].reshape(16, height // 16, 8, width // 8, 3)
+    return blocks.mean(axis=(1, 3), dtype=np.float32).ravel()

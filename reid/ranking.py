@@ -1,0 +1,153 @@
+"""How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4), without sorting the gallery.
+
+For each query only its few positives are sorted; one pass over the gallery then counts how many others stand before
+each of them. That gives every rank that CMC, AP and INP need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numba
+import numpy as np
+
+JUNK = -1  # pid of crops that are neither right nor wrong: they are skipped
+Precision = Literal["step", "trapezoid"]
+_BLOCK = 512  # queries whose scores are in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingScores:
+    """Means over the queries that have at least one positive in the gallery; shares, not percent."""
+
+    mean_ap: float
+    mean_inp: float
+    cmc: np.ndarray  # float64 [depth]: share of queries whose first positive is within rank 1, 2, ...
+    queries: int  # queries that counted
+    skipped: int  # queries without a positive in the gallery
+
+    def rank(self, k: int) -> float:
+        """Share of queries with a positive among the first k."""
+        return float(self.cmc[min(k, len(self.cmc)) - 1])
+
+
+def rank_embeddings(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    query_pids: np.ndarray,
+    gallery_pids: np.ndarray,
+    query_cams: np.ndarray,
+    gallery_cams: np.ndarray,
+    precision: Precision = "step",
+    ignore_camera: bool = False,
+    depth: int = 50,
+) -> RankingScores:
+    """Scores of ranking `gallery` for every `query` by inner product.
+
+    Args:
+        query, gallery: float32 unit embeddings [Q,D] and [G,D].
+        *_pids, *_cams: integers [Q] and [G]. Pid -1 in the gallery is junk, a pid no query has is a distractor.
+        precision: `step` is the average precision of today's papers, `trapezoid` that of Market-1501's own code.
+        ignore_camera: keep positives of the query's own camera, which are dropped otherwise.
+        depth: how long the CMC is.
+
+    Raises ValueError when lengths differ or no query has a positive.
+    """
+    if len(query) != len(query_pids) or len(gallery) != len(gallery_pids):
+        raise ValueError(f"{len(query)} queries with {len(query_pids)} pids, {len(gallery)} gallery items with {len(gallery_pids)} pids")
+    qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in (query_pids, gallery_pids, query_cams, gallery_cams))
+    transposed = np.ascontiguousarray(gallery.T, np.float32)
+    parts = []
+    for start in range(0, len(query), _BLOCK):
+        stop = start + _BLOCK
+        scores = np.ascontiguousarray(query[start:stop], np.float32) @ transposed
+        parts.append(_per_query(scores, qp[start:stop], gp, qc[start:stop], gc, ignore_camera, precision == "trapezoid"))
+    return _mean(np.concatenate(parts) if parts else np.zeros((0, 3)), depth)
+
+
+def rank_scores(
+    scores: np.ndarray,
+    query_pids: np.ndarray,
+    gallery_pids: np.ndarray,
+    query_cams: np.ndarray,
+    gallery_cams: np.ndarray,
+    precision: Precision = "step",
+    ignore_camera: bool = False,
+    depth: int = 50,
+) -> RankingScores:
+    """As `rank_embeddings`, from a score matrix float32 [Q,G], higher is better; equal scores rank in gallery order."""
+    qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in (query_pids, gallery_pids, query_cams, gallery_cams))
+    found = _per_query(np.ascontiguousarray(scores, np.float32), qp, gp, qc, gc, ignore_camera, precision == "trapezoid")
+    return _mean(found, depth)
+
+
+def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
+    """Scores of finished rankings, as a server answers them.
+
+    Args:
+        hits: per query the 1-based ranks of ALL its positives, after junk and same-camera positives were removed.
+    """
+    rows = [_ap_inp_first(np.sort(np.asarray(r, np.int64)), False) for r in hits]
+    return _mean(np.array(rows).reshape(-1, 3), depth)
+
+
+def _mean(rows: np.ndarray, depth: int) -> RankingScores:
+    counted = rows[rows[:, 2] > 0]
+    if not len(counted):
+        raise ValueError("no query has a positive in the gallery: check identities, and cameras if all come from one")
+    first = counted[:, 2]
+    cmc = (first[:, None] <= np.arange(1, depth + 1)).mean(0)
+    return RankingScores(float(counted[:, 0].mean()), float(counted[:, 1].mean()), cmc, len(counted), len(rows) - len(counted))
+
+
+@numba.njit(cache=True)
+def _ap_inp_first(ranks: np.ndarray, trapezoid: bool) -> tuple[float, float, float]:
+    """AP, INP and first rank of ascending 1-based ranks; zeros when there are none."""
+    count = len(ranks)
+    if count == 0:
+        return 0.0, 0.0, 0.0
+    total = 0.0
+    for j in range(count):
+        r = ranks[j]
+        now = (j + 1) / r
+        if trapezoid:
+            before = 1.0 if r == 1 else j / (r - 1)
+            total += (now + before) / 2
+        else:
+            total += now
+    return total / count, count / ranks[-1], float(ranks[0])
+
+
+@numba.njit(parallel=True, cache=True)
+def _per_query(
+    scores: np.ndarray, qp: np.ndarray, gp: np.ndarray, qc: np.ndarray, gc: np.ndarray, ignore_camera: bool, trapezoid: bool
+) -> np.ndarray:
+    """float64 [Q,3]: AP, INP, first rank (0: no positive)."""
+    queries, items = scores.shape
+    out = np.zeros((queries, 3))
+    for q in numba.prange(queries):
+        row = scores[q]
+        positives = np.flatnonzero((gp == qp[q]) & ((gc != qc[q]) | ignore_camera))
+        count = len(positives)
+        if count == 0 or qp[q] == JUNK:
+            continue
+        # mergesort is stable: equal scores keep gallery order
+        positives = positives[np.argsort(-row[positives], kind="mergesort")]
+        ahead = np.zeros(count + 1, np.int64)
+        lowest, pid = row[positives[-1]], qp[q]
+        for g in range(items):
+            if row[g] < lowest or gp[g] == pid or gp[g] == JUNK:  # behind every positive, or not ranked at all
+                continue
+            low, high = 0, count  # the first positive that g stands before
+            while low < high:
+                middle = (low + high) // 2
+                p = positives[middle]
+                if row[g] > row[p] or (row[g] == row[p] and g < p):
+                    high = middle
+                else:
+                    low = middle + 1
+            ahead[low] += 1
+        ranks = np.cumsum(ahead)[:count] + np.arange(1, count + 1)
+        out[q] = _ap_inp_first(ranks, trapezoid)
+    return out

@@ -1,0 +1,72 @@
+"""How well a run or a bundle ranks a dataset: step mAP, CMC, mINP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid.bundle import Bundle
+from reid.checkpoint import read_embedder
+from reid.engines import choose_engine
+from reid.ranking import Precision, RankingScores, rank_embeddings
+from training.data.loader import load_crops
+from training.data.records import Dataset, DatasetError, Record
+
+Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
+Progress = Callable[[int, int], None]
+
+
+def open_embedder(source: Path, device: str = "auto", engine: str = "auto") -> tuple[Embed, tuple[int, int], str]:
+    """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes)."""
+    if (source / "manifest.json").is_file():
+        bundle = Bundle.load(source)
+        chosen = choose_engine(bundle, device, engine)  # type: ignore[arg-type]
+        info = chosen.describe()
+        return chosen.embed, (bundle.manifest.height, bundle.manifest.width), f"{info.engine} {info.provider} {info.precision}"
+    import torch
+
+    from reid.models.build import PixelEmbedder
+
+    embedder, _ = read_embedder(source)
+    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    pixels = PixelEmbedder(embedder).eval().to(place)
+
+    @torch.inference_mode()
+    def embed(crops: np.ndarray) -> np.ndarray:
+        return pixels(torch.from_numpy(crops).to(place)).float().cpu().numpy()
+
+    return embed, (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
+
+
+def embed_records(embed: Embed, records: Sequence[Record], size: tuple[int, int], batch: int = 64, progress: Progress | None = None) -> np.ndarray:
+    """float32 [N,D] of the records in their order."""
+    parts = []
+    for start in range(0, len(records), batch):
+        parts.append(embed(load_crops(records[start : start + batch], *size)))
+        if progress is not None:
+            progress(min(start + batch, len(records)), len(records))
+    return np.concatenate(parts)
+
+
+def evaluate(
+    embed: Embed, dataset: Dataset, size: tuple[int, int], precision: Precision = "step", progress: Progress | None = None
+) -> RankingScores:
+    """Ranks the dataset's gallery for its queries. Raises DatasetError where it has none."""
+    if not dataset.query:
+        raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
+    everything = [*dataset.query, *dataset.gallery]
+    embeddings = embed_records(embed, everything, size, progress=progress)
+    pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
+    n = len(dataset.query)
+    return rank_embeddings(
+        embeddings[:n], embeddings[n:], pids[:n], pids[n:], cams[:n], cams[n:], precision, ignore_camera=dataset.ignore_camera
+    )
+
+
+def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
+    """Scores in percent as they stand in a manifest, with the command that measured them."""
+    values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {f"rank-{k}": scores.rank(k) for k in (1, 5, 10)}
+    return {"dataset": dataset, "command": command} | {name: round(100 * value, 2) for name, value in values.items()}
