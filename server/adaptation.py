@@ -1,0 +1,146 @@
+"""`adapt`: crops of a site -> BNTA -> profile -> engine -> shadow re-embedding -> swap. Torch is imported in here, by the job."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+
+from reid.adaptation.sampling import Thumbnails, balanced_order
+from reid.batchnorm import BatchNormProfile
+from reid.bundle import cosine
+from server.engines import Engines
+from server.errors import Conflict, Unprocessable
+from server.gallery.store import Store
+from server.jobs import Declined, Handle
+from server.rebuild import Rebuild, decode_stored
+from server.sites import Site, Sites
+
+Tier = Literal["auto", "none", "2"]
+MIN_CROPS = 16  # reid.adaptation.bnta's, repeated here because asking it would import torch; a test compares them
+_CARRIED = 0.995  # cosine of engine and torch with the new values; lower means that the engine does not carry them
+
+
+class Adaptation:
+    """One adaptation of one site.
+
+    Args:
+        tier: `2` is BNTA, `none` returns the site to the bundle's own profile, `auto` takes 2 where it can and declines otherwise.
+        max_samples: crops that BNTA looks at. seed: of the choice of crops and the order of pairs.
+    """
+
+    def __init__(self, site: Site, tier: Tier, max_samples: int, seed: int, store: Store, sites: Sites, engines: Engines) -> None:
+        self.site, self.tier, self.max_samples, self.seed = site, tier, max_samples, seed
+        self.store, self.sites, self.engines = store, sites, engines
+
+    def check(self) -> str | None:
+        """What stands in the way. Raises where the site can never be adapted as asked; under `auto`, returns the reason."""
+        count = self.store.count(self.site.name)
+        if count == 0:
+            raise Unprocessable(f"site {self.site.name!r} has no items to adapt to; enroll some first")
+        if self.tier == "none":
+            return None
+        obstacle: str | None = None
+        if not self.engines.bundle.manifest.ssl_heads:
+            obstacle = f"bundle {self.engines.bundle.manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
+        elif count < MIN_CROPS:
+            obstacle = f"site {self.site.name!r} has {count} items; BNTA needs at least {MIN_CROPS}"
+        elif find_spec("torch") is None:
+            obstacle = "adaptation needs torch; install it with: pip install 'resight[train]'"
+        elif not len(self.store.cameras(self.site.name)[0]):
+            raise Conflict(f"the images of site {self.site.name!r} are not kept, so it cannot be adapted")
+        if obstacle and self.tier == "2":
+            raise Unprocessable(obstacle)
+        return obstacle
+
+    def run(self, handle: Handle) -> None:
+        """The job's work; the report grows as it goes."""
+        report = handle.job.report
+        report["tier"] = self.tier
+        if self.tier == "none":
+            profile_id = self.engines.base_id
+        else:
+            obstacle = self.check()
+            if obstacle:
+                raise Declined(f"{obstacle}; the site keeps version {self.site.state.version.version}")
+            report["tier"] = "2"
+            profile_id = self._bnta(handle, report)
+        began = time.perf_counter()
+        live = self.site.state.version
+        rebuild = Rebuild(self.site, profile_id, self.store, self.sites, self.engines)
+        version = rebuild.run("adapt", live.version, handle.job.id, lambda share: handle.step(0.5 + share / 2, "re-embedding"))
+        report.setdefault("seconds", {})["re-embed"] = round(time.perf_counter() - began, 3)
+        handle.job.version = version.version
+
+    def _bnta(self, handle: Handle, report: dict[str, Any]) -> str:
+        seconds = report["seconds"] = {}
+        began = time.perf_counter()
+        crops, cameras = self._sample(handle)
+        seconds["sample"] = round(time.perf_counter() - began, 3)
+        report |= {"crops": len(crops), "cameras": cameras}
+
+        began = time.perf_counter()
+        handle.step(0.1, "loading torch")
+        import torch
+
+        from reid.adaptation.bnta import Bnta, adapt
+        from reid.batchnorm import profile_from_model
+        from reid.engines.pytorch import load_embedder
+        from reid.models.build import PixelEmbedder
+
+        on_gpu = torch.cuda.is_available() and self.engines.settings.device != "cpu"
+        # Always from the bundle's own values: adapting an adaptation drifts.
+        embedder = load_embedder(self.engines.bundle, self.engines.base_profile).to("cuda" if on_gpu else "cpu")
+        seconds["load"] = round(time.perf_counter() - began, 3)
+
+        began = time.perf_counter()
+        found = adapt(embedder, crops, Bnta(seed=self.seed), lambda share, stage: handle.step(0.1 + 0.35 * share, stage))
+        seconds["adapt"] = round(time.perf_counter() - began, 3)
+        report |= {"device": "cuda" if on_gpu else "cpu", "pairs": found.pairs, "mean_pair_distance": round(found.mean_pair_distance, 4)}
+        report["losses"] = found.losses
+        profile = profile_from_model(self.engines.bundle.base_id, embedder)
+
+        began = time.perf_counter()
+        handle.step(0.45, "compiling")
+        few = np.ascontiguousarray(crops[:16])
+        with torch.inference_mode():
+            expected = PixelEmbedder(embedder)(torch.from_numpy(few).to("cuda" if on_gpu else "cpu")).cpu().numpy()
+        self._install(profile, few, expected, report)
+        seconds["compile"] = round(time.perf_counter() - began, 3)
+        return profile.id
+
+    def _install(self, profile: BatchNormProfile, few: np.ndarray, expected: np.ndarray, report: dict[str, Any]) -> None:
+        """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
+        if not all(np.isfinite(values).all() for values in profile.site.values()):
+            raise Declined("the adapted values are not finite")
+        self.store.save_profile(profile)
+        found = self.engines.add(profile).submit(few).result()
+        lowest = float(cosine(found, expected).min())
+        if lowest < _CARRIED:
+            raise Declined(f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})")
+        before = self.engines.base.submit(few).result()
+        report |= {"profile": profile.id, "engine_parity": round(lowest, 6), "drift": round(1 - float(cosine(found, before).mean()), 6)}
+
+    def _sample(self, handle: Handle) -> tuple[np.ndarray, dict[str, int]]:
+        """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each camera."""
+        manifest = self.engines.bundle.manifest
+        seqs, cameras = self.store.cameras(self.site.name)
+        seen, crops, counts = Thumbnails(), [], Counter[str]()
+        order = balanced_order(cameras, self.seed)
+        for start in range(0, len(order), 64):
+            handle.step(0.1 * start / len(order), "choosing crops")
+            chunk = order[start : start + 64]
+            images = self.store.images([int(seqs[i]) for i in chunk])
+            for i in chunk:
+                if int(seqs[i]) not in images or len(crops) == self.max_samples:
+                    continue
+                crop = decode_stored(images[int(seqs[i])], f"number {seqs[i]}", manifest.height, manifest.width)
+                if seen.is_new(crop, cameras[i]):
+                    crops.append(crop)
+                    counts[cameras[i] or ""] += 1
+        if len(crops) < MIN_CROPS:
+            raise Declined(f"only {len(crops)} of {len(order)} crops differ from each other; BNTA needs {MIN_CROPS}")
+        return np.stack(crops), dict(sorted(counts.items()))

@@ -1,0 +1,163 @@
+"""Dynamic batching: one thread in front of one engine, two lanes, and a crop that fails, fails alone.
+
+Batches form from what has arrived: while the engine works on one, the next gathers. Nobody waits for a timer. Queries
+(interactive) go before enrolls (bulk), which get a turn after every few batches so that they never starve.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import Literal
+
+import numpy as np
+
+from reid.engines import Engine
+from server.errors import Overloaded
+
+log = logging.getLogger("resight")
+Lane = Literal["interactive", "bulk"]
+_BULK_TURN = 4  # interactive batches in a row before waiting bulk work gets one
+_SIZES = (8, 16, 32)
+
+
+class EmbedError(RuntimeError):
+    """Crops the engine failed on; `rows` says which of the request's crops and why."""
+
+    def __init__(self, rows: dict[int, str]) -> None:
+        super().__init__("; ".join(f"crop {row}: {why}" for row, why in rows.items()))
+        self.rows = rows
+
+
+class _Request:
+    def __init__(self, crops: np.ndarray, dim: int) -> None:
+        self.crops, self.taken, self.left = crops, 0, len(crops)
+        self.vectors = np.empty((len(crops), dim), np.float32)
+        self.bad: dict[int, str] = {}
+        self.future: Future[np.ndarray] = Future()
+
+
+class Batcher:
+    """Feeds an engine.
+
+    Args:
+        engine: what embeds. dim: length of its embeddings. max_batch: crops a batch. max_queued: crops that may wait;
+            beyond, `submit` raises Overloaded.
+    """
+
+    def __init__(self, engine: Engine, dim: int, max_batch: int = 32, max_queued: int = 4096) -> None:
+        self.engine, self.dim, self.max_batch, self.max_queued = engine, dim, max_batch, max_queued
+        self.lanes: dict[Lane, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
+        self.changed = threading.Condition()
+        self.queued, self.rate, self.closed = 0, 100.0, False
+        self.batches = self.crops = 0  # served so far
+        self.thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self.thread.start()
+
+    def submit(self, crops: np.ndarray, lane: Lane = "interactive") -> Future[np.ndarray]:
+        """uint8 [N,H,W,3] -> future of float32 [N,D]. The future raises EmbedError for crops the engine fails on.
+
+        Raises Overloaded when too many crops wait already.
+        """
+        request = _Request(crops, self.dim)
+        with self.changed:
+            if self.closed:
+                raise Overloaded("the server is stopping")
+            if self.queued and self.queued + len(crops) > self.max_queued:
+                wait = math.ceil(self.queued / self.rate)
+                raise Overloaded(f"{self.queued} crops are waiting for the engine already; try again in {wait} s", wait)
+            self.queued += len(crops)
+            self.lanes[lane].append(request)
+            self.changed.notify()
+        return request.future
+
+    def close(self) -> None:
+        """Finishes what is queued and stops."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify()
+        self.thread.join()
+
+    def _run(self) -> None:
+        streak = 0
+        while True:
+            with self.changed:
+                while not (self.lanes["interactive"] or self.lanes["bulk"]):
+                    if self.closed:
+                        return
+                    self.changed.wait()
+                bulk_turn = self.lanes["bulk"] and (streak >= _BULK_TURN or not self.lanes["interactive"])
+                lane: Lane = "bulk" if bulk_turn else "interactive"
+                streak = 0 if bulk_turn else streak + 1
+                batch = self._take(self.lanes[lane])
+                self.queued -= sum(stop - start for _, start, stop in batch)
+            if batch:
+                self._serve(batch)
+
+    def _take(self, lane: deque[_Request]) -> list[tuple[_Request, int, int]]:
+        """Slices of waiting requests, at most `max_batch` crops together; requests nobody waits for are skipped."""
+        batch, room = [], self.max_batch
+        while lane and room:
+            request = lane[0]
+            if request.future.cancelled():
+                self.queued -= len(request.crops) - request.taken
+                lane.popleft()
+                continue
+            start = request.taken
+            stop = request.taken = min(start + room, len(request.crops))
+            batch.append((request, start, stop))
+            room -= stop - start
+            if stop == len(request.crops):
+                lane.popleft()
+        return batch
+
+    def _serve(self, batch: list[tuple[_Request, int, int]]) -> None:
+        began = time.perf_counter()
+        crops = np.concatenate([r.crops[start:stop] for r, start, stop in batch]) if len(batch) > 1 else batch[0][0].crops[batch[0][1] : batch[0][2]]
+        vectors, bad = self._embed(crops)
+        self.rate = 0.9 * self.rate + 0.1 * len(crops) / (time.perf_counter() - began)
+        self.batches, self.crops = self.batches + 1, self.crops + len(crops)
+        row = 0
+        for request, start, stop in batch:
+            count = stop - start
+            request.vectors[start:stop] = vectors[row : row + count]
+            request.bad |= {start + i: bad[row + i] for i in range(count) if row + i in bad}
+            row, request.left = row + count, request.left - count
+            if request.left == 0 and request.future.set_running_or_notify_cancel():
+                if request.bad:
+                    request.future.set_exception(EmbedError(request.bad))
+                else:
+                    request.future.set_result(request.vectors)
+
+    def _embed(self, crops: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        """Embeds a batch; if that fails, halves, down to the crops that are to blame."""
+        try:
+            vectors = self.engine.embed(crops)
+        except Exception as error:  # whatever a runtime throws must not end the thread that serves everybody
+            log.exception("the engine failed on a batch of %d", len(crops))
+            return self._bisect(crops, str(error))
+        finite = np.isfinite(vectors).all(axis=1)
+        return vectors, {int(row): "its embedding is not finite" for row in np.flatnonzero(~finite)}
+
+    def _bisect(self, crops: np.ndarray, why: str) -> tuple[np.ndarray, dict[int, str]]:
+        if len(crops) == 1:
+            return np.full((1, self.dim), np.nan, np.float32), {0: f"the engine failed: {why}"}
+        half = len(crops) // 2
+        (left, left_bad), (right, right_bad) = self._embed(crops[:half]), self._embed(crops[half:])
+        return np.concatenate([left, right]), left_bad | {half + row: reason for row, reason in right_bad.items()}
+
+
+def best_batch(engine: Engine, height: int, width: int) -> int:
+    """Warms an engine up and returns the smallest batch size within 5 % of its best throughput."""
+    rates = {}
+    for size in _SIZES:
+        crops = np.zeros((size, height, width, 3), np.uint8)
+        engine.embed(crops)
+        began = time.perf_counter()
+        engine.embed(crops)
+        rates[size] = size / (time.perf_counter() - began)
+    return min(size for size, rate in rates.items() if rate >= 0.95 * max(rates.values()))

@@ -1,0 +1,88 @@
+"""What can go wrong, once for both protocols: every error names what, where, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Problem(Exception):
+    """An answer that is an error. HTTP sends it as problem+json (RFC 9457), gRPC as a status with the same sentence.
+
+    Args:
+        detail: the sentence for the person who reads it.
+        facts: further members of the answer, for programs (`index` of a bad crop, `retry_after_s`, ...).
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"  # stable, for programs
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, **facts: Any) -> None:
+        super().__init__(detail)
+        self.detail, self.facts = detail, facts
+
+    def body(self) -> dict[str, Any]:
+        """The members of the problem document."""
+        kind = f"urn:resight:problem:{self.code}"
+        return {"type": kind, "title": self.title, "status": self.status, "code": self.code, "detail": self.detail, **self.facts}
+
+
+class BadRequest(Problem):
+    """A field that is missing, malformed or contradicts another."""
+
+    status, code, title = 400, "bad-request", "Bad request"
+
+
+class Unauthorized(Problem):
+    """No key, or one that is not known."""
+
+    status, code, title = 401, "unauthorized", "API key required"
+
+
+class Forbidden(Problem):
+    """A known key without the scope."""
+
+    status, code, title = 403, "forbidden", "Scope missing"
+
+
+class NotFound(Problem):
+    """No such item, site or job."""
+
+    status, code, title = 404, "not-found", "Not found"
+
+
+class Conflict(Problem):
+    """The state of the site does not allow it now."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class TooLarge(Problem):
+    """More bytes, pixels or crops than are accepted."""
+
+    status, code, title = 413, "too-large", "Too large"
+
+
+class UnsupportedMedia(Problem):
+    """A format that is not accepted."""
+
+    status, code, title = 415, "unsupported-media", "Unsupported image"
+
+
+class Unprocessable(Problem):
+    """Understood, but it cannot be done with this content."""
+
+    status, code, title = 422, "unprocessable", "Unprocessable"
+
+
+class Overloaded(Problem):
+    """Refused before memory grows; worth trying again after `retry_after_s`."""
+
+    status, code, title = 503, "overloaded", "Overloaded"
+
+    def __init__(self, detail: str, retry_after_s: int = 1, **facts: Any) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s, **facts)
+
+
+class StartError(RuntimeError):
+    """The server cannot start with this bundle, data folder or configuration; the sentence says what to change."""

@@ -1,0 +1,194 @@
+"""The index in memory: exact half-precision search by FAISS over immutable segments, and a small delta in numpy.
+
+FAISS allows no change under a search, so nothing that a reader can see is ever changed. A generation is a tuple of
+sealed segments and a delta; writers build the next generation and flip one reference. Removing copies only the segments
+that hold a removed item: the vector is gone from memory, not hidden.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+
+from server.gallery.index import SearchFilter
+
+SEGMENT = 16_384  # items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
+DELTA = 2_048  # items that are searched in numpy before they are sealed
+_pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="faiss")  # a segment is searched by one thread
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Rows of the index: seqs int64 [N] ascending, cameras int32 [N] (codes)."""
+
+    seqs: np.ndarray
+    cameras: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment(_Part):
+    """Sealed rows inside FAISS."""
+
+    index: faiss.IndexScalarQuantizer
+
+    def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        parameters = None
+        if mask is not None:
+            k = min(k, int(mask.sum()))
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
+        if k == 0:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        scores, rows = self.index.search(vector[None], min(k, len(self.seqs)), params=parameters)
+        return scores[0], self.seqs[rows[0]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Delta(_Part):
+    """Fresh rows as float32 [N,D] (rounded to half, so that sealing changes no score)."""
+
+    vectors: np.ndarray
+
+    def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(len(self.seqs)) if mask is None else np.flatnonzero(mask)
+        scores = self.vectors[rows] @ vector if mask is not None else self.vectors @ vector
+        return _best(scores, self.seqs[rows], k)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Generation:
+    segments: tuple[_Segment, ...]
+    delta: _Delta
+
+    @property
+    def parts(self) -> tuple[_Segment | _Delta, ...]:
+        return (*self.segments, self.delta) if len(self.delta.seqs) else self.segments
+
+
+class FaissIndex:
+    """A `GalleryIndex` in memory.
+
+    Args:
+        dim: length of the vectors. segment, delta: sizes, smaller in tests.
+    """
+
+    def __init__(self, dim: int, segment: int = SEGMENT, delta: int = DELTA) -> None:
+        self.dim, self.segment_rows, self.delta_rows = dim, segment, delta
+        self.lock = threading.Lock()  # of writers; readers take the reference once and need none
+        self.camera_codes: dict[str, int] = {}  # only ever grows; -1 stands for no camera
+        self.generation = _Generation((), self._delta(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, dim), np.float32)))
+
+    def __len__(self) -> int:
+        """Items it holds."""
+        return sum(len(part.seqs) for part in self.generation.parts)
+
+    def seqs(self) -> np.ndarray:
+        """int64 [N]: what it holds, ascending."""
+        parts = [part.seqs for part in self.generation.parts]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def add(self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray) -> None:
+        """See GalleryIndex. Raises ValueError for vectors of another length."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or len(vectors) != len(seqs):
+            raise ValueError(f"expected [{len(seqs)}, {self.dim}] values, got {list(vectors.shape)}")
+        with self.lock:
+            old = self.generation
+            codes = np.array([self._code(camera) for camera in cameras], np.int32)
+            delta = self._delta(
+                np.concatenate([old.delta.seqs, np.asarray(seqs, np.int64)]),
+                np.concatenate([old.delta.cameras, codes]),
+                np.concatenate([old.delta.vectors, vectors.astype(np.float16).astype(np.float32)]),
+            )
+            self.generation = self._sealed(_Generation(old.segments, delta))
+
+    def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
+        """See GalleryIndex."""
+        gone = np.asarray(seqs, np.int64)
+        with self.lock:
+            old = self.generation
+            segments = []
+            for segment in old.segments:
+                keep = ~np.isin(segment.seqs, gone)
+                if keep.all():
+                    segments.append(segment)
+                elif keep.any():
+                    segments.append(_seal(segment.seqs[keep], segment.cameras[keep], _halves(segment.index, self.dim)[keep]))
+            keep = ~np.isin(old.delta.seqs, gone)
+            delta = old.delta if keep.all() else self._delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
+            self.generation = _Generation(tuple(segments), delta)
+
+    def search(self, vector: np.ndarray, k: int, where: SearchFilter | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See GalleryIndex."""
+        vector = np.ascontiguousarray(vector, np.float32)
+        parts = self.generation.parts
+        masks = [self._mask(part, where) for part in parts]
+        if len(parts) > 2:
+            found = list(_pool.map(lambda pair: pair[0].search(vector, k, pair[1]), zip(parts, masks, strict=True)))
+        else:
+            found = [part.search(vector, k, mask) for part, mask in zip(parts, masks, strict=True)]
+        if not found:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        return _best(np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found]), k)
+
+    def _mask(self, part: _Part, where: SearchFilter | None) -> np.ndarray | None:
+        if where is None or where.is_open:
+            return None
+        mask = np.ones(len(part.seqs), bool)
+        if where.camera is not None:
+            mask &= part.cameras == self.camera_codes.get(where.camera, -2)
+        if where.exclude_camera is not None:
+            mask &= part.cameras != self.camera_codes.get(where.exclude_camera, -2)
+        if where.allowed is not None:
+            mask &= np.isin(part.seqs, where.allowed, assume_unique=True)
+        return mask
+
+    def _code(self, camera: str | None) -> int:
+        return -1 if camera is None else self.camera_codes.setdefault(camera, len(self.camera_codes))
+
+    def _delta(self, seqs: np.ndarray, cameras: np.ndarray, vectors: np.ndarray) -> _Delta:
+        return _Delta(seqs, cameras, vectors)
+
+    def _sealed(self, generation: _Generation) -> _Generation:
+        """Moves a full delta into segments, topping up the last one so that segments stay few."""
+        delta = generation.delta
+        if len(delta.seqs) < self.delta_rows:
+            return generation
+        segments = list(generation.segments)
+        seqs, cameras, halves = delta.seqs, delta.cameras, delta.vectors.astype("<f2")
+        if segments and len(segments[-1].seqs) < self.segment_rows:
+            last = segments.pop()
+            seqs, cameras = np.concatenate([last.seqs, seqs]), np.concatenate([last.cameras, cameras])
+            halves = np.concatenate([_halves(last.index, self.dim), halves])
+        for start in range(0, len(seqs), self.segment_rows):
+            rows = slice(start, start + self.segment_rows)
+            segments.append(_seal(seqs[rows], cameras[rows], halves[rows]))
+        return _Generation(tuple(segments), self._delta(seqs[:0], cameras[:0], np.empty((0, self.dim), np.float32)))
+
+
+def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment:
+    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied and not converted."""
+    index = faiss.IndexScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True
+    faiss.copy_array_to_vector(np.ascontiguousarray(halves, "<f2").view(np.uint8).ravel(), index.codes)
+    index.ntotal = len(halves)
+    return _Segment(np.ascontiguousarray(seqs), np.ascontiguousarray(cameras), index)
+
+
+def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
+    """float16 [N,D]: a copy of a segment's vectors."""
+    return faiss.vector_to_array(index.codes).view("<f2").reshape(-1, dim)
+
+
+def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best, equal scores by seq."""
+    if len(scores) > 4 * k:
+        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+        near = scores >= kth
+        scores, seqs = scores[near], seqs[near]
+    order = np.lexsort((seqs, -scores))[:k]
+    return scores[order], seqs[order]

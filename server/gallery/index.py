@@ -1,0 +1,48 @@
+"""What every gallery index promises: a cache of one site's embeddings in one space, searched exactly as asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchFilter:
+    """Exact conditions a search obeys; all that are set must hold."""
+
+    camera: str | None = None  # only this camera
+    exclude_camera: str | None = None  # anything but this camera; items without a camera stay
+    allowed: np.ndarray | None = None  # int64 seqs, ascending: only these
+
+    @property
+    def is_open(self) -> bool:
+        """True when it lets everything through."""
+        return self.camera is None and self.exclude_camera is None and self.allowed is None
+
+
+class GalleryIndex(Protocol):
+    """Inner-product search over unit vectors. Readers and writers may be different threads at the same time: a search
+    sees the items of one moment, whole."""
+
+    def add(self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray) -> None:
+        """Adds items; `seqs` ascend and are greater than any before. vectors: float [N,D]."""
+        ...
+
+    def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
+        """Removes items, from results and from memory, before it returns. Unknown seqs are ignored."""
+        ...
+
+    def search(self, vector: np.ndarray, k: int, where: SearchFilter | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [D] -> (scores float32 [n], seqs int64 [n]), n <= k, best first, equal scores by seq."""
+        ...
+
+    def seqs(self) -> np.ndarray:
+        """int64 [N]: what it holds, ascending."""
+        ...
+
+    def __len__(self) -> int:
+        """Items it holds."""
+        ...

@@ -1,0 +1,71 @@
+"""What the gallery holds, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class NewItem:
+    """A crop about to be enrolled."""
+
+    camera: str | None = None
+    identity: str | None = None
+    captured_at: float | None = None  # seconds since 1970, UTC
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """An enrolled crop, without its bytes."""
+
+    seq: int
+    id: str
+    site: str
+    camera: str | None
+    identity: str | None
+    captured_at: float | None
+    metadata: dict[str, Any]
+    enrolled_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A version of a site: which profile, hence which embedding space, and where a rollback leads."""
+
+    site: str
+    version: int
+    profile_id: str
+    space_id: str
+    dim: int
+    parent: int | None
+    cause: str
+    created_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemFilter:
+    """Exact conditions on items; all that are set must hold."""
+
+    camera: str | None = None
+    identity: str | None = None
+    captured_after: float | None = None  # inclusive
+    captured_before: float | None = None  # exclusive
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)  # every key must be equal
+
+    @property
+    def only_camera(self) -> bool:
+        """True when nothing but the camera is asked, which the index answers by itself."""
+        return self == ItemFilter(camera=self.camera)
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """Rows of one space: seq int64 [N] ascending, cameras [N], vectors float16 [N,D]."""
+
+    seqs: np.ndarray
+    cameras: list[str | None]
+    vectors: np.ndarray

@@ -1,0 +1,108 @@
+"""The tables of the store. SQLAlchemy Core, so that SQLite and PostgreSQL read the same."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+SCHEMA = 1
+metadata = sa.MetaData()
+
+meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),  # the live one
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("profile_id", sa.String, nullable=False),
+    sa.Column("space_id", sa.String, nullable=False),
+    sa.Column("dim", sa.Integer, nullable=False),
+    sa.Column("parent", sa.Integer),  # the version that a rollback returns to
+    sa.Column("cause", sa.String, nullable=False),  # created | adapt | rollback | reembed
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+profiles = sa.Table("profiles", metadata, sa.Column("id", sa.String, primary_key=True), sa.Column("data", sa.LargeBinary, nullable=False))
+
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),  # order of enrolling; never used twice
+    sa.Column("id", sa.String, nullable=False, unique=True),
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name"), nullable=False),
+    sa.Column("camera", sa.String),
+    sa.Column("identity", sa.String),
+    sa.Column("captured_at", sa.Float),  # seconds since 1970, UTC
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("enrolled_at", sa.Float, nullable=False),
+    sa.Index("items_site_seq", "site", "seq"),
+    sa.Index("items_site_identity", "site", "identity"),
+    sqlite_autoincrement=True,
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),  # the uploaded bytes
+)
+
+embeddings = sa.Table(
+    "embeddings",
+    metadata,
+    sa.Column("space_id", sa.String, primary_key=True),
+    sa.Column("seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),  # Idempotency-Key
+    sa.Column("fingerprint", sa.String, nullable=False),  # of the request's content
+    sa.Column("answer", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("site", sa.String, nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),  # adapt | rollback
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("digest", sa.String, nullable=False, unique=True),
+    sa.Column("scopes", sa.String, nullable=False),  # comma-separated
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("site", sa.String),
+    sa.Column("detail", sa.JSON, nullable=False),
+)

@@ -1,0 +1,60 @@
+"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>`."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from reid.images import Limits
+
+
+class Settings(BaseSettings):
+    """What the server is started with; the defaults suit one machine without a GPU."""
+
+    model_config = SettingsConfigDict(env_prefix="RESIGHT_", extra="ignore")
+
+    bundle: Path = Field(description="the .resight folder to serve")
+    data: Path = Field(default=Path("resight-data"), description="where the gallery is kept")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    grpc_port: int = Field(default=8001, description="0: no gRPC")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: str = Field(default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch")
+    reembed: bool = Field(default=False, description="re-embed galleries another model made, instead of refusing to start")
+    auth: Literal["auto", "on", "off"] = Field(default="auto", description="auto: keys are required unless host is loopback")
+    keep_images: bool = Field(default=True, description="False keeps embeddings only; sites cannot be adapted then")
+
+    max_request_bytes: int = Field(default=256 * 1024 * 1024, description="one request's body")
+    max_inflight_bytes: int = Field(default=512 * 1024 * 1024, description="bodies being received or worked on, together")
+    max_images: int = Field(default=1024, description="crops of one enroll request")
+    max_tracklet: int = Field(default=64, description="crops of one query")
+    max_top_k: int = 20_000
+    max_image_bytes: int = 10 * 1024 * 1024
+    max_pixels: int = 24_000_000
+    max_queued_crops: int = Field(default=4096, description="crops waiting for the engine before requests are refused")
+    max_engines: int = Field(default=8, description="compiled engines of adapted sites kept at once")
+    adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
+    decode_threads: int = 2
+    drain_s: float = Field(default=10.0, description="how long requests may finish after Ctrl-C")
+
+    @property
+    def limits(self) -> Limits:
+        """What an image may be."""
+        return Limits(max_bytes=self.max_image_bytes, max_pixels=self.max_pixels)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests must carry an API key."""
+        return self.auth == "on" or (self.auth == "auto" and not is_loopback(self.host))
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost and loopback addresses."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

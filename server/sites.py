@@ -1,0 +1,103 @@
+"""A site's live state, swapped as one: a reader that took the reference has a version, its profile and its index together."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import threading
+import time
+
+from server.engines import Engines
+from server.errors import BadRequest, NotFound, StartError
+from server.gallery.faiss_index import FaissIndex
+from server.gallery.index import GalleryIndex
+from server.gallery.records import Version
+from server.gallery.store import Store
+
+log = logging.getLogger("resight")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteState:
+    """One moment of a site."""
+
+    version: Version
+    index: GalleryIndex
+
+
+class Site:
+    """A deployment: its gallery and its live state. `lock` orders commits, erasures and swaps; queries never take it."""
+
+    def __init__(self, name: str, state: SiteState) -> None:
+        self.name, self.state = name, state
+        self.lock = threading.RLock()
+
+
+class Sites:
+    """Every site, loaded from the store at start."""
+
+    def __init__(self, store: Store, engines: Engines) -> None:
+        self.store, self.engines = store, engines
+        self.lock = threading.Lock()
+        self.by_name: dict[str, Site] = {}
+
+    def load(self, reembed: bool = False) -> list[Site]:
+        """Builds the index of every site. Returns the sites that have to be re-embedded, if that is allowed.
+
+        Raises StartError for a gallery of another embedding space: its vectors must never be compared with ours.
+        """
+        stale = []
+        for live in self.store.live_versions():
+            fits = self.engines.space(live.profile_id) == live.space_id
+            if not fits and not reembed:
+                raise StartError(_mismatch(live, self.engines))
+            index = self.load_index(live) if fits else FaissIndex(self.engines.bundle.manifest.dim)
+            site = self.by_name[live.site] = Site(live.site, SiteState(live, index))
+            if fits:
+                self.engines.get(live.profile_id)
+            else:
+                stale.append(site)
+        return stale
+
+    def load_index(self, version: Version) -> FaissIndex:
+        """An index of everything the store holds in the version's space."""
+        index = FaissIndex(version.dim)
+        for chunk in self.store.embedded(version.site, version.space_id):
+            index.add(chunk.seqs, chunk.cameras, chunk.vectors)
+        return index
+
+    def get(self, name: str) -> Site:
+        """A site. Raises NotFound."""
+        site = self.by_name.get(name)
+        if site is None:
+            raise NotFound(f"there is no site {name!r}; a site begins with its first enroll")
+        return site
+
+    def get_or_create(self, name: str) -> Site:
+        """A site, made with the bundle's own profile where it is new. Raises BadRequest for an unusable name."""
+        found = self.by_name.get(name)
+        if found is not None:
+            return found
+        if not _NAME.fullmatch(name):
+            raise BadRequest(f"site {name!r}: a name has 1 to 64 letters, digits, dots, dashes or underscores and begins with a letter or digit")
+        with self.lock:
+            if name not in self.by_name:
+                profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
+                first = Version(name, 1, profile, self.engines.space(profile), dim, None, "created", time.time())
+                self.store.add_site(first)
+                self.by_name[name] = Site(name, SiteState(first, FaissIndex(dim)))
+            return self.by_name[name]
+
+
+def _mismatch(live: Version, engines: Engines) -> str:
+    manifest, info = engines.bundle.manifest, engines.info
+    if live.dim != manifest.dim:
+        what = f"bundle {manifest.name!r} makes {manifest.dim}-d embeddings; the gallery of site {live.site!r} holds {live.dim}-d ones"
+    else:
+        what = (
+            f"the gallery of site {live.site!r} holds embeddings of {live.space_id}; bundle {manifest.name!r} in {info.precision} "
+            f"makes {engines.space(live.profile_id)}, which cannot be compared with them"
+        )
+    return f"{what}. Start with the bundle and engine that made them, or re-embed with: resight serve --reembed (this ends adaptations)"
