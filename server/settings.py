@@ -30,7 +30,7 @@ class Settings(BaseSettings):
 
     max_request_bytes: int = Field(default=256 * 1024 * 1024, description="one request's body")
     max_inflight_bytes: int = Field(default=512 * 1024 * 1024, description="bodies being received or worked on, together")
-    max_images: int = Field(default=1024, description="crops of one enroll request")
+    max_images: int = Field(default=1000, description="crops of one enroll request")
     max_tracklet: int = Field(default=64, description="crops of one query")
     max_top_k: int = 20_000
     max_image_bytes: int = 10 * 1024 * 1024

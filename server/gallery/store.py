@@ -270,13 +270,23 @@ class Store:
             parent = self.version(live.site, live.parent) if live.parent is not None else None
             if parent is not None:
                 used.add(parent.space_id)
+        with self.engine.connect() as db:
+            stale = [space for space in db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars() if space not in used]
+        count = sum(self._drop_space(space) for space in stale)
         with self._write() as db:
-            stale = [s for s in db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars() if s not in used]
-            count = 0
-            for space in stale:
-                count += db.execute(t.embeddings.delete().where(t.embeddings.c.space_id == space)).rowcount
             db.execute(t.profiles.delete().where(t.profiles.c.id.not_in(sa.select(t.versions.c.profile_id))))
         return count
+
+    def _drop_space(self, space: str) -> int:
+        """Deletes a space in pieces, so that enrolls get their turn between them."""
+        some = sa.select(t.embeddings.c.seq).where(t.embeddings.c.space_id == space).limit(2000)
+        count = 0
+        while True:
+            with self._write() as db:
+                deleted = db.execute(t.embeddings.delete().where(t.embeddings.c.space_id == space, t.embeddings.c.seq.in_(some))).rowcount
+            if not deleted:
+                return count
+            count += deleted
 
     # Jobs
 

@@ -1,0 +1,61 @@
+"""API keys: random, kept as digests, compared in constant time. Scopes: read, write, admin."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import uuid
+
+from server.errors import BadRequest, Forbidden, Unauthorized
+from server.gallery.store import Store
+
+SCOPES = ("read", "write", "admin")  # each holds the ones before it
+LOCAL = "local"  # the actor where no key is needed
+
+
+class Auth:
+    """Who may do what.
+
+    Args:
+        store: where the digests are. required: False lets everybody do everything.
+    """
+
+    def __init__(self, store: Store, required: bool) -> None:
+        self.store, self.required = store, required
+
+    def first_key(self) -> str | None:
+        """An admin key for a server that needs one and has none; shown once and never again."""
+        if not self.required or self.store.keys():
+            return None
+        return make_key(self.store, "admin")
+
+    def check(self, key: str | None, scope: str) -> str:
+        """The actor behind a key. Raises Unauthorized or Forbidden."""
+        if not self.required:
+            return LOCAL
+        if not key:
+            raise Unauthorized("send an API key: header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+        digest, found = _digest(key), None
+        for row in self.store.keys():
+            if hmac.compare_digest(row["digest"], digest):
+                found = row
+        if found is None:
+            raise Unauthorized("this API key is not known or was revoked")
+        if SCOPES.index(found["scopes"]) < SCOPES.index(scope):
+            raise Forbidden(f"this key may {found['scopes']}; this call needs a key with scope {scope}")
+        return str(found["id"])
+
+
+def make_key(store: Store, scope: str) -> str:
+    """A new key with a scope. Its text is not kept."""
+    if scope not in SCOPES:
+        raise BadRequest(f"scope {scope!r} is unknown; there are {', '.join(SCOPES)}")
+    key = "rs_" + secrets.token_urlsafe(32)
+    store.add_key("key-" + uuid.uuid4().hex[:8], _digest(key), scope)
+    return key
+
+
+def _digest(key: str) -> str:
+    """Keys are 256 random bits, so a plain hash is enough: there is nothing to guess."""
+    return hashlib.sha256(key.encode()).hexdigest()

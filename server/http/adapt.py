@@ -1,0 +1,62 @@
+"""`/adapt` and `/sites`: adaptation jobs, their events, versions and their undoing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from sse_starlette.sse import EventSourceResponse
+
+from server.http.access import Admin, Reader, ServiceDep
+from server.http.schemas import AdaptModel, JobModel, SiteModel
+
+router = APIRouter(tags=["adaptation"])
+
+
+@router.post("/adapt", status_code=202)
+async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel:
+    """Adapt a site's BatchNorm layers to its own crops and re-embed its gallery. Queries go on meanwhile."""
+    return JobModel.of(await service.adapt(body.site, str(body.tier), body.max_samples, body.seed))
+
+
+@router.get("/adapt/{job}")
+async def job_state(service: ServiceDep, actor: Reader, job: str) -> JobModel:
+    """A job's state, progress and report."""
+    return JobModel.of(service.jobs.get(job))
+
+
+@router.get("/adapt/{job}/events", response_class=EventSourceResponse)
+async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceResponse:
+    """The job's progress as server-sent events named `job`, until it has ended."""
+    service.jobs.get(job)
+
+    async def stream() -> AsyncIterator[dict[str, str]]:
+        async for values in service.jobs.watch(job):
+            yield {"event": "job", "data": json.dumps(JobModel.of(values).model_dump())}
+
+    return EventSourceResponse(stream())
+
+
+@router.delete("/adapt/{job}")
+async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
+    """Ask a job to end. The site keeps its version."""
+    return JobModel.of(service.jobs.cancel(job))
+
+
+@router.get("/sites")
+async def sites(service: ServiceDep, actor: Reader) -> list[SiteModel]:
+    """Every site."""
+    return [SiteModel(**service.site_facts(site)) for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)]
+
+
+@router.get("/sites/{site}")
+async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteModel:
+    """One site: its version, embedding space and size."""
+    return SiteModel(**service.site_facts(service.sites.get(site)))
+
+
+@router.post("/sites/{site}/rollback", status_code=202)
+async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
+    """Undo: a new version with the profile before the live one. Items enrolled since are re-embedded, none is lost."""
+    return JobModel.of(await service.roll_back(site))

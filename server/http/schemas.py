@@ -1,0 +1,169 @@
+"""The answers of the HTTP API, as they stand in its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from server.fields import iso
+from server.gallery import records
+from server.service import Answer, Enrolled
+
+_ITEM = {
+    "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d", "site": "lobby", "camera": "door", "identity": "visitor-17",
+    "captured_at": "2026-05-04T09:30:00Z", "metadata": {"track": 12},
+}
+
+
+class ItemModel(BaseModel):
+    """A gallery item."""
+
+    id: str
+    site: str
+    camera: str | None
+    identity: str | None
+    captured_at: str | None = Field(description="ISO 8601, UTC")
+    metadata: dict[str, Any]
+    model_config = {"json_schema_extra": {"examples": [_ITEM]}}
+
+    @classmethod
+    def of(cls, item: records.Item) -> ItemModel:
+        """An item as callers see it."""
+        return cls(
+            id=item.id, site=item.site, camera=item.camera, identity=item.identity, captured_at=iso(item.captured_at), metadata=item.metadata
+        )
+
+
+class EnrolledModel(BaseModel):
+    """What was committed."""
+
+    site: str
+    version: int
+    space_id: str = Field(description="embeddings of different spaces are never compared")
+    items: list[ItemModel]
+    errors: list[dict[str, Any]] = Field(default=[], description="with partial=true: the images that were left out, and why")
+
+    @classmethod
+    def of(cls, found: Enrolled) -> EnrolledModel:
+        """The answer of an enroll."""
+        items = [ItemModel.of(item) for item in found.items]
+        return cls(site=found.site, version=found.version, space_id=found.space_id, items=items, errors=found.errors)
+
+
+class MatchModel(BaseModel):
+    """A ranked item."""
+
+    rank: int
+    id: str
+    score: float = Field(description="cosine")
+    identity: str | None
+    camera: str | None
+    captured_at: str | None
+    metadata: dict[str, Any]
+
+
+class AnswerModel(BaseModel):
+    """A ranking."""
+
+    site: str
+    version: int
+    space_id: str
+    matches: list[MatchModel]
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {
+                    "site": "lobby", "version": 2, "space_id": "space-31ab1d0f6a2c9e11",
+                    "matches": [{"rank": 1, "score": 0.83} | {k: v for k, v in _ITEM.items() if k != "site"}],
+                }
+            ]
+        }
+    }
+
+    @classmethod
+    def of(cls, found: Answer) -> AnswerModel:
+        """The answer of a query."""
+        matches = [
+            MatchModel(
+                rank=m.rank, id=m.item.id, score=round(m.score, 6), identity=m.item.identity, camera=m.item.camera,
+                captured_at=iso(m.item.captured_at), metadata=m.item.metadata,
+            )
+            for m in found.matches
+        ]
+        return cls(site=found.site, version=found.version, space_id=found.space_id, matches=matches)
+
+
+class PageModel(BaseModel):
+    """A page of a listing."""
+
+    items: list[ItemModel]
+    cursor: str | None = Field(description="of the next page; null on the last")
+
+
+class ErasedModel(BaseModel):
+    """What an erasure did."""
+
+    erased: int
+
+
+class AdaptModel(BaseModel):
+    """Body of `POST /adapt`."""
+
+    site: str
+    tier: str | int = Field(default="auto", description="auto | none | 2: BNTA on statistics and affine values of every BatchNorm layer")
+    max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
+    seed: int = 0
+    model_config = {"extra": "forbid", "json_schema_extra": {"examples": [{"site": "lobby", "tier": "auto"}]}}
+
+
+class JobModel(BaseModel):
+    """A job."""
+
+    job: str
+    site: str
+    kind: str
+    state: str = Field(description="queued | running | succeeded | declined | failed | cancelled")
+    progress: float
+    stage: str
+    version: int | None = Field(description="the version of the site it made")
+    report: dict[str, Any]
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> JobModel:
+        """A job's snapshot as callers see it."""
+        return cls(job=values["id"], **{k: values[k] for k in ("site", "kind", "state", "progress", "stage", "version", "report")})
+
+
+class SiteModel(BaseModel):
+    """A site."""
+
+    site: str
+    version: int
+    space_id: str
+    profile: str
+    items: int
+    adapted: bool
+    can_roll_back: bool
+    cause: str
+
+
+class ProblemModel(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    model_config = {
+        "extra": "allow",
+        "json_schema_extra": {
+            "examples": [
+                {
+                    "type": "urn:resight:problem:unsupported-media", "title": "Unsupported image", "status": 415, "code": "unsupported-media",
+                    "detail": "image 2: not a JPEG, PNG or WebP image, whatever its name says", "index": 2,
+                }
+            ]
+        },
+    }

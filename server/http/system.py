@@ -1,0 +1,43 @@
+"""`/info`, `/health`, `/ready`, `/metrics`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+
+from server.http.access import Reader, ServiceDep
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """The API's own documentation."""
+    return RedirectResponse("/docs")
+
+
+@router.get("/info")
+async def info(service: ServiceDep, actor: Reader) -> dict[str, Any]:
+    """What really runs: bundle, engine, provider, precision, device."""
+    return service.info()
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "alive"}
+
+
+@router.get("/ready")
+async def ready(service: ServiceDep) -> dict[str, str]:
+    """A canary crop went through the engine and the store can be written; 503 otherwise."""
+    await service.ready()
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(service: ServiceDep, actor: Reader) -> Response:
+    """Prometheus metrics."""
+    return Response(service.telemetry.text(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,50 @@
+"""Prometheus metrics of one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Telemetry:
+    """Counters that the service feeds, and gauges read when somebody asks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("resight_requests", "Finished requests", ["call", "outcome"], registry=self.registry)
+        self.seconds = Histogram("resight_request_seconds", "Time to answer", ["call"], buckets=_SECONDS, registry=self.registry)
+        self.enrolled = Counter("resight_enrolled_items", "Items committed", ["site"], registry=self.registry)
+        self.jobs = Counter("resight_jobs", "Ended jobs", ["kind", "state"], registry=self.registry)
+
+    def watch(self, service: Service) -> None:
+        """Adds the gauges of a service."""
+        self.registry.register(_Gauges(service))
+
+    def text(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        items = GaugeMetricFamily("resight_items", "Items in the live index", labels=["site"])
+        versions = GaugeMetricFamily("resight_site_version", "Live version", labels=["site"])
+        for site in list(self.service.sites.by_name.values()):
+            state = site.state
+            items.add_metric([site.name], len(state.index))
+            versions.add_metric([site.name], state.version.version)
+        queued = GaugeMetricFamily("resight_queued_crops", "Crops waiting for the engine")
+        queued.add_metric([], self.service.engines.base.queued)
+        return [items, versions, queued]
