@@ -1,8 +1,8 @@
 """The deployable model: a directory `<name>.resight/` with manifest, graph and weights. No pickle, every byte checked.
 
-    manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
-    model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors lie in weights.safetensors
-    weights.safetensors   the whole model with its self-supervised heads, stored once
+manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
+model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors lie in weights.safetensors
+weights.safetensors   the whole model with its self-supervised heads, stored once
 """
 
 from __future__ import annotations
@@ -131,8 +131,7 @@ class Bundle:
         m = self.manifest
         if shape_in != [m.height, m.width, 3] or shape_out != [m.dim]:
             raise BundleError(
-                f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, "
-                f"the manifest says [{m.height}, {m.width}, 3] to [{m.dim}]"
+                f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, the manifest says [{m.height}, {m.width}, 3] to [{m.dim}]"
             )
 
 

@@ -64,8 +64,9 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
         raise ImageTooLarge(f"the image has {len(data)} bytes; at most {limits.max_bytes} are accepted")
     header = _open_header(data)
     _check_size(header.size, limits)
-    if getattr(header, "n_frames", 1) > 1:
-        raise UnsupportedImage(f"the {header.format} is animated ({header.n_frames} frames); send one frame")
+    frames = getattr(header, "n_frames", 1)
+    if frames > 1:
+        raise UnsupportedImage(f"the {header.format} is animated ({frames} frames); send one frame")
     if header.mode in ("CMYK", "YCCK", "LAB"):
         raise UnsupportedImage(f"the {header.format} is {header.mode}; convert it to RGB")
     if header.mode.startswith(("I", "F")) or _png_bit_depth(data) == 16:

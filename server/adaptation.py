@@ -128,7 +128,8 @@ class Adaptation:
         """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each camera."""
         manifest = self.engines.bundle.manifest
         seqs, cameras = self.store.cameras(self.site.name)
-        seen, crops, counts = Thumbnails(), [], Counter[str]()
+        seen, counts = Thumbnails(), Counter[str]()
+        crops: list[np.ndarray] = []
         order = balanced_order(cameras, self.seed)
         for start in range(0, len(order), 64):
             handle.step(0.1 * start / len(order), "choosing crops")

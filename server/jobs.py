@@ -76,7 +76,9 @@ class Jobs:
         with self.lock:
             for handle in self.handles.values():
                 if handle.job.site == site and handle.job.state not in ENDED:
-                    raise Conflict(f"site {site!r} already has job {handle.job.id} ({handle.job.kind}); wait for it or cancel it", job=handle.job.id)
+                    raise Conflict(
+                        f"site {site!r} already has job {handle.job.id} ({handle.job.kind}); wait for it or cancel it", job=handle.job.id
+                    )
             job = Job(uuid.uuid4().hex, site, kind, request)
             handle = self.handles[job.id] = Handle(job, self)
             self.store.save_job(job.snapshot())

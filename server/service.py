@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -84,6 +84,11 @@ class Service:
         self.engines.close()
         self.store.close()
 
+    def jobs_stopping(self) -> None:
+        """Asks running jobs to end, so that those who watch them are let go."""
+        for handle in list(self.jobs.handles.values()):
+            handle.stop.set()
+
     # Enroll
 
     async def enroll(
@@ -114,14 +119,23 @@ class Service:
         version = site.state.version
         if good:
             request = (idempotency_key, fingerprint) if idempotency_key else None
-            items, version = await self._commit(site, crops, [images[i] for i in good], [records[i] for i in good], good, problems, request, partial)
+            items, version = await self._commit(
+                site, crops, [images[i] for i in good], [records[i] for i in good], good, problems, request, partial
+            )
         self.telemetry.enrolled.labels(site_name).inc(len(items))
         errors = [{"index": i, **problems[i].body()} for i in sorted(problems)]
         return Enrolled(site_name, version.version, version.space_id, items, errors)
 
     async def _commit(
-        self, site: Site, crops: np.ndarray, images: list[bytes], records: list[NewItem], good: list[int],
-        problems: dict[int, Problem], request: tuple[str, str] | None, partial: bool,
+        self,
+        site: Site,
+        crops: np.ndarray,
+        images: list[bytes],
+        records: list[NewItem],
+        good: list[int],
+        problems: dict[int, Problem],
+        request: tuple[str, str] | None,
+        partial: bool,
     ) -> tuple[list[Item], Version]:
         """Embeds under the live profile and commits, again from the start if the site was swapped in between."""
         for _ in range(_SWAP_RETRIES):
@@ -152,13 +166,21 @@ class Service:
         raise Overloaded("the site was adapted again and again while these crops were embedded; try again")
 
     def _write(
-        self, site: Site, state: SiteState, records: list[NewItem], images: list[bytes], vectors: np.ndarray, request: tuple[str, str] | None
+        self,
+        site: Site,
+        state: SiteState,
+        records: list[NewItem],
+        images: list[bytes],
+        vectors: np.ndarray,
+        request: tuple[str, str] | None,
     ) -> list[Item] | None:
         """Commits and indexes, unless the site has another space by now."""
         with site.lock:
             if site.state.version.space_id != state.version.space_id:
                 return None
-            facts = (*request, {"site": site.name, "version": state.version.version, "space_id": state.version.space_id}) if request else None
+            facts = (
+                (*request, {"site": site.name, "version": state.version.version, "space_id": state.version.space_id}) if request else None
+            )
             kept = images if self.settings.keep_images else None
             items = self.store.enroll(site.name, state.version.space_id, records, kept, vectors, facts)
             site.state.index.add([item.seq for item in items], [item.camera for item in items], vectors)
@@ -177,8 +199,15 @@ class Service:
     # Query
 
     async def query(
-        self, site_name: str, images: Sequence[bytes] = (), item_id: str | None = None, top_k: int = 10,
-        where: ItemFilter | None = None, camera: str | None = None, exclude_same_camera: bool = False, threshold: float | None = None,
+        self,
+        site_name: str,
+        images: Sequence[bytes] = (),
+        item_id: str | None = None,
+        top_k: int = 10,
+        where: ItemFilter | None = None,
+        camera: str | None = None,
+        exclude_same_camera: bool = False,
+        threshold: float | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item.
 
@@ -229,7 +258,9 @@ class Service:
         seconds["embed"] = time.perf_counter() - began
         return mean / norm
 
-    def _search(self, state: SiteState, vector: np.ndarray, top_k: int, where: ItemFilter, exclude: str | None, threshold: float | None) -> list[Match]:
+    def _search(
+        self, state: SiteState, vector: np.ndarray, top_k: int, where: ItemFilter, exclude: str | None, threshold: float | None
+    ) -> list[Match]:
         if where.only_camera:
             conditions = SearchFilter(camera=where.camera, exclude_camera=exclude)
         else:
@@ -328,7 +359,7 @@ class Service:
         request = {"from": live.version, "to": parent.version}
         return (await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, self._cleaned(work))).snapshot()
 
-    def _cleaned(self, work):  # type: ignore[no-untyped-def]
+    def _cleaned(self, work: Callable[[Handle], None]) -> Callable[[Handle], None]:
         """The work, and after it, however it ended, nothing left that no version uses."""
 
         def run(handle: Handle) -> None:
@@ -346,8 +377,14 @@ class Service:
         state = site.state
         v = state.version
         return {
-            "site": site.name, "version": v.version, "space_id": v.space_id, "profile": v.profile_id, "items": len(state.index),
-            "adapted": v.profile_id != self.engines.base_id, "can_roll_back": v.parent is not None, "cause": v.cause,
+            "site": site.name,
+            "version": v.version,
+            "space_id": v.space_id,
+            "profile": v.profile_id,
+            "items": len(state.index),
+            "adapted": v.profile_id != self.engines.base_id,
+            "can_roll_back": v.parent is not None,
+            "cause": v.cause,
         }
 
     def info(self) -> dict[str, Any]:
@@ -355,12 +392,22 @@ class Service:
         manifest, engine = self.bundle.manifest, self.engines.info
         return {
             "bundle": {
-                "name": manifest.name, "base": self.bundle.base_id, "architecture": manifest.architecture, "dim": manifest.dim,
-                "height": manifest.height, "width": manifest.width, "training_domains": manifest.training_domains,
-                "ssl_heads": manifest.ssl_heads, "weights_licence": manifest.weights_licence, "metrics": manifest.metrics,
+                "name": manifest.name,
+                "base": self.bundle.base_id,
+                "architecture": manifest.architecture,
+                "dim": manifest.dim,
+                "height": manifest.height,
+                "width": manifest.width,
+                "training_domains": manifest.training_domains,
+                "ssl_heads": manifest.ssl_heads,
+                "weights_licence": manifest.weights_licence,
+                "metrics": manifest.metrics,
             },
-            "engine": dataclasses.asdict(engine), "max_batch": self.engines.max_batch, "keep_images": self.settings.keep_images,
-            "tiers": list(_TIERS), "uptime_s": round(time.time() - self.started_at, 1),
+            "engine": dataclasses.asdict(engine),
+            "max_batch": self.engines.max_batch,
+            "keep_images": self.settings.keep_images,
+            "tiers": list(_TIERS),
+            "uptime_s": round(time.time() - self.started_at, 1),
         }
 
     async def ready(self) -> None:
@@ -379,7 +426,8 @@ class Service:
     def _admit(self, batcher: Batcher | None, count: int) -> None:
         """Refuses before decoding what the engine would refuse after."""
         if batcher is not None and batcher.queued and batcher.queued + count > batcher.max_queued:
-            raise Overloaded(f"{batcher.queued} crops are waiting for the engine already; try again", max(1, int(batcher.queued / batcher.rate)))
+            wait = max(1, int(batcher.queued / batcher.rate))
+            raise Overloaded(f"{batcher.queued} crops are waiting for the engine already; try again in {wait} s", wait)
 
     async def _batcher(self, state: SiteState) -> Batcher:
         found = self.engines.ready(state.version.profile_id)
@@ -397,17 +445,23 @@ class Service:
 
     def _decode_all(self, images: Sequence[bytes], partial: bool) -> tuple[np.ndarray, dict[int, Problem]]:
         manifest, limits = self.bundle.manifest, self.settings.limits
-        crops, problems = [], {}
+        crops: list[np.ndarray] = []
+        problems: dict[int, Problem] = {}
         for index, data in enumerate(images):
             try:
                 crops.append(decode_crop(data, manifest.height, manifest.width, limits))
             except ImageError as error:
-                kind = TooLarge if isinstance(error, ImageTooLarge) else UnsupportedMedia if isinstance(error, UnsupportedImage) else Unprocessable
-                problems[index] = kind(f"image {index}: {error}", index=index)
+                problems[index] = _problem_of(error)(f"image {index}: {error}", index=index)
                 if not partial:
                     raise problems[index] from error
         shape = (0, manifest.height, manifest.width, 3)
         return (np.stack(crops) if crops else np.empty(shape, np.uint8)), problems
+
+
+def _problem_of(error: ImageError) -> type[Problem]:
+    if isinstance(error, ImageTooLarge):
+        return TooLarge
+    return UnsupportedMedia if isinstance(error, UnsupportedImage) else Unprocessable
 
 
 def _fingerprint(site: str, images: Sequence[bytes], records: Sequence[NewItem]) -> str:

@@ -1,4 +1,4 @@
-"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>`."""
+"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>` (`data`: `RESIGHT_GALLERY`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reid.images import Limits
@@ -18,7 +18,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RESIGHT_", extra="ignore")
 
     bundle: Path = Field(description="the .resight folder to serve")
-    data: Path = Field(default=Path("resight-data"), description="where the gallery is kept")
+    data: Path = Field(
+        default=Path("resight-data"),
+        validation_alias=AliasChoices("data", "RESIGHT_GALLERY"),  # RESIGHT_DATA is the root of training datasets
+        description="where the gallery is kept",
+    )
     host: str = "127.0.0.1"
     port: int = 8000
     grpc_port: int = Field(default=8001, description="0: no gRPC")

@@ -81,7 +81,7 @@ class Sites:
         if found is not None:
             return found
         if not _NAME.fullmatch(name):
-            raise BadRequest(f"site {name!r}: a name has 1 to 64 letters, digits, dots, dashes or underscores and begins with a letter or digit")
+            raise BadRequest(f"site {name!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the first is no mark")
         with self.lock:
             if name not in self.by_name:
                 profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim

@@ -62,7 +62,9 @@ def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> dict[str, 
     """An optimiser's per-parameter tensors under flat names; rates and decays come from the recipe."""
     state = optimiser.state_dict()["state"]
     return {
-        f"{name}/{index}/{key}": torch.as_tensor(value) for index, values in state.items() for key, value in values.items()
+        f"{name}/{index}/{key}": torch.as_tensor(value)
+        for index, values in state.items()
+        for key, value in values.items()
         if value is not None
     }
 

@@ -41,7 +41,9 @@ def open_embedder(source: Path, device: str = "auto", engine: str = "auto") -> t
     return embed, (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
 
 
-def embed_records(embed: Embed, records: Sequence[Record], size: tuple[int, int], batch: int = 64, progress: Progress | None = None) -> np.ndarray:
+def embed_records(
+    embed: Embed, records: Sequence[Record], size: tuple[int, int], batch: int = 64, progress: Progress | None = None
+) -> np.ndarray:
     """float32 [N,D] of the records in their order."""
     parts = []
     for start in range(0, len(records), batch):

@@ -135,9 +135,7 @@ class Run:
     def _train_step(self, batch) -> dict[str, float]:  # type: ignore[no-untyped-def]
         settings, method = self.recipe.optimiser, self.method
         method.train()
-        rate = learning_rate(
-            self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor
-        )
+        rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
         for group in self.optimisers["adam"].param_groups:
             group["lr"] = rate
         with self.fabric.autocast():

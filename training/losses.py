@@ -61,7 +61,8 @@ class SelfSupervisedLoss(nn.Module):
     def __init__(self, identities: int, part_dim: int, parts: int) -> None:
         super().__init__()
         self.classifiers = nn.ModuleList(nn.Linear(part_dim, identities, bias=False) for _ in range(parts))
-        for classifier in self.classifiers:
+        for classifier in self.classifiers.children():
+            assert isinstance(classifier, nn.Linear)
             nn.init.normal_(classifier.weight, std=0.001)
 
     def forward(self, position_logits: Tensor, parts: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,8 @@ def adapt(embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, p
         # The paper says "gradient step" and means Adam elsewhere (methods A.3.5); fresh state every time.
         optimiser = torch.optim.Adam(parameters, lr=settings.rate)
         losses = [
-            _step(pixels, optimiser, crops, batch, settings) for batch in _batches(pairs, settings, lambda done: progress(0.5 + done / 2, "adapting"))
+            _step(pixels, optimiser, crops, batch, settings)
+            for batch in _batches(pairs, settings, lambda done: progress(0.5 + done / 2, "adapting"))
         ]
     embedder.eval()
     return Report(len(crops), len(pairs.first), len(losses), float(pairs.distance.mean()), losses)
@@ -136,7 +137,7 @@ def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list
     try:
         yield [p for layer in layers for p in (layer.weight, layer.bias)]
     finally:
-        for (parameter, flag) in wanted:
+        for parameter, flag in wanted:
             parameter.requires_grad_(flag)
         for layer, value in zip(layers, momenta, strict=True):
             layer.momentum = value

@@ -18,9 +18,7 @@ ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
 _MODULES = {"tensorrt": "onnxruntime", "cuda": "onnxruntime", "openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
 
 
-def choose_engine(
-    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
-) -> Engine:
+def choose_engine(bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None) -> Engine:
     """The first engine of `ENGINES` that works here, or the one that is named.
 
     Args:

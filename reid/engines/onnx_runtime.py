@@ -22,9 +22,7 @@ class OnnxRuntimeEngine:
         cache: folder for built TensorRT engines.
     """
 
-    def __init__(
-        self, bundle: Bundle, profile: BatchNormProfile | None = None, provider: str = "cpu", cache: str | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, provider: str = "cpu", cache: str | None = None) -> None:
         self.bundle, self.provider, self.cache = bundle, provider, cache
         wanted = PROVIDERS[provider]
         if wanted not in ort.get_available_providers():

@@ -37,8 +37,10 @@ class PartHeads(nn.Module):
         self.position = nn.Linear(channels, parts)
         self.reduce = nn.ModuleList(nn.Conv2d(channels, dim, 1, bias=False) for _ in range(parts))
         self.bn = nn.ModuleList(nn.BatchNorm2d(dim) for _ in range(parts))
+        self.stripes: Tensor
         self.register_buffer("stripes", stripe_weights(rows, parts), persistent=False)
-        for conv in self.reduce:
+        for conv in self.reduce.children():
+            assert isinstance(conv, nn.Conv2d)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out")
         nn.init.normal_(self.position.weight, std=0.01)
         nn.init.zeros_(self.position.bias)

@@ -41,7 +41,7 @@ class _Segment(_Part):
         parameters = None
         if mask is not None:
             k = min(k, int(mask.sum()))
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))  # type: ignore[call-arg, arg-type]
         if k == 0:
             return np.empty(0, np.float32), np.empty(0, np.int64)
         scores, rows = self.index.search(vector[None], min(k, len(self.seqs)), params=parameters)

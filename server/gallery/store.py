@@ -316,7 +316,7 @@ class Store:
         with self._write() as db:
             db.execute(t.keys.insert().values(id=key_id, digest=digest, scopes=scopes, created_at=time.time()))
 
-    def keys(self) -> list[dict[str, Any]]:
+    def api_keys(self) -> list[dict[str, Any]]:
         """Every key: id, digest, scopes, created_at."""
         with self.engine.connect() as db:
             return [dict(row._mapping) for row in db.execute(sa.select(t.keys).order_by(t.keys.c.created_at))]

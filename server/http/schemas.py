@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from server.fields import iso
 from server.gallery import records
 from server.service import Answer, Enrolled
 
-_ITEM = {
-    "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d", "site": "lobby", "camera": "door", "identity": "visitor-17",
-    "captured_at": "2026-05-04T09:30:00Z", "metadata": {"track": 12},
+_ITEM: dict[str, Any] = {
+    "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d",
+    "site": "lobby",
+    "camera": "door",
+    "identity": "visitor-17",
+    "captured_at": "2026-05-04T09:30:00Z",
+    "metadata": {"track": 12},
 }
 
 
@@ -25,13 +29,18 @@ class ItemModel(BaseModel):
     identity: str | None
     captured_at: str | None = Field(description="ISO 8601, UTC")
     metadata: dict[str, Any]
-    model_config = {"json_schema_extra": {"examples": [_ITEM]}}
+    model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
 
     @classmethod
     def of(cls, item: records.Item) -> ItemModel:
         """An item as callers see it."""
         return cls(
-            id=item.id, site=item.site, camera=item.camera, identity=item.identity, captured_at=iso(item.captured_at), metadata=item.metadata
+            id=item.id,
+            site=item.site,
+            camera=item.camera,
+            identity=item.identity,
+            captured_at=iso(item.captured_at),
+            metadata=item.metadata,
         )
 
 
@@ -70,24 +79,31 @@ class AnswerModel(BaseModel):
     version: int
     space_id: str
     matches: list[MatchModel]
-    model_config = {
-        "json_schema_extra": {
+    model_config = ConfigDict(
+        json_schema_extra={
             "examples": [
                 {
-                    "site": "lobby", "version": 2, "space_id": "space-31ab1d0f6a2c9e11",
+                    "site": "lobby",
+                    "version": 2,
+                    "space_id": "space-31ab1d0f6a2c9e11",
                     "matches": [{"rank": 1, "score": 0.83} | {k: v for k, v in _ITEM.items() if k != "site"}],
                 }
             ]
         }
-    }
+    )
 
     @classmethod
     def of(cls, found: Answer) -> AnswerModel:
         """The answer of a query."""
         matches = [
             MatchModel(
-                rank=m.rank, id=m.item.id, score=round(m.score, 6), identity=m.item.identity, camera=m.item.camera,
-                captured_at=iso(m.item.captured_at), metadata=m.item.metadata,
+                rank=m.rank,
+                id=m.item.id,
+                score=round(m.score, 6),
+                identity=m.item.identity,
+                camera=m.item.camera,
+                captured_at=iso(m.item.captured_at),
+                metadata=m.item.metadata,
             )
             for m in found.matches
         ]
@@ -161,8 +177,12 @@ class ProblemModel(BaseModel):
         "json_schema_extra": {
             "examples": [
                 {
-                    "type": "urn:resight:problem:unsupported-media", "title": "Unsupported image", "status": 415, "code": "unsupported-media",
-                    "detail": "image 2: not a JPEG, PNG or WebP image, whatever its name says", "index": 2,
+                    "type": "urn:resight:problem:unsupported-media",
+                    "title": "Unsupported image",
+                    "status": 415,
+                    "code": "unsupported-media",
+                    "detail": "image 2: not a JPEG, PNG or WebP image, whatever its name says",
+                    "index": 2,
                 }
             ]
         },

@@ -27,8 +27,7 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     pids = {name: i + 1 for i, name in enumerate(sorted({identity for identity, _, _ in everything}))}
     cams = {name: i for i, name in enumerate(sorted({camera for _, camera, _ in everything}))}
     train, query, gallery = (
-        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]]
-        for part in ("train", "query", "gallery")
+        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]] for part in ("train", "query", "gallery")
     )
     return Dataset("folders", train, query, gallery)
 

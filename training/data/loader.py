@@ -47,9 +47,7 @@ class TrainingLoader:
         augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same pixels.
     """
 
-    def __init__(
-        self, crops: np.ndarray, labels: Sequence[int], cameras: Sequence[int], augment: Augmentation, seed: int
-    ) -> None:
+    def __init__(self, crops: np.ndarray, labels: Sequence[int], cameras: Sequence[int], augment: Augmentation, seed: int) -> None:
         self.crops, self.augment, self.seed = crops, augment, seed
         self.labels, self.cameras = np.asarray(labels, np.int64), np.asarray(cameras, np.int64)
 

@@ -22,9 +22,7 @@ class IdentitySampler:
         seed: of the order; the epoch is mixed in by `batches`.
     """
 
-    def __init__(
-        self, labels: Sequence[int], cameras: Sequence[int], p: int, k: int, seed: int, prefer_cross_camera: bool = False
-    ) -> None:
+    def __init__(self, labels: Sequence[int], cameras: Sequence[int], p: int, k: int, seed: int, prefer_cross_camera: bool = False) -> None:
         self.p, self.k, self.seed, self.prefer_cross_camera = p, k, seed, prefer_cross_camera
         self.cameras = np.asarray(cameras)
         array = np.asarray(labels)

@@ -1,6 +1,6 @@
 """BoT: the bag of tricks for a strong baseline (Luo et al. 2019), each trick a switch of the recipe.
 
-    L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)   [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq. 9]
+L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)   [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq. 9]
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class BagOfTricks(nn.Module):
         settings = self.recipe.optimiser
         centre = set(self.centres.parameters()) if self.centres is not None else set()
         network = [p for p in self.parameters() if p.requires_grad and p not in centre]
-        made: dict[str, torch.optim.Optimizer] = {
-            "adam": torch.optim.Adam(network, lr=settings.rate, weight_decay=settings.weight_decay)
-        }
+        made: dict[str, torch.optim.Optimizer] = {"adam": torch.optim.Adam(network, lr=settings.rate, weight_decay=settings.weight_decay)}
         if self.centres is not None:
             made["centres"] = torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)
         return made

@@ -219,8 +219,12 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
         limb([end, (end[0] + 0.035 * body * (-1 if behind else 1), end[1] + 0.01 * body)], who.shoes, 0.045)
     if who.legs == "skirt":
         pen.polygon(
-            [(centre - half * 0.8, hip - 0.05 * body), (centre + half * 0.8, hip - 0.05 * body),
-             (centre + half * 1.35, knee), (centre - half * 1.35, knee)],
+            [
+                (centre - half * 0.8, hip - 0.05 * body),
+                (centre + half * 0.8, hip - 0.05 * body),
+                (centre + half * 1.35, knee),
+                (centre - half * 1.35, knee),
+            ],
             fill=_shade(who.bottom, light),
         )
     if who.bag == "backpack" and not behind:

@@ -1,0 +1,148 @@
+"""The async client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+
+from resight_client import calls, values
+from resight_client.calls import Call, Image
+from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Page, Site
+
+
+class AsyncClient:
+    """A connection to one server.
+
+    Args:
+        url: of the server. api_key: where it needs one. timeout_s: for one answer.
+
+    Every method raises ResightError with the server's sentence.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0) -> None:
+        self.url = url.rstrip("/")
+        self.http = httpx.AsyncClient(base_url=self.url, headers=calls.headers(api_key), timeout=timeout_s)
+
+    async def __aenter__(self) -> AsyncClient:
+        """The client itself."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Closes the connection."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self.http.aclose()
+
+    async def enroll(
+        self,
+        site: str,
+        images: Sequence[Image],
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        captured_at: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        records: Sequence[dict[str, Any]] | None = None,
+        partial: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Enrolled:
+        """Enrolls crops: the fields hold for all of them, or `records` has one object a crop."""
+        call = calls.enroll(site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key)
+        return values.enrolled(await self._send(call))
+
+    async def query(
+        self,
+        site: str,
+        images: Image | Sequence[Image] | None = None,
+        *,
+        item_id: str | None = None,
+        top_k: int = 10,
+        camera: str | None = None,
+        exclude_same_camera: bool = False,
+        filter: dict[str, Any] | None = None,
+        threshold: float | None = None,
+    ) -> Answer:
+        """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item."""
+        call = calls.query(site, images, item_id, top_k, camera, exclude_same_camera, filter, threshold)
+        return values.answer(await self._send(call))
+
+    async def item(self, item_id: str) -> Item:
+        """One item."""
+        return values.item(await self._send(Call("GET", f"/gallery/{item_id}", {})))
+
+    async def items(
+        self, site: str, *, camera: str | None = None, identity: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page:
+        """A page of a site's items."""
+        return values.page(await self._send(calls.listing(site, camera, identity, cursor, limit)))
+
+    async def erase(self, item_id: str) -> int:
+        """Erases an item."""
+        return int((await self._send(Call("DELETE", f"/gallery/{item_id}", {})))["erased"])
+
+    async def erase_identity(self, site: str, identity: str) -> int:
+        """Erases every item of an identity; returns how many there were."""
+        params = {"site": site, "identity": identity}
+        return int((await self._send(Call("DELETE", "/gallery", {"params": params})))["erased"])
+
+    async def adapt(self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0) -> Job:
+        """Starts an adaptation."""
+        return values.job(await self._send(calls.adapt(site, tier, max_samples, seed)))
+
+    async def roll_back(self, site: str) -> Job:
+        """Starts the undoing of the site's last adaptation."""
+        return values.job(await self._send(Call("POST", f"/sites/{site}/rollback", {})))
+
+    async def job(self, job: str) -> Job:
+        """A job now."""
+        return values.job(await self._send(Call("GET", f"/adapt/{job}", {})))
+
+    async def cancel(self, job: str) -> Job:
+        """Asks a job to end."""
+        return values.job(await self._send(Call("DELETE", f"/adapt/{job}", {})))
+
+    async def watch(self, job: str) -> AsyncIterator[Job]:
+        """The job now and after every change, until it has ended."""
+        try:
+            async with self.http.stream("GET", f"/adapt/{job}/events", timeout=None) as response:
+                if response.status_code >= 400:
+                    raise calls.failure(response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    found = calls.event(line)
+                    if found is not None:
+                        yield values.job(found)
+        except httpx.TransportError as error:
+            raise calls.unreachable(self.url, error) from error
+
+    async def wait(self, job: str) -> Job:
+        """The job when it has ended. Raises JobFailed unless it succeeded."""
+        last = await self.job(job)
+        if not last.ended:
+            async for seen in self.watch(job):
+                last = seen
+        if last.state != "succeeded":
+            raise JobFailed(last)
+        return last
+
+    async def sites(self) -> list[Site]:
+        """Every site."""
+        return [values.site(found) for found in await self._send(Call("GET", "/sites", {}))]
+
+    async def site(self, site: str) -> Site:
+        """One site."""
+        return values.site(await self._send(Call("GET", f"/sites/{site}", {})))
+
+    async def info(self) -> dict[str, Any]:
+        """What really runs."""
+        found: dict[str, Any] = await self._send(Call("GET", "/info", {}))
+        return found
+
+    async def _send(self, call: Call) -> Any:
+        try:
+            return calls.read(await self.http.request(call.method, call.path, **call.options))
+        except httpx.TransportError as error:
+            raise calls.unreachable(self.url, error) from error

@@ -1,0 +1,127 @@
+"""The server's calls as data, shared by the sync and the async client."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from resight_client.values import ResightError
+
+Image = bytes | str | Path  # encoded bytes, or the path of a file
+
+
+class Call(NamedTuple):
+    """One request."""
+
+    method: str
+    path: str
+    options: dict[str, Any]
+
+
+def enroll(
+    site: str,
+    images: Sequence[Image],
+    camera: str | None,
+    identity: str | None,
+    captured_at: str | None,
+    metadata: dict[str, Any] | None,
+    records: Sequence[dict[str, Any]] | None,
+    partial: bool,
+    idempotency_key: str | None,
+) -> Call:
+    """POST /gallery."""
+    fields = {"site": site, "camera": camera, "identity": identity, "captured_at": captured_at, "partial": "true" if partial else None}
+    fields["metadata"] = json.dumps(metadata) if metadata is not None else None
+    fields["records"] = json.dumps(list(records)) if records is not None else None
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    return Call("POST", "/gallery", {"data": _set(fields), "files": _files(images), "headers": headers})
+
+
+def query(
+    site: str,
+    images: Image | Sequence[Image] | None,
+    item_id: str | None,
+    top_k: int,
+    camera: str | None,
+    exclude_same_camera: bool,
+    filter: dict[str, Any] | None,
+    threshold: float | None,
+) -> Call:
+    """POST /query."""
+    fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "camera": camera}
+    fields["exclude_same_camera"] = "true" if exclude_same_camera else None
+    fields["filter"] = json.dumps(filter) if filter else None
+    fields["threshold"] = str(threshold) if threshold is not None else None
+    single = isinstance(images, (bytes, str, Path))
+    crops: Sequence[Image] = [images] if single else images or []  # type: ignore[list-item, assignment]
+    options: dict[str, Any] = {"data": _set(fields)}
+    if crops:
+        options["files"] = _files(crops)
+    return Call("POST", "/query", options)
+
+
+def adapt(site: str, tier: str, max_samples: int | None, seed: int) -> Call:
+    """POST /adapt."""
+    return Call("POST", "/adapt", {"json": {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed}})
+
+
+def listing(site: str, camera: str | None, identity: str | None, cursor: str | None, limit: int) -> Call:
+    """GET /gallery."""
+    values = {"site": site, "camera": camera, "identity": identity, "cursor": cursor, "limit": limit}
+    return Call("GET", "/gallery", {"params": _set(values)})
+
+
+def read(response: httpx.Response) -> Any:
+    """The answer's JSON. Raises ResightError for a problem document and for anything unexpected."""
+    if response.status_code >= 400:
+        raise failure(response.status_code, response.content)
+    return response.json()
+
+
+def failure(status: int, content: bytes) -> ResightError:
+    """The error of an answer."""
+    try:
+        body = json.loads(content)
+        facts = {k: v for k, v in body.items() if k not in ("type", "title", "status", "code", "detail")}
+        return ResightError(status, body["code"], body["detail"], facts)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ResightError(status, "unexpected", f"the server answered {status} without a reason; is this a Resight server?")
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """Headers of every request."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def unreachable(url: str, error: Exception) -> ResightError:
+    """The error of no answer."""
+    return ResightError(
+        0, "unreachable", f"no answer from {url}: {error or type(error).__name__}; start a server with: resight serve --bundle B"
+    )
+
+
+def event(line: str) -> dict[str, Any] | None:
+    """The data of one line of a server-sent event, if it has any."""
+    found: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
+    return found
+
+
+def _set(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _files(images: Sequence[Image]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    parts = []
+    for number, image in enumerate(images):
+        if isinstance(image, bytes):
+            parts.append(("images", (f"{number}.jpg", image, "application/octet-stream")))
+        else:
+            path = Path(image)
+            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            parts.append(("images", (path.name, path.read_bytes(), kind)))
+    return parts

@@ -1,0 +1,154 @@
+"""What the server answers, as typed values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+ENDED = ("succeeded", "declined", "failed", "cancelled")
+
+
+class ResightError(Exception):
+    """The server said no. `status` and `code` are for programs, the text is for people.
+
+    `status` is 0 when there was no answer at all.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, facts: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.facts = status, code, detail, facts or {}
+
+
+class JobFailed(ResightError):
+    """A job that was waited for ended without success; `job` says how."""
+
+    def __init__(self, job: Job) -> None:
+        why = job.report.get("reason") or job.report.get("error") or job.state
+        super().__init__(200, f"job-{job.state}", f"job {job.job} {job.state}: {why}")
+        self.job = job
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A gallery item."""
+
+    id: str
+    site: str
+    camera: str | None
+    identity: str | None
+    captured_at: str | None  # ISO 8601, UTC
+    metadata: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Enrolled:
+    """What an enroll committed."""
+
+    site: str
+    version: int
+    space_id: str
+    items: list[Item]
+    errors: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A ranked item."""
+
+    rank: int
+    id: str
+    score: float  # cosine
+    identity: str | None
+    camera: str | None
+    captured_at: str | None
+    metadata: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A ranking."""
+
+    site: str
+    version: int
+    space_id: str
+    matches: list[Match]
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page of a listing; `cursor` is None on the last."""
+
+    items: list[Item]
+    cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """An adaptation or a rollback."""
+
+    job: str
+    site: str
+    kind: str
+    state: str
+    progress: float
+    stage: str
+    version: int | None
+    report: dict[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more will happen."""
+        return self.state in ENDED
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A site."""
+
+    site: str
+    version: int
+    space_id: str
+    profile: str
+    items: int
+    adapted: bool
+    can_roll_back: bool
+    cause: str
+
+
+def enrolled(values: dict[str, Any]) -> Enrolled:
+    """Reads the answer of an enroll."""
+    return Enrolled(**(values | {"items": [_known(Item, item) for item in values["items"]]}))
+
+
+def answer(values: dict[str, Any]) -> Answer:
+    """Reads the answer of a query."""
+    return Answer(values["site"], values["version"], values["space_id"], [_known(Match, match) for match in values["matches"]])
+
+
+def page(values: dict[str, Any]) -> Page:
+    """Reads a page."""
+    return Page([_known(Item, item) for item in values["items"]], values["cursor"])
+
+
+def item(values: dict[str, Any]) -> Item:
+    """Reads an item."""
+    found: Item = _known(Item, values)
+    return found
+
+
+def job(values: dict[str, Any]) -> Job:
+    """Reads a job."""
+    found: Job = _known(Job, values)
+    return found
+
+
+def site(values: dict[str, Any]) -> Site:
+    """Reads a site."""
+    found: Site = _known(Site, values)
+    return found
+
+
+def _known(kind: Any, values: dict[str, Any]) -> Any:
+    """A newer server may answer more than this client knows; that is no error."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in values.items() if key in names})

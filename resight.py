@@ -1,0 +1,382 @@
+"""The command line: one verb per line, each verb imported only when it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+app = typer.Typer(help="Person re-identification that adapts to its site.", no_args_is_help=True, pretty_exceptions_enable=False)
+bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
+keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)
+app.add_typer(bundles, name="bundle")
+app.add_typer(keys, name="key")
+
+Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
+Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
+Key = Annotated[Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")]
+Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
+LOCAL = "http://127.0.0.1:8000"
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Optional[Path], typer.Option(help="the .resight folder (RESIGHT_BUNDLE)")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="where the gallery is kept (RESIGHT_GALLERY; default resight-data)")] = None,
+    host: Annotated[Optional[str], typer.Option(help="address; anything but loopback needs API keys (default 127.0.0.1)")] = None,
+    port: Annotated[Optional[int], typer.Option(help="of HTTP (default 8000)")] = None,
+    grpc_port: Annotated[Optional[int], typer.Option(help="of gRPC; 0: none (default 8001)")] = None,
+    device: Annotated[Optional[str], typer.Option(help="auto, cpu, or cuda: an error where it cannot be used")] = None,
+    engine: Annotated[Optional[str], typer.Option(help="auto, tensorrt, cuda, openvino, onnxruntime or torch")] = None,
+    reembed: Annotated[bool, typer.Option("--reembed", help="re-embed galleries another model made; ends adaptations")] = False,
+) -> None:
+    """Serve a bundle over HTTP and gRPC. Every setting is also an environment variable RESIGHT_<NAME>."""
+    import logging
+
+    from pydantic import ValidationError
+
+    from server.errors import StartError
+    from server.main import serve as run
+    from server.settings import Settings
+
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    given = {"bundle": bundle, "data": data, "host": host, "port": port, "grpc_port": grpc_port, "device": device, "engine": engine}
+    try:
+        run(Settings(**{k: v for k, v in given.items() if v is not None}, **({"reembed": True} if reembed else {})))  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']} (also the variable RESIGHT_{str(first['loc'][0]).upper()})")
+    except StartError as error:
+        _fail(str(error))
+
+
+@app.command()
+def enroll(
+    paths: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
+    site: Site,
+    camera: Annotated[Optional[str], typer.Option(help="of all images")] = None,
+    identity: Annotated[Optional[str], typer.Option(help="of all images")] = None,
+    pattern: Annotated[
+        Optional[str], typer.Option(help=r"regex over file names with groups, like '(?P<identity>\d+)_c(?P<camera>\d)'")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="skip unreadable images instead of stopping")] = False,
+    batch: Annotated[int, typer.Option(help="images a request")] = 64,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Enroll crops at a site."""
+    from resight_client import Client
+    from rich.progress import track
+
+    files = _images(paths)
+    fields = [_fields(file, pattern, camera, identity) for file in files]
+    count = 0
+    with _client(Client, server, api_key) as client:
+        for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
+            some = files[start : start + batch]
+            try:
+                found = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
+            except client.Error as error:
+                name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
+                _fail(f"{name}{error} ({count} images were enrolled before)")
+            count += len(found.items)
+            for bad in found.errors:
+                typer.echo(f"skipped {some[bad['index']]}: {bad['detail']}", err=True)
+    typer.echo(f"enrolled {count} of {len(files)} images at {site}")
+
+
+@app.command()
+def query(
+    images: Annotated[list[Path], typer.Argument(help="one crop, or the crops of one tracklet")],
+    site: Site,
+    top_k: Annotated[int, typer.Option(help="matches to return")] = 10,
+    camera: Annotated[Optional[str], typer.Option(help="the query's camera")] = None,
+    exclude_same_camera: Annotated[bool, typer.Option("--exclude-same-camera")] = False,
+    filter: Annotated[Optional[str], typer.Option(help='JSON, like \'{"camera": "door"}\'')] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Rank a site's gallery for a crop."""
+    import dataclasses
+
+    from resight_client import Client
+
+    with _client(Client, server, api_key) as client:
+        where = json.loads(filter) if filter else None
+        found = client.query(site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    _table(
+        f"{site}, version {found.version}",
+        ("rank", "score", "identity", "camera", "captured at", "id"),
+        [(str(m.rank), f"{m.score:.4f}", m.identity or "", m.camera or "", m.captured_at or "", m.id) for m in found.matches],
+    )
+
+
+@app.command()
+def adapt(
+    site: Site,
+    tier: Annotated[str, typer.Option(help="auto, none (back to the bundle's own values) or 2 (BNTA)")] = "auto",
+    max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
+    seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Adapt a site's BatchNorm layers to its own crops."""
+    from resight_client import Client
+
+    with _client(Client, server, api_key) as client:
+        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed), wait)
+
+
+@app.command()
+def rollback(
+    site: Site,
+    wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Undo a site's last adaptation."""
+    from resight_client import Client
+
+    with _client(Client, server, api_key) as client:
+        _follow(client, client.roll_back(site), wait)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .yaml file")],
+    out: Annotated[Path, typer.Option(help="run folder; training goes on where it stands")],
+    data: Annotated[Optional[Path], typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")] = None,
+    settings: Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")] = False,
+) -> None:
+    """Train a recipe on a dataset."""
+    from reid.checkpoint import CheckpointError
+    from training.data import read_dataset
+    from training.data.records import DatasetError
+    from training.loop import Run, TrainingError
+    from training.loop import smoke as smoke_run
+    from training.recipe import RecipeError, load_recipe
+
+    try:
+        chosen = load_recipe(recipe, settings)
+        if smoke:
+            smoke_run(chosen, out)
+        elif data is None:
+            _fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: --smoke")
+        else:
+            Run(chosen, read_dataset(chosen.dataset, data, chosen.split), out).fit()
+    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+        _fail(str(error))
+    typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
+    dataset: Annotated[str, typer.Option(help="market1501, cuhk01, cuhk03 or folders")],
+    data: Data,
+    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    ap: Annotated[str, typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
+    json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
+) -> None:
+    """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
+    from rich.progress import Progress
+
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+    from training import evaluate as evaluation
+    from training.data import read_dataset
+    from training.data.records import DatasetError
+
+    if ap not in ("step", "trapezoid"):
+        _fail(f"--ap {ap}: choose step or trapezoid")
+    try:
+        records = read_dataset(dataset, data, split)
+        embed, size, what = evaluation.open_embedder(source, device, engine)
+        with Progress(disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("embedding")
+            scores = evaluation.evaluate(embed, records, size, ap, lambda done, total: bar.update(task, completed=done, total=total))  # type: ignore[arg-type]
+    except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
+        _fail(str(error))
+    command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
+    metrics = evaluation.as_metrics(scores, dataset, command)
+    rows = [(name, f"{metrics[name]:.2f}") for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
+    _table(f"{dataset} with {what}, {scores.queries} queries", ("", "%"), rows)
+    if json_out is not None:
+        json_out.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="a run folder or a checkpoint")],
+    out: Annotated[Path, typer.Option(help="NAME.resight")],
+    licence: Annotated[str, typer.Option(help="terms of the weights")] = "unknown: ask whoever trained it",
+    half: Annotated[bool, typer.Option("--half", help="store convolutions in half precision: half the size")] = False,
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="also build and compare a TensorRT engine")] = False,
+    metrics: Annotated[Optional[Path], typer.Option(help="JSON of resight evaluate --json, for the manifest")] = None,
+) -> None:
+    """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written."""
+    from export.bundle import export_bundle
+    from export.parity import ParityError
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+
+    try:
+        measured = [json.loads(metrics.read_text())] if metrics else None
+        _, results = export_bundle(run, out, licence, half, tensorrt, measured)
+    except (CheckpointError, BundleError, EngineError, ParityError) as error:
+        _fail(str(error))
+    rows = [(p.engine, p.precision, f"{p.min_cosine:.6f}") for p in results]
+    _table(str(out), ("engine", "precision", "lowest cosine to torch"), rows)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Option(help="root folder of the dataset")],
+    identities: Annotated[int, typer.Option(help="people to learn from; a fifth as many more to evaluate on")] = 600,
+    images: Annotated[int, typer.Option(help="crops a camera and person")] = 3,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Draw a dataset of simple pedestrians: nobody's picture, no licence."""
+    from training.synthetic.drawn import draw_dataset
+
+    dataset = draw_dataset(out, identities, seed, images=images)
+    typer.echo(f"drew {len(dataset.train)} training, {len(dataset.query)} query and {len(dataset.gallery)} gallery crops under {out}")
+
+
+@bundles.command("info")
+def bundle_info(path: Annotated[Path, typer.Argument(help="the .resight folder")]) -> None:
+    """Verify a bundle and print its manifest."""
+    from reid.bundle import Bundle, BundleError
+
+    try:
+        typer.echo(Bundle.load(path).manifest.model_dump_json(indent=2))
+    except BundleError as error:
+        _fail(str(error))
+
+
+@keys.command("add")
+def key_add(
+    scope: Annotated[str, typer.Argument(help="read, write or admin")], data: Annotated[Path, typer.Option(help="the server's data folder")]
+) -> None:
+    """Make a key and print it, once."""
+    from server.auth import make_key
+    from server.errors import BadRequest
+    from server.gallery.store import Store
+
+    try:
+        typer.echo(make_key(Store(data), scope))
+    except BadRequest as error:
+        _fail(str(error))
+
+
+@keys.command("list")
+def key_list(data: Annotated[Path, typer.Option(help="the server's data folder")]) -> None:
+    """Ids and scopes of the keys there are; their text is not kept."""
+    from server.gallery.store import Store
+
+    _table("keys", ("id", "scope"), [(row["id"], row["scopes"]) for row in Store(data).api_keys()])
+
+
+@keys.command("revoke")
+def key_revoke(
+    key: Annotated[str, typer.Argument(help="its id")], data: Annotated[Path, typer.Option(help="the server's data folder")]
+) -> None:
+    """Revoke a key; the running server refuses it from then on."""
+    from server.gallery.store import Store
+
+    if not Store(data).revoke_key(key):
+        _fail(f"there is no key {key}")
+
+
+def _images(paths: list[Path]) -> list[Path]:
+    suffixes = {".jpg", ".jpeg", ".png", ".webp"}
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            _fail(f"{path} does not exist")
+        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else [path]
+    if not files:
+        _fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
+    return files
+
+
+def _fields(file: Path, pattern: str | None, camera: str | None, identity: str | None) -> dict[str, Any]:
+    import re
+
+    found: dict[str, Any] = {"camera": camera, "identity": identity}
+    if pattern is not None:
+        try:
+            match = re.search(pattern, file.name)
+        except re.error as error:
+            _fail(f"--pattern is not a regular expression: {error}")
+        if match is None:
+            _fail(f"--pattern does not fit the file name {file.name}")
+        found |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def _client(kind: Callable[..., Any], server: str, api_key: str | None) -> Any:
+    """A client whose errors end the command with their sentence."""
+    from contextlib import contextmanager
+
+    from resight_client import ResightError
+
+    @contextmanager
+    def opened():  # type: ignore[no-untyped-def]
+        with kind(server, api_key) as client:
+            client.Error = ResightError
+            try:
+                yield client
+            except ResightError as error:
+                _fail(str(error))
+
+    return opened()
+
+
+def _follow(client: Any, job: Any, wait: bool) -> None:
+    if not wait:
+        typer.echo(f"job {job.job} {job.state}; watch it with: curl -N {client.url}/adapt/{job.job}/events")
+        return
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(job.stage, total=1.0)
+        for job in client.watch(job.job):  # noqa: B020 - the same job, later
+            bar.update(task, completed=job.progress, description=job.stage)
+    typer.echo(json.dumps(job.report, indent=2))
+    if job.state != "succeeded":
+        _fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")
+    typer.echo(f"{job.site} is on version {job.version}")
+
+
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"resight: {sentence}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""gRPC: the same service as HTTP, another skin."""

@@ -1,0 +1,57 @@
+"""Values <-> messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from proto.resight.v1 import resight_pb2 as pb
+from server.fields import record_of
+from server.gallery.records import Item, NewItem
+from server.service import Answer, Enrolled
+
+
+def record(crop: pb.Crop, index: int) -> NewItem:
+    """The fields of a crop. Raises BadRequest naming its index."""
+    values = {"camera": crop.camera, "identity": crop.identity, "captured_at": crop.captured_at or None, "metadata": crop.metadata_json}
+    return record_of(values, f"crops[{index}].")
+
+
+def item(found: Item) -> pb.Item:
+    """A gallery item."""
+    return pb.Item(
+        id=found.id,
+        site=found.site,
+        camera=found.camera or "",
+        identity=found.identity or "",
+        captured_at=found.captured_at or 0.0,
+        metadata_json=json.dumps(found.metadata) if found.metadata else "",
+    )
+
+
+def enrolled(found: Enrolled) -> pb.EnrollResponse:
+    """The answer of an enroll."""
+    errors = [pb.CropError(index=e["index"], code=e["code"], detail=e["detail"]) for e in found.errors]
+    return pb.EnrollResponse(
+        site=found.site, version=found.version, space_id=found.space_id, items=[item(i) for i in found.items], errors=errors
+    )
+
+
+def answer(found: Answer) -> pb.QueryResponse:
+    """A ranking."""
+    matches = [pb.Match(rank=m.rank, score=m.score, item=item(m.item)) for m in found.matches]
+    return pb.QueryResponse(site=found.site, version=found.version, space_id=found.space_id, matches=matches)
+
+
+def job(values: dict[str, Any]) -> pb.Job:
+    """A job's snapshot."""
+    return pb.Job(
+        job=values["id"],
+        site=values["site"],
+        kind=values["kind"],
+        state=values["state"],
+        progress=values["progress"],
+        stage=values["stage"],
+        version=values["version"] or 0,
+        report_json=json.dumps(values["report"]),
+    )

@@ -1,0 +1,124 @@
+"""One process: service, HTTP and gRPC on one loop, one signal handler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+
+from reid.bundle import Bundle, BundleError
+from reid.engines import EngineError
+from server.auth import Auth
+from server.engines import Engines
+from server.errors import StartError
+from server.gallery.store import Store
+from server.http.app import create_app
+from server.rebuild import Rebuild
+from server.service import Service
+from server.settings import Settings
+from server.sites import Sites
+
+log = logging.getLogger("resight")
+
+
+def open_service(settings: Settings) -> Service:
+    """Everything behind the protocols: bundle verified, engine warm, galleries in memory, leftovers of a crash removed.
+
+    Raises StartError with the sentence that says what to change.
+    """
+    try:
+        bundle = Bundle.load(settings.bundle)
+    except BundleError as error:
+        raise StartError(str(error)) from error
+    store = Store(settings.data)
+    try:
+        engines = Engines(bundle, settings, store)
+    except EngineError as error:
+        raise StartError(str(error)) from error
+    interrupted = store.fail_interrupted_jobs()
+    if interrupted:
+        log.warning("%d job(s) were interrupted by the last stop; their sites kept their versions", interrupted)
+    sites = Sites(store, engines)
+    for site in sites.load(settings.reembed):
+        log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
+        Rebuild(site, engines.base_id, store, sites, engines).run("reembed", None)
+    store.drop_unused_spaces()
+    return Service(settings, bundle, store, engines, sites)
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM, then lets running requests finish. Raises StartError."""
+    service = open_service(settings)
+    try:
+        asyncio.run(_serve(service, settings))
+    finally:
+        service.close()
+
+
+async def _serve(service: Service, settings: Settings) -> None:
+    auth = Auth(service.store, settings.needs_key)
+    key = auth.first_key()
+    if key is not None:
+        print(f"No API key existed, so one with scope admin was made. It is shown this once:\n\n    {key}\n", flush=True)
+    config = uvicorn.Config(
+        create_app(service, auth), settings.host, settings.port, log_level="warning", access_log=False,
+        timeout_graceful_shutdown=int(settings.drain_s),
+    )  # fmt: skip
+    http = _Uvicorn(config)
+    rpc = None
+    if settings.grpc_port:
+        from server.grpc.app import create_server
+
+        try:
+            rpc = create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
+        except (RuntimeError, OSError) as error:
+            raise StartError(
+                f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, or 0 for none"
+            ) from error
+        await rpc.start()
+        await rpc.mark_serving()  # type: ignore[attr-defined]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(http.serve())
+    _say(service, settings)
+    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    http.should_exit = True
+    service.jobs_stopping()
+    if rpc is not None:
+        await rpc.stop(settings.drain_s)
+    try:
+        await serving
+    except SystemExit as error:  # uvicorn's way to say that the port is taken
+        raise StartError(f"port {settings.port} on {settings.host} cannot be had; choose another with --port") from error
+
+
+def _say(service: Service, settings: Settings) -> None:
+    info, items = service.engines.info, sum(len(site.state.index) for site in service.sites.by_name.values())
+    engine = f"{info.engine} {info.version} on {info.device} in {info.precision}"
+    print(
+        f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} site(s), {items} item(s)\n"
+        f"HTTP http://{settings.host}:{settings.port} (docs at /docs)"
+        + (f", gRPC {settings.host}:{settings.grpc_port}" if settings.grpc_port else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its own signal handlers: one process, one place that hears signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures nothing."""
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Nothing to handle."""
