@@ -1,11 +1,33 @@
 PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
 
-.PHONY: test
+.PHONY: demo test lint proto clean
 
-.venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -e ".[cpu,train,dev]"
+demo: $(VENV)/demo  ## serve the demo bundle on 127.0.0.1:8000
+	scripts/demo.sh $(VENV)/bin/resight $(PORT)
+
+test: $(VENV)/dev lint  ## install what is needed and run every check that needs no GPU
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+proto: $(VENV)/dev  ## generate the gRPC code
+	PYTHON=$(VENV)/bin/python scripts/proto.sh
+
+clean:
+	rm -rf $(VENV) demo-data
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: $(VENV)/bin/python pyproject.toml
+	scripts/install.sh $(VENV)/bin/python cpu,train
 	touch $@
 
-test: .venv/ready  ## installs what it needs and runs every test
-	.venv/bin/python -m pytest -q
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml
+	scripts/install.sh $(VENV)/bin/python cpu,train,dev,video
+	touch $@

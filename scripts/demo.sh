@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Serves the demo bundle on 127.0.0.1:8000, enrolls the demo gallery and prints what to try. Ctrl-C ends it.
+#   scripts/demo.sh RESIGHT [PORT]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+resight=$1 port=${2:-8000}
+url=http://127.0.0.1:$port
+demo=deploy/demo
+
+RESIGHT_GALLERY=${RESIGHT_GALLERY:-demo-data} "$resight" serve --bundle $demo/demo.resight --port "$port" --grpc-port 0 &
+server=$!
+trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
+trap 'exit 0' INT TERM
+
+for _ in $(seq 240); do
+  curl --silent --fail --output /dev/null "$url/ready" && break
+  kill -0 $server 2>/dev/null || { echo "The server did not start; its reason stands above." >&2; exit 1; }
+  sleep 0.25
+done
+
+if ! curl --silent --fail --output /dev/null "$url/sites/demo"; then
+  "$resight" enroll $demo/crops/gallery --site demo --server "$url" --pattern '(?P<identity>p\d+)_(?P<camera>c\d)'
+fi
+
+cat <<END
+
+Resight is running: $url  (its documentation: $url/docs)
+
+Query: who looks like this person?
+  curl -F images=@$demo/crops/query/p600_c0_0.jpg -F site=demo -F top_k=3 $url/query
+
+Adapt the site to its own crops, and look at the job:
+  curl -H 'Content-Type: application/json' -d '{"site": "demo"}' $url/adapt
+  curl -N $url/adapt/JOB/events
+
+Undo it:
+  curl -X POST $url/sites/demo/rollback
+
+Ctrl-C ends the demo; its gallery stays in demo-data/.
+END
+wait $server

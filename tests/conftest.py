@@ -1,0 +1,95 @@
+"""Bundles, crops and real servers for the tests. Everything here is made on the spot; nothing is downloaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from resight_client import Client
+
+from benchmarks.serving import ServerProcess
+from export.bundle import export_bundle
+from reid.bundle import Bundle
+from reid.models import ModelSpec, build
+from reid.models.build import batchnorm_layers
+from training.checkpoint import Checkpoint, model_tensors
+from training.synthetic.drawn import draw, jpeg, make_camera, make_identity
+
+SMALL = ModelSpec("resnet18", 96, 48)
+
+
+def make_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
+    """An untrained network whose BN values are not the trivial ones, as a checkpoint."""
+    torch.manual_seed(seed)
+    embedder = build(spec)
+    for layer in batchnorm_layers(embedder).values():
+        for tensor, low, high in ((layer.weight, 0.8, 1.2), (layer.running_mean, -0.1, 0.1), (layer.running_var, 0.8, 1.2)):
+            torch.nn.init.uniform_(tensor, low, high)
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"model": dataclasses.asdict(spec), "recipe": {"method": "none"}, "dataset": "nothing"}
+    Checkpoint(model_tensors(embedder), meta).save(folder / "checkpoint.safetensors")
+    return folder
+
+
+def draw_jpegs(identities: int, cameras: int = 2, images: int = 2, site: int = 0) -> list[tuple[bytes, str, str]]:
+    """(JPEG bytes, identity, camera) of drawn people."""
+    found = []
+    for i in range(identities):
+        person = make_identity(i)
+        for c in range(cameras):
+            view = make_camera(site, c)
+            found += [(jpeg(draw(person, view, n)), f"person-{i}", f"cam-{c}") for n in range(images)]
+    return found
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small bundle with heads, through the real export and its gate."""
+    folder = tmp_path_factory.mktemp("bundle")
+    return export_bundle(make_checkpoint(folder / "run", SMALL), folder / "small.resight", licence="test", half=True)[0]
+
+
+@pytest.fixture(scope="session")
+def headless_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle that BNTA cannot adapt, with another base."""
+    folder = tmp_path_factory.mktemp("headless")
+    spec = dataclasses.replace(SMALL, ssl_heads=False)
+    return export_bundle(make_checkpoint(folder / "run", spec, seed=1), folder / "headless.resight", licence="test")[0]
+
+
+@pytest.fixture(scope="session")
+def people() -> list[tuple[bytes, str, str]]:
+    """48 drawn crops of 12 people at two cameras."""
+    return draw_jpegs(12)
+
+
+@pytest.fixture(scope="session")
+def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One real server for all tests that only talk to it; each uses a site of its own."""
+    with ServerProcess(bundle.path, tmp_path_factory.mktemp("gallery") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[Client]:
+    """A client of that server."""
+    with Client(server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Seeded random numbers."""
+    return np.random.default_rng(0)
+
+
+def enroll_people(client: Client, site: str, people: list[tuple[bytes, str, str]]) -> list[str]:
+    """Enrolls people with identity and camera; returns the ids in their order."""
+    records = [{"identity": identity, "camera": camera} for _, identity, camera in people]
+    return [item.id for item in client.enroll(site, [data for data, _, _ in people], records=records).items]
+
+

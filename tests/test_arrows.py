@@ -1,0 +1,52 @@
+"""The rooms of the house and which way their arrows run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"reid", "training", "export", "server", "proto", "clients", "resight_client", "benchmarks", "resight"}
+MAY_IMPORT = {
+    "reid": {"reid"},
+    "training": {"training", "reid"},
+    "export": {"export", "reid"},
+    "server": {"server", "reid", "proto"},
+    "proto": {"proto"},
+    "clients": {"resight_client"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Top-level names that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_arrows_run_down_only(room: str) -> None:
+    files = list((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        forbidden = imports_of(path) & ROOMS - MAY_IMPORT[room]
+        assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
+
+
+@pytest.mark.parametrize("what", ["server.main", "server.http.app", "server.grpc.app", "resight"])
+def test_importing_the_server_does_not_import_torch(what: str) -> None:
+    code = f"import {what}, sys; sys.exit('torch' in sys.modules or 'training' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_nothing_reads_pickle() -> None:
+    for room in MAY_IMPORT:
+        for path in (ROOT / room).rglob("*.py"):
+            assert not imports_of(path) & {"pickle", "joblib", "dill", "shelve"}, path
+            assert "torch.load(" not in path.read_text(), path
