@@ -39,7 +39,9 @@ class ServerProcess:
         """Starts and waits until /ready answers. Raises RuntimeError with the server's own words if it ends instead."""
         self.started_at = time.perf_counter()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "resight", "serve"], env=self.environment, stdout=log, stderr=log, cwd=ROOT)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "resight", "serve"], env=self.environment, stdout=log, stderr=log, cwd=ROOT
+            )
         while time.perf_counter() - self.started_at < self.wait_s:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log.read_text().strip().splitlines()[-1])

@@ -18,7 +18,8 @@ def to_onnx(embedder: Embedder) -> onnx.ModelProto:
     """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], B free. Raises BundleError if a BN node got lost.
 
     torch's exporter folds BatchNorm into the convolutions unless `optimize=False`, and so does onnxscript's optimiser
-    afterwards. The zero biases that this leaves behind as Expand nodes are folded by the runtime.
+    afterwards. Left alone, the graph gives every convolution a bias of computed zeros, which keeps onnxruntime from folding the
+    BatchNorm behind it (21 of 21 stayed, measured with 1.31.1); so they are taken out here.
     """
     spec = embedder.spec
     example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)  # 1 would be taken for a constant
@@ -38,10 +39,28 @@ def to_onnx(embedder: Embedder) -> onnx.ModelProto:
     assert program is not None
     model = program.model_proto
     _tidy(model)
+    _drop_zero_biases(model)
     deployed = [name for name in batchnorm_layers(embedder) if not name.startswith("heads.")]
     assert_batchnorm_count(model, len(deployed))
     onnx.checker.check_model(model)
     return model
+
+
+def _drop_zero_biases(model: onnx.ModelProto) -> None:
+    """Takes the computed zero biases off the convolutions (ours have none), and then what nobody reads any more."""
+    graph = model.graph
+    known = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in known:
+            del node.input[2]
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read |= set(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _tidy(model: onnx.ModelProto) -> None:

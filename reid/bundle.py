@@ -26,6 +26,7 @@ from reid.batchnorm import BatchNormProfile, batchnorm_layers_of, profile_from_w
 
 SCHEMA = 1
 MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
+_HALF = ".half"  # behind the name of a weight that is stored in half precision
 PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
 
 
@@ -122,6 +123,7 @@ class Bundle:
         for tensor in model.graph.initializer:
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
+        _widen(model)
         return model
 
     def _check_shapes(self) -> None:
@@ -182,7 +184,7 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
             continue
         array = weights[tensor.name]
         if array.dtype == np.float16:
-            half = tensor.name + ".half"
+            half = tensor.name + _HALF
             casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT))
         original = tensor.name
         name = half if array.dtype == np.float16 else original
@@ -194,6 +196,15 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
     nodes = casts + list(graph.graph.node)
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def _widen(model: onnx.ModelProto) -> None:
+    """Replaces half-precision weights and the Casts behind them by single-precision ones: runtimes fold BatchNorm into those."""
+    halves = {t.name: t for t in model.graph.initializer if t.name.endswith(_HALF)}
+    for node in [n for n in model.graph.node if n.op_type == "Cast" and n.input[0] in halves]:
+        array = onnx.numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
+        halves[node.input[0]].CopyFrom(onnx.numpy_helper.from_array(array, node.output[0]))
+        model.graph.node.remove(node)
 
 
 def _verify(path: Path, name: str, expected: str) -> None:

@@ -91,5 +91,3 @@ def enroll_people(client: Client, site: str, people: list[tuple[bytes, str, str]
     """Enrolls people with identity and camera; returns the ids in their order."""
     records = [{"identity": identity, "camera": camera} for _, identity, camera in people]
     return [item.id for item in client.enroll(site, [data for data, _, _ in people], records=records).items]
-
-

@@ -1,0 +1,122 @@
+"""The batcher: answers in order, a poisoned crop fails alone, bounded queue, lanes."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from reid.engines import EngineInfo
+from server.batching import Batcher, EmbedError
+from server.errors import Overloaded
+
+POISON = 255
+
+
+class Counting:
+    """A deterministic engine: the mean of a crop is its embedding. Raises when a batch holds a poisoned crop."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.sizes: list[int] = []
+        self.gate, self.delay_s = threading.Event(), delay_s
+        self.gate.set()
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        self.gate.wait(10)
+        time.sleep(self.delay_s)
+        if (crops == POISON).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("this crop is poison")
+        self.sizes.append(len(crops))
+        mean = crops.mean(axis=(1, 2, 3))
+        return np.stack([mean, np.ones_like(mean)], 1).astype(np.float32)
+
+    def with_profile(self, profile: object) -> "Counting":
+        return self
+
+    def describe(self) -> EngineInfo:
+        return EngineInfo("counting", "0", "none", "cpu", "fp32")
+
+
+def crops(*values: int) -> np.ndarray:
+    """Plain grey crops."""
+    return np.stack([np.full((4, 4, 3), v, np.uint8) for v in values])
+
+
+def expected(*values: int) -> np.ndarray:
+    """What Counting answers for them, at unit length."""
+    raw = np.array([[v, 1.0] for v in values])
+    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+
+
+def test_requests_of_any_size_get_their_own_rows_back() -> None:
+    engine = Counting()
+    batcher = Batcher(engine, 2, max_batch=4)
+    wanted = [list(range(1, n + 1)) for n in (1, 9, 3, 4, 17)]
+    for values, future in [(values, batcher.submit(crops(*values), "bulk")) for values in wanted]:
+        assert future.result(5) == pytest.approx(expected(*values), abs=1e-6)
+    assert max(engine.sizes) <= 4
+
+
+def test_requests_that_wait_share_a_batch() -> None:
+    engine = Counting()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=32)
+    futures = [batcher.submit(crops(1)) for _ in range(20)]
+    engine.gate.set()
+    for future in futures:
+        future.result(5)
+    assert len(engine.sizes) <= 2
+
+
+def test_a_poisoned_crop_fails_alone() -> None:
+    engine = Counting()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=32)
+    good, bad = batcher.submit(crops(1, 2, 3)), batcher.submit(crops(4, POISON, 6))
+    engine.gate.set()
+    assert good.result(5) == pytest.approx(expected(1, 2, 3), abs=1e-6)
+    with pytest.raises(EmbedError) as caught:
+        bad.result(5)
+    assert list(caught.value.rows) == [1]
+    assert batcher.submit(crops(9)).result(5) == pytest.approx(expected(9), abs=1e-6)
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    engine = Counting()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=2, max_queued=10)
+    futures = [batcher.submit(crops(1, 2)) for _ in range(5)]
+    with pytest.raises(Overloaded) as caught:
+        for _ in range(5):
+            futures.append(batcher.submit(crops(1, 2)))
+    assert caught.value.facts["retry_after_s"] >= 1
+    engine.gate.set()
+    for future in futures:
+        future.result(5)
+    assert batcher.queued == 0
+    batcher.submit(crops(1)).result(5)
+
+
+def test_a_query_overtakes_waiting_enrolls_which_still_get_their_turn() -> None:
+    engine = Counting(delay_s=0.005)
+    batcher = Batcher(engine, 2, max_batch=4)
+    order: list[str] = []
+    bulk = batcher.submit(crops(*range(1, 81)), "bulk")
+    bulk.add_done_callback(lambda _: order.append("bulk"))
+    batcher.submit(crops(7)).add_done_callback(lambda _: order.append("query"))
+    assert bulk.result(10).shape == (80, 2)
+    time.sleep(0.05)
+    assert order == ["query", "bulk"]
+
+
+def test_cancelled_requests_are_skipped() -> None:
+    engine = Counting()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=2)
+    first, second, third = (batcher.submit(crops(v, v)) for v in (1, 2, 3))
+    assert second.cancel()
+    engine.gate.set()
+    first.result(5)
+    third.result(5)
+    assert sum(engine.sizes) == 4
+    assert batcher.queued == 0

@@ -1,0 +1,88 @@
+"""Bundles: whole or refused, with a sentence that says which file and why."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.bundle import export_bundle
+from export.parity import ParityError
+from reid.bundle import Bundle, BundleError
+from reid.checkpoint import CheckpointError
+from tests.conftest import SMALL, make_checkpoint
+
+
+@pytest.fixture
+def copy(bundle: Bundle, tmp_path: Path) -> Path:
+    """A bundle that a test may damage."""
+    return Path(shutil.copytree(bundle.path, tmp_path / "copy.resight"))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
+def test_one_flipped_bit_is_refused_by_name(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 4
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f"{name} is damaged"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "manifest.json"])
+def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema_version": 99}, "schema 99"),
+        ({"dim": 7}, r"manifest says .* to \[7\]"),
+        ({"height": "tall"}, "height"),
+        ({"colour": "red"}, "colour"),
+        ({"files": {}}, "no checksum for model.onnx"),
+        ({"files": {"../../etc/passwd": "00", "model.onnx": "0", "weights.safetensors": "0"}}, "leaves the bundle"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(copy: Path, change: dict[str, object], sentence: str) -> None:
+    values = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(values | change))
+    with pytest.raises(BundleError, match=sentence):
+        Bundle.load(copy)
+
+
+def test_weights_are_stored_once_and_batchnorm_in_full_precision(bundle: Bundle) -> None:
+    sizes = {file.name: file.stat().st_size for file in bundle.path.iterdir()}
+    assert sizes["model.onnx"] < 0.02 * sizes["weights.safetensors"]
+    from safetensors.numpy import load_file
+
+    stored = load_file(bundle.path / "weights.safetensors")
+    assert stored["trunk.conv1.weight"].dtype == np.float16
+    assert all(stored[name].dtype == np.float32 for name in stored if "running_" in name)
+
+
+def test_no_path_of_the_machine_is_in_a_bundle(bundle: Bundle) -> None:
+    graph = (bundle.path / "model.onnx").read_bytes() + (bundle.path / "manifest.json").read_bytes()
+    assert b"site-packages" not in graph
+    assert str(Path(__file__).parent.parent).encode() not in graph
+
+
+def test_export_needs_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        export_bundle(tmp_path / "nothing", tmp_path / "out.resight")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"not one")
+    with pytest.raises(CheckpointError, match="damaged"):
+        export_bundle(tmp_path, tmp_path / "out.resight")
+
+
+def test_a_wrong_engine_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reid.engines.onnx_runtime import OnnxRuntimeEngine
+
+    embed = OnnxRuntimeEngine.embed
+    monkeypatch.setattr(OnnxRuntimeEngine, "embed", lambda self, crops: embed(self, crops)[:, ::-1])
+    with pytest.raises(ParityError, match="onnxruntime"):
+        export_bundle(make_checkpoint(tmp_path / "run", SMALL), tmp_path / "out.resight")
+    assert not list(tmp_path.glob("*.resight*"))

@@ -1,0 +1,65 @@
+"""Recipes, checkpoints, resume."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from reid.checkpoint import CheckpointError, read_embedder
+from training.loop import Run, smoke
+from training.recipe import RECIPES, RecipeError, load_recipe
+from training.synthetic.drawn import draw_dataset
+
+SMALL = ["precision=32-true", "model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_every_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
+    # the input is made small, everything else is the recipe's own
+    smoke(load_recipe(name, ["model.height=96", "model.width=48"]), tmp_path)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert read_embedder(tmp_path)[1]["recipe"]["method"] == "bot"
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("optimiser.epoch=3", "epoch"),
+        ("seed=high", "seed"),
+        ("model.arch=resnet5000", "resnet5000"),
+        ("optimiser.milestones=3", "milestones"),
+        ("nonsense", "must look like"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_by_name(setting: str, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        load_recipe("bot", [setting])
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "drawn", identities=8, sites=1, cameras=2, images=2)
+    recipe = load_recipe("bot", [*SMALL, "optimiser.epochs=2", "losses.centre=0.01"])
+    Run(recipe, dataset, tmp_path / "whole").fit()
+    while True:  # one step at a time, a new process' worth of state each
+        run = Run(recipe, dataset, tmp_path / "pieces")
+        if run.epoch > 2:
+            break
+        run.fit(max_steps=1)
+    whole, pieces = (read_embedder(tmp_path / name)[0].state_dict() for name in ("whole", "pieces"))
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+
+    def losses(name: str) -> list[list[str]]:
+        rows = [row.split(",") for row in (tmp_path / name / "log.csv").read_text().splitlines()]
+        return [row[:2] + row[3:] for row in rows]  # without the rate
+
+    assert losses("whole") == losses("pieces")
+    assert json.loads((tmp_path / "pieces" / "recipe.json").read_text())["optimiser"]["epochs"] == 2
+
+
+def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "drawn", identities=8, sites=1, cameras=2, images=2)
+    Run(load_recipe("bot", SMALL), dataset, tmp_path / "run").fit(max_steps=1)
+    with pytest.raises(CheckpointError, match=r"seed"):
+        Run(load_recipe("bot", [*SMALL, "seed=5"]), dataset, tmp_path / "run")
