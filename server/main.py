@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -62,6 +63,11 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(service: Service, settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartError(f"port {settings.port} on {settings.host} cannot be had ({error.strerror}); choose another with --port") from error
     auth = Auth(service.store, settings.needs_key)
     key = auth.first_key()
     if key is not None:
@@ -87,17 +93,14 @@ async def _serve(service: Service, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(http.serve())
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
     _say(service, settings)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     service.jobs_stopping()
     if rpc is not None:
         await rpc.stop(settings.drain_s)
-    try:
-        await serving
-    except SystemExit as error:  # uvicorn's way to say that the port is taken
-        raise StartError(f"port {settings.port} on {settings.host} cannot be had; choose another with --port") from error
+    await serving
 
 
 def _say(service: Service, settings: Settings) -> None:

@@ -86,9 +86,11 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     engine.gate.clear()
     batcher = Batcher(engine, 2, max_batch=2, max_queued=10)
     futures = [batcher.submit(crops(1, 2)) for _ in range(5)]
+    while batcher.queued > 8:  # until the worker has taken the first two
+        time.sleep(0.001)
+    futures.append(batcher.submit(crops(1, 2)))
     with pytest.raises(Overloaded) as caught:
-        for _ in range(5):
-            futures.append(batcher.submit(crops(1, 2)))
+        batcher.submit(crops(1, 2))
     assert caught.value.facts["retry_after_s"] >= 1
     engine.gate.set()
     for future in futures:

@@ -1,0 +1,185 @@
+"""The HTTP API against a real server."""
+
+import io
+import json
+import uuid
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from resight_client import Client, ResightError
+
+from benchmarks.serving import ServerProcess
+from tests.conftest import enroll_people
+
+People = list[tuple[bytes, str, str]]
+
+
+def site() -> str:
+    """A site nobody else uses."""
+    return f"site-{uuid.uuid4().hex[:8]}"
+
+
+def test_an_enrolled_crop_is_found_first(client: Client, people: People) -> None:
+    name = site()
+    ids = enroll_people(client, name, people)
+    for i in (0, 17, 47):
+        first = client.query(name, people[i][0]).matches[0]
+        assert first.id == ids[i]
+        assert first.score == pytest.approx(1.0, abs=2e-3)
+        assert (first.identity, first.camera) == people[i][1:]
+    assert client.site(name).items == len(people)
+
+
+def test_ranks_ascend_and_scores_descend(client: Client, people: People) -> None:
+    name = site()
+    enroll_people(client, name, people)
+    found = client.query(name, people[3][0], top_k=30)
+    assert [m.rank for m in found.matches] == list(range(1, 31))
+    scores = [m.score for m in found.matches]
+    assert scores == sorted(scores, reverse=True)
+    assert found.version == 1
+    assert found.space_id == client.site(name).space_id
+
+
+def test_query_by_item_equals_query_by_its_crop(client: Client, people: People) -> None:
+    name = site()
+    ids = enroll_people(client, name, people)
+    by_item = client.query(name, item_id=ids[5], top_k=20)
+    by_crop = client.query(name, people[5][0], top_k=20)
+    assert [m.score for m in by_item.matches] == pytest.approx([m.score for m in by_crop.matches], abs=3e-3)
+
+
+def test_a_tracklet_is_one_query(client: Client, people: People) -> None:
+    name = site()
+    enroll_people(client, name, people)
+    one_person = [data for data, identity, _ in people if identity == "person-4"]
+    assert len(client.query(name, one_person, top_k=7).matches) == 7
+
+
+def test_filters_are_obeyed(client: Client, people: People) -> None:
+    name = site()
+    records = [{"identity": i, "camera": c, "captured_at": 1000 + n, "metadata": {"n": n}} for n, (_, i, c) in enumerate(people)]
+    client.enroll(name, [data for data, _, _ in people], records=records)
+    crop = people[0][0]
+
+    def found(**options: object) -> list[dict[str, object]]:
+        return [vars(m) for m in client.query(name, crop, top_k=100, **options).matches]  # type: ignore[arg-type]
+
+    assert {m["camera"] for m in found(filter={"camera": "cam-1"})} == {"cam-1"}
+    assert {m["identity"] for m in found(filter={"identity": "person-3"})} == {"person-3"}
+    assert len(found(filter={"captured_after": 1010, "captured_before": "1970-01-01T00:17:00Z"})) == 10
+    assert [m["metadata"] for m in found(filter={"metadata": {"n": 7}})] == [{"n": 7}]
+    assert {m["camera"] for m in found(camera="cam-0", exclude_same_camera=True)} == {"cam-1"}
+    assert found(filter={"camera": "nowhere"}) == []
+    assert all(m["score"] >= 0.9 for m in found(threshold=0.9))  # type: ignore[operator]
+
+
+def test_items_are_read_listed_and_paged(client: Client, server: ServerProcess, people: People) -> None:
+    name = site()
+    ids = enroll_people(client, name, people)
+    assert client.item(ids[0]).identity == "person-0"
+    assert httpx.get(f"{server.url}/gallery/{ids[0]}/image").content == people[0][0]
+    listed, cursor = [], None
+    while True:
+        page = client.items(name, cursor=cursor, limit=20)
+        listed += [item.id for item in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert listed == ids
+    assert [item.id for item in client.items(name, camera="cam-1", identity="person-2").items] == ids[10:12]
+
+
+def test_an_erased_person_is_never_returned(client: Client, server: ServerProcess, people: People) -> None:
+    name = site()
+    ids = enroll_people(client, name, people)
+    assert client.erase_identity(name, "person-0") == 4
+    assert client.erase(ids[4]) == 1
+    gone = set(ids[:5])
+    for data, _, _ in people[:5]:
+        assert not gone & {m.id for m in client.query(name, data, top_k=100).matches}
+    assert client.site(name).items == len(people) - 5
+    assert httpx.get(f"{server.url}/gallery/{ids[0]}/image").status_code == 404
+    with pytest.raises(ResightError) as caught:
+        client.query(name, item_id=ids[0])
+    assert caught.value.status == 404
+    assert client.erase_identity(name, "person-0") == 0
+
+
+def test_an_enroll_is_not_repeated_under_its_key(client: Client, people: People) -> None:
+    name, key = site(), uuid.uuid4().hex
+    images = [data for data, _, _ in people[:4]]
+    first = client.enroll(name, images, camera="a", idempotency_key=key)
+    assert client.enroll(name, images, camera="a", idempotency_key=key) == first
+    assert client.site(name).items == 4
+    with pytest.raises(ResightError) as caught:
+        client.enroll(name, images[:2], camera="a", idempotency_key=key)
+    assert caught.value.status == 409
+
+
+def test_sites_do_not_see_each_other(client: Client, people: People) -> None:
+    one, other = site(), site()
+    enroll_people(client, one, people[:8])
+    ids = enroll_people(client, other, people[8:16])
+    assert {m.id for m in client.query(other, people[0][0], top_k=100).matches} == set(ids)
+    with pytest.raises(ResightError) as caught:
+        client.query(one, item_id=ids[0])
+    assert caught.value.status == 404
+
+
+def test_exif_orientation_is_honoured(client: Client, people: People) -> None:
+    name = site()
+    ids = enroll_people(client, name, people[:8])
+    upright = Image.open(io.BytesIO(people[2][0]))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # the camera was turned: the picture has to be turned back by 270 degrees
+    upright.transpose(Image.Transpose.ROTATE_90).save(buffer, "PNG", exif=exif)
+    assert client.query(name, buffer.getvalue()).matches[0].id == ids[2]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_every_accepted_format_and_colour_model(client: Client, people: People, kind: str) -> None:
+    name = site()
+    picture = Image.open(io.BytesIO(people[0][0]))
+    modes = {"PNG": ["RGB", "RGBA", "L", "P", "LA"], "WEBP": ["RGB", "RGBA"], "JPEG": ["RGB", "L"]}[kind]
+    images = []
+    for mode in modes:
+        buffer = io.BytesIO()
+        picture.convert(mode).save(buffer, kind)
+        images.append(buffer.getvalue())
+    assert len(client.enroll(name, images).items) == len(modes)
+
+
+def test_the_server_tells_what_runs(client: Client, server: ServerProcess) -> None:
+    info = client.info()
+    assert info["engine"]["engine"] == "openvino"
+    assert info["bundle"]["dim"] == 512
+    assert httpx.get(f"{server.url}/health").json() == {"status": "alive"}
+    assert httpx.get(f"{server.url}/ready").json() == {"status": "ready"}
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert "resight_requests_total" in metrics
+    assert 'call="GET /info"' in metrics
+
+
+def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    expected = {"/gallery", "/gallery/{item_id}", "/gallery/{item_id}/image", "/query", "/adapt", "/adapt/{job}", "/adapt/{job}/events"}
+    expected |= {"/sites", "/sites/{site}", "/sites/{site}/rollback", "/info", "/health", "/ready", "/metrics"}
+    assert set(paths) == expected
+    assert all("default" in call["responses"] for calls in paths.values() for call in calls.values())
+    assert httpx.get(f"{server.url}/docs").status_code == 200
+
+
+def test_scores_are_cosines_of_the_stored_vectors(client: Client, people: People) -> None:
+    """Every pair of items, asked from both sides, has one score."""
+    name = site()
+    ids = enroll_people(client, name, people[:10])
+    matrix = np.zeros((10, 10))
+    for i, item in enumerate(ids):
+        for match in client.query(name, item_id=item, top_k=10).matches:
+            matrix[i, ids.index(match.id)] = match.score
+    assert np.allclose(matrix, matrix.T, atol=1e-5)
+    assert np.allclose(np.diag(matrix), 1, atol=1e-3)
+    assert json.dumps(matrix.tolist())
