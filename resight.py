@@ -106,8 +106,14 @@ def query(
 
     from resight_client import Client
 
-    with _client(Client, server, api_key) as client:
+    for path in images:
+        if not path.is_file():
+            _fail(f"{path} does not exist")
+    try:
         where = json.loads(filter) if filter else None
+    except ValueError as error:
+        _fail(f"--filter is not valid JSON: {error}")
+    with _client(Client, server, api_key) as client:
         found = client.query(site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))

@@ -13,6 +13,7 @@ from export.graph import to_onnx
 from export.parity import Parity, ParityError, compare, probe_crops, run_gate
 from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
 from reid.checkpoint import read_embedder
+from reid.engines.chooser import require_installed
 from reid.engines.protocol import EngineError, EngineInfo
 from reid.models.build import Embedder, PixelEmbedder
 
@@ -55,6 +56,8 @@ def export_bundle(
 
     Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked for and absent.
     """
+    if tensorrt:
+        require_installed("tensorrt")
     embedder, meta = read_embedder(run)
     spec = embedder.spec
     manifest = Manifest(

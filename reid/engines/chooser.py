@@ -50,6 +50,14 @@ def installed_engines(device: Device = "cpu") -> list[str]:
     return [name for name in _candidates(device) if find_spec(_MODULES[name]) is not None]
 
 
+def require_installed(name: str) -> None:
+    """Raises EngineError with what to install, unless the packages of an engine are importable."""
+    if name == "tensorrt" and find_spec("tensorrt") is None:
+        raise EngineError("TensorRT is not installed; install it with: pip install 'tensorrt-cu13<11'")
+    if find_spec(_MODULES[name]) is None:
+        raise EngineError(f"{_MODULES[name]} is not installed")
+
+
 def gpu_present() -> bool:
     """True when the system shows an NVIDIA GPU, whether or not any package can use it."""
     return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
@@ -63,8 +71,7 @@ def _candidates(device: Device) -> list[str]:
 
 
 def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
-    if find_spec(_MODULES[name]) is None:
-        raise EngineError(f"{_MODULES[name]} is not installed")
+    require_installed(name)
     makers: dict[str, Callable[[], Engine]] = {
         "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt"),
         "cuda": lambda: _onnxruntime(bundle, profile, "cuda"),
@@ -78,8 +85,6 @@ def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: D
 def _onnxruntime(bundle: Bundle, profile: BatchNormProfile | None, provider: str) -> Engine:
     from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
-    if provider == "tensorrt" and find_spec("tensorrt") is None:
-        raise EngineError("TensorRT is not installed; install it with: pip install 'tensorrt-cu13<11'")
     return OnnxRuntimeEngine(bundle, profile, provider, cache=str(bundle.path.parent / f"{bundle.base_id}.tensorrt"))
 
 

@@ -1,0 +1,122 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.serving import ROOT, ServerProcess
+
+People = list[tuple[bytes, str, str]]
+
+
+def resight(*words: object, server: ServerProcess | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RESIGHT_")} | environment
+    if server is not None:
+        clean["RESIGHT_URL"] = server.url
+    return subprocess.run(
+        [sys.executable, "-m", "resight", *map(str, words)], capture_output=True, text=True, env=clean, cwd=ROOT, check=False
+    )
+
+
+def succeeded(run: subprocess.CompletedProcess[str]) -> str:
+    """What it printed."""
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def failed(run: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence it failed with."""
+    assert run.returncode == 1, run.stdout
+    assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+@pytest.fixture
+def files(people: People, tmp_path: Path) -> Path:
+    """A folder of crops named person-i_cam-c_n.jpg."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for n, (data, identity, camera) in enumerate(people):
+        (folder / f"{identity}_{camera}_{n:02d}.jpg").write_bytes(data)
+    return folder
+
+
+def test_enroll_query_adapt_rollback(server: ServerProcess, files: Path) -> None:
+    pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
+    assert "enrolled 48 of 48" in succeeded(resight("enroll", files, "--site", "cli", "--pattern", pattern, "--batch", 20, server=server))
+    crop = files / "person-3_cam-1_15.jpg"
+    table = succeeded(resight("query", crop, "--site", "cli", "--top-k", 3, server=server))
+    assert "person-3" in table
+    found = json.loads(succeeded(resight("query", crop, "--site", "cli", "--json", "--filter", '{"camera": "cam-0"}', server=server)))
+    assert {m["camera"] for m in found["matches"]} == {"cam-0"}
+    assert "cli is on version 2" in succeeded(resight("adapt", "--site", "cli", "--tier", "2", "--wait", server=server))
+    assert "cli is on version 3" in succeeded(resight("rollback", "--site", "cli", "--wait", server=server))
+
+
+def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
+    (files / "person-5_cam-0_99.jpg").write_bytes(b"no image")
+    assert "person-5_cam-0_99.jpg: image " in failed(resight("enroll", files, "--site", "cli-bad", server=server))
+    run = resight("enroll", files, "--site", "cli-bad", "--partial", server=server)
+    assert "enrolled 48 of 49" in succeeded(run)
+    assert "person-5_cam-0_99.jpg" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["query", "x.jpg", "--site", "s", "--server", "http://127.0.0.1:9"], "x.jpg does not exist"),
+        (["query", "README.md", "--site", "s", "--server", "http://127.0.0.1:9"], "no answer from"),
+        (["enroll", "nothing", "--site", "s"], "nothing does not exist"),
+        (["adapt", "--site", "s", "--server", "http://127.0.0.1:9"], "no answer from"),
+        (["serve", "--bundle", "nothing.resight"], "no bundle at nothing.resight"),
+        (["serve"], "setting bundle"),
+        (["serve", "--bundle", "x", "--device", "tpu"], "setting device"),
+        (["train", "bot", "--out", "run"], "--data ROOT"),
+        (["train", "both", "--out", "run"], "no recipe 'both'"),
+        (["evaluate", "nothing", "--dataset", "market1501", "--data", "nowhere"], "nowhere"),
+        (["export", "nothing", "--out", "x.resight"], "no checkpoint at nothing"),
+        (["bundle", "info", "nothing"], "no bundle at nothing"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(words: list[str], sentence: str) -> None:
+    assert sentence in failed(resight(*words))
+
+
+def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None:
+    """synth, train, export, bundle info, evaluate: the whole way of a model."""
+    data, run, out = tmp_path / "drawn", tmp_path / "run", tmp_path / "tiny.resight"
+    succeeded(resight("synth", "--out", data, "--identities", 8, "--images", 2))
+    small = ["batch_identities=4", "optimiser.epochs=1", "model.height=96", "model.width=48", "precision=32-true"]
+    succeeded(resight("train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))))
+    numbers = tmp_path / "numbers.json"
+    succeeded(resight("evaluate", run, "--dataset", "folders", "--data", data, "--json", numbers))
+    succeeded(resight("export", run, "--out", out, "--half", "--licence", "Apache-2.0", "--metrics", numbers))
+    manifest = json.loads(succeeded(resight("bundle", "info", out)))
+    assert manifest["metrics"] == [json.loads(numbers.read_text())]
+    again = tmp_path / "again.json"
+    succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--engine", "onnxruntime", "--json", again))
+    assert abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5  # half-precision weights
+
+
+def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
+    from tests.conftest import SMALL, make_checkpoint
+
+    make_checkpoint(tmp_path / "run", SMALL)
+    assert "tensorrt-cu13" in failed(resight("export", tmp_path / "run", "--out", tmp_path / "x.resight", "--tensorrt"))
+    assert not (tmp_path / "x.resight").exists()
+
+
+def test_keys(tmp_path: Path) -> None:
+    key = succeeded(resight("key", "add", "read", "--data", tmp_path)).strip()
+    assert key.startswith("rs_")
+    listed = succeeded(resight("key", "list", "--data", tmp_path))
+    name = next(word for word in listed.split() if word.startswith("key-"))
+    assert key not in listed
+    succeeded(resight("key", "revoke", name, "--data", tmp_path))
+    assert "there is no key" in failed(resight("key", "revoke", name, "--data", tmp_path))
+    assert "scope 'root'" in failed(resight("key", "add", "root", "--data", tmp_path))
