@@ -1,0 +1,181 @@
+"""kill -9 at random moments of enrolling, erasing and adapting: is every acknowledged item there, once, and the site whole?
+
+python -m benchmarks.crash --rounds 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from resight_client import Client, ResightError
+
+from benchmarks.crops import drawn_jpegs
+from benchmarks.serving import ROOT, ServerProcess
+
+SITE = "crash"
+
+
+@dataclasses.dataclass
+class Ledger:
+    """What the client knows: a request is acknowledged when its answer arrived."""
+
+    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)  # id -> (request, place in it)
+    sizes: dict[int, int] = dataclasses.field(default_factory=dict)  # request -> items, written down before it is sent
+    erased: set[str] = dataclasses.field(default_factory=set)  # acknowledged erasures
+    erasing: set[str] = dataclasses.field(default_factory=set)  # sent, not acknowledged: may be there or not
+    versions: set[int] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass
+class Result:
+    """Counts over all rounds."""
+
+    rounds: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    halved: int = 0  # requests of which some items are there and some are not
+    returned: int = 0  # erased items that came back
+    mixed: int = 0  # rounds after which version, space and index did not belong together
+    adaptations: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """True when every promise held."""
+        return not (self.lost or self.doubled or self.halved or self.returned or self.mixed)
+
+
+def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0) -> Result:
+    """Starts, works, kills and checks, `rounds` times over one data folder."""
+    chance, ledger, result = random.Random(seed), Ledger(), Result()
+    crops = drawn_jpegs(64)
+    for number in range(rounds):
+        with ServerProcess(bundle, folder / "data") as server:
+            if number:
+                _check(server, ledger, result)
+            _work(server, ledger, chance, crops)
+        result.rounds += 1
+    with ServerProcess(bundle, folder / "data") as server:
+        _check(server, ledger, result)
+    result.acknowledged = len(ledger.acknowledged)
+    result.adaptations = len(ledger.versions) - 1
+    return result
+
+
+def _work(server: ServerProcess, ledger: Ledger, chance: random.Random, crops: list[bytes]) -> None:
+    """Enrolls, erases and adapts until the server is killed under it."""
+    gone = threading.Event()
+    lock = threading.Lock()
+
+    def enroll() -> None:
+        with Client(server.url) as client:
+            while not gone.is_set():
+                with lock:
+                    request, size = len(ledger.sizes), chance.randint(1, 8)
+                    ledger.sizes[request] = size
+                records = [{"metadata": {"request": request, "place": i}, "camera": f"c{i % 3}"} for i in range(size)]
+                try:
+                    found = client.enroll(SITE, chance.choices(crops, k=size), records=records)
+                except ResightError:
+                    continue
+                with lock:
+                    ledger.acknowledged |= {item.id: (request, i) for i, item in enumerate(found.items)}
+
+    def erase() -> None:
+        with Client(server.url) as client:
+            while not gone.wait(0.05):
+                with lock:
+                    alive = [i for i in ledger.acknowledged if i not in ledger.erased and i not in ledger.erasing]
+                    if len(alive) < 40:
+                        continue
+                    item = chance.choice(alive)
+                    ledger.erasing.add(item)
+                try:
+                    client.erase(item)
+                except ResightError:
+                    continue
+                with lock:
+                    ledger.erased.add(item)
+
+    def adapt() -> None:
+        with Client(server.url) as client:
+            while not gone.is_set():
+                try:
+                    site = client.site(SITE)
+                    ledger.versions.add(site.version)
+                    job = (
+                        client.roll_back(SITE)
+                        if site.can_roll_back and chance.random() < 0.5
+                        else client.adapt(SITE, "auto", max_samples=32)
+                    )
+                    client.wait(job.job)
+                except ResightError:
+                    gone.wait(0.1)
+
+    threads = [threading.Thread(target=f) for f in (enroll, enroll, erase, adapt)]
+    for thread in threads:
+        thread.start()
+    time.sleep(chance.uniform(0.05, 6.0))
+    server.kill()
+    gone.set()
+    for thread in threads:
+        thread.join()
+
+
+def _check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
+    with Client(server.url) as client:
+        try:
+            site = client.site(SITE)
+        except ResightError:
+            result.lost += len(ledger.acknowledged)
+            return
+        ledger.versions.add(site.version)
+        found: dict[str, tuple[int, int]] = {}
+        cursor: str | None = None
+        listed = 0
+        while True:
+            page = client.items(SITE, cursor=cursor, limit=1000)
+            found |= {item.id: (item.metadata["request"], item.metadata["place"]) for item in page.items}
+            listed, cursor = listed + len(page.items), page.cursor
+            if cursor is None:
+                break
+        result.doubled += listed - len(set(found.values()))
+        result.lost += sum(i not in found and i not in ledger.erasing for i in ledger.acknowledged)
+        result.returned += len(ledger.erased & set(found))
+        counts: dict[int, int] = {}
+        for request, _ in found.values():
+            counts[request] = counts.get(request, 0) + 1
+        for item in ledger.erasing - set(found):
+            counts[ledger.acknowledged[item][0]] = counts.get(ledger.acknowledged[item][0], 0) + 1
+        result.halved += sum(0 < count < ledger.sizes[request] for request, count in counts.items())
+        if not found:
+            return
+        some = random.Random(len(found)).choice(list(found))
+        answer = client.query(SITE, item_id=some, top_k=20_000)
+        whole = len(answer.matches) == min(len(found), 20_000) == site.items and {m.id for m in answer.matches} <= set(found)
+        itself = {m.id: m.score for m in answer.matches}.get(some, 0) > 0.99
+        result.mixed += not (whole and itself and answer.version == site.version and answer.space_id == site.space_id)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=Path, default=ROOT / "deploy/demo/demo.resight")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = crash(arguments.bundle, Path(folder), arguments.rounds, arguments.seed)
+    for name, value in dataclasses.asdict(result).items():
+        print(f"{name:14} {value}")
+    raise SystemExit(0 if result.clean else 1)
+
+
+if __name__ == "__main__":
+    main()

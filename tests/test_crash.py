@@ -1,0 +1,12 @@
+"""kill -9: see benchmarks/crash.py, which the numbers in the README come from."""
+
+from pathlib import Path
+
+from benchmarks.crash import crash
+from reid.bundle import Bundle
+
+
+def test_nothing_acknowledged_is_lost_over_20_kills(bundle: Bundle, tmp_path: Path) -> None:
+    result = crash(bundle.path, tmp_path, rounds=20, seed=1)
+    assert result.clean, result
+    assert result.acknowledged > 200
