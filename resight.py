@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from resight_client import Client, Job
 
 app = typer.Typer(help="Person re-identification that adapts to its site.", no_args_is_help=True, pretty_exceptions_enable=False)
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
@@ -32,7 +36,9 @@ def serve(
     grpc_port: Annotated[Optional[int], typer.Option(help="of gRPC; 0: none (default 8001)")] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, or cuda: an error where it cannot be used")] = None,
     engine: Annotated[Optional[str], typer.Option(help="auto, tensorrt, cuda, openvino, onnxruntime or torch")] = None,
-    reembed: Annotated[bool, typer.Option("--reembed", help="re-embed galleries another model made; ends adaptations")] = False,
+    reembed: Annotated[
+        Optional[bool], typer.Option("--reembed/--no-reembed", help="re-embed galleries another model made; ends adaptations")
+    ] = None,
 ) -> None:
     """Serve a bundle over HTTP and gRPC. Every setting is also an environment variable RESIGHT_<NAME>."""
     import logging
@@ -44,9 +50,10 @@ def serve(
     from server.settings import Settings
 
     logging.basicConfig(format="%(levelname)s %(message)s")
-    given = {"bundle": bundle, "data": data, "host": host, "port": port, "grpc_port": grpc_port, "device": device, "engine": engine}
+    given: dict[str, Any] = {"bundle": bundle, "data": data, "host": host, "port": port, "grpc_port": grpc_port}
+    given |= {"device": device, "engine": engine, "reembed": reembed}
     try:
-        run(Settings(**{k: v for k, v in given.items() if v is not None}, **({"reembed": True} if reembed else {})))  # type: ignore[arg-type]
+        run(Settings(**{k: v for k, v in given.items() if v is not None}))
     except ValidationError as error:
         first = error.errors()[0]
         _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']} (also the variable RESIGHT_{str(first['loc'][0]).upper()})")
@@ -69,18 +76,18 @@ def enroll(
     api_key: Key = None,
 ) -> None:
     """Enroll crops at a site."""
-    from resight_client import Client
+    from resight_client import ResightError
     from rich.progress import track
 
     files = _images(paths)
     fields = [_fields(file, pattern, camera, identity) for file in files]
     count = 0
-    with _client(Client, server, api_key) as client:
+    with _client(server, api_key) as client:
         for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
             some = files[start : start + batch]
             try:
                 found = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
-            except client.Error as error:
+            except ResightError as error:
                 name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
                 _fail(f"{name}{error} ({count} images were enrolled before)")
             count += len(found.items)
@@ -104,8 +111,6 @@ def query(
     """Rank a site's gallery for a crop."""
     import dataclasses
 
-    from resight_client import Client
-
     for path in images:
         if not path.is_file():
             _fail(f"{path} does not exist")
@@ -113,7 +118,7 @@ def query(
         where = json.loads(filter) if filter else None
     except ValueError as error:
         _fail(f"--filter is not valid JSON: {error}")
-    with _client(Client, server, api_key) as client:
+    with _client(server, api_key) as client:
         found = client.query(site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
@@ -136,9 +141,7 @@ def adapt(
     api_key: Key = None,
 ) -> None:
     """Adapt a site's BatchNorm layers to its own crops."""
-    from resight_client import Client
-
-    with _client(Client, server, api_key) as client:
+    with _client(server, api_key) as client:
         _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed), wait)
 
 
@@ -150,9 +153,7 @@ def rollback(
     api_key: Key = None,
 ) -> None:
     """Undo a site's last adaptation."""
-    from resight_client import Client
-
-    with _client(Client, server, api_key) as client:
+    with _client(server, api_key) as client:
         _follow(client, client.roll_back(site), wait)
 
 
@@ -335,25 +336,19 @@ def _fields(file: Path, pattern: str | None, camera: str | None, identity: str |
     return {k: v for k, v in found.items() if v is not None}
 
 
-def _client(kind: Callable[..., Any], server: str, api_key: str | None) -> Any:
+@contextmanager
+def _client(server: str, api_key: str | None) -> Iterator[Client]:
     """A client whose errors end the command with their sentence."""
-    from contextlib import contextmanager
+    from resight_client import Client, ResightError
 
-    from resight_client import ResightError
-
-    @contextmanager
-    def opened():  # type: ignore[no-untyped-def]
-        with kind(server, api_key) as client:
-            client.Error = ResightError
-            try:
-                yield client
-            except ResightError as error:
-                _fail(str(error))
-
-    return opened()
+    with Client(server, api_key) as client:
+        try:
+            yield client
+        except ResightError as error:
+            _fail(str(error))
 
 
-def _follow(client: Any, job: Any, wait: bool) -> None:
+def _follow(client: Client, job: Job, wait: bool) -> None:
     if not wait:
         typer.echo(f"job {job.job} {job.state}; watch it with: curl -N {client.url}/adapt/{job.job}/events")
         return
@@ -361,7 +356,8 @@ def _follow(client: Any, job: Any, wait: bool) -> None:
 
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(job.stage, total=1.0)
-        for job in client.watch(job.job):  # noqa: B020 - the same job, later
+        for seen in client.watch(job.job):
+            job = seen
             bar.update(task, completed=job.progress, description=job.stage)
     typer.echo(json.dumps(job.report, indent=2))
     if job.state != "succeeded":
@@ -373,9 +369,10 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns)
     for row in rows:
         table.add_row(*row)
+    typer.echo(title)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

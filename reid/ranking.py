@@ -7,6 +7,7 @@ each of them. That gives every rank that CMC, AP and INP need.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 import numba
@@ -56,14 +57,9 @@ def rank_embeddings(
     """
     if len(query) != len(query_pids) or len(gallery) != len(gallery_pids):
         raise ValueError(f"{len(query)} queries with {len(query_pids)} pids, {len(gallery)} gallery items with {len(gallery_pids)} pids")
-    qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in (query_pids, gallery_pids, query_cams, gallery_cams))
     transposed = np.ascontiguousarray(gallery.T, np.float32)
-    parts = []
-    for start in range(0, len(query), _BLOCK):
-        stop = start + _BLOCK
-        scores = np.ascontiguousarray(query[start:stop], np.float32) @ transposed
-        parts.append(_per_query(scores, qp[start:stop], gp, qc[start:stop], gc, ignore_camera, precision == "trapezoid"))
-    return _mean(np.concatenate(parts) if parts else np.zeros((0, 3)), depth)
+    blocks = (np.ascontiguousarray(query[i : i + _BLOCK], np.float32) @ transposed for i in range(0, len(query), _BLOCK))
+    return _rank(blocks, (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth)
 
 
 def rank_scores(
@@ -77,9 +73,7 @@ def rank_scores(
     depth: int = 50,
 ) -> RankingScores:
     """As `rank_embeddings`, from a score matrix float32 [Q,G], higher is better; equal scores rank in gallery order."""
-    qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in (query_pids, gallery_pids, query_cams, gallery_cams))
-    found = _per_query(np.ascontiguousarray(scores, np.float32), qp, gp, qc, gc, ignore_camera, precision == "trapezoid")
-    return _mean(found, depth)
+    return _rank([scores], (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth)
 
 
 def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
@@ -90,6 +84,19 @@ def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
     """
     rows = [_ap_inp_first(np.sort(np.asarray(r, np.int64)), False) for r in hits]
     return _mean(np.array(rows).reshape(-1, 3), depth)
+
+
+def _rank(
+    blocks: Iterable[np.ndarray], labels: tuple[np.ndarray, ...], precision: Precision, ignore_camera: bool, depth: int
+) -> RankingScores:
+    """Scores of consecutive rows [b,G] of the score matrix."""
+    qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in labels)
+    rows, start = [np.zeros((0, 3))], 0
+    for block in blocks:
+        own = slice(start, start + len(block))
+        rows.append(_per_query(np.ascontiguousarray(block, np.float32), qp[own], gp, qc[own], gc, ignore_camera, precision == "trapezoid"))
+        start = own.stop
+    return _mean(np.concatenate(rows), depth)
 
 
 def _mean(rows: np.ndarray, depth: int) -> RankingScores:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from reid.batchnorm import BatchNormProfile, space_id
 from reid.bundle import Bundle
-from reid.engines import EngineInfo, choose_engine
+from reid.engines import Engine, EngineInfo, choose_engine
 from server.batching import Batcher, best_batch
 from server.errors import Conflict
 from server.gallery.store import Store
@@ -72,5 +72,5 @@ class Engines:
         for batcher in [self.base, *self.adapted.values()]:
             batcher.close()
 
-    def _batcher(self, engine) -> Batcher:  # type: ignore[no-untyped-def]
+    def _batcher(self, engine: Engine) -> Batcher:
         return Batcher(engine, self.bundle.manifest.dim, self.max_batch, self.settings.max_queued_crops)

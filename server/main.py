@@ -82,13 +82,12 @@ async def _serve(service: Service, settings: Settings) -> None:
         from server.grpc.app import create_server
 
         try:
-            rpc = create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
+            rpc = await create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
         except (RuntimeError, OSError) as error:
             raise StartError(
                 f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, or 0 for none"
             ) from error
         await rpc.start()
-        await rpc.mark_serving()  # type: ignore[attr-defined]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Rebuild:
                 progress(min(1.0, done / max(1, total)))
             missing = self.store.missing_embeddings(self.site.name, self.space)
 
-    def _embed(self, batcher: Batcher, seqs: np.ndarray):  # type: ignore[no-untyped-def]
+    def _embed(self, batcher: Batcher, seqs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, list[str | None]]]:
         """Yields (seqs, float32 [N,D], cameras) of the items that still exist, committed to the store chunk by chunk."""
         manifest = self.engines.bundle.manifest
         for start in range(0, len(seqs), CHUNK):

@@ -157,10 +157,9 @@ class Service:
             try:
                 items = await loop.run_in_executor(self.writers, self._write, site, state, records, images, vectors, request)
             except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
-                earlier = await self._repeat(*request) if request else None
-                if earlier is None:
+                if request is None or await self._repeat(*request) is None:
                     raise
-                raise Conflict(f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one") from error  # type: ignore[index]
+                raise Conflict(f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one") from error
             if items is not None:
                 return items, state.version
         raise Overloaded("the site was adapted again and again while these crops were embedded; try again")

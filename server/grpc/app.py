@@ -160,7 +160,7 @@ class Adaptation(_Base, rpc.AdaptationServicer):
         return messages.job(self.service.jobs.cancel(request.job))
 
 
-def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
+async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
     limit = service.settings.max_request_bytes
     options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
@@ -175,10 +175,6 @@ def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server
     names = [services[name].full_name for name in ("Gallery", "Adaptation")]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_insecure_port(address)
-
-    async def serving() -> None:
-        for name in ["", *names]:
-            await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-    server.mark_serving = serving  # type: ignore[attr-defined]
+    for name in ["", *names]:
+        await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
     return server

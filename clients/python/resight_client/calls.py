@@ -57,11 +57,9 @@ def query(
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = json.dumps(filter) if filter else None
     fields["threshold"] = str(threshold) if threshold is not None else None
-    single = isinstance(images, (bytes, str, Path))
-    crops: Sequence[Image] = [images] if single else images or []  # type: ignore[list-item, assignment]
     options: dict[str, Any] = {"data": _set(fields)}
-    if crops:
-        options["files"] = _files(crops)
+    if images is not None:
+        options["files"] = _files([images] if isinstance(images, (bytes, str, Path)) else images)
     return Call("POST", "/query", options)
 
 
