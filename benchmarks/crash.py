@@ -16,9 +16,10 @@ from pathlib import Path
 from resight_client import Client, ResightError
 
 from benchmarks.crops import drawn_jpegs
-from benchmarks.serving import ROOT, ServerProcess
+from benchmarks.serving import DEMO, ServerProcess
 
 SITE = "crash"
+CROWD = 600  # items at the site: more would only make the jobs longer
 
 
 @dataclasses.dataclass
@@ -43,7 +44,8 @@ class Result:
     halved: int = 0  # requests of which some items are there and some are not
     returned: int = 0  # erased items that came back
     mixed: int = 0  # rounds after which version, space and index did not belong together
-    adaptations: int = 0
+    swaps: int = 0  # adaptations and rollbacks that were seen to succeed
+    versions: int = 0  # versions of the site that were seen live
 
     @property
     def clean(self) -> bool:
@@ -59,23 +61,27 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0) -> Result:
         with ServerProcess(bundle, folder / "data") as server:
             if number:
                 _check(server, ledger, result)
-            _work(server, ledger, chance, crops)
+            _work(server, ledger, result, chance, crops)
         result.rounds += 1
     with ServerProcess(bundle, folder / "data") as server:
         _check(server, ledger, result)
     result.acknowledged = len(ledger.acknowledged)
-    result.adaptations = len(ledger.versions) - 1
+    result.versions = len(ledger.versions)
     return result
 
 
-def _work(server: ServerProcess, ledger: Ledger, chance: random.Random, crops: list[bytes]) -> None:
+def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.Random, crops: list[bytes]) -> None:
     """Enrolls, erases and adapts until the server is killed under it."""
-    gone = threading.Event()
+    gone, reached = threading.Event(), threading.Event()
     lock = threading.Lock()
+    share = min(1.0, chance.uniform(0, 1.3))  # of a job: where this round may end
 
     def enroll() -> None:
         with Client(server.url) as client:
             while not gone.is_set():
+                if len(ledger.acknowledged) - len(ledger.erasing) > CROWD:
+                    gone.wait(0.1)
+                    continue
                 with lock:
                     request, size = len(ledger.sizes), chance.randint(1, 8)
                     ledger.sizes[request] = size
@@ -89,9 +95,9 @@ def _work(server: ServerProcess, ledger: Ledger, chance: random.Random, crops: l
 
     def erase() -> None:
         with Client(server.url) as client:
-            while not gone.wait(0.05):
+            while not gone.wait(0.02):
                 with lock:
-                    alive = [i for i in ledger.acknowledged if i not in ledger.erased and i not in ledger.erasing]
+                    alive = [i for i in ledger.acknowledged if i not in ledger.erasing]
                     if len(alive) < 40:
                         continue
                     item = chance.choice(alive)
@@ -114,14 +120,22 @@ def _work(server: ServerProcess, ledger: Ledger, chance: random.Random, crops: l
                         if site.can_roll_back and chance.random() < 0.5
                         else client.adapt(SITE, "auto", max_samples=32)
                     )
-                    client.wait(job.job)
+                    for seen in client.watch(job.job):
+                        if seen.progress >= share:
+                            reached.set()
+                        if seen.state == "succeeded":
+                            result.swaps += 1
                 except ResightError:
                     gone.wait(0.1)
 
     threads = [threading.Thread(target=f) for f in (enroll, enroll, erase, adapt)]
     for thread in threads:
         thread.start()
-    time.sleep(chance.uniform(0.05, 6.0))
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0.05, 6.0))
+    else:  # a job takes longer than that, so this half of the rounds ends somewhere inside one, or right after its swap
+        reached.wait(60)
+        time.sleep(chance.uniform(0, 0.2))
     server.kill()
     gone.set()
     for thread in threads:
@@ -168,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bundle", type=Path, default=ROOT / "deploy/demo/demo.resight")
+    parser.add_argument("--bundle", type=Path, default=DEMO)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = crash(arguments.bundle, Path(folder), arguments.rounds, arguments.seed)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).parent.parent
+DEMO = ROOT / "deploy/demo/demo.resight"
 
 
 class ServerProcess:

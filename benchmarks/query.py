@@ -1,0 +1,86 @@
+"""Queries, start and memory at several gallery sizes, beside the engine at batch 1 plus exact search in float32.
+
+python -m benchmarks.query --sizes 10000 100000
+
+The gallery's embeddings are random unit vectors, written straight into the store of a stopped server: what is measured
+does not depend on whom they show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+from resight_client import Client
+
+from benchmarks.crops import drawn_jpegs
+from benchmarks.serving import DEMO, ServerProcess
+from reid.bundle import Bundle
+from reid.engines import choose_engine
+from reid.images import decode_crop
+from server.gallery.records import NewItem
+from server.gallery.store import Store
+
+SITE = "benchmark"
+_CHUNK = 2_000
+
+
+def fill(folder: Path, space_id: str, vectors: np.ndarray) -> None:
+    """Adds items with these embeddings, and no images, to a stopped server's store."""
+    store = Store(folder)
+    for start in range(0, len(vectors), _CHUNK):
+        some = vectors[start : start + _CHUNK]
+        store.enroll(SITE, space_id, [NewItem(camera=f"c{i % 8}") for i in range(len(some))], None, some)
+    store.close()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, default=DEMO)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--queries", type=int, default=300)
+    arguments = parser.parse_args()
+    bundle, jpegs = Bundle.load(arguments.bundle), drawn_jpegs(64)
+    manifest, engine = bundle.manifest, choose_engine(bundle, "cpu")
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "data"
+        with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
+            space_id = client.enroll(SITE, jpegs[:1]).space_id
+            empty_ready, empty_bytes = server.ready_after_s, server.resident_bytes()
+        exact = faiss.IndexFlatIP(manifest.dim)
+        exact.add(engine.embed(decode_crop(jpegs[0], manifest.height, manifest.width)[None]))
+        for size in sorted(arguments.sizes):
+            vectors = rng.standard_normal((size - exact.ntotal, manifest.dim), np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            fill(folder, space_id, vectors)
+            exact.add(vectors)
+            del vectors
+            with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
+                loaded = server.resident_bytes() - empty_bytes
+                served, alone = np.empty(arguments.queries), np.empty(arguments.queries)
+                for turn in range(-10, arguments.queries):  # the first ten warm both up
+                    jpeg = jpegs[turn % len(jpegs)]
+                    began = time.perf_counter()
+                    found = client.query(SITE, jpeg, top_k=10)
+                    middle = time.perf_counter()
+                    _, best = exact.search(engine.embed(decode_crop(jpeg, manifest.height, manifest.width)[None]), 10)
+                    if turn >= 0:
+                        served[turn], alone[turn] = middle - began, time.perf_counter() - middle
+                assert len(found.matches) == best.shape[1] == 10
+                print(f"{size} items of {manifest.dim} values, {manifest.name}:")
+                for share in (50, 99):
+                    http, bare = np.percentile(served, share), np.percentile(alone, share)
+                    print(f"  query p{share}: {http * 1e3:6.1f} ms over HTTP, {bare * 1e3:6.1f} ms bare, ratio {http / bare:.2f}")
+                print(f"  start to ready: {server.ready_after_s:.1f} s, {server.ready_after_s / empty_ready:.2f} times that of one item")
+                raw = size * manifest.dim * 2
+                print(f"  resident memory of the gallery: {loaded / 2**20:.0f} MiB, {loaded / raw:.2f} times its bare halves")
+
+
+if __name__ == "__main__":
+    main()
