@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -192,8 +192,8 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="market1501, cuhk01, cuhk03 or folders")],
     data: Data,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
-    ap: Annotated[str, typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    ap: Annotated[Literal["step", "trapezoid"], typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
@@ -207,14 +207,12 @@ def evaluate(
     from training.data import read_dataset
     from training.data.records import DatasetError
 
-    if ap not in ("step", "trapezoid"):
-        _fail(f"--ap {ap}: choose step or trapezoid")
     try:
         records = read_dataset(dataset, data, split)
         embed, size, what = evaluation.open_embedder(source, device, engine)
         with Progress(disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("embedding")
-            scores = evaluation.evaluate(embed, records, size, ap, lambda done, total: bar.update(task, completed=done, total=total))  # type: ignore[arg-type]
+            scores = evaluation.evaluate(embed, records, size, ap, lambda done, total: bar.update(task, completed=done, total=total))
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         _fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")

@@ -26,7 +26,7 @@ class ServerProcess:
     """
 
     def __init__(self, bundle: Path, data: Path, wait_s: float = 120, **settings: Any) -> None:
-        self.port, self.grpc_port = _free_ports(2)
+        self.port, self.grpc_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
         self.wait_s = wait_s
         self.log = data.parent / f"{data.name}.log"
@@ -77,7 +77,8 @@ class ServerProcess:
         return next(int(line.split()[1]) * 1024 for line in fields if line.startswith("VmRSS"))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))

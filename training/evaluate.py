@@ -10,7 +10,7 @@ import numpy as np
 
 from reid.bundle import Bundle
 from reid.checkpoint import read_embedder
-from reid.engines import choose_engine
+from reid.engines import Device, choose_engine
 from reid.ranking import Precision, RankingScores, rank_embeddings
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
@@ -19,11 +19,11 @@ Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 Progress = Callable[[int, int], None]
 
 
-def open_embedder(source: Path, device: str = "auto", engine: str = "auto") -> tuple[Embed, tuple[int, int], str]:
+def open_embedder(source: Path, device: Device = "auto", engine: str = "auto") -> tuple[Embed, tuple[int, int], str]:
     """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes)."""
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
-        chosen = choose_engine(bundle, device, engine)  # type: ignore[arg-type]
+        chosen = choose_engine(bundle, device, engine)
         info = chosen.describe()
         return chosen.embed, (bundle.manifest.height, bundle.manifest.width), f"{info.engine} {info.provider} {info.precision}"
     import torch

@@ -22,7 +22,7 @@ from training.checkpoint import (
     model_tensors,
     restore_optimiser,
 )
-from training.data.loader import TrainingLoader, load_crops
+from training.data.loader import Batch, TrainingLoader, load_crops
 from training.data.records import Dataset, DatasetError
 from training.data.sampler import IdentitySampler
 from training.methods import METHODS
@@ -52,7 +52,7 @@ class Run:
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
-        self.fabric = Fabric(devices=1, precision=recipe.precision)  # type: ignore[arg-type]
+        self.fabric = Fabric(devices=1, precision=recipe.precision)
         labels = dataset.train_labels()
         cameras = [r.camid for r in dataset.train]
         embedder = build(recipe.model)
@@ -132,7 +132,7 @@ class Run:
         torch.set_rng_state(checkpoint.tensors["rng"])
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
 
-    def _train_step(self, batch) -> dict[str, float]:  # type: ignore[no-untyped-def]
+    def _train_step(self, batch: Batch) -> dict[str, float]:
         settings, method = self.recipe.optimiser, self.method
         method.train()
         rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
@@ -202,7 +202,7 @@ class Log:
         self.board.close()
 
 
-def _first_difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[type-arg]
+def _first_difference(old: dict, new: dict, prefix: str = "") -> str:
     """'optimiser.rate was 1, is 2' for the first differing key, '' for equal recipes; `threads` may differ."""
     for key in old.keys() | new.keys():
         a, b = old.get(key), new.get(key)

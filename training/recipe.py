@@ -95,7 +95,7 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     return _typed(Recipe, values, where)
 
 
-def _typed(cls: type, values: Any, where: str) -> Any:
+def _typed(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: expected a section of keys, found {values!r}")
     hints = get_type_hints(cls)
@@ -112,7 +112,7 @@ def _typed(cls: type, values: Any, where: str) -> Any:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
-        return _typed(kind, value, where)  # type: ignore[arg-type]
+        return _typed(kind, value, where)
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 5e-4 as text

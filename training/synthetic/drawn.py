@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +242,7 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
     _head(pen, who, centre, top, body, behind, light)
 
 
-def _arms(limb, who: Identity, centre: float, half: float, neck: float, hip: float, swing: float) -> None:  # type: ignore[no-untyped-def]
+def _arms(limb: Callable[..., None], who: Identity, centre: float, half: float, neck: float, hip: float, swing: float) -> None:
     for side, move in ((-1, swing), (1, -swing)):
         shoulder = (centre + side * half * 1.02, neck + half * 0.35)
         hand = (centre + side * half * 1.35 + move * 0.6, hip + half * 0.3)
