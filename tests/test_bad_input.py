@@ -3,6 +3,7 @@
 import io
 import socket
 import struct
+import time
 import uuid
 import zlib
 from typing import Any
@@ -243,3 +244,14 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(server: ServerProcess) 
     assert status in (400, 413)
     assert server.resident_bytes() - before < 100 * 1024 * 1024
     assert items(server) == 2
+
+
+def test_a_client_that_hangs_up_halfway_is_no_failure_of_the_server(server: ServerProcess) -> None:
+    before = server.log.stat().st_size
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        head = b"POST /gallery HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+        connection.sendall(head + b"--x\r\n")
+        time.sleep(0.2)
+    time.sleep(0.2)
+    assert items(server) == 2
+    assert b"Traceback" not in server.log.read_bytes()[before:]

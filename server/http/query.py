@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
@@ -14,11 +15,10 @@ from server.http.schemas import AnswerModel
 router = APIRouter(tags=["query"])
 
 
-@router.post("/query")
+@router.post("/query", response_model=AnswerModel)
 async def query(
     service: ServiceDep,
     actor: Reader,
-    response: Response,
     site: Annotated[str, Form(examples=["lobby"])],
     images: Annotated[list[UploadFile] | None, File(description="one crop, or the crops of one tracklet")] = None,
     item_id: Annotated[str | None, Form(description="an enrolled item instead of images")] = None,
@@ -27,11 +27,13 @@ async def query(
     exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
     filter: Annotated[str | None, Form(examples=['{"camera": "door", "captured_after": "2026-05-04T00:00:00Z"}'])] = None,
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
-) -> AnswerModel:
+) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
     if threshold is not None and not -1 <= threshold <= 1:
         raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images or []]
     found = await service.query(site, data, item_id, top_k, filter_of(filter), label_of(camera, "camera"), exclude_same_camera, threshold)
-    response.headers["Server-Timing"] = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in found.seconds.items())
-    return AnswerModel.of(found)
+    timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in found.seconds.items())
+    # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.
+    body = await asyncio.to_thread(lambda: AnswerModel.of(found).model_dump_json())
+    return Response(body, media_type="application/json", headers={"Server-Timing": timing})
