@@ -1,7 +1,7 @@
 """How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4), without sorting the gallery.
 
-For each query only its few positives are sorted; one pass over the gallery then counts how many others stand before
-each of them. That gives every rank that CMC, AP and INP need.
+For each query only its few positives are sorted; a pass over the gallery for each of them then counts how many others
+stand before it. That gives every rank that CMC, AP and INP need.
 """
 
 from __future__ import annotations
@@ -133,28 +133,26 @@ def _per_query(
     """float64 [Q,3]: AP, INP, first rank (0: no positive)."""
     queries, items = scores.shape
     out = np.zeros((queries, 3))
+    junk = gp == JUNK
     for q in numba.prange(queries):
-        row = scores[q]
-        positives = np.flatnonzero((gp == qp[q]) & ((gc != qc[q]) | ignore_camera))
+        same = gp == qp[q]
+        positives = np.flatnonzero(same & ((gc != qc[q]) | ignore_camera))
         count = len(positives)
         if count == 0 or qp[q] == JUNK:
             continue
+        row = scores[q]
         # mergesort is stable: equal scores keep gallery order
         positives = positives[np.argsort(-row[positives], kind="mergesort")]
-        ahead = np.zeros(count + 1, np.int64)
-        lowest, pid = row[positives[-1]], qp[q]
-        for g in range(items):
-            if row[g] < lowest or gp[g] == pid or gp[g] == JUNK:  # behind every positive, or not ranked at all
-                continue
-            low, high = 0, count  # the first positive that g stands before
-            while low < high:
-                middle = (low + high) // 2
-                p = positives[middle]
-                if row[g] > row[p] or (row[g] == row[p] and g < p):
-                    high = middle
-                else:
-                    low = middle + 1
-            ahead[low] += 1
-        ranks = np.cumsum(ahead)[:count] + np.arange(1, count + 1)
+        others = np.where(same | junk, np.float32(-np.inf), row)
+        ranks = np.empty(count, np.int64)
+        for j in range(count):
+            p = positives[j]
+            score = row[p]
+            ahead = 0
+            for g in range(p):  # two plain loops, which the compiler turns into vector instructions
+                ahead += others[g] >= score
+            for g in range(p + 1, items):
+                ahead += others[g] > score
+            ranks[j] = ahead + j + 1
         out[q] = _ap_inp_first(ranks, trapezoid)
     return out
