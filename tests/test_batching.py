@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reid.engines import EngineInfo
-from server.batching import Batcher, EmbedError
+from server.batching import Batcher, EmbedError, best_batch
 from server.errors import Overloaded
 
 POISON = 255
@@ -122,3 +122,13 @@ def test_cancelled_requests_are_skipped() -> None:
     third.result(5)
     assert sum(engine.sizes) == 4
     assert batcher.queued == 0
+
+
+@pytest.mark.parametrize(("per_batch", "per_crop", "expected"), [(0.02, 0.0, 32), (0.0, 0.002, 8)])
+def test_the_batch_grows_only_while_that_pays(per_batch: float, per_crop: float, expected: int) -> None:
+    class Timed(Counting):
+        def embed(self, crops: np.ndarray) -> np.ndarray:
+            time.sleep(per_batch + per_crop * len(crops))
+            return super().embed(crops)
+
+    assert best_batch(Timed(), 8, 4) == expected

@@ -81,7 +81,7 @@ class FaissIndex:
         self.dim, self.segment_rows, self.delta_rows = dim, segment, delta
         self.lock = threading.Lock()  # of writers; readers take the reference once and need none
         self.camera_codes: dict[str, int] = {}  # only ever grows; -1 stands for no camera
-        self.generation = _Generation((), self._delta(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, dim), np.float32)))
+        self.generation = _Generation((), _no_delta(dim))
 
     def __len__(self) -> int:
         """Items it holds."""
@@ -96,15 +96,16 @@ class FaissIndex:
         """See GalleryIndex. Raises ValueError for vectors of another length."""
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or len(vectors) != len(seqs):
             raise ValueError(f"expected [{len(seqs)}, {self.dim}] values, got {list(vectors.shape)}")
+        halves = vectors.astype("<f2", copy=False)
         with self.lock:
             old = self.generation
             codes = np.array([self._code(camera) for camera in cameras], np.int32)
-            delta = self._delta(
-                np.concatenate([old.delta.seqs, np.asarray(seqs, np.int64)]),
-                np.concatenate([old.delta.cameras, codes]),
-                np.concatenate([old.delta.vectors, vectors.astype(np.float16).astype(np.float32)]),
-            )
-            self.generation = self._sealed(_Generation(old.segments, delta))
+            fresh = np.concatenate([old.delta.seqs, np.asarray(seqs, np.int64)]), np.concatenate([old.delta.cameras, codes])
+            if len(fresh[0]) < self.delta_rows:
+                delta = _Delta(*fresh, np.concatenate([old.delta.vectors, halves.astype(np.float32)]))
+                self.generation = _Generation(old.segments, delta)
+            else:
+                self.generation = self._sealed(old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves]))
 
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex."""
@@ -119,7 +120,7 @@ class FaissIndex:
                 elif keep.any():
                     segments.append(_seal(segment.seqs[keep], segment.cameras[keep], _halves(segment.index, self.dim)[keep]))
             keep = ~np.isin(old.delta.seqs, gone)
-            delta = old.delta if keep.all() else self._delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
+            delta = old.delta if keep.all() else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
             self.generation = _Generation(tuple(segments), delta)
 
     def search(self, vector: np.ndarray, k: int, where: SearchFilter | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -150,24 +151,21 @@ class FaissIndex:
     def _code(self, camera: str | None) -> int:
         return -1 if camera is None else self.camera_codes.setdefault(camera, len(self.camera_codes))
 
-    def _delta(self, seqs: np.ndarray, cameras: np.ndarray, vectors: np.ndarray) -> _Delta:
-        return _Delta(seqs, cameras, vectors)
-
-    def _sealed(self, generation: _Generation) -> _Generation:
-        """Moves a full delta into segments, topping up the last one so that segments stay few."""
-        delta = generation.delta
-        if len(delta.seqs) < self.delta_rows:
-            return generation
-        segments = list(generation.segments)
-        seqs, cameras, halves = delta.seqs, delta.cameras, delta.vectors.astype("<f2")
-        if segments and len(segments[-1].seqs) < self.segment_rows:
-            last = segments.pop()
+    def _sealed(self, segments: tuple[_Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Generation:
+        """Fresh rows in segments, topping up the last one so that segments stay few; the delta is empty then."""
+        kept = list(segments)
+        if kept and len(kept[-1].seqs) < self.segment_rows:
+            last = kept.pop()
             seqs, cameras = np.concatenate([last.seqs, seqs]), np.concatenate([last.cameras, cameras])
             halves = np.concatenate([_halves(last.index, self.dim), halves])
         for start in range(0, len(seqs), self.segment_rows):
             rows = slice(start, start + self.segment_rows)
-            segments.append(_seal(seqs[rows], cameras[rows], halves[rows]))
-        return _Generation(tuple(segments), self._delta(seqs[:0], cameras[:0], np.empty((0, self.dim), np.float32)))
+            kept.append(_seal(seqs[rows], cameras[rows], halves[rows]))
+        return _Generation(tuple(kept), _no_delta(self.dim))
+
+
+def _no_delta(dim: int) -> _Delta:
+    return _Delta(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, dim), np.float32))
 
 
 def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment:
