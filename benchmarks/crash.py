@@ -74,7 +74,7 @@ def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.
     """Enrolls, erases and adapts until the server is killed under it."""
     gone, reached = threading.Event(), threading.Event()
     lock = threading.Lock()
-    share = min(1.0, chance.uniform(0, 1.3))  # of a job: where this round may end
+    share = chance.choice((None, chance.random(), 1.0))  # this round ends at any moment, inside a job, or after a swap
 
     def enroll() -> None:
         with Client(server.url) as client:
@@ -115,13 +115,10 @@ def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.
                 try:
                     site = client.site(SITE)
                     ledger.versions.add(site.version)
-                    job = (
-                        client.roll_back(SITE)
-                        if site.can_roll_back and chance.random() < 0.5
-                        else client.adapt(SITE, "auto", max_samples=32)
-                    )
+                    kind = chance.choice(("2", "none", "rollback") if site.can_roll_back else ("2", "none"))
+                    job = client.roll_back(SITE) if kind == "rollback" else client.adapt(SITE, kind, max_samples=32)
                     for seen in client.watch(job.job):
-                        if seen.progress >= share:
+                        if share is not None and seen.progress >= share and seen.state in ("running", "succeeded"):
                             reached.set()
                         if seen.state == "succeeded":
                             result.swaps += 1
@@ -131,11 +128,11 @@ def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.
     threads = [threading.Thread(target=f) for f in (enroll, enroll, erase, adapt)]
     for thread in threads:
         thread.start()
-    if chance.random() < 0.5:
+    if share is None:
         time.sleep(chance.uniform(0.05, 6.0))
-    else:  # a job takes longer than that, so this half of the rounds ends somewhere inside one, or right after its swap
+    else:
         reached.wait(60)
-        time.sleep(chance.uniform(0, 0.2))
+        time.sleep(chance.uniform(0, 0.5))
     server.kill()
     gone.set()
     for thread in threads:

@@ -10,3 +10,4 @@ def test_nothing_acknowledged_is_lost_over_20_kills(bundle: Bundle, tmp_path: Pa
     result = crash(bundle.path, tmp_path, rounds=20, seed=1)
     assert result.clean, result
     assert result.acknowledged > 200
+    assert result.swaps >= 3  # the kills came around finished adaptations and rollbacks too
