@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reid.adaptation.sampling import Thumbnails, balanced_order
+from reid.adaptation.sampling import MIN_CROPS, Thumbnails, balanced_order
 from reid.batchnorm import BatchNormProfile
 from reid.bundle import cosine
 from server.engines import Engines
@@ -20,7 +20,6 @@ from server.rebuild import Rebuild, decode_stored
 from server.sites import Site, Sites
 
 Tier = Literal["auto", "none", "2"]
-MIN_CROPS = 16  # reid.adaptation.bnta's, repeated here because asking it would import torch; a test compares them
 _CARRIED = 0.995  # cosine of engine and torch with the new values; lower means that the engine does not carry them
 
 

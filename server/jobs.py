@@ -95,9 +95,9 @@ class Jobs:
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Asks a job to end; the site keeps its version. A job that has ended stays as it is."""
-        values = self.get(job_id)
-        if job_id in self.handles and values["state"] not in ENDED:
-            self.handles[job_id].stop.set()
+        handle = self.handles.get(job_id)
+        if handle is not None:
+            handle.stop.set()
         return self.get(job_id)
 
     async def watch(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
@@ -113,6 +113,8 @@ class Jobs:
                 yield values
         finally:
             self.listeners[job_id].remove(listener)
+            if not self.listeners[job_id]:
+                del self.listeners[job_id]
 
     def publish(self, job: Job) -> None:
         """Tells the listeners."""
@@ -145,3 +147,5 @@ class Jobs:
         finally:
             self.store.save_job(job.snapshot())
             self.publish(job)
+            with self.lock:
+                del self.handles[job.id]  # the store answers for it from now on

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid.adaptation.bnta import MIN_CROPS, AdaptationError, Bnta, adapt
+from reid.adaptation.bnta import AdaptationError, Bnta, adapt
 from reid.adaptation.pairing import greedy_pairs, nearest_parts
 from reid.adaptation.sampling import Thumbnails, balanced_order
 from reid.bundle import Bundle
@@ -14,7 +14,6 @@ from reid.engines.pytorch import load_embedder
 from reid.images import decode_crop
 from reid.models import ModelSpec, build
 from reid.models.build import batchnorm_layers
-from server import adaptation as of_server
 
 SPEC = ModelSpec("resnet18", 96, 48)
 
@@ -92,7 +91,6 @@ def test_too_few_crops_and_no_heads_are_refused(crops: np.ndarray) -> None:
         adapt(build(SPEC), crops[:15])
     with pytest.raises(AdaptationError, match="ssl_heads"):
         adapt(build(ModelSpec("resnet18", 96, 48, ssl_heads=False)), crops)
-    assert of_server.MIN_CROPS == MIN_CROPS
 
 
 def test_progress_can_stop_it(crops: np.ndarray) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from reid.adaptation.losses import matching_loss, position_loss
 from reid.adaptation.pairing import MAX_PAIRS, Pairs, greedy_pairs, nearest_parts
+from reid.adaptation.sampling import MIN_CROPS
 from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
 
-MIN_CROPS = 16
 _FEWEST_IN_BATCH = 4  # images; variances of fewer say nothing
 
 

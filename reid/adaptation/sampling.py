@@ -9,6 +9,7 @@ import numpy as np
 
 from reid.images import Crop
 
+MIN_CROPS = 16  # different crops that BNTA needs; fewer make no batch of pairs
 _NEAR = 3.0  # mean absolute difference of two thumbnails in grey levels; consecutive frames of one track lie below
 
 
