@@ -252,14 +252,20 @@ def export(
 def synth(
     out: Annotated[Path, typer.Option(help="root folder of the dataset")],
     identities: Annotated[int, typer.Option(help="people to learn from; a fifth as many more to evaluate on")] = 600,
+    sites: Annotated[int, typer.Option(help="places, each with four cameras and its own look")] = 4,
+    apart: Annotated[bool, typer.Option("--apart", help="a dataset OUT/site-N for each site, with its own people")] = False,
     images: Annotated[int, typer.Option(help="crops a camera and person")] = 3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Draw a dataset of simple pedestrians: nobody's picture, no licence."""
-    from training.synthetic.drawn import draw_dataset
+    from training.synthetic.drawn import draw_dataset, draw_sites
 
-    dataset = draw_dataset(out, identities, seed, images=images)
-    typer.echo(f"drew {len(dataset.train)} training, {len(dataset.query)} query and {len(dataset.gallery)} gallery crops under {out}")
+    if apart:
+        drawn = draw_sites(out, sites, identities, seed, images=images)
+    else:
+        drawn = [draw_dataset(out, identities, seed, sites, images=images)]
+    train, query, gallery = (sum(len(getattr(d, part)) for d in drawn) for part in ("train", "query", "gallery"))
+    typer.echo(f"drew {train} training, {query} query and {gallery} gallery crops under {out}")
 
 
 @bundles.command("info")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reid.bundle import Bundle
 from reid.checkpoint import CheckpointError, read_embedder
 from training.loop import Run, smoke
 from training.recipe import RECIPES, RecipeError, load_recipe
@@ -15,12 +16,13 @@ SMALL = ["precision=32-true", "model.arch=resnet18", "model.height=96", "model.w
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
-def test_every_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
-    # the input is made small, everything else is the recipe's own
-    smoke(load_recipe(name, ["model.height=96", "model.width=48"]), tmp_path)
+def test_every_recipe_takes_a_step(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    # the input is made small and STD gets a teacher, everything else is the recipe's own
+    recipe = load_recipe(name, ["model.height=96", "model.width=48", f"distill.teacher={bundle.path}"])
+    smoke(recipe, tmp_path)
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert len(rows) == 3
-    assert read_embedder(tmp_path)[1]["recipe"]["method"] == "bot"
+    assert read_embedder(tmp_path)[1]["recipe"]["method"] == recipe.method
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -24,9 +25,9 @@ from training.checkpoint import (
 )
 from training.data.loader import Batch, TrainingLoader, load_crops
 from training.data.records import Dataset, DatasetError
-from training.data.sampler import IdentitySampler
+from training.data.sampler import DomainSampler, IdentitySampler
 from training.methods import METHODS
-from training.methods.bot import BagOfTricks
+from training.methods.method import Method
 from training.recipe import Recipe
 from training.schedule import learning_rate
 
@@ -54,20 +55,28 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.fabric = Fabric(devices=1, precision=recipe.precision)
         labels = dataset.train_labels()
-        cameras = [r.camid for r in dataset.train]
+        cameras, domains = [r.camid for r in dataset.train], [r.domain for r in dataset.train]
+        self.identities = dataset.identities()
         embedder = build(recipe.model)
         if imagenet is not None:
             from reid.models.resnet import load_imagenet
 
             load_imagenet(embedder.trunk, imagenet)
-        self.method = METHODS[recipe.method](recipe, embedder, max(labels) + 1).to(memory_format=torch.channels_last)
+        self.method = METHODS[recipe.method](recipe, embedder, self.identities).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
         self.optimisers = self.method.optimisers()
-        self.sampler = IdentitySampler(labels, cameras, recipe.batch_identities, recipe.batch_crops, recipe.seed)
+        size = (recipe.batch_identities, recipe.batch_crops, recipe.seed)
+        self.sampler: IdentitySampler | DomainSampler
+        if self.method.per_domain:
+            self.sampler = DomainSampler(labels, cameras, domains, *size)
+        else:
+            self.sampler = IdentitySampler(labels, cameras, *size)
         self.epoch, self.step = 1, 0  # the next batch to train is `step` of `epoch`
-        self._resume()
+        resumed = self._resume()
         crops = load_crops(dataset.train, recipe.model.height, recipe.model.width)
-        self.loader = TrainingLoader(crops, labels, cameras, recipe.augment, recipe.seed)
+        self.loader = TrainingLoader(crops, labels, cameras, domains, recipe.augment, recipe.seed)
+        if not resumed:
+            self.method.begin(lambda: self._embed(crops, labels))
 
     def fit(self, checkpoint_minutes: float = 5.0, max_steps: int | None = None) -> None:
         """Trains to the end of the recipe (or `max_steps` more steps), saving every few minutes and every epoch.
@@ -76,14 +85,13 @@ class Run:
         """
         budget = math.inf if max_steps is None else max_steps
         saved, per_epoch = time.monotonic(), len(self.sampler)
-        batch_size = self.recipe.batch_identities * self.recipe.batch_crops
         with self._progress(per_epoch) as progress, Log(self.out, (self.epoch, self.step)) as log:
             task = progress.add_task("", total=self.recipe.optimiser.epochs * per_epoch, rate=0.0, text="")
             while self.epoch <= self.recipe.optimiser.epochs and budget > 0:
                 for batch in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), skip=self.step):
                     began = time.perf_counter()
                     losses = self._train_step(type(batch)(*(t.to(self.fabric.device) for t in batch)))
-                    rate = batch_size / (time.perf_counter() - began)
+                    rate = len(batch.labels) / (time.perf_counter() - began)
                     self.step, budget = self.step + 1, budget - 1
                     log.write(self.epoch, self.step, rate, losses)
                     done = (self.epoch - 1) * per_epoch + self.step
@@ -110,19 +118,19 @@ class Run:
         tensors["rng"] = torch.get_rng_state()
         recipe = self.recipe.to_dict()
         meta = {"model": recipe["model"], "recipe": recipe, "dataset": self.dataset.name}
-        meta |= {"epoch": self.epoch, "step": self.step, "identities": self.method.classifier.out_features}
+        meta |= {"epoch": self.epoch, "step": self.step, "identities": self.identities}
         Checkpoint(tensors, meta).save(self.out / FILE)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         path = self.out / FILE
         if not path.exists():
-            return
+            return False
         checkpoint = load_checkpoint(path)
         differs = _first_difference(checkpoint.meta["recipe"], json.loads(json.dumps(self.recipe.to_dict())))
         if differs:
             raise CheckpointError(f"{self.out} was trained with another recipe: {differs}; choose another --out or the same recipe")
-        if checkpoint.meta["identities"] != self.method.classifier.out_features:
-            raise CheckpointError(f"{self.out} was trained on {checkpoint.meta['identities']} identities, the data has another number")
+        if checkpoint.meta["identities"] != self.identities:
+            raise CheckpointError(f"{self.out} was trained on {checkpoint.meta['identities']} identities, the data has {self.identities}")
         state = {k.removeprefix("method/"): v for k, v in checkpoint.tensors.items() if k.startswith("method/")}
         embedder = {k.removeprefix("model/"): v for k, v in checkpoint.tensors.items() if k.startswith("model/")}
         state |= {f"pixels.embedder.{k}": v for k, v in embedder.items()}
@@ -131,6 +139,15 @@ class Run:
             restore_optimiser(f"optimiser.{name}", optimiser, checkpoint.tensors)
         torch.set_rng_state(checkpoint.tensors["rng"])
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
+        return True
+
+    @torch.inference_mode()
+    def _embed(self, crops: np.ndarray, labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit embeddings [N,D] of all training crops by the network as it stands, and their labels [N]."""
+        self.method.eval()
+        device = self.fabric.device
+        parts = [self.method.pixels(torch.from_numpy(crops[i : i + 64]).to(device)) for i in range(0, len(crops), 64)]
+        return torch.cat(parts).float(), torch.tensor(labels, device=device)
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         settings, method = self.recipe.optimiser, self.method
@@ -153,6 +170,8 @@ class Run:
         method.before_step()
         for optimiser in self.optimisers.values():
             optimiser.step()
+        with self.fabric.autocast():
+            method.after_step(batch)
         return {name: loss.item() for name, loss in losses.items()}
 
     @staticmethod
@@ -215,14 +234,16 @@ def _first_difference(old: dict, new: dict, prefix: str = "") -> str:
     return ""
 
 
-def smoke(recipe: Recipe, out: Path) -> BagOfTricks:
+def smoke(recipe: Recipe, out: Path) -> Method:
     """Two steps of a recipe on generated crops: shows in seconds that it runs."""
     import dataclasses
 
-    from training.synthetic.drawn import draw_dataset
+    from training.data.records import join
+    from training.synthetic.drawn import draw_sites
 
     small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
-    dataset = draw_dataset(out / "crops", identities=8, sites=1, cameras=2, images=2)
+    sites = draw_sites(out / "crops", recipe.dataset.count("+") + 1, identities=8, cameras=2, images=2)
+    dataset = join(sites) if len(sites) > 1 else sites[0]
     run = Run(small, dataset, out)
     run.fit(max_steps=2)
     return run.method

@@ -33,6 +33,41 @@ class Losses:
 
 
 @dataclasses.dataclass(frozen=True)
+class Meta:
+    """M3L's own numbers (methods A.1)."""
+
+    enabled: bool = True  # False: the paper's baseline, memory and triplet loss of every domain together
+    inner_grad: str = "full"  # full: Eq. (1) of the paper | second_order_only: the official code | first_order
+    inner_weight_decay: float = 5e-4  # code 5e-4, paper silent
+    metabn: bool = True
+    metabn_scale: str = "std"  # std | variance: the official code passes the variance as the deviation
+    memory_momentum: float = 0.2
+    memory_update: str = "mean"  # mean: Eq. (2), renormalised | sequential: the official code
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("inner_grad", ("full", "second_order_only", "first_order")),
+            ("metabn_scale", ("std", "variance")),
+            ("memory_update", ("mean", "sequential")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distill:
+    """STD's own numbers (methods A.4.5)."""
+
+    teacher: str = ""  # a run folder, a checkpoint, a .resight bundle, or an OpenVINO network's .xml
+    weight: float = 0.8  # lambda: share of the teacher's loss; 0 leaves the labels alone, 1 the teacher
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight is {self.weight}; it is a share between 0 and 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class Optimiser:
     """Adam with warm-up and steps."""
 
@@ -50,7 +85,7 @@ class Recipe:
     """One training run."""
 
     method: str = "bot"
-    dataset: str = "market1501"
+    dataset: str = "market1501"  # or several, joined: market1501:FOLDER+folders:FOLDER
     split: int = 0
     seed: int = 0
     batch_identities: int = 16  # P
@@ -61,6 +96,8 @@ class Recipe:
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     losses: Losses = dataclasses.field(default_factory=Losses)
+    meta: Meta = dataclasses.field(default_factory=Meta)
+    distill: Distill = dataclasses.field(default_factory=Distill)
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 
     def to_dict(self) -> dict[str, Any]:

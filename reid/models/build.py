@@ -69,7 +69,6 @@ class Embedder(nn.Module):
         self.spec = spec
         self.trunk = Trunk(spec.arch, spec.last_stride, spec.stem_relu)
         self.neck = nn.BatchNorm1d(spec.dim)
-        self.neck.bias.requires_grad_(False)  # BoT section 3.5: the neck has no shift in training
         self.heads = PartHeads(spec.dim, spec.map_rows) if spec.ssl_heads else None
 
     def features(self, x: Tensor) -> Features:

@@ -9,7 +9,7 @@ from training.data.cuhk01 import read_cuhk01
 from training.data.cuhk03 import read_cuhk03
 from training.data.folders import read_folders
 from training.data.market1501 import read_market1501
-from training.data.records import Dataset, DatasetError
+from training.data.records import Dataset, DatasetError, join
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "market1501": read_market1501,
@@ -20,10 +20,20 @@ READERS: dict[str, Callable[..., Dataset]] = {
 
 
 def read_dataset(name: str, root: Path, split: int = 0) -> Dataset:
-    """Reads a dataset by name. `split` chooses one of a dataset's published splits where it has several.
+    """Reads a dataset by name, or several to train on: `market1501:market+folders:site-0` joins two folders of `root`.
+
+    Args:
+        root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.
+        split: one of a dataset's published splits where it has several.
 
     Raises DatasetError for an unknown name, a missing folder or a wrong count.
     """
+    sources = [_read(source, Path(root), split) for source in name.split("+")]
+    return sources[0] if len(sources) == 1 else join(sources)
+
+
+def _read(source: str, root: Path, split: int) -> Dataset:
+    name, _, folder = source.partition(":")
     if name not in READERS:
         raise DatasetError(f"unknown dataset {name!r}; known: {', '.join(READERS)}")
-    return READERS[name](Path(root), split)
+    return READERS[name](root / folder, split)

@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     crops: Tensor  # uint8 [B,H,W,3]
     labels: Tensor  # int64 [B], 0..n-1
     cameras: Tensor  # int64 [B]
+    domains: Tensor  # int64 [B], which of the joined datasets
 
 
 def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
@@ -43,13 +44,21 @@ class TrainingLoader:
     """Augments and stacks the batches a sampler asks for; the next batch is prepared while the current one trains.
 
     Args:
-        crops: uint8 [N,H,W,3]. labels, cameras: of length N.
+        crops: uint8 [N,H,W,3]. labels, cameras, domains: of length N.
         augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same pixels.
     """
 
-    def __init__(self, crops: np.ndarray, labels: Sequence[int], cameras: Sequence[int], augment: Augmentation, seed: int) -> None:
+    def __init__(
+        self,
+        crops: np.ndarray,
+        labels: Sequence[int],
+        cameras: Sequence[int],
+        domains: Sequence[int],
+        augment: Augmentation,
+        seed: int,
+    ) -> None:
         self.crops, self.augment, self.seed = crops, augment, seed
-        self.labels, self.cameras = np.asarray(labels, np.int64), np.asarray(cameras, np.int64)
+        self.columns = [np.asarray(values, np.int64) for values in (labels, cameras, domains)]
 
     def epoch(self, epoch: int, batches: Iterable[list[int]], skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `skip` on."""
@@ -71,4 +80,4 @@ class TrainingLoader:
             rng = np.random.default_rng((self.seed, epoch, number, slot))
             crops[slot] = self.augment(self.crops[index], rng)
         chosen = np.asarray(indices)
-        return Batch(*(torch.from_numpy(a) for a in (crops, self.labels[chosen], self.cameras[chosen])))
+        return Batch(*(torch.from_numpy(a) for a in (crops, *(column[chosen] for column in self.columns))))

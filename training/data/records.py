@@ -19,6 +19,7 @@ class Record(NamedTuple):
     path: Path
     pid: int  # identity, as the dataset numbers it; 0 is a distractor in Market-1501
     camid: int  # camera, from 0
+    domain: int = 0  # which of several joined datasets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +33,26 @@ class Dataset:
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
 
     def train_labels(self) -> list[int]:
-        """Training identities renumbered 0..n-1 in ascending order of pid."""
-        order = {pid: i for i, pid in enumerate(sorted({r.pid for r in self.train}))}
-        return [order[r.pid] for r in self.train]
+        """Training identities renumbered 0..n-1 in ascending order of domain, then pid: a domain's labels are consecutive."""
+        order = {key: i for i, key in enumerate(sorted({(r.domain, r.pid) for r in self.train}))}
+        return [order[r.domain, r.pid] for r in self.train]
+
+    def identities(self) -> list[int]:
+        """Training identities of each domain."""
+        found = {(r.domain, r.pid) for r in self.train}
+        return [sum(domain == d for domain, _ in found) for d in range(max((d for d, _ in found), default=-1) + 1)]
+
+
+def join(datasets: list[Dataset]) -> Dataset:
+    """Several datasets as one to train on: each a domain of its own, no identity or camera shared. Nothing to evaluate on."""
+    train: list[Record] = []
+    cameras = 0
+    for domain, dataset in enumerate(datasets):
+        if not dataset.train:
+            raise DatasetError(f"{dataset.name} has no training crops, so it cannot be a source")
+        train += [r._replace(domain=domain, camid=r.camid + cameras) for r in dataset.train]
+        cameras += max(r.camid for r in dataset.train) + 1
+    return Dataset("+".join(d.name for d in datasets), train, [], [])
 
 
 def require_folder(path: Path, what: str) -> Path:

@@ -72,6 +72,38 @@ class IdentitySampler:
         return [[int(i) for i in indices[c * self.k : (c + 1) * self.k]] for c in range(self.chunks[label])]
 
 
+class DomainSampler:
+    """Batches that hold one batch of P x K of every domain, for methods that tell domains apart (methods A.1.3).
+
+    An epoch lasts as long as the domain with most batches; the others begin anew, in another order, as often as needed.
+
+    Args:
+        labels, cameras, domains: of every record. p, k, seed: as for one domain.
+    """
+
+    def __init__(self, labels: Sequence[int], cameras: Sequence[int], domains: Sequence[int], p: int, k: int, seed: int) -> None:
+        self.where = [[i for i, own in enumerate(domains) if own == d] for d in range(max(domains) + 1)]
+        self.samplers = [
+            IdentitySampler([labels[i] for i in own], [cameras[i] for i in own], p, k, seed + d) for d, own in enumerate(self.where)
+        ]
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return max(len(sampler) for sampler in self.samplers)
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """The batches of an epoch, each a list of record indices, domain after domain."""
+        endless = [self._endless(d, epoch) for d in range(len(self.samplers))]
+        for _ in range(len(self)):
+            yield [index for stream in endless for index in next(stream)]
+
+    def _endless(self, domain: int, epoch: int) -> Iterator[list[int]]:
+        turns = -(-len(self) // len(self.samplers[domain]))
+        for turn in range(turns):
+            for batch in self.samplers[domain].batches(epoch * turns + turn):
+                yield [self.where[domain][i] for i in batch]
+
+
 def _spread(indices: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     """Reorders indices so that cameras alternate as long as they can."""
     turn = np.zeros(len(indices), dtype=np.int64)

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from training.methods.bot import BagOfTricks
+from training.methods.m3l import M3L
+from training.methods.method import Method
+from training.methods.std import Distillation
 
-METHODS = {"bot": BagOfTricks}
+METHODS: dict[str, type[Method]] = {"bot": BagOfTricks, "m3l": M3L, "std": Distillation}

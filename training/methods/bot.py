@@ -8,37 +8,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reid.models.build import Embedder, PixelEmbedder
+from reid.models.build import Embedder, Features
 from reid.models.heads import PART_DIM, PARTS
 from training.data.loader import Batch
 from training.losses import CentreLoss, SelfSupervisedLoss, batch_hard_triplet
+from training.methods.method import Method
 from training.recipe import Recipe
 
 
-class BagOfTricks(nn.Module):
-    """The embedder and the training-only parts around it.
+class BagOfTricks(Method):
+    """See the module. Identities of all domains share one classifier."""
 
-    Args:
-        recipe: losses and their weights.
-        embedder: what is trained and later deployed.
-        identities: number of training identities.
-    """
-
-    def __init__(self, recipe: Recipe, embedder: Embedder, identities: int) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.pixels = PixelEmbedder(embedder)
-        dim = embedder.spec.dim
-        self.classifier = nn.Linear(dim, identities, bias=False)
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
+        super().__init__(recipe, embedder, identities)
+        dim, count = embedder.spec.dim, sum(identities)
+        embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
+        self.classifier = nn.Linear(dim, count, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)  # the code's; the paper says Kaiming (methods A.8, row 15)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
-        self.centres = CentreLoss(identities, dim) if recipe.losses.centre else None
-        self.ssl = SelfSupervisedLoss(identities, PART_DIM, PARTS) if embedder.heads is not None else None
+        self.centres = CentreLoss(count, dim) if recipe.losses.centre else None
+        self.ssl = SelfSupervisedLoss(count, PART_DIM, PARTS) if embedder.heads is not None else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted losses of a batch by name; their sum is what is minimised."""
+        return self.losses(self.pixels.embedder.features(self.pixels.normalise(batch.crops)), batch)
+
+    def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
+        """The losses of features that are there already."""
         weights = self.recipe.losses
-        f = self.pixels.embedder.features(self.pixels.normalise(batch.crops))
         classified = f.after_neck if self.recipe.neck else f.before_neck
         losses = {
             "identity": weights.identity * self.identity_loss(self.classifier(classified).float(), batch.labels),
@@ -54,13 +51,12 @@ class BagOfTricks(nn.Module):
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for the network, plain SGD for the centres (they must see no weight decay)."""
-        settings = self.recipe.optimiser
-        centre = set(self.centres.parameters()) if self.centres is not None else set()
-        network = [p for p in self.parameters() if p.requires_grad and p not in centre]
-        made: dict[str, torch.optim.Optimizer] = {"adam": torch.optim.Adam(network, lr=settings.rate, weight_decay=settings.weight_decay)}
-        if self.centres is not None:
-            made["centres"] = torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)
-        return made
+        if self.centres is None:
+            return super().optimisers()
+        self.centres.requires_grad_(False)
+        made = super().optimisers()
+        self.centres.requires_grad_(True)
+        return made | {"centres": torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)}
 
     def before_step(self) -> None:
         """Between backward and the optimisers' steps."""

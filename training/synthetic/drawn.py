@@ -137,20 +137,36 @@ def draw_dataset(root: Path, identities: int, seed: int = 0, sites: int = 4, cam
     """
     from training.data.folders import read_folders
 
-    def person(part: str, number: int, site: int) -> None:
-        who = make_identity(seed * 1_000_000 + number)
-        for camera in range(cameras):
-            view = make_camera(site, camera)
-            for n in range(images):
-                here = root / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part) / f"{number:05d}"
-                here.mkdir(parents=True, exist_ok=True)
-                (here / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
-
     for number in range(identities):
-        person("train", number, number % sites)
+        _draw_person(root, "train", seed, number, number % sites, cameras, images)
     for number in range(identities, identities + max(4, identities // 5)):
-        person("test", number, sites)
+        _draw_person(root, "test", seed, number, sites, cameras, images)
     return read_folders(root)
+
+
+def draw_sites(root: Path, sites: int, identities: int, seed: int = 0, cameras: int = 4, images: int = 2) -> list[Dataset]:
+    """Draws a folder dataset `root/site-N` for each site: people to learn from and others to evaluate on, all of that site."""
+    from training.data.folders import read_folders
+
+    found, tested = [], max(4, identities // 5)
+    for site in range(sites):
+        first = site * (identities + tested)
+        for number in range(first, first + identities + tested):
+            part = "train" if number < first + identities else "test"
+            _draw_person(root / f"site-{site}", part, seed, number, site, cameras, images)
+        found.append(read_folders(root / f"site-{site}"))
+    return found
+
+
+def _draw_person(root: Path, part: str, seed: int, number: int, site: int, cameras: int, images: int) -> None:
+    """Crops of one person at every camera of a site; a `test` person's first crop at each camera is a query."""
+    who = make_identity(seed * 1_000_000 + number)
+    for camera in range(cameras):
+        view = make_camera(site, camera)
+        for n in range(images):
+            here = root / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part) / f"{number:05d}"
+            here.mkdir(parents=True, exist_ok=True)
+            (here / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
 
 
 def hash_identity(identity: Identity) -> int:

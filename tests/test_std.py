@@ -1,0 +1,112 @@
+"""STD: oracle 17 of methods A.10, teachers of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+
+from reid.bundle import Bundle
+from reid.models import ModelSpec, build
+from reid.models.resnet import TRUNKS
+from tests.conftest import make_checkpoint
+from training.data.loader import Batch
+from training.methods.std import Distillation
+from training.recipe import RecipeError, load_recipe
+from training.teachers import TorchTeacher, open_teacher
+
+SPEC = ModelSpec("resnet18", 96, 48)
+
+
+def student(teacher: Path, *settings: str) -> Distillation:
+    """An untrained student of four identities."""
+    recipe = load_recipe("std", [f"distill.teacher={teacher}", "model.arch=resnet18", "model.height=96", "model.width=48", *settings])
+    torch.manual_seed(1)
+    return Distillation(recipe, build(recipe.model), [4]).train()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Eight crops."""
+    crops = np.random.default_rng(0).integers(0, 255, (8, 96, 48, 3), np.uint8)
+    zeros = torch.zeros(8, dtype=torch.long)
+    return Batch(torch.from_numpy(crops), torch.arange(8) % 4, zeros, zeros)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A teacher's run folder."""
+    return make_checkpoint(tmp_path / "teacher", SPEC)
+
+
+def test_lambda_shares_between_labels_and_teacher(run: Path, batch: Batch) -> None:
+    found = {weight: student(run, f"distill.weight={weight}")(batch) for weight in (0.0, 0.8, 1.0)}
+    for name in ("identity", "teacher"):
+        whole = found[0.0][name] if name == "identity" else found[1.0][name]
+        share = 0.2 if name == "identity" else 0.8
+        assert found[0.8][name].item() == pytest.approx(share * whole.item(), rel=1e-5)
+    assert found[1.0]["identity"] == 0 and found[0.0]["teacher"] == 0
+    assert found[0.0]["position"] == found[1.0]["position"] > 0  # BNTA's heads do not compete with the teacher
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(run: Path, batch: Batch) -> None:
+    made = student(run)
+    assert isinstance(made.teacher, TorchTeacher)
+    made.pixels.embedder.load_state_dict(made.teacher.pixels.embedder.state_dict())
+    assert made.eval()(batch)["teacher"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_teacher_is_untouched(run: Path, batch: Batch) -> None:
+    made = student(run)
+    assert isinstance(made.teacher, TorchTeacher)
+    network = made.teacher.pixels.embedder
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimiser = made.optimisers()["adam"]
+    for _ in range(2):
+        optimiser.zero_grad()
+        sum(made(batch).values()).backward()  # type: ignore[union-attr]
+        optimiser.step()
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    assert not network.training
+    assert not any("teacher" in name for name in made.state_dict())
+
+
+def test_every_kind_of_teacher(run: Path, bundle: Bundle, batch: Batch, tmp_path: Path) -> None:
+    for source in (run, run / "checkpoint.safetensors", bundle.path):
+        assert open_teacher(str(source))(batch.crops).shape == (8, 512)
+
+    class Means(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean(dim=(2, 3))
+
+    path = tmp_path / "foreign.xml"
+    openvino.save_model(openvino.convert_model(Means(), example_input=torch.zeros(1, 3, 96, 48), input=[1, 3, 96, 48]), path)
+    foreign = open_teacher(str(path))
+    expected = batch.crops.float().mean(dim=(1, 2)).flip(1)  # blue first
+    assert foreign.dim == 3 and torch.allclose(foreign(batch.crops), expected, rtol=1e-2)
+    made = student(path)
+    assert made.project(torch.zeros(1, TRUNKS["resnet18"][1])).shape == (1, 3)
+    sum(made(batch).values()).backward()  # type: ignore[union-attr]
+
+
+def test_a_teacher_of_another_input_size_sees_the_crop_resized(batch: Batch, tmp_path: Path) -> None:
+    larger = make_checkpoint(tmp_path / "larger", ModelSpec("resnet18", 128, 64))
+    assert open_teacher(str(larger))(batch.crops).shape == (8, 512)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "damaged", "no network"])
+def test_a_bad_teacher_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ("bad.xml" if kind == "no network" else "bad.safetensors")
+    if kind != "nothing":
+        path.write_bytes(b"nothing that anybody could read")
+    with pytest.raises(RecipeError, match=r"bad\."):
+        open_teacher(str(path))
+
+
+def test_a_share_is_a_share() -> None:
+    with pytest.raises(RecipeError, match="weight"):
+        load_recipe("std", ["distill.weight=1.5"])

@@ -1,0 +1,145 @@
+"""M3L: memory-based multi-source meta-learning (Zhao et al. 2021). One domain plays the unseen one in every step.
+
+L = 1/(S-1) sum_{i != T} [ L_tri(X_i; theta) + L_mem(X_i; theta) ] + L_tri(X_T; theta') + mean_i L_mem(X_T^i; theta')
+with theta' = one Adam step from theta on the first term, and X_T^i mixed by MetaBN with domain i's statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from reid.models.build import Embedder
+from reid.models.heads import PART_DIM, PARTS
+from training.data.loader import Batch
+from training.losses import SelfSupervisedLoss, batch_hard_triplet
+from training.methods.memory import Memory
+from training.methods.metabn import MetaBatchNorm
+from training.methods.method import Method
+from training.recipe import Recipe, RecipeError
+
+
+class M3L(Method):
+    """See the module. The neck becomes a MetaBN layer, which is an ordinary BatchNorm once it is trained.
+
+    Raises RecipeError for fewer than two domains.
+    """
+
+    per_domain = True
+
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
+        if len(identities) < 2:
+            raise RecipeError("m3l needs at least two domains; join them like dataset=folders:site-0+folders:site-1")
+        embedder.neck = MetaBatchNorm(embedder.spec.dim, len(identities) - 1, recipe.meta.metabn_scale)
+        super().__init__(recipe, embedder, identities)
+        self.memory = Memory(identities, embedder.spec.dim, recipe.meta.memory_momentum, recipe.meta.temperature, recipe.meta.memory_update)
+        self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
+
+    @property
+    def net(self) -> _Net:
+        """The embedder as one call; not kept, or every tensor would have two names."""
+        return _Net(self.pixels.embedder)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The meta-train and the meta-test loss; both are differentiated by theta."""
+        x = self.pixels.normalise(batch.crops)
+        own = [batch.domains == d for d in range(len(self.identities))]
+        if not self.recipe.meta.enabled:
+            joint = [self._loss(self.net(x[rows]), batch.labels[rows], d) for d, rows in enumerate(own)]
+            return {"memory and triplet": torch.stack(joint).mean()}
+        target = int(torch.randint(len(own), ()))
+        train = [d for d in range(len(own)) if d != target]
+        losses = [self._loss(self.net(x[own[d]], slot=slot), batch.labels[own[d]], d) for slot, d in enumerate(train)]
+        meta_train = torch.stack(losses).mean()
+        moved = self._inner_step(meta_train)
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}  # the copy must not touch the running statistics
+        output = functional_call(self.net, (moved, buffers), (x[own[target]],), {"sample": self.recipe.meta.metabn})
+        return {"meta-train": meta_train, "meta-test": self._loss(output, batch.labels[own[target]], target)}
+
+    def _loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
+        """Triplet on the pooled feature and the mean memory loss of the embeddings; BNTA's heads beside them."""
+        weights = self.recipe.losses
+        memory = torch.stack([self.memory(e, labels, domain) for e in output.embeddings]).mean()
+        loss = weights.identity * memory + weights.triplet * batch_hard_triplet(output.pooled, labels, weights.margin)
+        if self.ssl is not None and output.position_logits is not None and output.parts is not None:
+            position, identity = self.ssl(output.position_logits.float(), output.parts, labels)
+            loss = loss + weights.position * position + weights.part_identity * identity
+        return loss
+
+    def _inner_step(self, loss: Tensor) -> dict[str, Tensor]:
+        """theta' by name: one Adam step with fresh moments, in closed form."""
+        meta, rate = self.recipe.meta, self._outer.param_groups[0]["lr"]
+        parameters = {n: p for n, p in self.net.named_parameters() if p.requires_grad}
+        second = meta.inner_grad != "first_order"
+        gradients = torch.autograd.grad(loss, tuple(parameters.values()), create_graph=second, retain_graph=True)
+        moved = inner_adam(parameters, gradients, rate, meta.inner_weight_decay, meta.inner_grad)
+        return moved | {n: p for n, p in self.net.named_parameters() if not p.requires_grad}
+
+    def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Fills the memories with each identity's mean embedding."""
+        self.memory.fill(*embed())
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all times)."""
+        made = super().optimisers()
+        self._outer = made["adam"]
+        return made
+
+    @torch.no_grad()
+    def after_step(self, batch: Batch) -> None:
+        """Moves the memories of all domains towards the new embeddings, in train mode as the paper's code does."""
+        x = self.pixels.normalise(batch.crops)
+        for d in range(len(self.identities)):
+            rows = batch.domains == d
+            self.memory.update(self.net(x[rows]).embeddings[0], batch.labels[rows])
+
+
+class _Output:
+    def __init__(self, pooled: Tensor, embeddings: list[Tensor], heads: tuple[Tensor | None, Tensor | None]) -> None:
+        self.pooled, self.embeddings = pooled, embeddings  # [B,D] before the neck; unit [B,D], one for each MetaBN mixture
+        self.position_logits, self.parts = heads
+
+
+class _Net(nn.Module):
+    """The embedder as one call, which `functional_call` can make with other parameters."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        super().__init__()
+        self.embedder = embedder
+
+    def forward(self, x: Tensor, slot: int | None = None, sample: bool = False) -> _Output:
+        embedder = self.embedder
+        neck = embedder.neck
+        assert isinstance(neck, MetaBatchNorm)
+        feature_map = embedder.trunk(x)
+        pooled = feature_map.mean(dim=(2, 3))
+        if slot is not None:
+            neck.remember(pooled, slot)
+        after = neck.sample(pooled) if sample else [neck(pooled)]
+        heads = embedder.heads(feature_map) if embedder.heads is not None else (None, None)
+        return _Output(pooled, [F.normalize(a.float()) for a in after], heads)
+
+
+def inner_adam(
+    parameters: Mapping[str, Tensor], gradients: tuple[Tensor, ...], rate: float, weight_decay: float, inner_grad: str
+) -> dict[str, Tensor]:
+    """Adam's first step from zero moments (methods A.1.3, step 4): theta - rate * g / (sqrt(g^2 + 1e-5) + 1e-8).
+
+    Args:
+        gradients: in the order of `parameters`; weight decay is added to them.
+        inner_grad: what reaches theta through theta'. `full` is Eq. (1) of the paper; `second_order_only` is the official
+            code, whose copy starts from detached values; `first_order` leaves the Hessian out.
+    """
+    moved = {}
+    for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+        base = parameter.detach() if inner_grad == "second_order_only" else parameter
+        if inner_grad == "full":
+            g = gradient + weight_decay * parameter
+        else:
+            g = (gradient.detach() if inner_grad == "first_order" else gradient) + weight_decay * parameter.detach()
+        moved[name] = base - rate * g / ((g.square() + 1e-5).sqrt() + 1e-8)
+    return moved

@@ -1,0 +1,37 @@
+"""STD: a trained teacher into a plain student (PTL paper section 3.4; methods A.4.5).
+
+L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)   [+ BNTA's heads, unscaled]
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid.models.build import Embedder
+from training.data.loader import Batch
+from training.methods.bot import BagOfTricks
+from training.recipe import Recipe
+from training.teachers import open_teacher
+
+_HEADS = ("position", "part identity")  # they train other parameters and do not compete with the teacher
+
+
+class Distillation(BagOfTricks):
+    """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the same crops.
+
+    Where the teacher's feature has another length, the student's goes through a linear layer that only training has.
+    """
+
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
+        super().__init__(recipe, embedder, identities)
+        self.teacher = open_teacher(recipe.distill.teacher)
+        dim = embedder.spec.dim
+        self.project = nn.Identity() if self.teacher.dim == dim else nn.Linear(dim, self.teacher.dim)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The labels' losses and the teacher's."""
+        share = self.recipe.distill.weight
+        features = self.pixels.embedder.features(self.pixels.normalise(batch.crops))
+        found = {n: loss if n in _HEADS else (1 - share) * loss for n, loss in self.losses(features, batch).items()}
+        return found | {"teacher": share * F.l1_loss(self.project(features.after_neck).float(), self.teacher(batch.crops))}
