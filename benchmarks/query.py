@@ -66,6 +66,7 @@ def main() -> None:
         folder = Path(name) / "data"
         with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
             space_id = client.enroll(SITE, jpegs[:1]).space_id
+            timed(lambda jpeg: client.query(SITE, jpeg), jpegs)
             empty_ready, empty_bytes = server.ready_after_s, server.resident_bytes()
         exact = faiss.IndexFlatIP(manifest.dim)
         exact.add(engine.embed(decode_crop(jpegs[0], manifest.height, manifest.width)[None]))
@@ -76,7 +77,6 @@ def main() -> None:
             exact.add(vectors)
             del vectors
             with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
-                loaded = server.resident_bytes() - empty_bytes
                 served, alone = [], []
                 for _ in range(arguments.queries // _BLOCK):
                     # In blocks with a pause: worker threads of the other process still spin for a while after their work.
@@ -84,6 +84,7 @@ def main() -> None:
                     alone += timed(
                         lambda jpeg: exact.search(engine.embed(decode_crop(jpeg, manifest.height, manifest.width)[None]), 10), jpegs
                     )
+                loaded = server.resident_bytes() - empty_bytes
                 print(f"{size} items of {manifest.dim} values, {manifest.name}:")
                 for share in (50, 99):
                     http, bare = np.percentile(served, share), np.percentile(alone, share)

@@ -57,7 +57,7 @@ def method(*settings: str, domains: int = 3) -> M3L:
     """An untrained M3L over some domains of four identities."""
     recipe = load_recipe("m3l", [*SMALL, "model.ssl_heads=false", *settings])
     torch.manual_seed(0)
-    made = M3L(recipe, build(recipe.model), [4] * domains)
+    made = M3L(recipe, build(recipe.model), [4] * domains, 1)
     made.optimisers()
     return made.train()
 
@@ -83,6 +83,13 @@ def test_the_copy_does_not_touch_running_statistics() -> None:
 @pytest.mark.parametrize("metabn", ["true", "false"])
 def test_every_mode_gives_every_parameter_a_gradient(mode: str, metabn: str) -> None:
     m3l = method(f"meta.inner_grad={mode}", f"meta.metabn={metabn}")
+    sum(m3l(batch()).values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in m3l.parameters())
+
+
+@pytest.mark.parametrize("arch", ["resnet50-dcsd", "resnet50-ptl"])
+def test_it_trains_the_other_networks_too(arch: str) -> None:
+    m3l = method(f"model.arch={arch}")
     sum(m3l(batch()).values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in m3l.parameters())
 
@@ -188,7 +195,7 @@ def test_joined_datasets_share_nothing(tmp_path: Path) -> None:
 
 def test_one_domain_is_refused() -> None:
     with pytest.raises(RecipeError, match="at least two domains"):
-        M3L(load_recipe("m3l"), build(ModelSpec("resnet18", 96, 48)), [5])
+        M3L(load_recipe("m3l"), build(ModelSpec("resnet18", 96, 48)), [5], 1)
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:

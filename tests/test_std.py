@@ -25,7 +25,7 @@ def student(teacher: Path, *settings: str) -> Distillation:
     """An untrained student of four identities."""
     recipe = load_recipe("std", [f"distill.teacher={teacher}", "model.arch=resnet18", "model.height=96", "model.width=48", *settings])
     torch.manual_seed(1)
-    return Distillation(recipe, build(recipe.model), [4]).train()
+    return Distillation(recipe, build(recipe.model), [4], 1).train()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_teacher_is_untouched(run: Path, batch: Batch) -> None:
     assert isinstance(made.teacher, TorchTeacher)
     network = made.teacher.pixels.embedder
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    optimiser = made.optimisers()["adam"]
+    optimiser = made.optimisers()["network"]
     for _ in range(2):
         optimiser.zero_grad()
         sum(made(batch).values()).backward()  # type: ignore[union-attr]

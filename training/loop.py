@@ -62,7 +62,7 @@ class Run:
             from reid.models.resnet import load_imagenet
 
             load_imagenet(embedder.trunk, imagenet)
-        self.method = METHODS[recipe.method](recipe, embedder, self.identities).to(memory_format=torch.channels_last)
+        self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
         self.optimisers = self.method.optimisers()
         size = (recipe.batch_identities, recipe.batch_crops, recipe.seed)
@@ -88,6 +88,8 @@ class Run:
         with self._progress(per_epoch) as progress, Log(self.out, (self.epoch, self.step)) as log:
             task = progress.add_task("", total=self.recipe.optimiser.epochs * per_epoch, rate=0.0, text="")
             while self.epoch <= self.recipe.optimiser.epochs and budget > 0:
+                if self.step == 0:
+                    self.method.begin_epoch()
                 for batch in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), skip=self.step):
                     began = time.perf_counter()
                     losses = self._train_step(type(batch)(*(t.to(self.fabric.device) for t in batch)))
@@ -115,6 +117,7 @@ class Run:
                 tensors[f"method/{name}"] = tensor
         for name, optimiser in self.optimisers.items():
             tensors |= flatten_optimiser(f"optimiser.{name}", optimiser)
+        tensors |= {f"carried/{name}": tensor for name, tensor in self.method.carried().items()}
         tensors["rng"] = torch.get_rng_state()
         recipe = self.recipe.to_dict()
         meta = {"model": recipe["model"], "recipe": recipe, "dataset": self.dataset.name}
@@ -137,6 +140,7 @@ class Run:
         self.method.load_state_dict(state, strict=True)
         for name, optimiser in self.optimisers.items():
             restore_optimiser(f"optimiser.{name}", optimiser, checkpoint.tensors)
+        self.method.carry({k.removeprefix("carried/"): v for k, v in checkpoint.tensors.items() if k.startswith("carried/")})
         torch.set_rng_state(checkpoint.tensors["rng"])
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
         return True
@@ -153,7 +157,7 @@ class Run:
         settings, method = self.recipe.optimiser, self.method
         method.train()
         rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
-        for group in self.optimisers["adam"].param_groups:
+        for group in self.optimisers["network"].param_groups:
             group["lr"] = rate
         with self.fabric.autocast():
             losses = method(batch)

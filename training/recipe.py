@@ -30,6 +30,9 @@ class Losses:
     centre_rate: float = 0.5  # SGD rate of the centres; code 0.5
     position: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
     part_identity: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
+    domain: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
+    camera: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
+    detach: bool = True  # DCSD: filters send no gradient to the embeddings of domain and camera
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +72,10 @@ class Distill:
 
 @dataclasses.dataclass(frozen=True)
 class Optimiser:
-    """Adam with warm-up and steps."""
+    """Adam or SGD with warm-up and steps."""
 
+    kind: str = "adam"  # adam | sgd
+    momentum: float = 0.9  # of sgd
     rate: float = 3.5e-4
     weight_decay: float = 5e-4
     epochs: int = 120
@@ -78,6 +83,10 @@ class Optimiser:
     gamma: float = 0.1
     warmup_epochs: int = 10
     warmup_factor: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adam", "sgd"):
+            raise ValueError(f"kind is {self.kind!r}; choose adam or sgd")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,8 @@ class ModelSpec:
     last_stride: int = 1
     stem_relu: bool = True
     ssl_heads: bool = True  # BNTA's heads: without them a site cannot be adapted by tier 2
+    domain_branch: bool = True  # of DCSD's modules, where the architecture has them
+    camera_branch: bool = True
 
     def __post_init__(self) -> None:
         if self.arch not in TRUNKS:
@@ -67,7 +69,7 @@ class Embedder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk = Trunk(spec.arch, spec.last_stride, spec.stem_relu)
+        self.trunk = Trunk(spec.arch, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch)
         self.neck = nn.BatchNorm1d(spec.dim)
         self.heads = PartHeads(spec.dim, spec.map_rows) if spec.ssl_heads else None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from training.methods.bot import BagOfTricks
+from training.methods.dcsd import Dcsd
 from training.methods.m3l import M3L
 from training.methods.method import Method
+from training.methods.ptl import Ptl
 from training.methods.std import Distillation
 
-METHODS: dict[str, type[Method]] = {"bot": BagOfTricks, "m3l": M3L, "std": Distillation}
+METHODS: dict[str, type[Method]] = {"bot": BagOfTricks, "dcsd": Dcsd, "m3l": M3L, "ptl": Ptl, "std": Distillation}

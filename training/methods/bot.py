@@ -19,15 +19,21 @@ from training.recipe import Recipe
 class BagOfTricks(Method):
     """See the module. Identities of all domains share one classifier."""
 
-    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
-        super().__init__(recipe, embedder, identities)
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
+        super().__init__(recipe, embedder, identities, cameras)
         dim, count = embedder.spec.dim, sum(identities)
         embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
-        self.classifier = nn.Linear(dim, count, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)  # the code's; the paper says Kaiming (methods A.8, row 15)
+        self.classifier = self.make_classifier(dim, count)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
         self.centres = CentreLoss(count, dim) if recipe.losses.centre else None
         self.ssl = SelfSupervisedLoss(count, PART_DIM, PARTS) if embedder.heads is not None else None
+
+    @staticmethod
+    def make_classifier(dim: int, count: int) -> nn.Module:
+        """Features -> identity logits; training-only."""
+        classifier = nn.Linear(dim, count, bias=False)
+        nn.init.normal_(classifier.weight, std=0.001)  # the code's; the paper says Kaiming (methods A.8, row 15)
+        return classifier
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted losses of a batch by name; their sum is what is minimised."""

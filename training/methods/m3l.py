@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from reid.models.build import Embedder
+from reid.models.dcsd import dynamic_layers
 from reid.models.heads import PART_DIM, PARTS
 from training.data.loader import Batch
 from training.losses import SelfSupervisedLoss, batch_hard_triplet
@@ -31,11 +32,13 @@ class M3L(Method):
 
     per_domain = True
 
-    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if len(identities) < 2:
             raise RecipeError("m3l needs at least two domains; join them like dataset=folders:site-0+folders:site-1")
         embedder.neck = MetaBatchNorm(embedder.spec.dim, len(identities) - 1, recipe.meta.metabn_scale)
-        super().__init__(recipe, embedder, identities)
+        super().__init__(recipe, embedder, identities, cameras)
+        for layer in dynamic_layers(embedder):
+            layer.detach = False  # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
         self.memory = Memory(identities, embedder.spec.dim, recipe.meta.memory_momentum, recipe.meta.temperature, recipe.meta.memory_update)
         self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
 
@@ -86,7 +89,7 @@ class M3L(Method):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all times)."""
         made = super().optimisers()
-        self._outer = made["adam"]
+        self._outer = made["network"]
         return made
 
     @torch.no_grad()

@@ -17,14 +17,14 @@ class Method(nn.Module):
 
     Args:
         recipe: losses and their weights. embedder: what is trained and later deployed.
-        identities: training identities of each domain.
+        identities: training identities of each domain. cameras: of all domains together.
     """
 
     per_domain = False  # True: every batch holds a batch of every domain
 
-    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__()
-        self.recipe, self.identities = recipe, identities
+        self.recipe, self.identities, self.cameras = recipe, identities, cameras
         self.pixels = PixelEmbedder(embedder)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -34,11 +34,23 @@ class Method(nn.Module):
     def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all training crops."""
 
+    def begin_epoch(self) -> None:
+        """Before the first step of an epoch."""
+
+    def carried(self) -> dict[str, Tensor]:
+        """What a resumed run needs beside the state dict, by name."""
+        return {}
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `carried` gave."""
+
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """The first is called `adam` and follows the recipe's schedule."""
+        """Adam or SGD over everything. The one called `network` follows the recipe's schedule."""
         settings = self.recipe.optimiser
         trained = [p for p in self.parameters() if p.requires_grad]
-        return {"adam": torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay)}
+        if settings.kind == "sgd":
+            return {"network": torch.optim.SGD(trained, settings.rate, settings.momentum, weight_decay=settings.weight_decay)}
+        return {"network": torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay)}
 
     def before_step(self) -> None:
         """Between backward and the optimisers' steps."""

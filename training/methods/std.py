@@ -23,8 +23,8 @@ class Distillation(BagOfTricks):
     Where the teacher's feature has another length, the student's goes through a linear layer that only training has.
     """
 
-    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int]) -> None:
-        super().__init__(recipe, embedder, identities)
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
+        super().__init__(recipe, embedder, identities, cameras)
         self.teacher = open_teacher(recipe.distill.teacher)
         dim = embedder.spec.dim
         self.project = nn.Identity() if self.teacher.dim == dim else nn.Linear(dim, self.teacher.dim)

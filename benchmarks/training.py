@@ -1,0 +1,81 @@
+"""A training step of every method beside plain BoT: speed and peak memory, each in a process of its own, in one run.
+
+python -m benchmarks.training
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+
+from benchmarks.serving import DEMO, ROOT
+from reid.models.build import build
+from training.data.loader import Batch
+from training.methods import METHODS
+from training.recipe import load_recipe
+
+RECIPES = ("bot", "m3l", "m3l-baseline", "dcsd", "ptl", "std")
+_DOMAINS, _IDENTITIES, _CAMERAS = 3, 100, 4
+
+
+def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[float, float]:
+    """Images a second (median step) and MiB at the peak, of this process, which should have measured nothing before."""
+    recipe = load_recipe(name, [*settings, f"distill.teacher={DEMO}"])
+    method = METHODS[recipe.method](recipe, build(recipe.model), [_IDENTITIES] * _DOMAINS, _CAMERAS).to(memory_format=torch.channels_last)
+    optimisers = method.optimisers()
+    rng = np.random.default_rng(0)
+    domains = np.repeat(np.arange(_DOMAINS), crops // _DOMAINS)
+    within = np.arange(len(domains)) % (crops // _DOMAINS) // 4
+    shape = (len(domains), recipe.model.height, recipe.model.width, 3)
+    columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains)
+    batch = Batch(torch.from_numpy(rng.integers(0, 255, shape, np.uint8)), *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+    method.train()
+    times = []
+    for _ in range(steps + 1):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
+            losses = method(batch)
+        for optimiser in optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        method.before_step()
+        for optimiser in optimisers.values():
+            optimiser.step()
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
+            method.after_step(batch)
+        times.append(time.perf_counter() - began)
+    return len(domains) / statistics.median(times[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crops", type=int, default=48, help="a batch; a multiple of 12")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--set", action="append", default=["model.height=128", "model.width=64"], help="over the recipes")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(*measure(given.one, given.crops, given.steps, given.set))
+        return
+    print(f"ResNet-50, {given.crops} crops a batch, {' '.join(given.set)}")
+    print(f"{'recipe':14} {'images/s':>9} {'of bot':>7} {'MiB':>7} {'of bot':>7}")
+    first: tuple[float, float] | None = None
+    for name in RECIPES:
+        command = [sys.executable, "-m", "benchmarks.training", "--one", name, "--crops", str(given.crops), "--steps", str(given.steps)]
+        command += [word for setting in given.set for word in ("--set", setting)]
+        answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+        rate, memory = float(answer[-2]), float(answer[-1])
+        first = first or (rate, memory)
+        print(f"{name:14} {rate:9.1f} {rate / first[0]:7.2f} {memory:7.0f} {memory / first[1]:7.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""PTL: a stream of BConv-Cells beside a ResNet-50, whose state carries over from batch to batch in training (methods A.4).
+
+The stream reads from the backbone and never writes into it. At test time every state is zero: the network is then an
+ordinary one, and what it says of a crop does not depend on the others.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class BConvCell(nn.Module):
+    """C_b = sig(f) C_{b-1} + sig(i) tanh(c); y = sig(o) tanh(C_b), with all four gates from one 3x3 convolution.
+
+    C_{b-1} is the state that the last training batch left at the same position of the batch. It is detached, starts at zero
+    and is no part of a checkpoint.
+
+    Args:
+        inputs, outputs: channels. stride: of the convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(inputs, 4 * outputs, 3, stride, padding=1)
+        self.state: Tensor
+        self.register_buffer("state", torch.empty(0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,inputs,H,W] -> [B,outputs,ceil(H/stride),ceil(W/stride)]."""
+        i, f, o, c = self.gates(x).chunk(4, dim=1)
+        cell = torch.sigmoid(i) * torch.tanh(c)
+        if self.training:
+            cell = cell.float() + torch.sigmoid(f) * self._fitted(cell.shape)  # the state stays in float32 under autocast
+            self.state = cell.detach()
+        return torch.sigmoid(o) * torch.tanh(cell)
+
+    def reset_state(self) -> None:
+        """Forgets the batches so far."""
+        self.state = self.state.new_empty(0)
+
+    def _fitted(self, shape: torch.Size) -> Tensor:
+        """The state for a batch of this shape: cut or padded with zeros along the batch, zero where anything else differs."""
+        fitted = self.state.new_zeros(shape)
+        if self.state.shape[1:] == shape[1:]:
+            count = min(len(self.state), shape[0])
+            fitted[:count] = self.state[:count]
+        return fitted
+
+
+class CellStream(nn.Module):
+    """The cells beside ResNet-50 and the 1x1 convolutions between (widths after the one published network; A.4.3).
+
+    Args:
+        channels: of the feature map. last_stride: of layer4.
+    """
+
+    def __init__(self, channels: int, last_stride: int) -> None:
+        super().__init__()
+        self.low = nn.Sequential(BConvCell(3, 16, 2), BConvCell(16, 32, 2))  # on the image itself
+        self.fuse = nn.ModuleList(_pointwise(*widths) for widths in ((64 + 32, 64), (256 + 64, 128), (512 + 256, 256), (1024 + 512, 512)))
+        self.cells = nn.ModuleList(BConvCell(*widths) for widths in ((64, 64, 1), (128, 256, 2), (256, 512, 2), (512, 128, last_stride)))
+        self.out = nn.Conv2d(2048 + 128, channels, 1)
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
+        """The image and the maps behind the stem and the four layers -> feature map [B,channels,h,w] of layer4's size."""
+        y = self.low(image)
+        for x, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
+            y = cell(fuse(torch.cat([x, y], dim=1)))
+        return self.out(torch.cat([maps[-1], y], dim=1))
+
+
+def reset_states(model: nn.Module) -> None:
+    """Every cell forgets (the paper: at the beginning of an epoch)."""
+    for module in model.modules():
+        if isinstance(module, BConvCell):
+            module.reset_state()
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
