@@ -195,6 +195,8 @@ def evaluate(
     ap: Annotated[Literal["step", "trapezoid"], typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
+    rerank: Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")] = False,
+    expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
     """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
@@ -212,15 +214,61 @@ def evaluate(
         embed, size, what = evaluation.open_embedder(source, device, engine)
         with Progress(disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("embedding")
-            scores = evaluation.evaluate(embed, records, size, ap, lambda done, total: bar.update(task, completed=done, total=total))
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            scores = evaluation.evaluate(embed, records, size, ap, show, rerank, expand)
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         _fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
+    command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
-    rows = [(name, f"{metrics[name]:.2f}") for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
-    _table(f"{dataset} with {what}, {scores.queries} queries", ("", "%"), rows)
+    between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
+    rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
+    _table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+@app.command()
+def visualize(
+    source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
+    dataset: Annotated[str, typer.Option(help="market1501, cuhk01, cuhk03 or folders")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; it shows the people of the dataset")],
+    queries: Annotated[int, typer.Option(min=1, help="rows")] = 10,
+    matches: Annotated[int, typer.Option(min=1, help="columns")] = 10,
+    seed: Annotated[int, typer.Option(help="of the choice of queries")] = 0,
+    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
+) -> None:
+    """Draw queries with their best matches: green is right, red is wrong."""
+    from rich.progress import Progress
+
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+    from training import evaluate as evaluation
+    from training.data import read_dataset
+    from training.data.records import DatasetError
+    from training.visualize import rank_sheet
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        _fail(f"--out {out}: a picture is called .png or .jpg")
+    try:
+        records = read_dataset(dataset, data, split)
+        embed, size, _ = evaluation.open_embedder(source, device)
+        with Progress(disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("embedding")
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            rank_sheet(embed, records, size, queries, matches, seed, show).save(out)
+    except (DatasetError, BundleError, CheckpointError, EngineError, OSError) as error:
+        _fail(str(error))
+    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -27,10 +27,20 @@ class RankingScores:
     cmc: np.ndarray  # float64 [depth]: share of queries whose first positive is within rank 1, 2, ...
     queries: int  # queries that counted
     skipped: int  # queries without a positive in the gallery
+    per_query: np.ndarray  # float64 [queries,3]: AP, INP, rank of the first positive
 
     def rank(self, k: int) -> float:
         """Share of queries with a positive among the first k."""
         return float(self.cmc[min(k, len(self.cmc)) - 1])
+
+    def interval(self, name: Literal["mAP", "mINP", "rank-1"], rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
+        """95 % bootstrap interval of a mean over queries: how far other queries of the same people could move it."""
+        ap, inp, first = self.per_query.T
+        values = {"mAP": ap, "mINP": inp, "rank-1": (first == 1).astype(np.float64)}[name]
+        rng = np.random.default_rng(seed)
+        means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(rounds)]
+        low, high = np.percentile(means, (2.5, 97.5))
+        return float(low), float(high)
 
 
 def rank_embeddings(
@@ -105,7 +115,7 @@ def _mean(rows: np.ndarray, depth: int) -> RankingScores:
         raise ValueError("no query has a positive in the gallery: check identities, and cameras if all come from one")
     first = counted[:, 2]
     cmc = (first[:, None] <= np.arange(1, depth + 1)).mean(0)
-    return RankingScores(float(counted[:, 0].mean()), float(counted[:, 1].mean()), cmc, len(counted), len(rows) - len(counted))
+    return RankingScores(float(counted[:, 0].mean()), float(counted[:, 1].mean()), cmc, len(counted), len(rows) - len(counted), counted)
 
 
 @numba.njit(cache=True)

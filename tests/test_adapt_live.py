@@ -124,6 +124,9 @@ def test_queries_enrolls_and_erasures_during_adaptations(server: ServerProcess, 
         client.wait(client.adapt(name, "2", seed=1).job)
         client.wait(client.adapt(name, "2", seed=2).job)
         client.wait(client.roll_back(name).job)
+        until = time.monotonic() + 10
+        while 4 not in space_of and time.monotonic() < until:  # the newest version has answered somebody
+            time.sleep(0.01)
         stop.set()
         for thread in threads:
             thread.join()

@@ -125,10 +125,14 @@ def test_cancelled_requests_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(("per_batch", "per_crop", "expected"), [(0.02, 0.0, 32), (0.0, 0.002, 8)])
-def test_the_batch_grows_only_while_that_pays(per_batch: float, per_crop: float, expected: int) -> None:
+def test_the_batch_grows_only_while_that_pays(per_batch: float, per_crop: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
     class Timed(Counting):
         def embed(self, crops: np.ndarray) -> np.ndarray:
-            time.sleep(per_batch + per_crop * len(crops))
+            nonlocal now
+            now += per_batch + per_crop * len(crops)
             return super().embed(crops)
 
+    monkeypatch.setattr("server.batching.time.perf_counter", lambda: now)
     assert best_batch(Timed(), 8, 4) == expected

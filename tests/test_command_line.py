@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks.serving import ROOT, ServerProcess
 
@@ -101,6 +102,13 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     again = tmp_path / "again.json"
     succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--engine", "onnxruntime", "--json", again))
     assert abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5  # half-precision weights
+    succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--rerank", "--expand", 2, "--json", again))
+    assert json.loads(again.read_text())["command"].endswith("--rerank --expand 2")
+    sheet = tmp_path / "sheet.png"
+    succeeded(resight("visualize", out, "--dataset", "folders", "--data", data, "--out", sheet, "--queries", 3, "--matches", 4))
+    with Image.open(sheet) as picture:
+        assert picture.width > 300 and picture.height > 300
+    assert "is called .png" in failed(resight("visualize", out, "--dataset", "folders", "--data", data, "--out", tmp_path / "sheet.txt"))
 
 
 def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import export_bundle
 from reid.checkpoint import read_embedder
 from reid.models import ModelSpec, build
 from reid.models.ptl import BConvCell, reset_states
-from tests.conftest import make_checkpoint
 from training.loop import Run
 from training.recipe import RecipeError, load_recipe
 from training.synthetic.drawn import draw_dataset
@@ -78,12 +76,6 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:
         run.fit(max_steps=1)
     whole, pieces = (read_embedder(tmp_path / name)[0].state_dict() for name in ("whole", "pieces"))
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
-
-
-def test_it_exports(tmp_path: Path) -> None:
-    run = make_checkpoint(tmp_path / "run", ModelSpec("resnet50-ptl", 96, 48))
-    _, results = export_bundle(run, tmp_path / "ptl.resight", licence="test")
-    assert min(p.min_cosine for p in results) > 0.99
 
 
 def test_an_unknown_optimiser_is_refused() -> None:

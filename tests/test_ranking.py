@@ -74,3 +74,14 @@ def test_embeddings_and_scores_agree_over_several_blocks(rng: np.random.Generato
 def test_no_positive_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="no query has a positive"):
         rank_scores(np.zeros((1, 2)), np.array([1]), np.array([2, 3]), np.array([0]), np.array([1, 1]))
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_queries(rng: np.random.Generator) -> None:
+    widths = []
+    for count in (50, 800):
+        labels = (rng.integers(0, 9, count), rng.integers(0, 9, 300), rng.integers(0, 4, count), rng.integers(0, 4, 300))
+        found = rank_scores(rng.normal(size=(count, 300)).astype(np.float32), *labels)
+        low, high = found.interval("mAP")
+        assert low < found.mean_ap < high and found.interval("mAP") == (low, high)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2

@@ -11,7 +11,8 @@ import numpy as np
 from reid.bundle import Bundle
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
-from reid.ranking import Precision, RankingScores, rank_embeddings
+from reid.ranking import Precision, RankingScores, rank_embeddings, rank_scores
+from reid.reranking import expand_queries, rerank
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 
@@ -54,18 +55,32 @@ def embed_records(
 
 
 def evaluate(
-    embed: Embed, dataset: Dataset, size: tuple[int, int], precision: Precision = "step", progress: Progress | None = None
+    embed: Embed,
+    dataset: Dataset,
+    size: tuple[int, int],
+    precision: Precision = "step",
+    progress: Progress | None = None,
+    reranked: bool = False,
+    expanded: int = 0,
 ) -> RankingScores:
-    """Ranks the dataset's gallery for its queries. Raises DatasetError where it has none."""
+    """Ranks the dataset's gallery for its queries.
+
+    Args:
+        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0 leaves queries alone.
+
+    Raises DatasetError where the dataset has no queries, ValueError where it is too small for what is asked.
+    """
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
     everything = [*dataset.query, *dataset.gallery]
     embeddings = embed_records(embed, everything, size, progress=progress)
     pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
     n = len(dataset.query)
-    return rank_embeddings(
-        embeddings[:n], embeddings[n:], pids[:n], pids[n:], cams[:n], cams[n:], precision, ignore_camera=dataset.ignore_camera
-    )
+    query, gallery = embeddings[:n], embeddings[n:]
+    if expanded:
+        query = expand_queries(query, gallery, expanded)
+    labels = (pids[:n], pids[n:], cams[:n], cams[n:], precision, dataset.ignore_camera)
+    return rank_scores(-rerank(query, gallery), *labels) if reranked else rank_embeddings(query, gallery, *labels)
 
 
 def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Pictures of what a model ranks: a sheet of queries and their best matches."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from training.data.records import Dataset, DatasetError, Record
+from training.evaluate import Embed, Progress, embed_records
+
+_CELL, _FRAME, _LABEL, _GAP = (64, 128), 4, 12, 6
+_RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
+
+
+def rank_sheet(
+    embed: Embed,
+    dataset: Dataset,
+    size: tuple[int, int],
+    queries: int = 10,
+    matches: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Image.Image:
+    """Some queries, chosen by the seed, each with its best matches: green frames are right, red ones wrong.
+
+    Under each match stand its camera and its cosine. Crops that evaluation drops (the query's own camera showing the query's
+    person) are dropped here too. Raises DatasetError where the dataset has no queries.
+    """
+    if not dataset.query:
+        raise DatasetError(f"{dataset.name} has no query crops to show")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset.query))[:queries])
+    asked = [dataset.query[i] for i in chosen]
+    embeddings = embed_records(embed, [*asked, *dataset.gallery], size, progress=progress)
+    scores = embeddings[: len(asked)] @ embeddings[len(asked) :].T
+    pids, cams = np.array([r.pid for r in dataset.gallery]), np.array([r.camid for r in dataset.gallery])
+    width, height = _CELL[0] + 2 * _FRAME + _GAP, _CELL[1] + 2 * _FRAME + _LABEL + _GAP
+    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(asked)), "white")
+    for row, (query, line) in enumerate(zip(asked, scores, strict=True)):
+        if not dataset.ignore_camera:
+            line = np.where((pids == query.pid) & (cams == query.camid), -np.inf, line)
+        order = [int(g) for g in np.argsort(-line, kind="stable")[:matches] if np.isfinite(line[g])]
+        top = _GAP + row * height
+        _paste(sheet, query, (_GAP, top), _QUERY, f"c{query.camid}")
+        for column, g in enumerate(order, 1):
+            found = dataset.gallery[g]
+            colour = _RIGHT if found.pid == query.pid else _WRONG
+            _paste(sheet, found, (2 * _GAP + column * width, top), colour, f"c{found.camid} {line[g]:.2f}")
+    return sheet
+
+
+def _paste(sheet: Image.Image, record: Record, place: tuple[int, int], colour: tuple[int, int, int], label: str) -> None:
+    pen = ImageDraw.Draw(sheet)
+    x, y = place
+    pen.rectangle((x, y, x + _CELL[0] + 2 * _FRAME - 1, y + _CELL[1] + 2 * _FRAME - 1), fill=colour)
+    with Image.open(record.path) as crop:
+        sheet.paste(crop.convert("RGB").resize(_CELL, Image.Resampling.BILINEAR), (x + _FRAME, y + _FRAME))
+    pen.text((x + _FRAME, y + _CELL[1] + 2 * _FRAME), label, fill=colour, font=ImageFont.load_default(10))
