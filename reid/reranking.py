@@ -114,7 +114,10 @@ def _encode(
                         count += 1
         total = np.float32(0)
         for m in range(count):
-            distance = max(np.float32(0), np.float32(2) - np.float32(2) * np.dot(x[i], x[members[i, m]]))
+            cosine = np.float32(0)
+            for d in range(x.shape[1]):  # np.dot would need scipy
+                cosine += x[i, d] * x[members[i, m], d]
+            distance = max(np.float32(0), np.float32(2) - np.float32(2) * cosine)
             values[i, m] = np.exp(-distance / farthest[i])
             total += values[i, m]
         values[i, :count] /= total

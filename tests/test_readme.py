@@ -54,7 +54,7 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             missing = [key for key in re.findall(r'"(\w+)":', shown) if f'"{key}"' not in json.dumps(answer)]
             assert not missing, f"{command} does not answer {missing}"
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGTERM)  # ends it as Ctrl-C does; a shell in the background may be deaf to SIGINT
         assert demo.wait(30) == 0
     with pytest.raises(subprocess.CalledProcessError):  # nothing is left running
         subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/health"], check=True)
