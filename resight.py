@@ -197,6 +197,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")] = False,
     expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
+    open_set: Annotated[bool, typer.Option("--open-set", help="also FNIR at FPIR 1 % and 10 %, half of the people not enrolled")] = False,
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
     """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
@@ -205,6 +206,7 @@ def evaluate(
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
+    from reid.open_set import open_set as rates
     from training import evaluate as evaluation
     from training.data import read_dataset
     from training.data.records import DatasetError
@@ -218,14 +220,18 @@ def evaluate(
             def show(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            scores = evaluation.evaluate(embed, records, size, ap, show, rerank, expand)
+            embedded = evaluation.embed_dataset(embed, records, size, show)
+        scores = evaluation.score(embedded, ap, rerank, expand)
+        missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         _fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
-    command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "")
+    command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
+    metrics |= {f"FNIR at FPIR {rate:.0%}": round(100 * value, 2) for rate, value in missed.items()}
     between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
     rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
+    rows += [(name, f"{value:.2f}", "") for name, value in metrics.items() if name.startswith("FNIR")]
     _table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")

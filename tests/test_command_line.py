@@ -102,8 +102,9 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     again = tmp_path / "again.json"
     succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--engine", "onnxruntime", "--json", again))
     assert abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5  # half-precision weights
-    succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--rerank", "--expand", 2, "--json", again))
-    assert json.loads(again.read_text())["command"].endswith("--rerank --expand 2")
+    succeeded(resight("evaluate", out, "--dataset", "folders", "--data", data, "--rerank", "--expand", 2, "--open-set", "--json", again))
+    assert json.loads(again.read_text())["command"].endswith("--rerank --expand 2 --open-set")
+    assert 0 <= json.loads(again.read_text())["FNIR at FPIR 10%"] <= 100
     sheet = tmp_path / "sheet.png"
     succeeded(resight("visualize", out, "--dataset", "folders", "--data", data, "--out", sheet, "--queries", 3, "--matches", 4))
     with Image.open(sheet) as picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,33 +54,43 @@ def embed_records(
     return np.concatenate(parts)
 
 
-def evaluate(
-    embed: Embed,
-    dataset: Dataset,
-    size: tuple[int, int],
-    precision: Precision = "step",
-    progress: Progress | None = None,
-    reranked: bool = False,
-    expanded: int = 0,
-) -> RankingScores:
-    """Ranks the dataset's gallery for its queries.
+class Embedded(NamedTuple):
+    """A dataset's query and gallery as a model sees them."""
 
-    Args:
-        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0 leaves queries alone.
+    query: np.ndarray  # float32 unit [Q,D]
+    gallery: np.ndarray  # float32 unit [G,D]
+    labels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # pids of both, cameras of both: [Q], [G], [Q], [G]
+    ignore_camera: bool
 
-    Raises DatasetError where the dataset has no queries, ValueError where it is too small for what is asked.
-    """
+
+def embed_dataset(embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None) -> Embedded:
+    """Embeds query and gallery. Raises DatasetError where the dataset has no queries."""
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
     everything = [*dataset.query, *dataset.gallery]
     embeddings = embed_records(embed, everything, size, progress=progress)
     pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
     n = len(dataset.query)
-    query, gallery = embeddings[:n], embeddings[n:]
-    if expanded:
-        query = expand_queries(query, gallery, expanded)
-    labels = (pids[:n], pids[n:], cams[:n], cams[n:], precision, dataset.ignore_camera)
-    return rank_scores(-rerank(query, gallery), *labels) if reranked else rank_embeddings(query, gallery, *labels)
+    return Embedded(embeddings[:n], embeddings[n:], (pids[:n], pids[n:], cams[:n], cams[n:]), dataset.ignore_camera)
+
+
+def score(found: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0) -> RankingScores:
+    """Ranks the gallery for the queries.
+
+    Args:
+        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0 leaves queries alone.
+
+    Raises ValueError where the dataset is too small for what is asked.
+    """
+    query = expand_queries(found.query, found.gallery, expanded) if expanded else found.query
+    if reranked:
+        return rank_scores(-rerank(query, found.gallery), *found.labels, precision, found.ignore_camera)
+    return rank_embeddings(query, found.gallery, *found.labels, precision, found.ignore_camera)
+
+
+def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:
+    """Embeds and ranks. Raises DatasetError where the dataset has no queries."""
+    return score(embed_dataset(embed, dataset, size))
 
 
 def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
