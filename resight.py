@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Optional
@@ -201,8 +201,6 @@ def evaluate(
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
     """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
-    from rich.progress import Progress
-
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
@@ -214,12 +212,7 @@ def evaluate(
     try:
         records = read_dataset(dataset, data, split)
         embed, size, what = evaluation.open_embedder(source, device, engine)
-        with Progress(disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("embedding")
-
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
+        with _embedding() as show:
             embedded = evaluation.embed_dataset(embed, records, size, show)
         scores = evaluation.score(embedded, ap, rerank, expand)
         missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}
@@ -250,8 +243,6 @@ def visualize(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
 ) -> None:
     """Draw queries with their best matches: green is right, red is wrong."""
-    from rich.progress import Progress
-
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
@@ -265,12 +256,7 @@ def visualize(
     try:
         records = read_dataset(dataset, data, split)
         embed, size, _ = evaluation.open_embedder(source, device)
-        with Progress(disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("embedding")
-
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
+        with _embedding() as show:
             rank_sheet(embed, records, size, queries, matches, seed, show).save(out)
     except (DatasetError, BundleError, CheckpointError, EngineError, OSError) as error:
         _fail(str(error))
@@ -404,6 +390,16 @@ def _client(server: str, api_key: str | None) -> Iterator[Client]:
             yield client
         except ResightError as error:
             _fail(str(error))
+
+
+@contextmanager
+def _embedding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, as the function that moves it."""
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("embedding")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _follow(client: Client, job: Job, wait: bool) -> None:

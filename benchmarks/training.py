@@ -14,10 +14,12 @@ import time
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from benchmarks.serving import DEMO, ROOT
 from reid.models.build import build
 from training.data.loader import Batch
+from training.loop import take_step
 from training.methods import METHODS
 from training.recipe import load_recipe
 
@@ -36,20 +38,12 @@ def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[flo
     shape = (len(domains), recipe.model.height, recipe.model.width, 3)
     columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains)
     batch = Batch(torch.from_numpy(rng.integers(0, 255, shape, np.uint8)), *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+    autocast = Fabric(devices=1, accelerator="cpu", precision=recipe.precision).autocast
     method.train()
     times = []
     for _ in range(steps + 1):
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
-            losses = method(batch)
-        for optimiser in optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        method.before_step()
-        for optimiser in optimisers.values():
-            optimiser.step()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
-            method.after_step(batch)
+        take_step(method, optimisers, batch, autocast)
         times.append(time.perf_counter() - began)
     return len(domains) / statistics.median(times[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -17,8 +17,8 @@ from training.synthetic.drawn import draw_dataset
 
 def test_a_cell_by_hand() -> None:
     cell = BConvCell(2, 3, 1).train()
-    torch.nn.init.zeros_(cell.gates.weight)
-    torch.nn.init.zeros_(cell.gates.bias)  # type: ignore[arg-type]
+    for parameter in cell.parameters():
+        torch.nn.init.zeros_(parameter)
     cell.state = torch.ones(2, 3, 4, 4)
     y = cell(torch.randn(2, 2, 4, 4))  # every gate is 1/2, the candidate 0
     assert torch.allclose(cell.state, torch.full((2, 3, 4, 4), 0.5))

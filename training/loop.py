@@ -6,6 +6,8 @@ import csv
 import json
 import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -159,29 +161,41 @@ class Run:
         rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
         for group in self.optimisers["network"].param_groups:
             group["lr"] = rate
-        with self.fabric.autocast():
-            losses = method(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            parts = ", ".join(f"{k} {v.item():g}" for k, v in losses.items())
+        try:
+            return take_step(method, self.optimisers, batch, self.fabric.autocast)
+        except FloatingPointError as error:
             raise TrainingError(
-                f"the loss is not finite at epoch {self.epoch}, step {self.step + 1} ({parts}); "
+                f"the loss is not finite at epoch {self.epoch}, step {self.step + 1} ({error}); "
                 f"the last good checkpoint in {self.out} is kept; try a lower optimiser.rate"
-            )
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        method.before_step()
-        for optimiser in self.optimisers.values():
-            optimiser.step()
-        with self.fabric.autocast():
-            method.after_step(batch)
-        return {name: loss.item() for name, loss in losses.items()}
+            ) from error
 
     @staticmethod
     def _progress(per_epoch: int) -> Progress:
         columns = (TextColumn("{task.fields[text]}"), BarColumn(), TextColumn("{task.fields[rate]:.0f} images/s"), TimeRemainingColumn())
         return Progress(*columns, console=Console(stderr=True), refresh_per_second=1)
+
+
+def take_step(
+    method: Method,
+    optimisers: dict[str, torch.optim.Optimizer],
+    batch: Batch,
+    autocast: Callable[[], AbstractContextManager[None]],
+) -> dict[str, float]:
+    """One step of a method in train mode; returns its losses. Raises FloatingPointError naming them, before any weight moves."""
+    with autocast():
+        losses = method(batch)
+    total = torch.stack(list(losses.values())).sum()
+    if not torch.isfinite(total):
+        raise FloatingPointError(", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
+    for optimiser in optimisers.values():
+        optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    method.before_step()
+    for optimiser in optimisers.values():
+        optimiser.step()
+    with autocast():
+        method.after_step(batch)
+    return {name: loss.item() for name, loss in losses.items()}
 
 
 class Log:
