@@ -24,6 +24,10 @@ Site = Annotated[str, typer.Option(help="site: one deployment with its cameras a
 Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
 Key = Annotated[Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")]
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
+RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
+OptionalData = Annotated[Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")]
+Settings = Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -160,30 +164,25 @@ def rollback(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .yaml file")],
-    out: Annotated[Path, typer.Option(help="run folder; training goes on where it stands")],
-    data: Annotated[Optional[Path], typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")] = None,
-    settings: Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")] = False,
+    out: RunFolder,
+    data: OptionalData = None,
+    settings: Settings = None,
+    smoke: Smoke = False,
 ) -> None:
     """Train a recipe on a dataset."""
-    from reid.checkpoint import CheckpointError
-    from training.data import read_dataset
-    from training.data.records import DatasetError
-    from training.loop import Run, TrainingError
-    from training.loop import smoke as smoke_run
-    from training.recipe import RecipeError, load_recipe
+    _train(recipe, out, data, settings or [], smoke)
 
-    try:
-        chosen = load_recipe(recipe, settings)
-        if smoke:
-            smoke_run(chosen, out)
-        elif data is None:
-            _fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: --smoke")
-        else:
-            Run(chosen, read_dataset(chosen.dataset, data, chosen.split), out).fit()
-    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
-        _fail(str(error))
-    typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")
+
+@app.command()
+def distill(
+    teacher: Annotated[str, typer.Argument(help="a run, a checkpoint, a bundle, or an OpenVINO network's .xml")],
+    out: RunFolder,
+    data: OptionalData = None,
+    settings: Settings = None,
+    recipe: Annotated[str, typer.Option(help="the student's")] = "std",
+) -> None:
+    """Train a plain student on a dataset and on what a trained network says of it (STD)."""
+    _train(recipe, out, data, [*(settings or []), f"distill.teacher={teacher}"], False)
 
 
 @app.command()
@@ -351,6 +350,27 @@ def key_revoke(
 
     if not Store(data).revoke_key(key):
         _fail(f"there is no key {key}")
+
+
+def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
+    from reid.checkpoint import CheckpointError
+    from training.data import read_dataset
+    from training.data.records import DatasetError
+    from training.loop import Run, TrainingError
+    from training.loop import smoke as smoke_run
+    from training.recipe import RecipeError, load_recipe
+
+    try:
+        chosen = load_recipe(recipe, settings)
+        if smoke:
+            smoke_run(chosen, out)
+        elif data is None:
+            _fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train RECIPE --smoke")
+        else:
+            Run(chosen, read_dataset(chosen.dataset, data, chosen.split, chosen.all_images), out).fit()
+    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+        _fail(str(error))
+    typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")
 
 
 def _images(paths: list[Path]) -> list[Path]:

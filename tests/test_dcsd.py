@@ -11,7 +11,8 @@ import torch
 
 from reid.models import build
 from reid.models.dcsd import DynamicConv, apply_filters, dynamic_layers, filter_norm
-from reid.models.resnet import Trunk, load_imagenet
+from reid.models.resnet import ResNetTrunk
+from reid.models.trunks import load_imagenet
 from training.data.loader import Batch
 from training.methods.dcsd import Dcsd
 from training.recipe import RecipeError, load_recipe
@@ -55,9 +56,9 @@ def test_the_shortcuts_equal_the_paper_s_sum() -> None:
 
 
 def test_parameters_are_the_paper_s() -> None:
-    assert sum(p.numel() for p in Trunk("resnet50-dcsd").parameters()) == 16_061_660
-    assert len(dynamic_layers(Trunk("resnet50-dcsd"))) == 16
-    plain = Trunk("resnet50-dcsd", domain_branch=False, camera_branch=False)
+    assert sum(p.numel() for p in ResNetTrunk(50, "dcsd").parameters()) == 16_061_660
+    assert len(dynamic_layers(ResNetTrunk(50, "dcsd"))) == 16
+    plain = ResNetTrunk(50, "dcsd", domain_branch=False, camera_branch=False)
     assert 16_061_660 - sum(p.numel() for p in plain.parameters()) == 3 * 4_256 + 4 * 16_704 + 6 * 66_176 + 3 * 263_424
 
 
@@ -108,7 +109,7 @@ def test_a_network_without_modules_is_refused() -> None:
 
 
 def test_imagenet_weights_load_around_the_modules() -> None:
-    plain, dynamic = Trunk("resnet50"), Trunk("resnet50-dcsd")
+    plain, dynamic = ResNetTrunk(), ResNetTrunk(50, "dcsd")
     before = dynamic_layers(dynamic)[0].gain.clone()
     load_imagenet(dynamic, {**plain.state_dict(), "fc.weight": torch.zeros(1)})
     assert torch.equal(dynamic.layer3[2].conv1.weight, plain.layer3[2].conv1.weight)

@@ -11,7 +11,7 @@ import torch
 
 from reid.bundle import Bundle
 from reid.models import ModelSpec, build
-from reid.models.resnet import TRUNKS
+from reid.models.trunks import TRUNKS
 from tests.conftest import make_checkpoint
 from training.data.loader import Batch
 from training.methods.std import Distillation
@@ -89,7 +89,7 @@ def test_every_kind_of_teacher(run: Path, bundle: Bundle, batch: Batch, tmp_path
     expected = batch.crops.float().mean(dim=(1, 2)).flip(1)  # blue first
     assert foreign.dim == 3 and torch.allclose(foreign(batch.crops), expected, rtol=1e-2)
     made = student(path)
-    assert made.project(torch.zeros(1, TRUNKS["resnet18"][1])).shape == (1, 3)
+    assert made.project(torch.zeros(1, TRUNKS["resnet18"].channels)).shape == (1, 3)
     torch.stack(list(made(batch).values())).sum().backward()
 
 

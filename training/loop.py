@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import time
@@ -32,6 +33,7 @@ from training.methods import METHODS
 from training.methods.method import Method
 from training.recipe import Recipe
 from training.schedule import learning_rate
+from training.start import start_from
 
 
 class TrainingError(RuntimeError):
@@ -44,10 +46,9 @@ class Run:
     Args:
         recipe: what to train. dataset: on what. out: the run folder; if it holds a checkpoint of the same recipe the
             run goes on from there, with the same batches and random numbers as if it had never stopped.
-        imagenet: optional torchvision state dict to start the trunk from.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, out: Path, imagenet: dict[str, torch.Tensor] | None = None) -> None:
+    def __init__(self, recipe: Recipe, dataset: Dataset, out: Path) -> None:
         if len(dataset.train) == 0:
             raise DatasetError(f"{dataset.name} has no training crops")
         self.recipe, self.dataset, self.out = recipe, dataset, out
@@ -60,10 +61,8 @@ class Run:
         cameras, domains = [r.camid for r in dataset.train], [r.domain for r in dataset.train]
         self.identities = dataset.identities()
         embedder = build(recipe.model)
-        if imagenet is not None:
-            from reid.models.resnet import load_imagenet
-
-            load_imagenet(embedder.trunk, imagenet)
+        if recipe.start and not (out / FILE).exists():
+            start_from(embedder, recipe.start)
         self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
         self.optimisers = self.method.optimisers()
@@ -253,12 +252,16 @@ def _first_difference(old: dict, new: dict, prefix: str = "") -> str:
 
 
 def smoke(recipe: Recipe, out: Path) -> Method:
-    """Two steps of a recipe on generated crops: shows in seconds that it runs."""
-    import dataclasses
-
+    """Two steps of a recipe on generated crops: shows in seconds that it runs. A teacher or a start that it lacks is made the same way."""
     from training.data.records import join
     from training.synthetic.drawn import draw_sites
 
+    if recipe.method == "std" and not recipe.distill.teacher:
+        smoke(dataclasses.replace(recipe, method="bot"), out / "teacher")
+        recipe = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, teacher=str(out / "teacher")))
+    if recipe.method == "heads" and not recipe.start:
+        smoke(dataclasses.replace(recipe, method="bot"), out / "start")
+        recipe = dataclasses.replace(recipe, start=str(out / "start"))
     small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
     sites = draw_sites(out / "crops", recipe.dataset.count("+") + 1, identities=8, cameras=2, images=2)
     dataset = join(sites) if len(sites) > 1 else sites[0]

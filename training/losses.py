@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from reid.adaptation.losses import position_loss
+from reid.models.norms import Restored
+from training.recipe import Losses
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -30,6 +32,49 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     positive = d.masked_fill(~same, -torch.inf).amax(1)
     negative = d.masked_fill(same, torch.inf).amin(1)
     return (positive - negative + margin).clamp_min(0).mean()
+
+
+def triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
+    """The triplet loss that the recipe asks for."""
+    if weights.triplet_form == "weighted":
+        return weighted_triplet(features, labels)
+    return batch_hard_triplet(features, labels, weights.margin)
+
+
+def weighted_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    """AGW's weighted regularisation triplet: softplus of the weighted mean positive minus the weighted mean negative distance.
+
+    Far positives and near negatives weigh most, by a softmax over each anchor's distances; there is no margin (methods A.0.3).
+    features [B,D], not normalised; labels [B]. Raises ValueError when the batch holds one identity only.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        d = distances(features, features)
+        same = labels[:, None] == labels[None]
+        if bool(same.all()):
+            raise ValueError("weighted triplet needs at least two identities in a batch")
+        positive = (torch.softmax(d.masked_fill(~same, -torch.inf), 1) * d).sum(1)
+        negative = (torch.softmax((-d).masked_fill(same, -torch.inf), 1) * d).sum(1)
+        return nn.functional.softplus(positive - negative).mean()
+
+
+def restitution_loss(seen: Restored, labels: Tensor) -> Tensor:
+    """SNR's dual causality loss of one module (Jin et al. 2020, Eqs. 5 and 6).
+
+    What was put back must pull the same person together and push others apart; what was left out must do the reverse. The paper
+    draws a positive and a negative for each anchor; ours takes the hardest by the feature whose style was taken away.
+    seen: three [B,C]; labels [B].
+    """
+    unit = [nn.functional.normalize(f.float()) for f in (seen.normalised, seen.relevant, seen.irrelevant)]
+    plain, more, less = ((1 - f @ f.T) / 2 for f in unit)  # cosine distances 0..1
+    same = labels[:, None] == labels[None]
+    positive = plain.masked_fill(~same, -torch.inf).argmax(1, keepdim=True)
+    negative = plain.masked_fill(same, torch.inf).argmin(1, keepdim=True)
+    softplus = nn.functional.softplus
+    terms = [
+        softplus(more.gather(1, positive) - plain.gather(1, positive)) + softplus(plain.gather(1, negative) - more.gather(1, negative)),
+        softplus(plain.gather(1, positive) - less.gather(1, positive)) + softplus(less.gather(1, negative) - plain.gather(1, negative)),
+    ]
+    return (terms[0] + terms[1]).mean()
 
 
 class CentreLoss(nn.Module):

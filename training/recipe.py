@@ -26,6 +26,7 @@ class Losses:
     label_smoothing: float = 0.1  # paper and code 0.1
     triplet: float = 1.0  # paper and code 1
     margin: float = 0.3  # paper and code 0.3
+    triplet_form: str = "hard"  # hard: batch-hard with the margin | weighted: AGW's, without one
     centre: float = 0.0005  # paper and code 5e-4; 0 for unseen targets
     centre_rate: float = 0.5  # SGD rate of the centres; code 0.5
     position: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
@@ -33,6 +34,13 @@ class Losses:
     domain: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
     camera: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
     detach: bool = True  # DCSD: filters send no gradient to the embeddings of domain and camera
+    restitution: tuple[float, ...] = (0.1, 0.1, 0.5, 0.5)  # SNR: of the modules behind layers 1 to 4; used where there are any
+
+    def __post_init__(self) -> None:
+        if self.triplet_form not in ("hard", "weighted"):
+            raise ValueError(f"triplet_form is {self.triplet_form!r}; choose hard or weighted")
+        if len(self.restitution) != 4:
+            raise ValueError(f"restitution needs four weights, not {len(self.restitution)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +55,13 @@ class Meta:
     memory_momentum: float = 0.2
     memory_update: str = "mean"  # mean: Eq. (2), renormalised | sequential: the official code
     temperature: float = 0.05
+    classifier: str = "memory"  # memory | global: one linear layer | parallel: one a domain (the paper's Table 5)
 
     def __post_init__(self) -> None:
         for name, known in (
             ("inner_grad", ("full", "second_order_only", "first_order")),
             ("metabn_scale", ("std", "variance")),
+            ("classifier", ("memory", "global", "parallel")),
             ("memory_update", ("mean", "sequential")),
         ):
             if getattr(self, name) not in known:
@@ -74,7 +84,7 @@ class Distill:
 class Optimiser:
     """Adam or SGD with warm-up and steps."""
 
-    kind: str = "adam"  # adam | sgd
+    kind: str = "adam"  # adam | amsgrad | sgd
     momentum: float = 0.9  # of sgd
     rate: float = 3.5e-4
     weight_decay: float = 5e-4
@@ -85,8 +95,8 @@ class Optimiser:
     warmup_factor: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.kind not in ("adam", "sgd"):
-            raise ValueError(f"kind is {self.kind!r}; choose adam or sgd")
+        if self.kind not in ("adam", "amsgrad", "sgd"):
+            raise ValueError(f"kind is {self.kind!r}; choose adam, amsgrad or sgd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +106,11 @@ class Recipe:
     method: str = "bot"
     dataset: str = "market1501"  # or several, joined: market1501:FOLDER+folders:FOLDER
     split: int = 0
+    all_images: bool = False  # also learn from query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
+    start: str = ""  # weights to begin with: a run, a checkpoint, or torchvision's ImageNet weights as .safetensors
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
-    neck: bool = True  # BNNeck; False compares and classifies the pooled feature itself
     precision: str = "bf16-mixed"  # bf16-mixed | 32-true
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)

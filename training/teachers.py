@@ -38,11 +38,10 @@ class TorchTeacher:
     def __call__(self, crops: Tensor) -> Tensor:
         """See Teacher."""
         self.pixels.to(crops.device)
-        embedder = self.pixels.embedder
         x = self.pixels.normalise(crops)
         if tuple(x.shape[2:]) != self.size:
             x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
-        return embedder.neck(embedder.trunk(x).mean(dim=(2, 3))).float()
+        return self.pixels.embedder.retrieval(x).float()
 
 
 class OpenVinoTeacher:

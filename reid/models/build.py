@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.heads import PartHeads
-from reid.models.resnet import TRUNKS, Trunk
+from reid.models.trunks import TRUNKS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,6 +25,7 @@ class ModelSpec:
     width: int = 128
     last_stride: int = 1
     stem_relu: bool = True
+    neck: bool = True  # BNNeck; False compares the pooled feature itself
     ssl_heads: bool = True  # BNTA's heads: without them a site cannot be adapted by tier 2
     domain_branch: bool = True  # of DCSD's modules, where the architecture has them
     camera_branch: bool = True
@@ -32,13 +33,21 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.arch not in TRUNKS:
             raise ValueError(f"unknown architecture {self.arch!r}; known: {', '.join(TRUNKS)}")
-        if self.height % 16 or self.width % 16 or min(self.height, self.width) < 32:
-            raise ValueError(f"input {self.height}x{self.width}: both sides must be multiples of 16 and at least 32")
+        rows = TRUNKS[self.arch].rows
+        if self.height % rows or self.width % 16 or min(self.height, self.width) < 32:
+            raise ValueError(
+                f"input {self.height}x{self.width}: for {self.arch} the height must be a multiple of {rows}, the width one of 16, "
+                "both at least 32"
+            )
+        if self.last_stride not in (1, 2):
+            raise ValueError(f"last_stride must be 1 or 2, not {self.last_stride}")
+        if TRUNKS[self.arch].cut and self.ssl_heads:
+            raise ValueError(f"{self.arch} cuts its own stripes and has no feature map for BNTA's heads: set ssl_heads to false")
 
     @property
     def dim(self) -> int:
         """Length of the embedding."""
-        return TRUNKS[self.arch][1]
+        return TRUNKS[self.arch].channels
 
     @property
     def map_rows(self) -> int:
@@ -63,27 +72,41 @@ class Features(NamedTuple):
     parts: Tensor | None  # [B,6,256]
 
 
+class Mean(nn.Module):
+    """The mean over positions, [B,C,H,W] -> [B,C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return x.mean(dim=(2, 3))
+
+
 class Embedder(nn.Module):
-    """Trunk -> global average pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for them."""
+    """Trunk -> global pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for them."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk = Trunk(spec.arch, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch)
-        self.neck = nn.BatchNorm1d(spec.dim)
+        kind = TRUNKS[spec.arch]
+        self.trunk = kind.make(spec)
+        self.pool: nn.Module = Mean() if kind.pool is None else kind.pool()
+        self.neck: nn.Module = nn.BatchNorm1d(spec.dim) if spec.neck else nn.Identity()
         self.heads = PartHeads(spec.dim, spec.map_rows) if spec.ssl_heads else None
 
     def features(self, x: Tensor) -> Features:
         """float [B,3,H,W], normalised by the ImageNet mean and deviation -> all features."""
         feature_map = self.trunk(x)
-        before = feature_map.mean(dim=(2, 3))
+        before = self.pool(feature_map)
         after = self.neck(before)
         position, parts = self.heads(feature_map) if self.heads is not None else (None, None)
         return Features(before, after, position, parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B,3,H,W], normalised -> unit embedding [B,D]."""
-        return F.normalize(self.neck(self.trunk(x).mean(dim=(2, 3))))
+        return F.normalize(self.retrieval(x))
+
+    def retrieval(self, x: Tensor) -> Tensor:
+        """float [B,3,H,W], normalised -> the feature [B,D] before unit length."""
+        return self.neck(self.pool(self.trunk(x)))
 
 
 class PixelEmbedder(nn.Module):

@@ -1,4 +1,4 @@
-"""PTL: a stream of BConv-Cells beside a ResNet-50, whose state carries over from batch to batch in training (methods A.4).
+"""PTL: a stream of BConv-Cells beside a backbone, whose state carries over from batch to batch in training (methods A.4).
 
 The stream reads from the backbone and never writes into it. At test time every state is zero: the network is then an
 ordinary one, and what it says of a crop does not depend on the others.
@@ -49,25 +49,32 @@ class BConvCell(nn.Module):
 
 
 class CellStream(nn.Module):
-    """The cells beside ResNet-50 and the 1x1 convolutions between (widths after the one published network; A.4.3).
+    """The cells beside a backbone and the 1x1 convolutions between (the cells' widths after the one published network; A.4.3).
 
     Args:
-        channels: of the feature map. last_stride: of layer4.
+        widths: channels behind the backbone's stem and its four stages; the last is also the feature map's.
+        last_stride: of the last stage. A map is half as large as the one before it from the second stage on.
     """
 
-    def __init__(self, channels: int, last_stride: int) -> None:
+    def __init__(self, widths: tuple[int, ...], last_stride: int) -> None:
         super().__init__()
-        self.low = nn.Sequential(BConvCell(3, 16, 2), BConvCell(16, 32, 2))  # on the image itself
-        self.fuse = nn.ModuleList(_pointwise(*widths) for widths in ((64 + 32, 64), (256 + 64, 128), (512 + 256, 256), (1024 + 512, 512)))
-        self.cells = nn.ModuleList(BConvCell(*widths) for widths in ((64, 64, 1), (128, 256, 2), (256, 512, 2), (512, 128, last_stride)))
-        self.out = nn.Conv2d(2048 + 128, channels, 1)
+        self.low = low_cells()
+        inputs, fused, outputs = (32, 64, 256, 512), (64, 128, 256, 512), (64, 256, 512, 128)
+        self.fuse = nn.ModuleList(pointwise(x + y, f) for x, y, f in zip(widths, inputs, fused, strict=False))
+        self.cells = nn.ModuleList(BConvCell(*each) for each in zip(fused, outputs, (1, 2, 2, last_stride), strict=True))
+        self.out = nn.Conv2d(widths[-1] + outputs[-1], widths[-1], 1)
 
     def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
-        """The image and the maps behind the stem and the four layers -> feature map [B,channels,h,w] of layer4's size."""
+        """The image and the maps behind the stem and the four stages -> feature map of the last one's size."""
         y = self.low(image)
         for x, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
             y = cell(fuse(torch.cat([x, y], dim=1)))
         return self.out(torch.cat([maps[-1], y], dim=1))
+
+
+def low_cells() -> nn.Module:
+    """The cells on the image itself, [B,3,H,W] -> [B,32,H/4,W/4]."""
+    return nn.Sequential(BConvCell(3, 16, 2), BConvCell(16, 32, 2))
 
 
 def reset_states(model: nn.Module) -> None:
@@ -77,5 +84,6 @@ def reset_states(model: nn.Module) -> None:
             module.reset_state()
 
 
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+def pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    """A 1x1 convolution with norm and ReLU, where the streams meet."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

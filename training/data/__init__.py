@@ -19,16 +19,19 @@ READERS: dict[str, Callable[..., Dataset]] = {
 }
 
 
-def read_dataset(name: str, root: Path, split: int = 0) -> Dataset:
+def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False) -> Dataset:
     """Reads a dataset by name, or several to train on: `market1501:market+folders:site-0` joins two folders of `root`.
 
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.
         split: one of a dataset's published splits where it has several.
+        all_images: train on every crop of every known person, see `Dataset.all_images`.
 
     Raises DatasetError for an unknown name, a missing folder or a wrong count.
     """
     sources = [_read(source, Path(root), split) for source in name.split("+")]
+    if all_images:
+        sources = [source.all_images() for source in sources]
     return sources[0] if len(sources) == 1 else join(sources)
 
 

@@ -42,6 +42,14 @@ class Dataset:
         found = {(r.domain, r.pid) for r in self.train}
         return [sum(domain == d for domain, _ in found) for d in range(max((d for d, _ in found), default=-1) + 1)]
 
+    def all_images(self) -> Dataset:
+        """Every crop of a known person to train on, nothing left to evaluate with: query and gallery join the training crops.
+
+        For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay out.
+        """
+        known = [r for r in (*self.query, *self.gallery) if r.pid > 0]
+        return dataclasses.replace(self, train=list(dict.fromkeys([*self.train, *known])), query=[], gallery=[])
+
 
 def join(datasets: list[Dataset]) -> Dataset:
     """Several datasets as one to train on: each a domain of its own, no identity or camera shared. Nothing to evaluate on."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from training.methods.bot import BagOfTricks
 from training.methods.dcsd import Dcsd
+from training.methods.heads import Heads
 from training.methods.m3l import M3L
 from training.methods.method import Method
+from training.methods.mgn import Mgn
 from training.methods.ptl import Ptl
 from training.methods.std import Distillation
 
-METHODS: dict[str, type[Method]] = {"bot": BagOfTricks, "dcsd": Dcsd, "m3l": M3L, "ptl": Ptl, "std": Distillation}
+METHODS: dict[str, type[Method]] = {
+    "bot": BagOfTricks,
+    "dcsd": Dcsd,
+    "heads": Heads,
+    "m3l": M3L,
+    "mgn": Mgn,
+    "ptl": Ptl,
+    "std": Distillation,
+}

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from reid.models.build import Embedder, Features
 from reid.models.heads import PART_DIM, PARTS
+from reid.models.norms import restitutions
 from training.data.loader import Batch
-from training.losses import CentreLoss, SelfSupervisedLoss, batch_hard_triplet
+from training.losses import CentreLoss, SelfSupervisedLoss, restitution_loss, triplet_loss
 from training.methods.method import Method
 from training.recipe import Recipe
 
@@ -22,7 +23,8 @@ class BagOfTricks(Method):
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__(recipe, embedder, identities, cameras)
         dim, count = embedder.spec.dim, sum(identities)
-        embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
+        if isinstance(embedder.neck, nn.BatchNorm1d):
+            embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
         self.classifier = self.make_classifier(dim, count)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
         self.centres = CentreLoss(count, dim) if recipe.losses.centre else None
@@ -42,11 +44,13 @@ class BagOfTricks(Method):
     def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
         """The losses of features that are there already."""
         weights = self.recipe.losses
-        classified = f.after_neck if self.recipe.neck else f.before_neck
         losses = {
-            "identity": weights.identity * self.identity_loss(self.classifier(classified).float(), batch.labels),
-            "triplet": weights.triplet * batch_hard_triplet(f.before_neck, batch.labels, weights.margin),
+            "identity": weights.identity * self.identity_loss(self.classifier(f.after_neck).float(), batch.labels),
+            "triplet": weights.triplet * triplet_loss(weights, f.before_neck, batch.labels),
         }
+        for number, (weight, module) in enumerate(zip(weights.restitution, restitutions(self.pixels.embedder), strict=False), 1):
+            if weight and module.seen is not None:
+                losses[f"restitution {number}"] = weight * restitution_loss(module.seen, batch.labels)
         if self.centres is not None:
             losses["centre"] = weights.centre * self.centres(f.before_neck, batch.labels)
         if self.ssl is not None and f.position_logits is not None and f.parts is not None:

@@ -17,7 +17,8 @@ from reid.models.build import Embedder
 from reid.models.dcsd import dynamic_layers
 from reid.models.heads import PART_DIM, PARTS
 from training.data.loader import Batch
-from training.losses import SelfSupervisedLoss, batch_hard_triplet
+from training.losses import SelfSupervisedLoss, triplet_loss
+from training.methods.bot import BagOfTricks
 from training.methods.memory import Memory
 from training.methods.metabn import MetaBatchNorm
 from training.methods.method import Method
@@ -35,17 +36,22 @@ class M3L(Method):
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if len(identities) < 2:
             raise RecipeError("m3l needs at least two domains; join them like dataset=folders:site-0+folders:site-1")
+        if not embedder.spec.neck:
+            raise RecipeError("m3l compares features behind the neck: leave model.neck true")
         embedder.neck = MetaBatchNorm(embedder.spec.dim, len(identities) - 1, recipe.meta.metabn_scale)
         super().__init__(recipe, embedder, identities, cameras)
         for layer in dynamic_layers(embedder):
             layer.detach = False  # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
         self.memory = Memory(identities, embedder.spec.dim, recipe.meta.memory_momentum, recipe.meta.temperature, recipe.meta.memory_update)
+        self.classifier: nn.Module | None = None  # in the place of the memory
+        if recipe.meta.classifier != "memory":
+            self.classifier = BagOfTricks.make_classifier(embedder.spec.dim, sum(identities))
         self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
 
     @property
     def net(self) -> _Net:
-        """The embedder as one call; not kept, or every tensor would have two names."""
-        return _Net(self.pixels.embedder)
+        """The embedder and its classifier as one call; not kept, or every tensor would have two names."""
+        return _Net(self.pixels.embedder, self.classifier)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The meta-train and the meta-test loss; both are differentiated by theta."""
@@ -66,12 +72,19 @@ class M3L(Method):
     def _loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
         """Triplet on the pooled feature and the mean memory loss of the embeddings; BNTA's heads beside them."""
         weights = self.recipe.losses
-        memory = torch.stack([self.memory(e, labels, domain) for e in output.embeddings]).mean()
-        loss = weights.identity * memory + weights.triplet * batch_hard_triplet(output.pooled, labels, weights.margin)
+        identity = torch.stack([self._identity_loss(output, i, labels, domain) for i in range(len(output.embeddings))]).mean()
+        loss = weights.identity * identity + weights.triplet * triplet_loss(weights, output.pooled, labels)
         if self.ssl is not None and output.position_logits is not None and output.parts is not None:
-            position, identity = self.ssl(output.position_logits.float(), output.parts, labels)
-            loss = loss + weights.position * position + weights.part_identity * identity
+            position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
+            loss = loss + weights.position * position + weights.part_identity * parts
         return loss
+
+    def _identity_loss(self, output: _Output, mixture: int, labels: Tensor, domain: int) -> Tensor:
+        if not output.logits:
+            return self.memory(output.embeddings[mixture], labels, domain)
+        logits = output.logits[mixture].float()
+        low, high = self.memory.ranges[domain] if self.recipe.meta.classifier == "parallel" else (0, logits.shape[1])
+        return F.cross_entropy(logits[:, low:high], labels - low)
 
     def _inner_step(self, loss: Tensor) -> dict[str, Tensor]:
         """theta' by name: one Adam step with fresh moments, in closed form."""
@@ -102,29 +115,31 @@ class M3L(Method):
 
 
 class _Output:
-    def __init__(self, pooled: Tensor, embeddings: list[Tensor], heads: tuple[Tensor | None, Tensor | None]) -> None:
+    def __init__(self, pooled: Tensor, embeddings: list[Tensor], logits: list[Tensor], heads: tuple[Tensor | None, Tensor | None]) -> None:
         self.pooled, self.embeddings = pooled, embeddings  # [B,D] before the neck; unit [B,D], one for each MetaBN mixture
+        self.logits = logits  # [B,identities] for each mixture, where there is a parametric classifier
         self.position_logits, self.parts = heads
 
 
 class _Net(nn.Module):
     """The embedder as one call, which `functional_call` can make with other parameters."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, classifier: nn.Module | None) -> None:
         super().__init__()
-        self.embedder = embedder
+        self.embedder, self.classifier = embedder, classifier
 
     def forward(self, x: Tensor, slot: int | None = None, sample: bool = False) -> _Output:
         embedder = self.embedder
         neck = embedder.neck
         assert isinstance(neck, MetaBatchNorm)
         feature_map = embedder.trunk(x)
-        pooled = feature_map.mean(dim=(2, 3))
+        pooled = embedder.pool(feature_map)
         if slot is not None:
             neck.remember(pooled, slot)
         after = neck.sample(pooled) if sample else [neck(pooled)]
         heads = embedder.heads(feature_map) if embedder.heads is not None else (None, None)
-        return _Output(pooled, [F.normalize(a.float()) for a in after], heads)
+        logits = [self.classifier(a) for a in after] if self.classifier is not None else []
+        return _Output(pooled, [F.normalize(a.float()) for a in after], logits, heads)
 
 
 def inner_adam(

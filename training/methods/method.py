@@ -50,7 +50,8 @@ class Method(nn.Module):
         trained = [p for p in self.parameters() if p.requires_grad]
         if settings.kind == "sgd":
             return {"network": torch.optim.SGD(trained, settings.rate, settings.momentum, weight_decay=settings.weight_decay)}
-        return {"network": torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay)}
+        amsgrad = settings.kind == "amsgrad"
+        return {"network": torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay, amsgrad=amsgrad)}
 
     def before_step(self) -> None:
         """Between backward and the optimisers' steps."""

@@ -1,0 +1,86 @@
+"""Instance norm inside a ResNet: IBN-a, DualNorm and SNR. Each takes a crop's own style away and needs no statistics.
+
+Instance norms keep no running statistics, so there is nothing in them to adapt, and an exported graph holds plain arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import ResNet
+
+from reid.models.bottleneck import ExtendedBottleneck
+
+_SQUEEZE = 16  # SNR: hidden share of the gate
+
+
+class InstanceBatchNorm(nn.Module):
+    """IBN-a's norm: instance norm over the first half of the channels, BatchNorm over the rest (Pan et al. 2018; methods A.6)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.instances = channels // 2
+        self.instance = nn.InstanceNorm2d(self.instances, affine=True)
+        self.batch = nn.BatchNorm2d(channels - self.instances)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> the same shape."""
+        return torch.cat([self.instance(x[:, : self.instances].contiguous()), self.batch(x[:, self.instances :].contiguous())], dim=1)
+
+
+class Restored(NamedTuple):
+    """What one SNR module saw, averaged over positions, [B,C] each."""
+
+    normalised: Tensor  # the style taken away
+    relevant: Tensor  # and what tells identities apart put back
+    irrelevant: Tensor  # and the rest put back
+
+
+class StyleRestitution(nn.Module):
+    """SNR behind a layer (Jin et al. 2020): instance norm takes the style away, a gate puts back what tells identities apart.
+
+    In training `seen` keeps the three features its loss compares (`training/losses.py`).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels, affine=True)
+        hidden = channels // _SQUEEZE
+        self.gate = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+        self.seen: Restored | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> the same shape."""
+        normalised = self.norm(x)
+        lost = x - normalised
+        gate = self.gate(lost.mean(dim=(2, 3)))[:, :, None, None]
+        restored = normalised + gate * lost
+        if self.training:
+            self.seen = Restored(*(m.mean(dim=(2, 3)) for m in (normalised, restored, normalised + (1 - gate) * lost)))
+        return restored
+
+
+def use_ibn(net: ResNet) -> None:
+    """Replaces the first norm of every bottleneck of layers 1 to 3."""
+    for layer, width in ((net.layer1, 64), (net.layer2, 128), (net.layer3, 256)):
+        for block in layer:
+            block.bn1 = InstanceBatchNorm(width)
+
+
+def use_dualnorm(net: ResNet) -> None:
+    """Puts an instance norm between addition and ReLU of the last bottleneck of layers 1 to 3: 3,584 parameters (methods A.3.1)."""
+    for layer, width in ((net.layer1, 256), (net.layer2, 512), (net.layer3, 1024)):
+        layer[-1] = ExtendedBottleneck(layer[-1], within=nn.InstanceNorm2d(width, affine=True))
+
+
+def use_snr(net: ResNet) -> None:
+    """Puts an SNR module behind each of the four layers."""
+    for layer, width in ((net.layer1, 256), (net.layer2, 512), (net.layer3, 1024), (net.layer4, 2048)):
+        layer[-1] = ExtendedBottleneck(layer[-1], behind=StyleRestitution(width))
+
+
+def restitutions(model: nn.Module) -> list[StyleRestitution]:
+    """Every SNR module, in order."""
+    return [m for m in model.modules() if isinstance(m, StyleRestitution)]

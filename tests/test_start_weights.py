@@ -1,0 +1,54 @@
+"""Runs that begin with other weights: heads for a finished network, ImageNet's, one dataset after the other."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from reid.checkpoint import read_embedder
+from training.loop import Run
+from training.recipe import RecipeError, load_recipe
+from training.synthetic.drawn import draw_dataset
+
+SMALL = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2", "precision=32-true"]
+
+
+def test_heads_are_trained_and_the_network_stays_as_it_was(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
+    Run(load_recipe("bot-unseen", [*SMALL, "model.ssl_heads=false"]), dataset, tmp_path / "old").fit(max_steps=2)
+    recipe = load_recipe("heads", [*SMALL, f"start={tmp_path / 'old'}"])
+    Run(recipe, dataset, tmp_path / "new").fit(max_steps=3)
+    old, new = (read_embedder(tmp_path / name)[0].state_dict() for name in ("old", "new"))
+    assert {name for name in new if name not in old} == {name for name in new if name.startswith("heads.")}
+    assert all(torch.equal(new[name], tensor) for name, tensor in old.items())
+    torch.manual_seed(recipe.seed)
+    fresh = Run(recipe, dataset, tmp_path / "untrained").method.state_dict()
+    assert not torch.equal(fresh["pixels.embedder.heads.position.weight"], new["heads.position.weight"])
+
+
+def test_a_run_begins_where_another_ended(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
+    Run(load_recipe("bot-unseen", SMALL), dataset, tmp_path / "first").fit(max_steps=2)
+    recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first'}", "seed=5"])
+    second = Run(recipe, dataset, tmp_path / "second").method.pixels.embedder.state_dict()
+    assert all(torch.equal(second[name], tensor) for name, tensor in read_embedder(tmp_path / "first")[0].state_dict().items())
+
+
+def test_imagenet_weights_from_a_file(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    save_file(state, tmp_path / "resnet18.safetensors")
+    recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'resnet18.safetensors'}"])
+    run = Run(recipe, dataset, tmp_path / "run")
+    assert torch.equal(run.method.pixels.embedder.state_dict()["trunk.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+
+
+@pytest.mark.parametrize(("start", "sentence"), [("nowhere", "does not exist"), ("run", "does not fit resnet18"), ("junk", "start:")])
+def test_a_start_that_does_not_fit_is_named(start: str, sentence: str, tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "run")
+    (tmp_path / "junk").write_bytes(b"0" * 100)
+    with pytest.raises(RecipeError, match=sentence):
+        Run(load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / start}"]), dataset, tmp_path / "out")

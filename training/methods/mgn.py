@@ -1,0 +1,43 @@
+"""MGN, alone or with PTL's cells: every one of its eight features classified, the three of the whole person also compared.
+
+L = mean of eight CE + mean of three batch-hard triplets (methods A.4.2; the network that PTL's authors published).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reid.models.build import Embedder, Features
+from reid.models.mgn import FEATURES, WIDTH, MgnTrunk
+from training.data.loader import Batch
+from training.losses import triplet_loss
+from training.methods.ptl import Ptl
+from training.recipe import Recipe, RecipeError
+
+_WHOLE = 3  # features of the whole person
+
+
+class Mgn(Ptl):
+    """See the module. Raises RecipeError for another network, or a loss that it does not have."""
+
+    def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
+        if not isinstance(embedder.trunk, MgnTrunk):
+            raise RecipeError(f"method mgn needs a network of that kind, like model.arch=mgn-ptl, not {embedder.spec.arch}")
+        if recipe.losses.centre:
+            raise RecipeError("mgn has no centre loss: set losses.centre to 0")
+        super().__init__(recipe, embedder, identities, cameras)
+
+    @staticmethod
+    def make_classifier(dim: int, count: int) -> nn.Module:
+        """One linear layer a feature."""
+        return nn.ModuleList(nn.Linear(WIDTH, count) for _ in range(dim // WIDTH))
+
+    def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
+        """The losses of features that are there already."""
+        weights = self.recipe.losses
+        classified, compared = (x.unflatten(1, (FEATURES, WIDTH)).unbind(1) for x in (f.after_neck, f.before_neck))
+        assert isinstance(self.classifier, nn.ModuleList)
+        identity = [self.identity_loss(fc(x).float(), batch.labels) for fc, x in zip(self.classifier, classified, strict=True)]
+        triplets = [triplet_loss(weights, x, batch.labels) for x in compared[:_WHOLE]]
+        return {"identity": weights.identity * torch.stack(identity).mean(), "triplet": weights.triplet * torch.stack(triplets).mean()}

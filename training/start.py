@@ -1,0 +1,41 @@
+"""Weights that a new run begins with: another run's, or torchvision's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import load_file
+
+from reid.checkpoint import FILE, CheckpointError, read_embedder
+from reid.models.build import Embedder
+from reid.models.trunks import load_imagenet
+from training.recipe import RecipeError
+
+
+def start_from(embedder: Embedder, source: str) -> None:
+    """Loads a run folder, a checkpoint or a torchvision state dict in safetensors into a new network.
+
+    A run's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for anything else, by name.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise RecipeError(f"start {source!r} does not exist; give a run folder, a checkpoint, or ImageNet weights as .safetensors")
+    file = path / FILE if path.is_dir() else path
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            ours = "resight" in (opened.metadata() or {})
+        if ours:
+            given, own = read_embedder(file)[0].state_dict(), embedder.state_dict()
+            heads = {name: tensor for name, tensor in own.items() if name.startswith("heads.")}
+            kept = {name: tensor for name, tensor in given.items() if not name.startswith("heads.")}
+            if embedder.heads is not None:
+                kept |= {name: given.get(name, tensor) for name, tensor in heads.items()}
+            embedder.load_state_dict(kept, strict=True)
+        else:
+            load_imagenet(embedder.trunk, load_file(file))
+    except (CheckpointError, safetensors.SafetensorError, OSError) as error:
+        raise RecipeError(f"start: {error}") from error
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[1].strip()[:200]
+        raise RecipeError(f"start {source!r} does not fit {embedder.spec.arch}: {reason}") from error
