@@ -185,6 +185,37 @@ def distill(
     _train(recipe, out, data, [*(settings or []), f"distill.teacher={teacher}"], False)
 
 
+@app.command("leave-one-out")
+def leave_one_out(
+    recipes: Annotated[list[str], typer.Argument(help="recipes to compare")],
+    datasets: Annotated[str, typer.Option(help="joined by +, like folders:site-0+folders:site-1+market1501:FOLDER")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="folder of the runs and of results.json; what is there is not done again")],
+    seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
+    target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
+    settings: Settings = None,
+) -> None:
+    """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
+    from reid.checkpoint import CheckpointError
+    from training import compare as comparing
+    from training.data.records import DatasetError
+    from training.loop import TrainingError
+    from training.recipe import RecipeError
+
+    names = datasets.split("+")
+    unknown = set(target or []) - set(names)
+    if unknown:
+        _fail(f"--target {sorted(unknown)[0]} is none of --datasets {datasets}")
+    try:
+        plan = [(sources, left) for sources, left in comparing.leave_one_out(names) if not target or left in target]
+        entries = [comparing.Entry(name, name) for name in recipes]
+        asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []))
+        results = comparing.compare(asked, data, out, lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"))
+    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+        _fail(str(error))
+    _table("left out", ("target", "recipe", "seeds", *comparing.METRICS), comparing.table(results, comparing.METRICS))
+
+
 @app.command()
 def evaluate(
     source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],

@@ -1,0 +1,73 @@
+"""Methods on real people, as far as a small budget goes: the same identities, seeds and epochs for every row.
+
+python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
+
+`ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
+(OpenVINO .xml), or a run. `unseen` learns from drawn sites (`resight synth --sites 3 --apart` in ROOT) and is judged by
+Market-1501. Stop it whenever you like: it goes on where it was. ROOT holds Market-1501.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.results import merge
+from training.compare import Comparison, Entry, compare, table
+
+RUNGS = ("1-baseline", "2-warmup", "3-erasing", "4-smoothing", "5-stride", "6-neck")
+MARKET = [("market1501", "market1501")]
+SITES = [("folders:site-0+folders:site-1+folders:site-2", "market1501")]
+
+
+def experiment(name: str, teacher: str) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Rows and plan of an experiment."""
+    if name == "ladder":
+        rows = [Entry(rung.replace("-", ". +" if rung != RUNGS[0] else ". ", 1), f"bot-ladder-{rung}") for rung in RUNGS]
+        return [*rows, Entry("7. +centre", "bot", ("model.ssl_heads=false",))], MARKET
+    if name == "teacher":
+        labels = ("losses.triplet=1.0", "losses.label_smoothing=0.1")
+        return [
+            Entry("student alone", "std", (*labels, "distill.weight=0.0", f"distill.teacher={teacher}")),
+            Entry("student of a foreign teacher", "std", (*labels, f"distill.teacher={teacher}")),
+        ], MARKET
+    rows = [
+        Entry("BoT joint", "dcsd-bot", ("augment.erase=0.0",)),
+        Entry("M3L's baseline", "m3l-baseline"),
+        Entry("M3L", "m3l"),
+        Entry("M3L, global classifier", "m3l-global"),
+    ]
+    return [*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], SITES
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=("ladder", "teacher", "unseen"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--teacher", default="", help="for `teacher`")
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--identities", type=int, default=250, help="of each source")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rate", default="1.0e-3")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
+    given = parser.parse_args()
+    steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
+    settings = [f"model.arch={given.arch}", "model.height=128", "model.width=64", "augment.pad=5", "precision=32-true"]
+    settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", f"optimiser.rate={given.rate}"]
+    settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
+    rows, plan = experiment(given.experiment, given.teacher)
+    if given.experiment == "ladder":
+        rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 1}")) for r in rows]
+    asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
+    results = compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
+    for row in table(results):
+        print("  ".join(row))
+    if given.record:
+        merge(given.experiment, __doc__ or "", results)
+
+
+if __name__ == "__main__":
+    main()
