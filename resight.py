@@ -28,6 +28,7 @@ RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goe
 OptionalData = Annotated[Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")]
 Settings = Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
+DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -219,9 +220,10 @@ def leave_one_out(
 @app.command()
 def evaluate(
     source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
-    dataset: Annotated[str, typer.Option(help="market1501, cuhk01, cuhk03 or folders")],
+    dataset: Annotated[str, typer.Option(help=DATASETS)],
     data: Data,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    splits: Annotated[Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")] = None,
     ap: Annotated[Literal["step", "trapezoid"], typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
@@ -240,11 +242,21 @@ def evaluate(
     from training.data.records import DatasetError
 
     try:
-        records = read_dataset(dataset, data, split)
+        parts = [read_dataset(dataset, data, number) for number in (range(splits) if splits else [split])]
         embed, size, what = evaluation.open_embedder(source, device, engine)
-        with _embedding() as show:
-            embedded = evaluation.embed_dataset(embed, records, size, show)
-        scores = evaluation.score(embedded, ap, rerank, expand)
+        each = []
+        for part in parts:
+            with _embedding() as show:
+                embedded = evaluation.embed_dataset(embed, part, size, show)
+            each.append(evaluation.score(embedded, ap, rerank, expand))
+        if splits:
+            spread = evaluation.over_splits(each)
+            rows = [(name, f"{mean:.2f}", f"± {deviation:.2f}") for name, (mean, deviation) in spread.items()]
+            _table(f"{dataset} with {what}, {splits} splits", ("", "%", "over splits"), rows)
+            if json_out is not None:
+                json_out.write_text(json.dumps({"dataset": dataset, "splits": splits, **spread}, indent=2) + "\n")
+            return
+        scores = each[0]
         missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         _fail(str(error))
@@ -263,7 +275,7 @@ def evaluate(
 @app.command()
 def visualize(
     source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
-    dataset: Annotated[str, typer.Option(help="market1501, cuhk01, cuhk03 or folders")],
+    dataset: Annotated[str, typer.Option(help=DATASETS)],
     data: Data,
     out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; it shows the people of the dataset")],
     queries: Annotated[int, typer.Option(min=1, help="rows")] = 10,

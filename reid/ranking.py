@@ -96,6 +96,13 @@ def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
     return _mean(np.array(rows).reshape(-1, 3), depth)
 
 
+def pooled(repetitions: list[RankingScores]) -> RankingScores:
+    """Means over the queries of several rankings of equally many queries."""
+    rows = np.concatenate([scores.per_query for scores in repetitions])
+    skipped = sum(scores.skipped for scores in repetitions)
+    return dataclasses.replace(_mean(rows, len(repetitions[0].cmc)), skipped=skipped)
+
+
 def _rank(
     blocks: Iterable[np.ndarray], labels: tuple[np.ndarray, ...], precision: Precision, ignore_camera: bool, depth: int
 ) -> RankingScores:

@@ -1,15 +1,22 @@
 """Dataset readers on tiny fakes; the real counts where RESIGHT_DATA has the data."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from training.data import READERS, read_dataset
 from training.data.folders import read_folders
+from training.data.loader import load_crops
+from training.data.make_splits import DRAWS, SIZES, draw, draw_ilids
 from training.data.market1501 import COUNTS, read_market1501
 from training.data.records import DatasetError
+from training.data.splits import read_split
+from training.evaluate import embed_dataset, evaluate, score
 
 
 def image(path: Path) -> None:
@@ -55,13 +62,14 @@ def test_folders_of_people(tmp_path: Path) -> None:
     for name in (
         "train/anna/door_1.jpg",
         "train/anna/hall_1.jpg",
+        "train/ben/door_8.jpg",
         "train/ben/door_9.jpg",
         "query/carl/door_1.jpg",
         "gallery/carl/hall_1.jpg",
     ):
         image(tmp_path / name)
     found = read_folders(tmp_path)
-    assert [(r.pid, r.camid) for r in found.train] == [(1, 0), (1, 1), (2, 0)]
+    assert [(r.pid, r.camid) for r in found.train] == [(1, 0), (1, 1), (2, 0), (2, 0)]
     assert [(r.pid, r.camid) for r in found.query + found.gallery] == [(3, 0), (3, 1)]
 
 
@@ -74,6 +82,184 @@ def test_a_missing_folder_is_named(name: str, tmp_path: Path) -> None:
 def test_an_unknown_dataset_is_refused() -> None:
     with pytest.raises(DatasetError, match="market1501"):
         read_dataset("imagenet", Path("."), 0)
+
+
+FAKES = {  # name -> files, counts, and (pid, camera) of train, query and gallery in the first split
+    "dukemtmc": (
+        [
+            "DukeMTMC-reID/bounding_box_train/0001_c2_f0046182.jpg",
+            "DukeMTMC-reID/query/0005_c1_f0000001.jpg",
+            "DukeMTMC-reID/bounding_box_test/0005_c8_f0000002.jpg",
+            "DukeMTMC-reID/bounding_box_test/0009_c3_f0000003.jpg",
+        ],
+        {"train ids": 1, "train": 1, "query ids": 1, "query": 1, "gallery ids": 2, "gallery": 2},
+        ([(1, 1)], [(5, 0)], [(5, 7), (9, 2)]),
+    ),
+    "cuhk02": (
+        ["Dataset/P1/cam1/001_1.png", "Dataset/P1/cam2/001_2.png"]
+        + [f"Dataset/P{p}/{c}/001_1.png" for p in (2, 3, 4, 5) for c in ("cam1", "cam2")],
+        {"ids": 5, "images": 10},
+        ([(1, 0), (1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (4, 6), (4, 7), (5, 8), (5, 9)], [], []),
+    ),
+    "cuhksysu": (
+        [
+            "cuhksysu4reid/train/00012_s01_0000003_0.jpg",
+            "cuhksysu4reid/query/00700_s05_0000001_0.jpg",
+            "cuhksysu4reid/gallery/00700_s07_0000001_1.jpg",
+        ],
+        {"train ids": 1, "train": 1, "query": 1, "gallery ids": 1, "gallery": 1},
+        ([(12, 0)], [(700, 0)], [(700, 0)]),
+    ),
+    "viper": (
+        [f"VIPeR/{view}/{pid:03d}_{angle}.bmp" for pid in range(4) for view, angle in (("cam_a", 45), ("cam_b", 90))],
+        {"ids": 4, "images": 8},
+        None,
+    ),
+    "prid": (
+        [f"prid_2011/single_shot/cam_a/person_{pid:04d}.png" for pid in (1, 2, 3, 4, 300)]
+        + [f"prid_2011/single_shot/cam_b/person_{pid:04d}.png" for pid in (1, 2, 3, 4, 700)],
+        {"view a": 5, "view b": 5},
+        None,
+    ),
+    "ilids": (
+        [f"i-LIDS_Pedestrian/Persons/{pid:04d}{i:03d}.jpg" for pid in (3, 8, 9, 11) for i in (1, 2, 3)],
+        {"ids": 4, "images": 12},
+        None,
+    ),
+    "cuhk01": ([f"campus/{pid:04d}{i:03d}.png" for pid in (1, 2, 3, 4) for i in (1, 2, 3, 4)], {"ids": 4, "images": 16}, None),
+}
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_a_fake_of_every_layout(name: str, tmp_path: Path) -> None:
+    files, counts, expected = FAKES[name]
+    for file in files:
+        image(tmp_path / file)
+    found = READERS[name](tmp_path, 0, counts=counts)
+    if expected is not None:
+        assert tuple(sorted((r.pid, r.camid) for r in part) for part in (found.train, found.query, found.gallery)) == expected
+    else:  # a seeded split: a part of the people asks, nobody is on both sides
+        train, asked = {r.pid for r in found.train}, {r.pid for r in found.query}
+        assert asked and not train & asked
+        assert asked <= {r.pid for r in found.gallery}
+        assert not set(found.query) & set(found.gallery)
+        assert load_crops(found.query, 32, 16).shape == (len(found.query), 32, 16, 3)
+        with pytest.raises(DatasetError, match="splits"):
+            READERS[name](tmp_path, 99, counts=counts)
+    with pytest.raises(DatasetError, match="instead of"):
+        READERS[name](tmp_path)
+
+
+def test_prid_keeps_those_of_view_b_alone_in_the_gallery(tmp_path: Path) -> None:
+    files, counts, _ = FAKES["prid"]
+    for file in files:
+        image(tmp_path / file)
+    found = READERS["prid"](tmp_path, 0, counts=counts)
+    assert 700 in {r.pid for r in found.gallery}
+    assert 300 not in {r.pid for part in (found.train, found.query, found.gallery) for r in part}
+
+
+def test_cuhksysu_is_ranked_without_cameras(tmp_path: Path) -> None:
+    files, counts, _ = FAKES["cuhksysu"]
+    for file in files:
+        image(tmp_path / file)
+    found = READERS["cuhksysu"](tmp_path, counts=counts)
+    unit = np.eye(1, 4, dtype=np.float32)
+    scores = evaluate(lambda crops: np.repeat(unit, len(crops), 0), found, (32, 16))
+    assert scores.rank(1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "camera"), [("cropped_images", "p11422_s16929_1", 0), ("cropped_image", "p11422_n01_s16929_hard0", 16929)]
+)
+def test_all_crops_of_cuhksysu(folder: str, name: str, camera: int, tmp_path: Path) -> None:
+    image(tmp_path / folder / f"{name}.jpg")
+    found = READERS["cuhksysu"](tmp_path, counts={"train ids": 1, "train": 1})
+    assert [(r.pid, r.camid) for r in found.train] == [(11422, camera)]
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("mask_train_v2", "mask_test_v2")])
+def test_msmt17_by_its_lists(train: str, test: str, tmp_path: Path) -> None:
+    lists = {
+        "list_train.txt": (train, ["0000/0000_000_01_0303morning_0015_0.jpg 0"]),
+        "list_val.txt": (train, ["0000/0000_001_15_0303noon_0015_0.jpg 0"]),
+        "list_query.txt": (test, ["0000/0000_000_02_0303morning_0015_0.jpg 0"]),
+        "list_gallery.txt": (test, ["0000/0000_001_03_0303morning_0015_0.jpg 0"]),
+    }
+    for name, (folder, lines) in lists.items():
+        (tmp_path / name).write_text("\n".join(lines))
+        for line in lines:
+            image(tmp_path / folder / line.split()[0])
+    counts = {"train ids": 1, "train": 2, "query": 1, "gallery": 1}
+    found = READERS["msmt17"](tmp_path, counts=counts)
+    assert [(r.pid, r.camid) for r in (*found.train, *found.query, *found.gallery)] == [(0, 0), (0, 14), (1041, 1), (1041, 2)]
+    assert len(READERS["msmt17"](tmp_path, 1, counts=counts | {"train": 1}).train) == 1
+    (tmp_path / "list_query.txt").write_text("0000/gone_000_02_0303morning_0015_0.jpg 0")
+    with pytest.raises(DatasetError, match=r"list_query\.txt, line 1.*does not exist"):
+        READERS["msmt17"](tmp_path, counts=counts)
+
+
+def test_grid_by_its_own_partitions(tmp_path: Path) -> None:
+    for folder, names in {"probe": ["0001_1_x", "0002_1_x"], "gallery": ["0000_1_x", "0001_2_x", "0002_2_x"]}.items():
+        for name in names:
+            image(tmp_path / "underground_reid" / folder / f"{name}.jpeg")
+    cell = np.empty((1, 1), object)
+    cell[0, 0] = {"idxProbe": [1], "idxGallery": [2], "trainIds": [1]}  # the release keeps the pids in the third field
+    savemat(tmp_path / "underground_reid" / "features_and_partitions.mat", {"trainIdxAll": cell})
+    counts = {"probe": 2, "gallery": 3}
+    found = READERS["grid"](tmp_path, counts=counts)
+    assert [(r.pid, r.camid) for r in found.train] == [(1, 0), (1, 1)]
+    assert [(r.pid, r.camid) for r in (*found.query, *found.gallery)] == [(2, 0), (0, 1), (2, 1)]
+    with pytest.raises(DatasetError, match="not 1"):
+        READERS["grid"](tmp_path, 1, counts=counts)
+    (tmp_path / "underground_reid" / "features_and_partitions.mat").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match="features_and_partitions"):
+        READERS["grid"](tmp_path, counts=counts)
+
+
+def test_old_cuhk03_draws_one_gallery_image_a_person(tmp_path: Path) -> None:
+    for pid in range(3):
+        for camera in (0, 1):
+            for i in range(2):
+                image(tmp_path / "images" / f"{pid:08d}_{camera:02d}_{i:04d}.jpg")
+    (tmp_path / "splits.json").write_text(json.dumps([{"query": [1, 2], "gallery": [1, 2], "trainval": [0]}]))
+    found = READERS["cuhk03-old"](tmp_path, counts={"ids": 3, "images": 12})
+    assert (len(found.train), len(found.query), len(found.gallery)) == (4, 4, 4)
+    rng = np.random.default_rng(0)
+    rows = iter(rng.normal(size=(8, 4)).astype(np.float32))
+    embedded = embed_dataset(lambda crops: np.stack([next(rows) for _ in crops]), found, (32, 16))
+    qp, gp, _, _ = embedded.labels
+    best = []  # by hand: every draw ranks two gallery images, so rank-1 is whether the right one is nearer
+    for seed in range(10):
+        order = np.random.default_rng(seed).permutation(4)
+        kept = sorted(next(int(g) for g in order if gp[g] == pid) for pid in (2, 3))
+        best += [gp[kept][np.argmax(row @ embedded.gallery[kept].T)] == pid for row, pid in zip(embedded.query, qp, strict=True)]
+    assert score(embedded).rank(1) == pytest.approx(np.mean(best))
+
+
+def test_the_shipped_splits_are_what_their_script_draws() -> None:
+    for name, (identities, test) in SIZES.items():
+        for seed in range(DRAWS):
+            drawn = draw_ilids(seed) if name == "ilids" else draw(identities, test, seed)
+            assert read_split(name, seed) == drawn
+
+
+def test_all_images_join_query_and_gallery_without_distractors(market: Path) -> None:
+    found = read_market1501(market, counts={"train ids": 2, "train": 2, "query ids": 1, "query": 1, "gallery": 2}).all_images()
+    assert sorted(r.pid for r in found.train) == [2, 3, 3, 7]
+    assert not found.query and not found.gallery
+
+
+def test_a_person_of_one_image_and_a_single_camera_are_named(tmp_path: Path) -> None:
+    for name in ("train/anna/1.jpg", "train/ben/1.jpg", "train/ben/2.jpg"):
+        image(tmp_path / name)
+    with pytest.raises(DatasetError, match="anna holds one image"):
+        read_folders(tmp_path)
+    image(tmp_path / "train/anna/2.jpg")
+    image(tmp_path / "query/carl/1.jpg")
+    image(tmp_path / "gallery/carl/2.jpg")
+    with pytest.raises(DatasetError, match="of one camera"):
+        read_folders(tmp_path)
 
 
 @pytest.mark.skipif("RESIGHT_DATA" not in os.environ, reason="RESIGHT_DATA is not set: no real data here")

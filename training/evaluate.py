@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from reid.bundle import Bundle
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
-from reid.ranking import Precision, RankingScores, rank_embeddings, rank_scores
+from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
@@ -61,6 +61,7 @@ class Embedded(NamedTuple):
     gallery: np.ndarray  # float32 unit [G,D]
     labels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # pids of both, cameras of both: [Q], [G], [Q], [G]
     ignore_camera: bool
+    single_shot: bool = False
 
 
 def embed_dataset(embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None) -> Embedded:
@@ -71,21 +72,40 @@ def embed_dataset(embed: Embed, dataset: Dataset, size: tuple[int, int], progres
     embeddings = embed_records(embed, everything, size, progress=progress)
     pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
     n = len(dataset.query)
-    return Embedded(embeddings[:n], embeddings[n:], (pids[:n], pids[n:], cams[:n], cams[n:]), dataset.ignore_camera)
+    labels = (pids[:n], pids[n:], cams[:n], cams[n:])
+    return Embedded(embeddings[:n], embeddings[n:], labels, dataset.ignore_camera, dataset.single_shot)
 
 
 def score(found: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0) -> RankingScores:
-    """Ranks the gallery for the queries.
+    """Ranks the gallery for the queries; for a single-shot dataset ten times, with one gallery image a person drawn anew.
 
     Args:
         reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0 leaves queries alone.
 
     Raises ValueError where the dataset is too small for what is asked.
     """
+    if found.single_shot:
+        draws = [score(shot, precision, reranked, expanded) for shot in _single_shots(found)]
+        return pooled(draws)
     query = expand_queries(found.query, found.gallery, expanded) if expanded else found.query
     if reranked:
         return rank_scores(-rerank(query, found.gallery), *found.labels, precision, found.ignore_camera)
     return rank_embeddings(query, found.gallery, *found.labels, precision, found.ignore_camera)
+
+
+def _single_shots(found: Embedded, repetitions: int = 10) -> Iterator[Embedded]:
+    qp, gp, qc, gc = found.labels
+    for seed in range(repetitions):
+        shuffled = np.random.default_rng(seed).permutation(len(gp))
+        kept = np.sort(shuffled[np.unique(gp[shuffled], return_index=True)[1]])  # the first of each person in a random order
+        yield found._replace(gallery=found.gallery[kept], labels=(qp, gp[kept], qc, gc[kept]), single_shot=False)
+
+
+def over_splits(per_split: Sequence[RankingScores]) -> dict[str, tuple[float, float]]:
+    """Mean and sample deviation in percent of each metric over a dataset's splits."""
+    rows = [{"mAP": s.mean_ap, "mINP": s.mean_inp} | {f"rank-{k}": s.rank(k) for k in (1, 5, 10)} for s in per_split]
+    columns = {name: 100 * np.array([row[name] for row in rows]) for name in rows[0]}
+    return {name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0) for name, values in columns.items()}
 
 
 def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:

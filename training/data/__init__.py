@@ -6,15 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.data.cuhk01 import read_cuhk01
-from training.data.cuhk03 import read_cuhk03
+from training.data.cuhk02 import read_cuhk02
+from training.data.cuhk03 import read_cuhk03, read_cuhk03_old
+from training.data.cuhksysu import read_cuhksysu
+from training.data.dukemtmc import read_dukemtmc
 from training.data.folders import read_folders
+from training.data.grid import read_grid
+from training.data.ilids import read_ilids
 from training.data.market1501 import read_market1501
+from training.data.msmt17 import read_msmt17
+from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
+from training.data.viper import read_viper
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "market1501": read_market1501,
+    "dukemtmc": read_dukemtmc,
+    "msmt17": read_msmt17,
     "cuhk01": read_cuhk01,
+    "cuhk02": read_cuhk02,
     "cuhk03": read_cuhk03,
+    "cuhk03-old": read_cuhk03_old,
+    "cuhksysu": read_cuhksysu,
+    "viper": read_viper,
+    "grid": read_grid,
+    "ilids": read_ilids,
+    "prid": read_prid,
     "folders": read_folders,
 }
 

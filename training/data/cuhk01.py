@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder
+from training.data.splits import read_split
 
 COUNTS = {"ids": 971, "images": 3_884}
 _NAME = re.compile(r"(\d{4})(\d{3})$")
-SPLITS = Path(__file__).parent / "splits" / "cuhk01.json"
 
 
-def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None, splits: Path = SPLITS) -> Dataset:
+def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
     """Images 1 and 2 are view A (query), 3 and 4 view B (gallery); `split` 0..9 chooses the 486 test identities.
 
-    The split file is ours (seeded, see `make_splits.py`); the literature draws its own, unseeded.
+    The splits are ours (splits/cuhk01.json); the literature draws its own, unseeded.
     """
     folder = require_folder(root / "campus" if (root / "campus").is_dir() else root, "cuhk01")
     records = []
@@ -27,10 +26,8 @@ def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None
         records.append(Record(path, int(match[1]), 0 if int(match[2]) <= 2 else 1))
     found = {"ids": len({r.pid for r in records}), "images": len(records)}
     require_counts("cuhk01", found, COUNTS if counts is None else counts)
-    all_splits = json.loads(splits.read_text())["test_pids"]
-    if not 0 <= split < len(all_splits):
-        raise DatasetError(f"cuhk01 has splits 0..{len(all_splits) - 1}, not {split}")
-    test = set(all_splits[split])
+    order = sorted({r.pid for r in records})
+    test = {order[i] for i in read_split("cuhk01", split) if i < len(order)}
     return Dataset(
         "cuhk01",
         train=[r for r in records if r.pid not in test],

@@ -1,40 +1,51 @@
-"""CUHK03 in its new protocol (767/700), folder form: cuhk03-np/{detected,labeled}/..., named as Market-1501."""
+"""CUHK03 in its two worlds (methods B.1): the new protocol (767/700) and the old one (1,367/100, single shot). Never mix them."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder
+from training.data.market_style import read_market_style
+from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
 
 KINDS = ("detected", "labeled")  # split 0 and split 1
 COUNTS = {
     "detected": {"train ids": 767, "train": 7_365, "query": 1_400, "gallery": 5_332},
     "labeled": {"train ids": 767, "train": 7_368, "query": 1_400, "gallery": 5_328},
 }
-_NAME = re.compile(r"(\d+)_c(\d)")
+OLD_COUNTS = {"ids": 1_467, "images": 28_192}  # detected and labeled crops together, as open-reid and M3L use them
+_OLD_NAME = re.compile(r"(\d{8})_(\d{2})_(\d{4})$")
 
 
 def read_cuhk03(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """`split` 0 reads the detected crops, 1 the hand-labeled ones. The old 20-split protocol is another world (methods B.1)."""
+    """The new protocol in folder form, cuhk03-np/{detected,labeled}: `split` 0 reads the detected crops, 1 the labeled ones."""
     if split not in (0, 1):
         raise DatasetError(f"cuhk03 has splits 0 (detected) and 1 (labeled), not {split}")
     kind = KINDS[split]
-    root = root / "cuhk03-np" if (root / "cuhk03-np").is_dir() else root
-    folder = require_folder(root / kind, "cuhk03")
-    train, query, gallery = (
-        _read(require_folder(folder / part, "cuhk03")) for part in ("bounding_box_train", "query", "bounding_box_test")
-    )
-    found = {"train ids": len({r.pid for r in train}), "train": len(train), "query": len(query), "gallery": len(gallery)}
-    require_counts(f"cuhk03 {kind}", found, COUNTS[kind] if counts is None else counts)
-    return Dataset(f"cuhk03-{kind}", train, query, gallery)
+    folder = require_folder(unpacked(root, "cuhk03-np") / kind, "cuhk03")
+    return read_market_style(f"cuhk03-{kind}", folder, COUNTS[kind] if counts is None else counts)
 
 
-def _read(folder: Path) -> list[Record]:
+def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
+    """The old protocol in open-reid's form: images/PPPPPPPP_CC_NNNN.jpg and splits.json with 20 splits.
+
+    View 0 asks; of view 1 one image a person answers, drawn anew in each of ten repetitions (`single_shot`).
+    """
+    folder, path = require_folder(root / "images", "cuhk03-old"), root / "splits.json"
     records = []
-    for path in list_images(folder):
-        match = _NAME.match(path.name)
+    for file in list_images(folder):
+        match = _OLD_NAME.match(file.stem)
         if match is None:
-            raise DatasetError(f"cuhk03: {path} is not named like 0001_c1_1.png")
-        records.append(Record(path, int(match[1]), int(match[2]) - 1))
-    return records
+            raise DatasetError(f"cuhk03-old: {file} is not named like 00000001_00_0000.jpg")
+        records.append(Record(file, int(match[1]) + 1, int(match[2])))
+    found = {"ids": len({r.pid for r in records}), "images": len(records)}
+    require_counts("cuhk03-old", found, OLD_COUNTS if counts is None else counts)
+    try:
+        splits = json.loads(path.read_text())
+        test = {int(pid) + 1 for pid in splits[split]["query"]}
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise DatasetError(f"cuhk03-old: {path} has no split {split} with a list `query`: {error}") from error
+    known = [r for r in records if r.pid in test]
+    train = [r for r in records if r.pid not in test]
+    return Dataset("cuhk03-old", train, [r for r in known if r.camid == 0], [r for r in known if r.camid == 1], single_shot=True)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_folder
+from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_folder
 
 
 def read_folders(root: Path, split: int = 0) -> Dataset:
     """Reads the layout above. Identities and cameras are numbered in sorted order of their names, from 1 and from 0."""
-    if split:
-        raise DatasetError(f"a folder-per-identity dataset has one split, not {split + 1}")
+    one_split("folders", split)
     parts = {part: _files(root / part) for part in ("train", "query", "gallery")}
     if not parts["train"] and not parts["query"]:
         raise DatasetError(f"folders: {root} holds neither train/<identity>/*.jpg nor query/<identity>/*.jpg")
@@ -29,6 +28,14 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     train, query, gallery = (
         [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]] for part in ("train", "query", "gallery")
     )
+    lonely = [name for name, pid in pids.items() if sum(r.pid == pid for r in train) == 1]
+    if lonely:
+        raise DatasetError(f"folders: {root / 'train' / lonely[0]} holds one image; a person to learn from needs two or more")
+    if query and len({r.camid for r in query + gallery}) == 1:
+        raise DatasetError(
+            f"folders: everything under {root / 'query'} and {root / 'gallery'} is of one camera, "
+            "and a ranking leaves out the query's own; name the crops CAMERA_anything.jpg"
+        )
     return Dataset("folders", train, query, gallery)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from reid.images import ImageError, decode_crop
@@ -29,7 +32,7 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
 
     def load(record: Record) -> np.ndarray:
         try:
-            return decode_crop(record.path.read_bytes(), height, width)
+            return decode_crop(_encoded(record.path), height, width)
         except (OSError, ImageError) as error:
             raise DatasetError(f"{record.path}: {error}") from error
 
@@ -38,6 +41,16 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
         for i, crop in enumerate(pool.map(load, records, chunksize=64)):
             crops[i] = crop
     return crops
+
+
+def _encoded(path: Path) -> bytes:
+    """The file's bytes; VIPeR's bitmaps, which the server takes from nobody, as PNG."""
+    if path.suffix.lower() != ".bmp":
+        return path.read_bytes()
+    png = io.BytesIO()
+    with Image.open(path, formats=("BMP",)) as bitmap:
+        bitmap.convert("RGB").save(png, "PNG")
+    return png.getvalue()
 
 
 class TrainingLoader:

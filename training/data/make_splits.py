@@ -1,28 +1,38 @@
 """Writes the seeded split files beside this module: `python -m training.data.make_splits`.
 
-numpy's PCG64 with seed 0..9 permutes the sorted identities; the first `test` of them are the test half. Published
-splits of these sets are unseeded draws (methods B.2), so ours are ours and say so.
+numpy's PCG64 with seed 0..9 permutes 0..n-1, which count the sorted identities; the first `test` of them are the test half.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 
+from training.data.splits import FOLDER
 
-def seeded_splits(identities: int, test: int, draws: int = 10) -> list[list[int]]:
-    """`draws` sorted lists of `test` identities out of 1..identities."""
-    pids = np.arange(1, identities + 1)
-    return [sorted(int(p) for p in np.random.default_rng(seed).permutation(pids)[:test]) for seed in range(draws)]
+SIZES = {"cuhk01": (971, 486), "viper": (632, 316), "prid": (200, 100), "ilids": (119, 60)}  # identities, test identities
+DRAWS = 10
+
+
+def draw(identities: int, test: int, seed: int) -> list[int]:
+    """`test` sorted indices out of 0..identities-1."""
+    return sorted(int(i) for i in np.random.default_rng(seed).permutation(identities)[:test])
+
+
+def draw_ilids(seed: int) -> list[list[float]]:
+    """Indices of the test identities, each with two shares that draw its query and its gallery image."""
+    identities, test = SIZES["ilids"]
+    shares = np.random.default_rng((seed, 1)).random((test, 2)).round(4)
+    return [[i, float(a), float(b)] for i, (a, b) in zip(draw(identities, test, seed), shares, strict=True)]
 
 
 def main() -> None:
-    """Writes cuhk01.json."""
-    folder = Path(__file__).parent / "splits"
-    note = "numpy default_rng(seed 0..9).permutation(1..971)[:486]; 485 train, 486 test identities"
-    (folder / "cuhk01.json").write_text(json.dumps({"made_by": note, "test_pids": seeded_splits(971, 486)}) + "\n")
+    """Writes every file."""
+    for name, (identities, test) in SIZES.items():
+        draws = [draw_ilids(seed) if name == "ilids" else draw(identities, test, seed) for seed in range(DRAWS)]
+        note = f"numpy default_rng(seed 0..{DRAWS - 1}).permutation({identities})[:{test}]: indices of the sorted identities"
+        (FOLDER / f"{name}.json").write_text(json.dumps({"made_by": note, "test": draws}) + "\n")
 
 
 if __name__ == "__main__":

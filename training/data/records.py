@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 class DatasetError(ValueError):
@@ -31,6 +31,7 @@ class Dataset:
     query: list[Record]
     gallery: list[Record]
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
+    single_shot: bool = False  # True: the gallery holds one image a person, drawn in repetitions (old CUHK03, methods B.3)
 
     def train_labels(self) -> list[int]:
         """Training identities renumbered 0..n-1 in ascending order of domain, then pid: a domain's labels are consecutive."""
@@ -68,6 +69,17 @@ def require_folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         raise DatasetError(f"{what}: folder {path} does not exist")
     return path
+
+
+def unpacked(root: Path, release: str) -> Path:
+    """The folder as the release names it where it lies in `root`, else `root` itself."""
+    return root / release if (root / release).is_dir() else root
+
+
+def one_split(name: str, split: int) -> None:
+    """Raises DatasetError for any split but the only one."""
+    if split:
+        raise DatasetError(f"{name} has one split, 0, not {split}")
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -1,0 +1,42 @@
+"""CUHK-SYSU cut out of its scenes, in the three forms that are about (methods B.1). There are no cameras."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from training.data.market_style import count
+from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_counts, unpacked
+
+ALL = {"train ids": 11_934, "train": 34_574}
+EVALUATED = {"train ids": 942, "train": 4_374, "query": 2_900, "gallery ids": 2_900, "gallery": 5_447}
+_ALL_FORMS = {"cropped_images": re.compile(r"p(\d+)_s(\d+)_"), "cropped_image": re.compile(r"p(\d+)_n\d+_s(\d+)_")}
+_EVALUATED_NAME = re.compile(r"(\d+)_s(\d+)_(\d+)_(\d+)$")
+
+
+def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
+    """All crops to learn from (folder `cropped_images`, or `cropped_image` where the scene stands for the camera), or the
+    evaluation form (`train`, `query`, `gallery`), whose ranking knows no cameras.
+    """
+    one_split("cuhksysu", split)
+    for folder, pattern in _ALL_FORMS.items():
+        if (root / folder).is_dir():
+            train = _read(root / folder, pattern, camera=2 if folder == "cropped_image" else None)
+            require_counts("cuhksysu", count(train, [], []), ALL if counts is None else counts)
+            return Dataset("cuhksysu", train, [], [])
+    root = unpacked(root, "cuhksysu4reid")
+    if not all((root / part).is_dir() for part in ("train", "query", "gallery")):
+        raise DatasetError(f"cuhksysu: {root} holds neither cropped_images/ nor cropped_image/ nor train/, query/ and gallery/")
+    train, query, gallery = (_read(root / part, _EVALUATED_NAME, camera=None) for part in ("train", "query", "gallery"))
+    require_counts("cuhksysu", count(train, query, gallery), EVALUATED if counts is None else counts)
+    return Dataset("cuhksysu", train, query, gallery, ignore_camera=True)
+
+
+def _read(folder: Path, pattern: re.Pattern[str], camera: int | None) -> list[Record]:
+    records = []
+    for path in list_images(folder):
+        match = pattern.match(path.stem)
+        if match is None:
+            raise DatasetError(f"cuhksysu: {path} is not named like the crops of this form, {pattern.pattern}")
+        records.append(Record(path, int(match[1]), int(match[camera]) if camera else 0))
+    return records

@@ -1,0 +1,42 @@
+"""QMUL GRID (methods B.2): 250 people in two views of an underground station, and 775 images of others in the second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+
+COUNTS = {"probe": 250, "gallery": 1_025}
+PARTITIONS = "features_and_partitions.mat"
+
+
+def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
+    """The ten official partitions, read from the release's own file: 125 people to learn from, 125 to ask for."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    root = unpacked(root, "underground_reid")
+    probe, gallery = (_read(require_folder(root / part, "grid"), camera) for camera, part in enumerate(("probe", "gallery")))
+    require_counts("grid", {"probe": len(probe), "gallery": len(gallery)}, COUNTS if counts is None else counts)
+    path = root / PARTITIONS
+    try:
+        partitions = loadmat(str(path))["trainIdxAll"][0]
+        if not 0 <= split < len(partitions):
+            raise DatasetError(f"grid has splits 0..{len(partitions) - 1}, not {split}")
+        train_pids = {int(pid) for pid in partitions[split][0][0][2][0]}
+    except (MatReadError, OSError, KeyError, IndexError, ValueError, TypeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"grid: {path} is not the partitions of the release: {error}") from error
+    train = [r for r in (*probe, *gallery) if r.pid in train_pids]
+    return Dataset("grid", train, [r for r in probe if r.pid not in train_pids], [r for r in gallery if r.pid not in train_pids])
+
+
+def _read(folder: Path, camera: int) -> list[Record]:
+    records = []
+    for path in list_images(folder):
+        pid = path.stem.split("_")[0]
+        if not pid.isdigit():
+            raise DatasetError(f"grid: {path} is not named like 0001_1_25004_107_32_106_221.jpeg")
+        records.append(Record(path, int(pid), camera))
+    return records

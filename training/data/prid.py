@@ -1,0 +1,33 @@
+"""PRID 2011, single shot (methods B.2): 200 people in both views, 549 more in view B."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.splits import read_split
+
+COUNTS = {"view a": 385, "view b": 749}
+BOTH = 200  # people 1..200 are in both views
+_NAME = re.compile(r"person_(\d{4})$")
+
+
+def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
+    """A hundred of the people in both views ask from view A; view B answers with them and all who are only there.
+
+    The ten splits are ours (splits/prid.json).
+    """
+    folder = unpacked(unpacked(root, "prid_2011"), "single_shot")
+    views: list[list[Record]] = []
+    for camera, view in enumerate(("cam_a", "cam_b")):
+        views.append([])
+        for path in list_images(require_folder(folder / view, "prid")):
+            match = _NAME.match(path.stem)
+            if match is None:
+                raise DatasetError(f"prid: {path} is not named like person_0001.png")
+            views[camera].append(Record(path, int(match[1]), camera))
+    require_counts("prid", {"view a": len(views[0]), "view b": len(views[1])}, COUNTS if counts is None else counts)
+    test = {i + 1 for i in read_split("prid", split)}
+    train = [r for view in views for r in view if r.pid <= BOTH and r.pid not in test]
+    return Dataset("prid", train, [r for r in views[0] if r.pid in test], [r for r in views[1] if r.pid in test or r.pid > BOTH])

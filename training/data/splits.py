@@ -1,0 +1,25 @@
+"""The seeded splits of the small datasets, shipped as JSON. Published ones are unseeded draws (methods B.2), so ours are ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.data.records import DatasetError
+
+FOLDER = Path(__file__).parent / "splits"
+
+
+def read_split(name: str, split: int) -> list[Any]:
+    """One draw of a dataset's file. Raises DatasetError for a number there is none of."""
+    draws = json.loads((FOLDER / f"{name}.json").read_text())["test"]
+    if not 0 <= split < len(draws):
+        raise DatasetError(f"{name} has splits 0..{len(draws) - 1}, not {split}")
+    return draws[split]
+
+
+def split_count(name: str) -> int:
+    """How many splits a dataset has that ships here; 1 for the others."""
+    path = FOLDER / f"{name}.json"
+    return len(json.loads(path.read_text())["test"]) if path.is_file() else 1

@@ -1,0 +1,28 @@
+"""VIPeR (methods B.2): 632 people, one image in each of two views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.splits import read_split
+
+COUNTS = {"ids": 632, "images": 1_264}
+
+
+def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
+    """View A asks, view B answers; the ten splits are ours (splits/viper.json), half of the people each."""
+    root = unpacked(root, "VIPeR")
+    records = []
+    for camera, view in enumerate(("cam_a", "cam_b")):
+        for path in list_images(require_folder(root / view, "viper")):
+            pid = path.stem.split("_")[0]
+            if not pid.isdigit():
+                raise DatasetError(f"viper: {path} is not named like 000_45.bmp")
+            records.append(Record(path, int(pid) + 1, camera))  # pid 0 is a person here and would be a distractor elsewhere
+    require_counts("viper", {"ids": len({r.pid for r in records}), "images": len(records)}, COUNTS if counts is None else counts)
+    order = sorted({r.pid for r in records})
+    test = {order[i] for i in read_split("viper", split) if i < len(order)}
+    train = [r for r in records if r.pid not in test]
+    query, gallery = ([r for r in records if r.pid in test and r.camid == camera] for camera in (0, 1))
+    return Dataset("viper", train, query, gallery)
