@@ -274,33 +274,38 @@ def evaluate(
 
 @app.command()
 def visualize(
-    source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
-    dataset: Annotated[str, typer.Option(help=DATASETS)],
+    sources: Annotated[list[Path], typer.Argument(help="run folders, checkpoints or .resight bundles; cmc takes several")],
+    dataset: Annotated[str, typer.Option(help=DATASETS + "; embeddings: several joined by +; batchnorm: SOURCE+TARGET or TARGET")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; it shows the people of the dataset")],
-    queries: Annotated[int, typer.Option(min=1, help="rows")] = 10,
-    matches: Annotated[int, typer.Option(min=1, help="columns")] = 10,
-    seed: Annotated[int, typer.Option(help="of the choice of queries")] = 0,
+    out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")],
+    what: Annotated[
+        Literal["ranks", "cmc", "embeddings", "batchnorm"],
+        typer.Option(help="queries with their matches, CMC curves, t-SNE by domain, or what adaptation does to BatchNorm"),
+    ] = "ranks",
+    queries: Annotated[int, typer.Option(min=1, help="rows of ranks")] = 10,
+    matches: Annotated[int, typer.Option(min=1, help="columns of ranks")] = 10,
+    crops: Annotated[int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")] = 300,
+    seed: Annotated[int, typer.Option(help="of every choice")] = 0,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
 ) -> None:
-    """Draw queries with their best matches: green is right, red is wrong."""
+    """Draw what a model ranks, how well, how its embeddings lie, or what adaptation changes."""
+    from reid.adaptation.bnta import AdaptationError
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
-    from training import evaluate as evaluation
-    from training.data import read_dataset
     from training.data.records import DatasetError
-    from training.visualize import rank_sheet
+    from training.visualize import Picture, draw
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         _fail(f"--out {out}: a picture is called .png or .jpg")
+    if len(sources) > 1 and what != "cmc":
+        _fail(f"--what {what} draws one model, not {len(sources)}")
+    asked = Picture(what, sources, dataset, data, split, queries, matches, crops, seed, device)
     try:
-        records = read_dataset(dataset, data, split)
-        embed, size, _ = evaluation.open_embedder(source, device)
         with _embedding() as show:
-            rank_sheet(embed, records, size, queries, matches, seed, show).save(out)
-    except (DatasetError, BundleError, CheckpointError, EngineError, OSError) as error:
+            draw(asked, out, show)
+    except (DatasetError, BundleError, CheckpointError, EngineError, AdaptationError, ValueError, OSError) as error:
         _fail(str(error))
     typer.echo(f"wrote {out}")
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from reid.bundle import Bundle
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
+from reid.engines.pytorch import load_embedder
+from reid.models.build import Embedder, PixelEmbedder
 from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
 from training.data.loader import load_crops
@@ -27,10 +30,6 @@ def open_embedder(source: Path, device: Device = "auto", engine: str = "auto") -
         chosen = choose_engine(bundle, device, engine)
         info = chosen.describe()
         return chosen.embed, (bundle.manifest.height, bundle.manifest.width), f"{info.engine} {info.provider} {info.precision}"
-    import torch
-
-    from reid.models.build import PixelEmbedder
-
     embedder, _ = read_embedder(source)
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     pixels = PixelEmbedder(embedder).eval().to(place)
@@ -40,6 +39,14 @@ def open_embedder(source: Path, device: Device = "auto", engine: str = "auto") -
         return pixels(torch.from_numpy(crops).to(place)).float().cpu().numpy()
 
     return embed, (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
+
+
+def open_network(source: Path) -> Embedder:
+    """The torch network of a run folder, checkpoint file or bundle, in eval mode."""
+    if (source / "manifest.json").is_file():
+        bundle = Bundle.load(source)
+        return load_embedder(bundle, bundle.profile())
+    return read_embedder(source)[0]
 
 
 def embed_records(

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid.bundle import Bundle, BundleError
-from reid.checkpoint import CheckpointError, read_embedder
+from reid.bundle import BundleError
+from reid.checkpoint import CheckpointError
 from reid.models.build import Embedder, PixelEmbedder
+from training.evaluate import open_network
 from training.recipe import RecipeError
 
 
@@ -79,11 +80,6 @@ def open_teacher(source: str) -> Teacher:
     try:
         if path.suffix == ".xml":
             return OpenVinoTeacher(path)
-        if (path / "manifest.json").is_file():
-            from reid.engines.pytorch import load_embedder
-
-            bundle = Bundle.load(path)
-            return TorchTeacher(load_embedder(bundle, bundle.profile()))
-        return TorchTeacher(read_embedder(path)[0])
+        return TorchTeacher(open_network(path))
     except (BundleError, CheckpointError) as error:
         raise RecipeError(f"distill.teacher: {error}") from error

@@ -1,15 +1,75 @@
-"""Pictures of what a model ranks: a sheet of queries and their best matches."""
+"""Pictures for `resight visualize`: a sheet of queries with their best matches, or one of the figures."""
 
 from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from reid.engines import Device
+from training.data import read_dataset
+from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
-from training.evaluate import Embed, Progress, embed_records
+from training.evaluate import Embed, Progress, embed_dataset, embed_records, open_embedder, open_network, score
+from training.figures import batchnorm_figure, cmc_figure, embedding_figure
 
 _CELL, _FRAME, _LABEL, _GAP = (64, 128), 4, 12, 6
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
+
+
+class Picture(NamedTuple):
+    """What is asked for."""
+
+    what: str  # ranks, cmc, embeddings or batchnorm
+    sources: list[Path]
+    dataset: str
+    data: Path
+    split: int
+    queries: int
+    matches: int
+    crops: int  # of each dataset
+    seed: int
+    device: Device
+
+
+def draw(asked: Picture, out: Path, progress: Progress | None = None) -> None:
+    """Draws and saves a picture. Raises what its readers, engines and figures raise."""
+    if asked.what == "batchnorm":
+        embedder = open_network(asked.sources[0])
+        size = (embedder.spec.height, embedder.spec.width)
+        *source, target = (load_crops(_some(part, asked), *size) for part in _datasets(asked))
+        batchnorm_figure(embedder, target, source[0] if source else None, asked.seed).savefig(out, dpi=150)
+        return
+    if asked.what == "cmc":
+        dataset, curves = read_dataset(asked.dataset, asked.data, asked.split), {}
+        for path in asked.sources:
+            embed, size, _ = open_embedder(path, asked.device)
+            curves[path.name] = score(embed_dataset(embed, dataset, size, progress)).cmc
+        cmc_figure(curves, asked.dataset).savefig(out, dpi=150)
+        return
+    embed, size, _ = open_embedder(asked.sources[0], asked.device)
+    if asked.what == "embeddings":
+        groups = {part.name: embed_records(embed, _some(part, asked), size, progress=progress) for part in _datasets(asked)}
+        embedding_figure(groups, asked.seed).savefig(out, dpi=150)
+        return
+    dataset = read_dataset(asked.dataset, asked.data, asked.split)
+    rank_sheet(embed, dataset, size, asked.queries, asked.matches, asked.seed, progress).save(out)
+
+
+def _datasets(asked: Picture) -> list[Dataset]:
+    """The datasets of a joined name, each under the name it was asked by."""
+    names = asked.dataset.split("+")
+    return [dataclasses.replace(read_dataset(name, asked.data, asked.split), name=name) for name in names]
+
+
+def _some(dataset: Dataset, asked: Picture) -> list[Record]:
+    """Gallery crops, or training crops where there is no gallery, drawn by the seed."""
+    records = dataset.gallery or dataset.train
+    chosen = np.random.default_rng(asked.seed).permutation(len(records))[: asked.crops]
+    return [records[i] for i in np.sort(chosen)]
 
 
 def rank_sheet(

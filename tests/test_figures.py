@@ -1,0 +1,65 @@
+"""Figures: what they draw, by numbers; that they can be looked at, by their pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid.adaptation.bnta import AdaptationError
+from reid.models import ModelSpec, build
+from training.figures import batchnorm_figure, change_rates, cmc_figure, embedding_figure
+from training.loop import smoke
+from training.recipe import load_recipe
+from training.synthetic.drawn import draw_sites
+from training.visualize import Picture, draw
+
+
+def test_change_rates_by_hand() -> None:
+    before, after = (build(ModelSpec("resnet18", 96, 48, ssl_heads=False)) for _ in range(2))
+    after.load_state_dict(before.state_dict())
+    with torch.no_grad():
+        after.trunk.bn1.weight[:32] += 0.5  # half of 64 channels, which are all 1
+        after.neck.running_var *= 3
+    weights, variances = (change_rates(before, after, key) for key in ("weight", "running_var"))
+    assert weights[0] == pytest.approx(0.25) and not weights[1:].any()
+    assert variances[-1] == pytest.approx(2.0) and not variances[:-1].any()
+
+
+def test_a_curve_for_every_model() -> None:
+    figure = cmc_figure({"a": np.array([0.5, 0.75]), "b": np.array([0.25, 1.0])}, "site")
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[50, 75], [25, 100]]
+
+
+def test_domains_that_lie_apart_are_drawn_apart() -> None:
+    rng = np.random.default_rng(0)
+    groups = {name: rng.normal(size=(30, 8)) * 0.05 + np.eye(8)[place] for place, name in enumerate(("a", "b"))}
+    figure = embedding_figure(groups)
+    a, b = (np.asarray(points.get_offsets()) for points in figure.axes[0].collections)
+    assert np.linalg.norm(a.mean(0) - b.mean(0)) > a.std(0).max() + b.std(0).max()
+    with pytest.raises(ValueError, match="five crops"):
+        embedding_figure({"a": np.eye(3)})
+
+
+def test_the_batchnorm_figure_leaves_the_network_alone() -> None:
+    embedder = build(ModelSpec("resnet18", 96, 48)).eval()
+    before = {name: tensor.clone() for name, tensor in embedder.state_dict().items()}
+    crops = np.random.default_rng(0).integers(0, 255, (20, 96, 48, 3), np.uint8)
+    figure = batchnorm_figure(embedder, crops, crops[:8])
+    assert len(figure.axes) == 5
+    assert all(len(axes.patches) == 10 for axes in figure.axes[1:])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in embedder.state_dict().items())
+    with pytest.raises(AdaptationError):
+        batchnorm_figure(build(ModelSpec("resnet18", 96, 48, ssl_heads=False)), crops)
+
+
+@pytest.mark.parametrize("what", ["ranks", "cmc", "embeddings", "batchnorm"])
+def test_every_picture_of_a_run(what: str, tmp_path: Path) -> None:
+    smoke(load_recipe("bot-unseen", ["model.arch=resnet18", "model.height=96", "model.width=48"]), tmp_path / "run")
+    draw_sites(tmp_path / "world", 2, identities=30, cameras=3, images=2)
+    dataset = "folders:site-0" + ("+folders:site-1" if what in ("embeddings", "batchnorm") else "")
+    draw(Picture(what, [tmp_path / "run"], dataset, tmp_path / "world", 0, 3, 4, 20, 0, "cpu"), tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert min(picture.size) > 300 or what == "ranks"
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 10
