@@ -19,11 +19,11 @@ from lightning_fabric import Fabric
 from benchmarks.serving import DEMO, ROOT
 from reid.models.build import build
 from training.data.loader import Batch
-from training.loop import take_step
 from training.methods import METHODS
 from training.recipe import load_recipe
+from training.step import Stepper
 
-RECIPES = ("bot", "m3l", "m3l-baseline", "dcsd", "ptl", "std")
+RECIPES = ("bot", "m3l", "m3l-baseline", "dcsd", "ptl", "std", "bnta", "agw", "snr", "ptl-densenet161", "mgn", "mgn-ptl")
 _DOMAINS, _IDENTITIES, _CAMERAS = 3, 100, 4
 
 
@@ -31,19 +31,18 @@ def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[flo
     """Images a second (median step) and MiB at the peak, of this process, which should have measured nothing before."""
     recipe = load_recipe(name, [*settings, f"distill.teacher={DEMO}"])
     method = METHODS[recipe.method](recipe, build(recipe.model), [_IDENTITIES] * _DOMAINS, _CAMERAS).to(memory_format=torch.channels_last)
-    optimisers = method.optimisers()
+    stepper = Stepper(method, Fabric(devices=1, accelerator="cpu", precision=recipe.precision))
     rng = np.random.default_rng(0)
     domains = np.repeat(np.arange(_DOMAINS), crops // _DOMAINS)
     within = np.arange(len(domains)) % (crops // _DOMAINS) // 4
     shape = (len(domains), recipe.model.height, recipe.model.width, 3)
     columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains)
     batch = Batch(torch.from_numpy(rng.integers(0, 255, shape, np.uint8)), *(torch.from_numpy(c.astype(np.int64)) for c in columns))
-    autocast = Fabric(devices=1, accelerator="cpu", precision=recipe.precision).autocast
     method.train()
     times = []
     for _ in range(steps + 1):
         began = time.perf_counter()
-        take_step(method, optimisers, batch, autocast)
+        stepper([batch])
         times.append(time.perf_counter() - began)
     return len(domains) / statistics.median(times[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

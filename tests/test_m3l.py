@@ -183,7 +183,7 @@ def test_joined_datasets_share_nothing(tmp_path: Path) -> None:
     both = join([one, two])
     assert both.train_labels() == [0, 1, 2] and both.identities() == [2, 1]
     assert [r.camid for r in both.train] == [0, 2, 3] and both.name == "one+two"
-    draw_sites(tmp_path, 2, identities=2, cameras=1, images=2)
+    draw_sites(tmp_path, 2, identities=2, cameras=2, images=2)
     assert read_dataset("folders:site-0+folders:site-1", tmp_path).identities() == [2, 2]
 
 

@@ -79,5 +79,5 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
-    with pytest.raises(RecipeError, match="adam or sgd"):
+    with pytest.raises(RecipeError, match="amsgrad or sgd"):
         load_recipe("ptl", ["optimiser.kind=lion"])

@@ -6,9 +6,8 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ from training.methods.method import Method
 from training.recipe import Recipe
 from training.schedule import learning_rate
 from training.start import start_from
+from training.step import Stepper
 
 
 class TrainingError(RuntimeError):
@@ -56,17 +56,19 @@ class Run:
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
-        self.fabric = Fabric(devices=1, precision=recipe.precision)
+        self.fabric = processes(recipe.precision)
         labels = dataset.train_labels()
         cameras, domains = [r.camid for r in dataset.train], [r.domain for r in dataset.train]
         self.identities = dataset.identities()
         embedder = build(recipe.model)
+        embedder.trunk.recompute = recipe.gradient_checkpointing
         if recipe.start and not (out / FILE).exists():
             start_from(embedder, recipe.start)
         self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
-        self.optimisers = self.method.optimisers()
-        size = (recipe.batch_identities, recipe.batch_crops, recipe.seed)
+        self.stepper = Stepper(self.method, self.fabric, recipe.shards, len(self.identities) if self.method.per_domain else 1)
+        self.optimisers = self.stepper.optimisers
+        size = (recipe.batch_identities * recipe.shards, recipe.batch_crops, recipe.seed)
         self.sampler: IdentitySampler | DomainSampler
         if self.method.per_domain:
             self.sampler = DomainSampler(labels, cameras, domains, *size)
@@ -80,27 +82,28 @@ class Run:
             self.method.begin(lambda: self._embed(crops, labels))
 
     def fit(self, checkpoint_minutes: float = 5.0, max_steps: int | None = None) -> None:
-        """Trains to the end of the recipe (or `max_steps` more steps), saving every few minutes and every epoch.
+        """Trains to the end of the recipe (or `max_steps` more steps), saving every epoch, and every few minutes where one process trains.
 
         Raises TrainingError on a loss that is not finite.
         """
         budget = math.inf if max_steps is None else max_steps
         saved, per_epoch = time.monotonic(), len(self.sampler)
-        with self._progress(per_epoch) as progress, Log(self.out, (self.epoch, self.step)) as log:
+        first, alone = self.fabric.is_global_zero, self.fabric.world_size == 1
+        with self._progress(disable=not first) as progress, Log(self.out, (self.epoch, self.step), silent=not first) as log:
             task = progress.add_task("", total=self.recipe.optimiser.epochs * per_epoch, rate=0.0, text="")
             while self.epoch <= self.recipe.optimiser.epochs and budget > 0:
                 if self.step == 0:
-                    self.method.begin_epoch()
-                for batch in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), skip=self.step):
+                    self.stepper.begin_epoch()
+                for shards in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), self.stepper.slots, skip=self.step):
                     began = time.perf_counter()
-                    losses = self._train_step(type(batch)(*(t.to(self.fabric.device) for t in batch)))
-                    rate = len(batch.labels) / (time.perf_counter() - began)
+                    losses = self._train_step([Batch(*(t.to(self.fabric.device) for t in batch)) for batch in shards])
+                    rate = self.fabric.world_size * sum(len(batch.labels) for batch in shards) / (time.perf_counter() - began)
                     self.step, budget = self.step + 1, budget - 1
                     log.write(self.epoch, self.step, rate, losses)
                     done = (self.epoch - 1) * per_epoch + self.step
                     text = f"epoch {self.epoch}/{self.recipe.optimiser.epochs} loss {sum(losses.values()):.3f}"
                     progress.update(task, completed=done, rate=rate, text=text)
-                    if time.monotonic() - saved > checkpoint_minutes * 60:
+                    if alone and time.monotonic() - saved > checkpoint_minutes * 60:
                         self.save()
                         saved = time.monotonic()
                     if budget <= 0:
@@ -108,18 +111,21 @@ class Run:
                 if self.step >= per_epoch:
                     self.epoch, self.step = self.epoch + 1, 0
                 self.save()
-        (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=2) + "\n")
+        if first:
+            (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=2) + "\n")
 
     def save(self) -> None:
-        """Writes the checkpoint: method with optimisers, position, RNG."""
+        """Writes the checkpoint: method with optimisers, position. All processes must call it; the first one writes."""
+        carried = self.stepper.carried()
+        if not self.fabric.is_global_zero:
+            return
         tensors = model_tensors(self.method.pixels.embedder)
         for name, tensor in self.method.state_dict().items():
             if not name.startswith("pixels."):
                 tensors[f"method/{name}"] = tensor
         for name, optimiser in self.optimisers.items():
             tensors |= flatten_optimiser(f"optimiser.{name}", optimiser)
-        tensors |= {f"carried/{name}": tensor for name, tensor in self.method.carried().items()}
-        tensors["rng"] = torch.get_rng_state()
+        tensors |= {f"carried/{name}": tensor for name, tensor in carried.items()}
         recipe = self.recipe.to_dict()
         meta = {"model": recipe["model"], "recipe": recipe, "dataset": self.dataset.name}
         meta |= {"epoch": self.epoch, "step": self.step, "identities": self.identities}
@@ -141,8 +147,9 @@ class Run:
         self.method.load_state_dict(state, strict=True)
         for name, optimiser in self.optimisers.items():
             restore_optimiser(f"optimiser.{name}", optimiser, checkpoint.tensors)
-        self.method.carry({k.removeprefix("carried/"): v for k, v in checkpoint.tensors.items() if k.startswith("carried/")})
-        torch.set_rng_state(checkpoint.tensors["rng"])
+        device = self.fabric.device
+        carried = {k.removeprefix("carried/"): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith("carried/")}
+        self.stepper.carry(carried)
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
         return True
 
@@ -154,14 +161,14 @@ class Run:
         parts = [self.method.pixels(torch.from_numpy(crops[i : i + 64]).to(device)) for i in range(0, len(crops), 64)]
         return torch.cat(parts).float(), torch.tensor(labels, device=device)
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
-        settings, method = self.recipe.optimiser, self.method
-        method.train()
+    def _train_step(self, shards: list[Batch]) -> dict[str, float]:
+        settings = self.recipe.optimiser
+        self.method.train()
         rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
         for group in self.optimisers["network"].param_groups:
             group["lr"] = rate
         try:
-            return take_step(method, self.optimisers, batch, self.fabric.autocast)
+            return self.stepper(shards, (self.recipe.seed, self.epoch, self.step))
         except FloatingPointError as error:
             raise TrainingError(
                 f"the loss is not finite at epoch {self.epoch}, step {self.step + 1} ({error}); "
@@ -169,32 +176,20 @@ class Run:
             ) from error
 
     @staticmethod
-    def _progress(per_epoch: int) -> Progress:
+    def _progress(disable: bool) -> Progress:
         columns = (TextColumn("{task.fields[text]}"), BarColumn(), TextColumn("{task.fields[rate]:.0f} images/s"), TimeRemainingColumn())
-        return Progress(*columns, console=Console(stderr=True), refresh_per_second=1)
+        return Progress(*columns, console=Console(stderr=True), refresh_per_second=1, disable=disable)
 
 
-def take_step(
-    method: Method,
-    optimisers: dict[str, torch.optim.Optimizer],
-    batch: Batch,
-    autocast: Callable[[], AbstractContextManager[None]],
-) -> dict[str, float]:
-    """One step of a method in train mode; returns its losses. Raises FloatingPointError naming them, before any weight moves."""
-    with autocast():
-        losses = method(batch)
-    total = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(total):
-        raise FloatingPointError(", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
-    for optimiser in optimisers.values():
-        optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    method.before_step()
-    for optimiser in optimisers.values():
-        optimiser.step()
-    with autocast():
-        method.after_step(batch)
-    return {name: loss.item() for name, loss in losses.items()}
+def processes(precision: str) -> Fabric:
+    """Fabric on one device, or on all those that `torchrun` started processes for."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return Fabric(devices=1, precision=precision)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    fabric = Fabric(devices=here, num_nodes=world // here, strategy="ddp", precision=precision)
+    fabric.launch()
+    return fabric
 
 
 class Log:
@@ -202,8 +197,12 @@ class Log:
 
     FIELDS = ("epoch", "step", "images_per_s", "loss")
 
-    def __init__(self, out: Path, resume: tuple[int, int]) -> None:
+    def __init__(self, out: Path, resume: tuple[int, int], silent: bool = False) -> None:
         from torch.utils.tensorboard import SummaryWriter
+
+        self.silent = silent
+        if silent:
+            return
 
         path = out / "log.csv"
         kept = []
@@ -218,6 +217,8 @@ class Log:
 
     def write(self, epoch: int, step: int, rate: float, losses: dict[str, float]) -> None:
         """One row; the first one writes the header."""
+        if self.silent:
+            return
         if self.writer is None:
             self.writer = csv.DictWriter(self.file, [*self.FIELDS, *losses])
             self.writer.writeheader()
@@ -234,8 +235,9 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.board.close()
+        if not self.silent:
+            self.file.close()
+            self.board.close()
 
 
 def _first_difference(old: dict, new: dict, prefix: str = "") -> str:

@@ -111,6 +111,8 @@ class Recipe:
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
+    shards: int = 1  # batches of P x K a step, each with its own statistics and losses; torchrun's processes share them
+    gradient_checkpointing: bool = False  # half the memory or less for about a third more time; the numbers stay the same
     precision: str = "bf16-mixed"  # bf16-mixed | 32-true
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)

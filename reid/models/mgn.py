@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from reid.models.ptl import BConvCell, low_cells, pointwise
+from reid.models.recompute import Trunk, run_stage
 from reid.models.resnet import unstride
 
 FEATURES, WIDTH = 8, 256  # three of the whole person first, then two halves and three thirds
@@ -16,7 +17,7 @@ _STRIPES = (1, 2, 3)
 ADDED = ("reduce.", "low.", "fuse.", "cells.", "branch_cells.")  # parameters that torchvision's network does not have
 
 
-class MgnTrunk(nn.Module):
+class MgnTrunk(Trunk):
     """Eight features of 256 numbers, one after the other: [B,2048,1,1], so that the rest of an embedder fits behind it.
 
     The first branch keeps layer4's stride, the others see maps of twice its height. Use it at 384x128, with `neck: false` and
@@ -49,8 +50,8 @@ class MgnTrunk(nn.Module):
         """float [B,3,H,W], normalised, H a multiple of 96 -> [B,2048,1,1]."""
         maps = [self.maxpool(self.relu(self.bn1(self.conv1(x))))]
         for layer in (self.layer1, self.layer2, self.layer3):
-            maps.append(layer(maps[-1]))
-        ends = [branch(maps[-1]) for branch in self.branches]
+            maps.append(run_stage(layer, maps[-1], self.recompute))
+        ends = [run_stage(branch, maps[-1], self.recompute) for branch in self.branches]
         if self.low is not None:
             y = self.low(x)
             for each, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):

@@ -12,12 +12,13 @@ from reid.models.agw import use_non_local
 from reid.models.dcsd import DynamicConv
 from reid.models.norms import use_dualnorm, use_ibn, use_snr
 from reid.models.ptl import CellStream
+from reid.models.recompute import Trunk, run_stage
 
 _WIDTHS = (64, 256, 512, 1024, 2048)  # channels behind the stem and the four layers of ResNet-50
 _EDITS: dict[str, Callable[[ResNet], None]] = {"ibn": use_ibn, "dualnorm": use_dualnorm, "snr": use_snr, "agw": use_non_local}
 
 
-class ResNetTrunk(nn.Module):
+class ResNetTrunk(Trunk):
     """A ResNet up to its last feature map.
 
     Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so its checkpoints load unchanged.
@@ -56,7 +57,7 @@ class ResNetTrunk(nn.Module):
         """float [B,3,H,W], normalised -> [B,channels,H/16,W/16] (last_stride 1) or [B,channels,H/32,W/32]."""
         maps = [self.maxpool(self.relu(self.bn1(self.conv1(x))))]
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            maps.append(layer(maps[-1]))
+            maps.append(run_stage(layer, maps[-1], self.recompute))
         return maps[-1] if self.stream is None else self.stream(x, maps)
 
 

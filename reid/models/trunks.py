@@ -14,6 +14,7 @@ from reid.models.densenet import DenseNetTrunk
 from reid.models.mgn import ADDED, MgnTrunk
 from reid.models.norms import InstanceBatchNorm
 from reid.models.ptl import CellStream
+from reid.models.recompute import Trunk
 from reid.models.resnet import ResNetTrunk
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 class Kind(NamedTuple):
     """One network."""
 
-    make: Callable[[ModelSpec], nn.Module]
+    make: Callable[[ModelSpec], Trunk]
     channels: int
     pool: Callable[[], nn.Module] | None = None  # None: the mean
     rows: int = 16  # the height must be a multiple of it
     cut: bool = False  # True: it cuts its own stripes and has no feature map
 
 
-def _resnet(variant: str, depth: int = 50) -> Callable[[ModelSpec], nn.Module]:
+def _resnet(variant: str, depth: int = 50) -> Callable[[ModelSpec], Trunk]:
     return lambda spec: ResNetTrunk(depth, variant, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch)
 
 

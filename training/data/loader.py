@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -73,24 +73,27 @@ class TrainingLoader:
         self.crops, self.augment, self.seed = crops, augment, seed
         self.columns = [np.asarray(values, np.int64) for values in (labels, cameras, domains)]
 
-    def epoch(self, epoch: int, batches: Iterable[list[int]], skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number `skip` on."""
+    def epoch(
+        self, epoch: int, batches: Iterable[list[int]], slots: Callable[[int], list[list[int]]] | None = None, skip: int = 0
+    ) -> Iterator[list[Batch]]:
+        """The batches of an epoch from number `skip` on, each as the shards that `slots` cuts out of its places; one without it."""
+        cut = slots or (lambda size: [list(range(size))])
         with ThreadPoolExecutor(1) as pool:
             pending = None
             for number, indices in enumerate(batches):
                 if number < skip:
                     continue
-                following = pool.submit(self._collate, epoch, number, indices)
+                following = pool.submit(lambda n, i: [self._collate(epoch, n, i, own) for own in cut(len(i))], number, indices)
                 if pending is not None:
                     yield pending.result()
                 pending = following
             if pending is not None:
                 yield pending.result()
 
-    def _collate(self, epoch: int, number: int, indices: list[int]) -> Batch:
-        crops = np.empty((len(indices), *self.crops.shape[1:]), np.uint8)
-        for slot, index in enumerate(indices):
+    def _collate(self, epoch: int, number: int, indices: list[int], slots: list[int]) -> Batch:
+        crops = np.empty((len(slots), *self.crops.shape[1:]), np.uint8)
+        for place, slot in enumerate(slots):
             rng = np.random.default_rng((self.seed, epoch, number, slot))
-            crops[slot] = self.augment(self.crops[index], rng)
-        chosen = np.asarray(indices)
+            crops[place] = self.augment(self.crops[indices[slot]], rng)
+        chosen = np.asarray(indices)[slots]
         return Batch(*(torch.from_numpy(a) for a in (crops, *(column[chosen] for column in self.columns))))

@@ -32,6 +32,7 @@ class M3L(Method):
     """
 
     per_domain = True
+    disjoint = ("memory.vectors",)
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if len(identities) < 2:

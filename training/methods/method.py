@@ -21,6 +21,7 @@ class Method(nn.Module):
     """
 
     per_domain = False  # True: every batch holds a batch of every domain
+    disjoint: tuple[str, ...] = ()  # buffers that the shards of a batch write in different places; the others are averaged
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__()
@@ -38,11 +39,11 @@ class Method(nn.Module):
         """Before the first step of an epoch."""
 
     def carried(self) -> dict[str, Tensor]:
-        """What a resumed run needs beside the state dict, by name."""
+        """What goes from step to step beside the state dict, by name."""
         return {}
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `carried` gave."""
+        """Takes back what `carried` gave; nothing: forgets it."""
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam or SGD over everything. The one called `network` follows the recipe's schedule."""

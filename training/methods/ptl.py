@@ -26,6 +26,7 @@ class Ptl(BagOfTricks):
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
         """Puts the states back."""
+        reset_states(self)
         for name, cell in self._cells():
             if name in tensors:
                 cell.state = tensors[name].to(cell.state.device)
