@@ -402,11 +402,11 @@ def key_revoke(
 
 def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
     from reid.checkpoint import CheckpointError
-    from training.data import read_dataset
     from training.data.records import DatasetError
-    from training.loop import Run, TrainingError
+    from training.loop import TrainingError
     from training.loop import smoke as smoke_run
     from training.recipe import RecipeError, load_recipe
+    from training.transfer import train_in_order
 
     try:
         chosen = load_recipe(recipe, settings)
@@ -415,7 +415,7 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
         elif data is None:
             _fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train RECIPE --smoke")
         else:
-            Run(chosen, read_dataset(chosen.dataset, data, chosen.split, chosen.all_images), out).fit()
+            train_in_order(chosen, data, out)
     except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
         _fail(str(error))
     typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ each other and with nothing else.
 
 
 def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path = DOCS) -> None:
-    """Writes an experiment's results, without what its command says anyway, and makes the page anew."""
+    """Writes an experiment's results, without what its command says anyway and without anybody's folders, and makes the page anew."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
+    for result in kept:
+        result["command"] = re.sub(
+            r"=(\{runs\}|\S*)/(\S+)", lambda path: f"={path[2]}" if path[1] != "{runs}" else path[0], result["command"]
+        )
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "results" / f"{name}.json").write_text(json.dumps({"about": about, "results": kept}, indent=1) + "\n")
     (folder / "results.md").write_text(page(folder))

@@ -112,6 +112,23 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     assert "is called .png" in failed(resight("visualize", out, "--dataset", "folders", "--data", data, "--out", tmp_path / "sheet.txt"))
 
 
+def test_one_site_left_out_and_a_student_of_the_rest(tmp_path: Path) -> None:
+    succeeded(resight("synth", "--out", tmp_path / "world", "--sites", 3, "--apart", "--identities", 8, "--images", 2))
+    sites = "+".join(f"folders:site-{i}" for i in range(3))
+    small = ["batch_identities=2", "batch_crops=2", "optimiser.epochs=1", "model.height=64", "model.width=32"]
+    small += ["model.arch=resnet18", "model.ssl_heads=false", "precision=32-true"]
+    words = ["--data", tmp_path / "world", *(word for s in small for word in ("--set", s))]
+    out = tmp_path / "runs"
+    said = succeeded(resight("leave-one-out", "m3l-baseline", "--datasets", sites, "--target", "folders:site-1", "--out", out, *words))
+    assert "m3l-baseline" in said and "rank-1" in said
+    teacher, student, curves = out / "m3l-baseline-folders-site-1-0", tmp_path / "student", tmp_path / "curves.png"
+    succeeded(resight("distill", teacher, "--set", "dataset=folders:site-0", "--out", student, *words))
+    picture = ["--dataset", "folders:site-1", "--data", tmp_path / "world", "--out", curves]
+    succeeded(resight("visualize", teacher, student, "--what", "cmc", *picture))
+    assert curves.stat().st_size > 5000
+    assert "draws one model" in failed(resight("visualize", teacher, student, *picture))
+
+
 def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
     from tests.conftest import SMALL, make_checkpoint
 

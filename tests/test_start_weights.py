@@ -8,9 +8,11 @@ import torchvision
 from safetensors.torch import save_file
 
 from reid.checkpoint import read_embedder
+from training.checkpoint import load_checkpoint
 from training.loop import Run
 from training.recipe import RecipeError, load_recipe
-from training.synthetic.drawn import draw_dataset
+from training.synthetic.drawn import draw_dataset, draw_sites
+from training.transfer import train_in_order
 
 SMALL = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2", "precision=32-true"]
 
@@ -34,6 +36,18 @@ def test_a_run_begins_where_another_ended(tmp_path: Path) -> None:
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first'}", "seed=5"])
     second = Run(recipe, dataset, tmp_path / "second").method.pixels.embedder.state_dict()
     assert all(torch.equal(second[name], tensor) for name, tensor in read_embedder(tmp_path / "first")[0].state_dict().items())
+
+
+def test_datasets_in_order(tmp_path: Path) -> None:
+    draw_sites(tmp_path / "world", 2, identities=8, cameras=2, images=2)
+    settings = [*SMALL, "optimiser.epochs=1", "optimiser.rate=1e-9", "model.ssl_heads=false"]
+    train_in_order(load_recipe("bot-unseen", [*settings, "dataset=folders:site-0>folders:site-1"]), tmp_path / "world", tmp_path / "run")
+    first, last = (load_checkpoint(tmp_path / name) for name in ("run/step-1", "run"))
+    assert (first.meta["dataset"], first.meta["epoch"], last.meta["epoch"]) == ("folders", 2, 2)
+    assert last.meta["recipe"]["start"] == str(tmp_path / "run" / "step-1")
+    # with a rate of next to nothing the second run's weights are the first's, and its statistics have gone on from there
+    assert torch.allclose(first.tensors["model/trunk.conv1.weight"], last.tensors["model/trunk.conv1.weight"], atol=1e-6)
+    assert last.tensors["model/trunk.bn1.running_mean"].abs().sum() > 0
 
 
 def test_imagenet_weights_from_a_file(tmp_path: Path) -> None:

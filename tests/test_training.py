@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from reid.checkpoint import CheckpointError, read_embedder
-from training.loop import Run, smoke
+from training.data.records import join
+from training.loop import Run, TrainingError, smoke
 from training.recipe import RECIPES, RecipeError, load_recipe
-from training.synthetic.drawn import draw_dataset
+from training.synthetic.drawn import draw_dataset, draw_sites
 
 SMALL = ["precision=32-true", "model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2"]
 
@@ -67,3 +68,20 @@ def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
     Run(load_recipe("bot", SMALL), dataset, tmp_path / "run").fit(max_steps=1)
     with pytest.raises(CheckpointError, match=r"seed"):
         Run(load_recipe("bot", [*SMALL, "seed=5"]), dataset, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["bot", "m3l", "ptl", "dcsd", "std"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(name: str, tmp_path: Path) -> None:
+    small = SMALL if name in ("bot", "m3l", "std") else [*SMALL, "model.arch=resnet50-" + name]
+    settings = [*small, "model.ssl_heads=false"]
+    if name == "std":
+        smoke(load_recipe("bot-unseen", settings), tmp_path / "teacher")
+        settings.append(f"distill.teacher={tmp_path / 'teacher'}")
+    sites = draw_sites(tmp_path / "world", 2, identities=6, cameras=2, images=2)
+    run = Run(load_recipe(name, settings), join(sites), tmp_path / "run")
+    run.fit(max_steps=1)
+    good = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    run.method.pixels.embedder.trunk.conv1.weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1, step 2 .*lower optimiser\.rate"):
+        run.fit()
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == good

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -72,10 +73,11 @@ def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, 
     ]
     settings = [*asked.settings, *filled, f"seed={seed}"]
     recipe = load_recipe(entry.recipe, [*settings, f"dataset={sources}"])
+    plain = json.loads(json.dumps(recipe.to_dict()))
     known = folder / "result.json"
     if known.is_file():
         result: dict[str, Any] = json.loads(known.read_text())
-        if result["recipe"] != json.loads(json.dumps(recipe.to_dict())) or result["identities"] != asked.identities:
+        if result["recipe"] != plain or result["identities"] != asked.identities:
             raise RecipeError(f"{known} is of another recipe; choose another --out")
         return result
     dataset = _first(read_dataset(sources, root, recipe.split, recipe.all_images), asked.identities)
@@ -85,7 +87,7 @@ def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, 
     embed, size, what = open_embedder(folder)
     scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
     values = {"mAP": scores.mean_ap, "rank-1": scores.rank(1), "rank-5": scores.rank(5), "mINP": scores.mean_inp}
-    changed = " ".join(f"--set {s}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
+    changed = " ".join(f"--set {shlex.quote(s)}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
     result = {
         "name": entry.name,
         "sources": sources,
@@ -98,7 +100,7 @@ def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, 
         "minutes": round(minutes, 1),
         "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}",
         "command": f"resight train {entry.recipe} {changed}",
-        "recipe": recipe.to_dict(),
+        "recipe": plain,
     }
     known.write_text(json.dumps(result, indent=1) + "\n")
     return result

@@ -1,0 +1,60 @@
+"""Recipes beside each other: what is trained on what, what is done once only, what the table and the page say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import DOCS, merge, page
+from training.compare import Comparison, Entry, compare, leave_one_out, mean_and_deviation, table
+from training.data.records import DatasetError
+from training.recipe import RecipeError
+from training.synthetic.drawn import draw_sites
+
+SMALL = ("batch_identities=2", "batch_crops=2", "optimiser.epochs=1", "model.height=64", "model.width=32", "precision=32-true")
+PLAIN = (*SMALL, "model.arch=resnet18", "model.ssl_heads=false")
+PLAN = [("folders:site-0+folders:site-1", "folders:site-2")]
+
+
+def test_every_dataset_is_left_out_once() -> None:
+    assert leave_one_out(["a", "b", "c"]) == [("b+c", "a"), ("a+c", "b"), ("a+b", "c")]
+    with pytest.raises(DatasetError, match="two"):
+        leave_one_out(["a"])
+
+
+def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path) -> None:
+    draw_sites(tmp_path, 3, identities=8, cameras=2, images=2)
+    rows = [Entry("base line", "m3l-baseline"), Entry("student", "std", ("distill.teacher={runs}/base-line-{target}-{seed}",))]
+    told: list[dict] = []
+    asked = Comparison(rows, PLAN, (0, 1), PLAIN, identities=5)
+    results = compare(asked, tmp_path, tmp_path / "runs", told.append)
+    assert told == results == json.loads((tmp_path / "runs" / "results.json").read_text())
+    assert [(r["name"], r["seed"], r["target"]) for r in results] == [
+        (name, seed, "folders:site-2") for name in ("base line", "student") for seed in (0, 1)
+    ]
+    assert results[0]["crops"] == 2 * 5 * 2 * 2  # sites, identities, cameras, images
+    assert results[2]["recipe"]["distill"]["teacher"] == str(tmp_path / "runs" / "base-line-folders-site-2-0")
+    assert results[0]["metrics"] != results[1]["metrics"]
+    checkpoints = sorted((tmp_path / "runs").glob("*/checkpoint.safetensors"))
+    stamps = [path.stat().st_mtime_ns for path in checkpoints]
+    assert compare(asked, tmp_path, tmp_path / "runs") == results
+    assert [path.stat().st_mtime_ns for path in checkpoints] == stamps
+    with pytest.raises(RecipeError, match="another recipe"):
+        compare(asked._replace(settings=(*PLAIN, "losses.margin=0.5")), tmp_path, tmp_path / "runs")
+    [base, student] = table(results)
+    assert base[:3] == ("folders:site-2", "base line", "2") and "±" in base[3] and student[1] == "student"
+    (tmp_path / "docs").mkdir()
+    merge("sites", "Two sites and a third.", results, tmp_path / "docs")
+    written = (tmp_path / "docs" / "results.md").read_text()
+    assert written == page(tmp_path / "docs")
+    assert "Two sites and a third." in written and results[0]["command"] in written and base[3] in written
+    assert str(tmp_path) not in written
+
+
+def test_mean_and_deviation_by_hand() -> None:
+    assert mean_and_deviation([1.0, 2.0, 3.0]) == "2.0 ± 1.0"
+    assert mean_and_deviation([1.25]) == "1.2"
+
+
+def test_the_results_page_is_up_to_date() -> None:
+    assert (DOCS / "results.md").read_text() == page()
