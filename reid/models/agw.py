@@ -42,9 +42,9 @@ class GeM(nn.Module):
         self.p = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,C]; values below 1e-6 count as that. In float32: p-th powers overflow half precision."""
+        """[B,C,H,W] -> [B,C]; values below 1e-6 count as that. In float32 at least: p-th powers overflow half precision."""
         with torch.autocast(x.device.type, enabled=False):
-            return x.float().clamp_min(_EPS).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
+            return x.to(torch.promote_types(x.dtype, torch.float32)).clamp_min(_EPS).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
 
 
 def use_non_local(net: ResNet) -> None:
