@@ -1,7 +1,8 @@
 """PTL: a stream of BConv-Cells beside a backbone, whose state carries over from batch to batch in training (methods A.4).
 
 The stream reads from the backbone and never writes into it. At test time every state is zero: the network is then an
-ordinary one, and what it says of a crop does not depend on the others.
+ordinary one, and what it says of a crop does not depend on the others. The paper's second cell, with a hidden state of its own,
+is not here: neither its widths nor code nor numbers for re-identification were published (methods A.4.6).
 """
 
 from __future__ import annotations
