@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from reid.checkpoint import read_embedder
 from reid.models import ModelSpec, build
 from reid.models.ptl import BConvCell, reset_states
-from training.loop import Run
 from training.recipe import RecipeError, load_recipe
-from training.synthetic.drawn import draw_dataset
 
 
 def test_a_cell_by_hand() -> None:
@@ -65,17 +60,6 @@ def test_a_crop_s_embedding_depends_on_it_alone() -> None:
         assert torch.equal(whole, model(x))
         assert torch.allclose(whole.flip(0), model(x.flip(0)), atol=1e-6)
         assert torch.allclose(whole[1:2], model(x[1:2]), atol=1e-5)
-
-
-def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:
-    dataset = draw_dataset(tmp_path / "drawn", identities=8, sites=1, cameras=2, images=2)
-    small = ["precision=32-true", "model.height=64", "model.width=32", "model.ssl_heads=false", "batch_identities=4", "batch_crops=2"]
-    recipe = load_recipe("ptl", [*small, "optimiser.epochs=1"])
-    Run(recipe, dataset, tmp_path / "whole").fit()
-    while (run := Run(recipe, dataset, tmp_path / "pieces")).epoch <= 1:
-        run.fit(max_steps=1)
-    whole, pieces = (read_embedder(tmp_path / name)[0].state_dict() for name in ("whole", "pieces"))
-    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
