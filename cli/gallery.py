@@ -1,0 +1,170 @@
+"""enroll, query, adapt and rollback: a server from the outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from cli.output import fail, table
+
+if TYPE_CHECKING:
+    from resight_client import Client, Job
+
+Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
+Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
+Key = Annotated[Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")]
+LOCAL = "http://127.0.0.1:8000"
+
+
+def enroll(
+    paths: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
+    site: Site,
+    camera: Annotated[Optional[str], typer.Option(help="of all images")] = None,
+    identity: Annotated[Optional[str], typer.Option(help="of all images")] = None,
+    pattern: Annotated[
+        Optional[str], typer.Option(help=r"regex over file names with groups, like '(?P<identity>\d+)_c(?P<camera>\d)'")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="skip unreadable images instead of stopping")] = False,
+    batch: Annotated[int, typer.Option(help="images a request")] = 64,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Enroll crops at a site."""
+    from resight_client import ResightError
+    from rich.progress import track
+
+    files = _images(paths)
+    fields = [_fields(file, pattern, camera, identity) for file in files]
+    count = 0
+    with _client(server, api_key) as client:
+        for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
+            some = files[start : start + batch]
+            try:
+                found = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
+            except ResightError as error:
+                name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
+                fail(f"{name}{error} ({count} images were enrolled before)")
+            count += len(found.items)
+            for bad in found.errors:
+                typer.echo(f"skipped {some[bad['index']]}: {bad['detail']}", err=True)
+    typer.echo(f"enrolled {count} of {len(files)} images at {site}")
+
+
+def query(
+    images: Annotated[list[Path], typer.Argument(help="one crop, or the crops of one tracklet")],
+    site: Site,
+    top_k: Annotated[int, typer.Option(help="matches to return")] = 10,
+    camera: Annotated[Optional[str], typer.Option(help="the query's camera")] = None,
+    exclude_same_camera: Annotated[bool, typer.Option("--exclude-same-camera")] = False,
+    filter: Annotated[Optional[str], typer.Option(help='JSON, like \'{"camera": "door"}\'')] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Rank a site's gallery for a crop."""
+    import dataclasses
+
+    for path in images:
+        if not path.is_file():
+            fail(f"{path} does not exist")
+    try:
+        where = json.loads(filter) if filter else None
+    except ValueError as error:
+        fail(f"--filter is not valid JSON: {error}")
+    with _client(server, api_key) as client:
+        found = client.query(site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    table(
+        f"{site}, version {found.version}",
+        ("rank", "score", "identity", "camera", "captured at", "id"),
+        [(str(m.rank), f"{m.score:.4f}", m.identity or "", m.camera or "", m.captured_at or "", m.id) for m in found.matches],
+    )
+
+
+def adapt(
+    site: Site,
+    tier: Annotated[str, typer.Option(help="auto, none (back to the bundle's own values) or 2 (BNTA)")] = "auto",
+    max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
+    seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Adapt a site's BatchNorm layers to its own crops."""
+    with _client(server, api_key) as client:
+        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed), wait)
+
+
+def rollback(
+    site: Site,
+    wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Undo a site's last adaptation."""
+    with _client(server, api_key) as client:
+        _follow(client, client.roll_back(site), wait)
+
+
+def _images(paths: list[Path]) -> list[Path]:
+    suffixes = {".jpg", ".jpeg", ".png", ".webp"}
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            fail(f"{path} does not exist")
+        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else [path]
+    if not files:
+        fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
+    return files
+
+
+def _fields(file: Path, pattern: str | None, camera: str | None, identity: str | None) -> dict[str, Any]:
+    import re
+
+    found: dict[str, Any] = {"camera": camera, "identity": identity}
+    if pattern is not None:
+        try:
+            match = re.search(pattern, file.name)
+        except re.error as error:
+            fail(f"--pattern is not a regular expression: {error}")
+        if match is None:
+            fail(f"--pattern does not fit the file name {file.name}")
+        found |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
+    return {k: v for k, v in found.items() if v is not None}
+
+
+@contextmanager
+def _client(server: str, api_key: str | None) -> Iterator[Client]:
+    """A client whose errors end the command with their sentence."""
+    from resight_client import Client, ResightError
+
+    with Client(server, api_key) as client:
+        try:
+            yield client
+        except ResightError as error:
+            fail(str(error))
+
+
+def _follow(client: Client, job: Job, wait: bool) -> None:
+    if not wait:
+        typer.echo(f"job {job.job} {job.state}; watch it with: curl -N {client.url}/adapt/{job.job}/events")
+        return
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(job.stage, total=1.0)
+        for seen in client.watch(job.job):
+            job = seen
+            bar.update(task, completed=job.progress, description=job.stage)
+    typer.echo(json.dumps(job.report, indent=2))
+    if job.state != "succeeded":
+        fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")
+    typer.echo(f"{job.site} is on version {job.version}")

@@ -1,0 +1,139 @@
+"""evaluate, visualize, export and bundle info: what a run is worth, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from cli.output import embedding, fail, table
+
+Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
+DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
+    dataset: Annotated[str, typer.Option(help=DATASETS)],
+    data: Data,
+    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    splits: Annotated[Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")] = None,
+    ap: Annotated[Literal["step", "trapezoid"], typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
+    engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
+    rerank: Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")] = False,
+    expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
+    open_set: Annotated[bool, typer.Option("--open-set", help="also FNIR at FPIR 1 % and 10 %, half of the people not enrolled")] = False,
+    json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
+) -> None:
+    """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+    from reid.open_set import open_set as rates
+    from training import evaluate as evaluation
+    from training.data import read_dataset
+    from training.data.records import DatasetError
+
+    try:
+        parts = [read_dataset(dataset, data, number) for number in (range(splits) if splits else [split])]
+        embed, size, what = evaluation.open_embedder(source, device, engine)
+        each = []
+        for part in parts:
+            with embedding() as show:
+                embedded = evaluation.embed_dataset(embed, part, size, show)
+            each.append(evaluation.score(embedded, ap, rerank, expand))
+        if splits:
+            spread = evaluation.over_splits(each)
+            rows = [(name, f"{mean:.2f}", f"± {deviation:.2f}") for name, (mean, deviation) in spread.items()]
+            table(f"{dataset} with {what}, {splits} splits", ("", "%", "over splits"), rows)
+            if json_out is not None:
+                json_out.write_text(json.dumps({"dataset": dataset, "splits": splits, **spread}, indent=2) + "\n")
+            return
+        scores = each[0]
+        missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}
+    except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
+        fail(str(error))
+    command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
+    command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
+    metrics = evaluation.as_metrics(scores, dataset, command)
+    metrics |= {f"FNIR at FPIR {rate:.0%}": round(100 * value, 2) for rate, value in missed.items()}
+    between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
+    rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
+    rows += [(name, f"{value:.2f}", "") for name, value in metrics.items() if name.startswith("FNIR")]
+    table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
+    if json_out is not None:
+        json_out.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def visualize(
+    sources: Annotated[list[Path], typer.Argument(help="run folders, checkpoints or .resight bundles; cmc takes several")],
+    dataset: Annotated[str, typer.Option(help=DATASETS + "; embeddings: several joined by +; batchnorm: SOURCE+TARGET or TARGET")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")],
+    what: Annotated[
+        Literal["ranks", "cmc", "embeddings", "batchnorm"],
+        typer.Option(help="queries with their matches, CMC curves, t-SNE by domain, or what adaptation does to BatchNorm"),
+    ] = "ranks",
+    queries: Annotated[int, typer.Option(min=1, help="rows of ranks")] = 10,
+    matches: Annotated[int, typer.Option(min=1, help="columns of ranks")] = 10,
+    crops: Annotated[int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")] = 300,
+    seed: Annotated[int, typer.Option(help="of every choice")] = 0,
+    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
+) -> None:
+    """Draw what a model ranks, how well, how its embeddings lie, or what adaptation changes."""
+    from reid.adaptation.bnta import AdaptationError
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+    from training.data.records import DatasetError
+    from training.visualize import Picture, draw
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        fail(f"--out {out}: a picture is called .png or .jpg")
+    if len(sources) > 1 and what != "cmc":
+        fail(f"--what {what} draws one model, not {len(sources)}")
+    asked = Picture(what, sources, dataset, data, split, queries, matches, crops, seed, device)
+    try:
+        with embedding() as show:
+            draw(asked, out, show)
+    except (DatasetError, BundleError, CheckpointError, EngineError, AdaptationError, ValueError, OSError) as error:
+        fail(str(error))
+    typer.echo(f"wrote {out}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="a run folder or a checkpoint")],
+    out: Annotated[Path, typer.Option(help="NAME.resight")],
+    licence: Annotated[str, typer.Option(help="terms of the weights")] = "unknown: ask whoever trained it",
+    half: Annotated[bool, typer.Option("--half", help="store convolutions in half precision: half the size")] = False,
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="also build and compare a TensorRT engine")] = False,
+    metrics: Annotated[Optional[Path], typer.Option(help="JSON of resight evaluate --json, for the manifest")] = None,
+) -> None:
+    """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written."""
+    from export.bundle import export_bundle
+    from export.parity import ParityError
+    from reid.bundle import BundleError
+    from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
+
+    try:
+        measured = [json.loads(metrics.read_text())] if metrics else None
+        _, results = export_bundle(run, out, licence, half, tensorrt, measured)
+    except (CheckpointError, BundleError, EngineError, ParityError) as error:
+        fail(str(error))
+    rows = [(p.engine, p.precision, f"{p.min_cosine:.6f}") for p in results]
+    table(str(out), ("engine", "precision", "lowest cosine to torch"), rows)
+
+
+def bundle_info(path: Annotated[Path, typer.Argument(help="the .resight folder")]) -> None:
+    """Verify a bundle and print its manifest."""
+    from reid.bundle import Bundle, BundleError
+
+    try:
+        typer.echo(Bundle.load(path).manifest.model_dump_json(indent=2))
+    except BundleError as error:
+        fail(str(error))

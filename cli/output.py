@@ -1,0 +1,36 @@
+"""What every verb prints with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+
+@contextmanager
+def embedding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, as the function that moves it."""
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("embedding")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    typer.echo(title)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def fail(sentence: str) -> NoReturn:
+    typer.echo(f"resight: {sentence}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,108 @@
+"""train, distill, leave-one-out and synth: from datasets to runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cli.output import fail, table
+
+Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
+RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
+OptionalData = Annotated[Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")]
+Settings = Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .yaml file")],
+    out: RunFolder,
+    data: OptionalData = None,
+    settings: Settings = None,
+    smoke: Smoke = False,
+) -> None:
+    """Train a recipe on a dataset."""
+    _train(recipe, out, data, settings or [], smoke)
+
+
+def distill(
+    teacher: Annotated[str, typer.Argument(help="a run, a checkpoint, a bundle, or an OpenVINO network's .xml")],
+    out: RunFolder,
+    data: OptionalData = None,
+    settings: Settings = None,
+    recipe: Annotated[str, typer.Option(help="the student's")] = "std",
+) -> None:
+    """Train a plain student on a dataset and on what a trained network says of it (STD)."""
+    _train(recipe, out, data, [*(settings or []), f"distill.teacher={teacher}"], False)
+
+
+def leave_one_out(
+    recipes: Annotated[list[str], typer.Argument(help="recipes to compare")],
+    datasets: Annotated[str, typer.Option(help="joined by +, like folders:site-0+folders:site-1+market1501:FOLDER")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="folder of the runs and of results.json; what is there is not done again")],
+    seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
+    target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
+    settings: Settings = None,
+) -> None:
+    """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
+    from reid.checkpoint import CheckpointError
+    from training import compare as comparing
+    from training.data.records import DatasetError
+    from training.loop import TrainingError
+    from training.recipe import RecipeError
+
+    names = datasets.split("+")
+    unknown = set(target or []) - set(names)
+    if unknown:
+        fail(f"--target {sorted(unknown)[0]} is none of --datasets {datasets}")
+    try:
+        plan = [(sources, left) for sources, left in comparing.leave_one_out(names) if not target or left in target]
+        entries = [comparing.Entry(name, name) for name in recipes]
+        asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []))
+        results = comparing.compare(asked, data, out, lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"))
+    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+        fail(str(error))
+    table("left out", ("target", "recipe", "seeds", *comparing.METRICS), comparing.table(results, comparing.METRICS))
+
+
+def synth(
+    out: Annotated[Path, typer.Option(help="root folder of the dataset")],
+    identities: Annotated[int, typer.Option(help="people to learn from; a fifth as many more to evaluate on")] = 600,
+    sites: Annotated[int, typer.Option(help="places, each with four cameras and its own look")] = 4,
+    apart: Annotated[bool, typer.Option("--apart", help="a dataset OUT/site-N for each site, with its own people")] = False,
+    images: Annotated[int, typer.Option(help="crops a camera and person")] = 3,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Draw a dataset of simple pedestrians: nobody's picture, no licence."""
+    from training.synthetic.drawn import draw_dataset, draw_sites
+
+    if apart:
+        drawn = draw_sites(out, sites, identities, seed, images=images)
+    else:
+        drawn = [draw_dataset(out, identities, seed, sites, images=images)]
+    train, query, gallery = (sum(len(getattr(d, part)) for d in drawn) for part in ("train", "query", "gallery"))
+    typer.echo(f"drew {train} training, {query} query and {gallery} gallery crops under {out}")
+
+
+def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
+    from reid.checkpoint import CheckpointError
+    from training.data.records import DatasetError
+    from training.loop import TrainingError
+    from training.loop import smoke as smoke_run
+    from training.recipe import RecipeError, load_recipe
+    from training.transfer import train_in_order
+
+    try:
+        chosen = load_recipe(recipe, settings)
+        if smoke:
+            smoke_run(chosen, out)
+        elif data is None:
+            fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train RECIPE --smoke")
+        else:
+            train_in_order(chosen, data, out)
+    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+        fail(str(error))
+    typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")
