@@ -32,7 +32,7 @@ PLAIN = [*TINY, "model.arch=resnet18", "model.height=96", "model.width=48"]
 RECIPES = {
     "bot": PLAIN,  # centres have an optimiser of their own
     "m3l": PLAIN,  # memories, and an inner step of every shard
-    "ptl": [*TINY, "model.ssl_heads=false"],  # states go from step to step
+    "ptl": [*TINY, "model.ssl_heads=false"],  # states go from step to step, in any method
 }
 
 

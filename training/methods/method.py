@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.models.build import Embedder, PixelEmbedder
+from reid.models.ptl import BConvCell, reset_states
 from training.data.loader import Batch
 from training.recipe import Recipe
 
@@ -36,14 +37,22 @@ class Method(nn.Module):
         """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all training crops."""
 
     def begin_epoch(self) -> None:
-        """Before the first step of an epoch."""
+        """Before the first step of an epoch: the cells of a PTL network forget."""
+        reset_states(self)
 
     def carried(self) -> dict[str, Tensor]:
-        """What goes from step to step beside the state dict, by name."""
-        return {}
+        """What goes from step to step beside the state dict, by name: the states of a PTL network's cells."""
+        return {name: cell.state for name, cell in self._cells() if len(cell.state)}
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `carried` gave; nothing: forgets it."""
+        reset_states(self)
+        for name, cell in self._cells():
+            if name in tensors:
+                cell.state = tensors[name].to(cell.state.device)
+
+    def _cells(self) -> list[tuple[str, BConvCell]]:
+        return [(name, module) for name, module in self.named_modules() if isinstance(module, BConvCell)]
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam or SGD over everything. The one called `network` follows the recipe's schedule."""
