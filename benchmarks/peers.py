@@ -109,7 +109,9 @@ def main() -> None:
     narrow = NonLocal(8)
     narrow.theta, narrow.phi, narrow.g = (nn.Conv2d(8, 1, 1) for _ in range(3))  # their inner width
     narrow.out[0] = nn.Conv2d(1, 8, 1)
-    nn.init.ones_(narrow.out[1].weight)  # type: ignore[arg-type]
+    scale = narrow.out[1]
+    assert isinstance(scale, nn.BatchNorm2d)
+    nn.init.ones_(scale.weight)  # it begins as the identity
     same = {f"{name}.{kind}": f"{name}.{kind}" for name in ("theta", "phi", "g") for kind in ("weight", "bias")}
     same |= {f"W.{i}.{kind}": f"out.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
     halves = {"IN.weight": "instance.weight", "IN.bias": "instance.bias", "BN.weight": "batch.weight", "BN.bias": "batch.bias"}

@@ -14,9 +14,10 @@ DOCS = Path(__file__).parent.parent / "docs"
 _METRICS = ("mAP", "rank-1", "mINP")
 _HEAD = """# Results
 
-Made by `python -m benchmarks.results` from the files in `docs/results/`, which the commands below write. Means over the seeds, ± their
-sample deviation. The last epoch counts everywhere; nothing was chosen on a target. Budgets are small: rows of one table compare with
-each other and with nothing else.
+Made by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and `benchmarks.domains` write with
+`--record`. Under each table stand the recipes of its rows, with the first seed. Means over the seeds, ± their sample deviation. The
+last epoch counts everywhere; nothing was chosen on a target. Budgets are small: rows of one table compare with each other and with
+nothing else.
 """
 
 
@@ -24,9 +25,7 @@ def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path
     """Writes an experiment's results, without what its command says anyway and without anybody's folders, and makes the page anew."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
     for result in kept:
-        result["command"] = re.sub(
-            r"=(\{runs\}|\S*)/(\S+)", lambda path: f"={path[2]}" if path[1] != "{runs}" else path[0], result["command"]
-        )
+        result["command"] = re.sub(r"(distill\.teacher|start)=(?!\{runs\})\S*/", r"\1=", result["command"])
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "results" / f"{name}.json").write_text(json.dumps({"about": about, "results": kept}, indent=1) + "\n")
     (folder / "results.md").write_text(page(folder))
@@ -47,9 +46,12 @@ def _section(path: Path) -> str:
     first = results[0]
     budget = f"{first['crops']} crops" + (f" of {first['identities']} identities of each source" if first["identities"] else "")
     minutes = sum(r["minutes"] for r in results)
-    lines += ["", f"{budget}, {first['queries']} queries; {minutes:.0f} minutes of training in all. {first['machine']}.", ""]
-    seen: dict[str, str] = {r["name"]: r["command"] for r in reversed(results)}
-    lines += [f"    {command}" for name, command in reversed(seen.items()) if name]
+    machines = "; ".join(dict.fromkeys(r["machine"] for r in results))
+    lines += ["", f"{budget}, {first['queries']} queries; {minutes:.0f} minutes of training in all. {machines}.", ""]
+    commands: dict[str, str] = {}
+    for result in results:
+        commands.setdefault(result["name"], result["command"])
+    lines += [f"    {command}" for command in commands.values()]
     return "\n".join([*lines, ""])
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from cli.output import embedding, fail, table
+from cli.training import Data
 
-Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
 
@@ -34,9 +34,12 @@ def evaluate(
     from reid.engines import EngineError
     from reid.open_set import open_set as rates
     from training import evaluate as evaluation
+    from training.compare import mean_and_deviation
     from training.data import read_dataset
     from training.data.records import DatasetError
 
+    if splits and open_set:
+        fail("--open-set is of one split: leave --splits out")
     try:
         parts = [read_dataset(dataset, data, number) for number in (range(splits) if splits else [split])]
         embed, size, what = evaluation.open_embedder(source, device, engine)
@@ -46,11 +49,11 @@ def evaluate(
                 embedded = evaluation.embed_dataset(embed, part, size, show)
             each.append(evaluation.score(embedded, ap, rerank, expand))
         if splits:
-            spread = evaluation.over_splits(each)
-            rows = [(name, f"{mean:.2f}", f"± {deviation:.2f}") for name, (mean, deviation) in spread.items()]
-            table(f"{dataset} with {what}, {splits} splits", ("", "%", "over splits"), rows)
+            values = [evaluation.percentages(scores) for scores in each]
+            spread = [(name, mean_and_deviation([v[name] for v in values])) for name in values[0]]
+            table(f"{dataset} with {what}, {splits} splits", ("", "% over splits"), spread)
             if json_out is not None:
-                json_out.write_text(json.dumps({"dataset": dataset, "splits": splits, **spread}, indent=2) + "\n")
+                json_out.write_text(json.dumps({"dataset": dataset, "splits": values}, indent=2) + "\n")
             return
         scores = each[0]
         missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}

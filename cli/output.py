@@ -21,16 +21,18 @@ def embedding() -> Iterator[Callable[[int, int], None]]:
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A titled table on standard output; 120 columns where that is no terminal."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns)
+    drawn = Table(*columns)
     for row in rows:
-        table.add_row(*row)
+        drawn.add_row(*row)
     typer.echo(title)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
 
 
 def fail(sentence: str) -> NoReturn:
+    """Ends the command with one sentence on standard error and exit status 1."""
     typer.echo(f"resight: {sentence}", err=True)
     raise typer.Exit(1)

@@ -16,7 +16,7 @@ import torch
 
 from training.data import read_dataset
 from training.data.records import Dataset, DatasetError
-from training.evaluate import embed_dataset, open_embedder, score
+from training.evaluate import embed_dataset, open_embedder, percentages, score
 from training.loop import Run
 from training.recipe import RecipeError, load_recipe
 
@@ -86,14 +86,13 @@ def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, 
     minutes = (time.monotonic() - began) / 60
     embed, size, what = open_embedder(folder)
     scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
-    values = {"mAP": scores.mean_ap, "rank-1": scores.rank(1), "rank-5": scores.rank(5), "mINP": scores.mean_inp}
     changed = " ".join(f"--set {shlex.quote(s)}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
     result = {
         "name": entry.name,
         "sources": sources,
         "target": target,
         "seed": seed,
-        "metrics": {name: round(100 * value, 2) for name, value in values.items()},
+        "metrics": percentages(scores),
         "queries": scores.queries,
         "identities": asked.identities,
         "crops": len(dataset.train),
@@ -131,12 +130,6 @@ def _first(dataset: Dataset, identities: int | None) -> Dataset:
         kept.setdefault(domain, []).append(pid)
     some = {(domain, pid) for domain, pids in kept.items() for pid in pids[:identities]}
     return dataclasses.replace(dataset, train=[r for r in dataset.train if (r.domain, r.pid) in some])
-
-
-def _fill(setting: str, names: dict[str, str]) -> str:
-    for name, value in names.items():
-        setting = setting.replace(name, value)
-    return setting
 
 
 def _plain(name: str) -> str:

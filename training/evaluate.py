@@ -108,19 +108,17 @@ def _single_shots(found: Embedded, repetitions: int = 10) -> Iterator[Embedded]:
         yield found._replace(gallery=found.gallery[kept], labels=(qp, gp[kept], qc, gc[kept]), single_shot=False)
 
 
-def over_splits(per_split: Sequence[RankingScores]) -> dict[str, tuple[float, float]]:
-    """Mean and sample deviation in percent of each metric over a dataset's splits."""
-    rows = [{"mAP": s.mean_ap, "mINP": s.mean_inp} | {f"rank-{k}": s.rank(k) for k in (1, 5, 10)} for s in per_split]
-    columns = {name: 100 * np.array([row[name] for row in rows]) for name in rows[0]}
-    return {name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0) for name, values in columns.items()}
-
-
 def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:
     """Embeds and ranks. Raises DatasetError where the dataset has no queries."""
     return score(embed_dataset(embed, dataset, size))
 
 
-def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
-    """Scores in percent as they stand in a manifest, with the command that measured them."""
+def percentages(scores: RankingScores) -> dict[str, float]:
+    """The scores that papers print, in percent."""
     values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {f"rank-{k}": scores.rank(k) for k in (1, 5, 10)}
-    return {"dataset": dataset, "command": command} | {name: round(100 * value, 2) for name, value in values.items()}
+    return {name: round(100 * value, 2) for name, value in values.items()}
+
+
+def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
+    """Percentages as they stand in a manifest, with the command that measured them."""
+    return {"dataset": dataset, "command": command, **percentages(scores)}

@@ -112,7 +112,7 @@ class Recipe:
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
     shards: int = 1  # batches of P x K a step, each with its own statistics and losses; torchrun's processes share them
-    gradient_checkpointing: bool = False  # half the memory or less for about a third more time; the numbers stay the same
+    gradient_checkpointing: bool = False  # less memory, more time, the same numbers
     precision: str = "bf16-mixed"  # bf16-mixed | 32-true
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)

@@ -26,16 +26,14 @@ def start_from(embedder: Embedder, source: str) -> None:
         with safetensors.safe_open(file, framework="pt") as opened:
             ours = "resight" in (opened.metadata() or {})
         if ours:
-            given, own = read_embedder(file)[0].state_dict(), embedder.state_dict()
-            heads = {name: tensor for name, tensor in own.items() if name.startswith("heads.")}
+            given = read_embedder(file)[0].state_dict()
             kept = {name: tensor for name, tensor in given.items() if not name.startswith("heads.")}
-            if embedder.heads is not None:
-                kept |= {name: given.get(name, tensor) for name, tensor in heads.items()}
-            embedder.load_state_dict(kept, strict=True)
+            heads = {name: given.get(name, tensor) for name, tensor in embedder.state_dict().items() if name.startswith("heads.")}
+            embedder.load_state_dict(kept | heads, strict=True)
         else:
             load_imagenet(embedder.trunk, load_file(file))
     except (CheckpointError, safetensors.SafetensorError, OSError) as error:
         raise RecipeError(f"start: {error}") from error
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[1].strip()[:200]
+        reason = str(error).strip().splitlines()[-1].strip()[:200]
         raise RecipeError(f"start {source!r} does not fit {embedder.spec.arch}: {reason}") from error

@@ -103,9 +103,11 @@ class Stepper:
 
     def _together(self, work: Callable[[int], None]) -> None:
         """Does the work for each of our shards from the same buffers, then gives all processes the same merged ones."""
-        persistent = self.method.state_dict().keys()
-        buffers = {name: buffer for name, buffer in self.method.named_buffers() if name in persistent}
-        before = {name: buffer.clone() for name, buffer in buffers.items()} if self.shards > 1 else {}
+        buffers: dict[str, Tensor] = {}
+        if self.shards > 1:  # a single shard has nothing to merge
+            persistent = self.method.state_dict().keys()
+            buffers = {name: buffer for name, buffer in self.method.named_buffers() if name in persistent}
+        before = {name: buffer.clone() for name, buffer in buffers.items()}
         change = {name: torch.zeros_like(buffer) for name, buffer in before.items() if buffer.is_floating_point()}  # counters just count
         for place in range(len(self.own)):
             for name, old in before.items():

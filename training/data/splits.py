@@ -17,9 +17,3 @@ def read_split(name: str, split: int) -> list[Any]:
     if not 0 <= split < len(draws):
         raise DatasetError(f"{name} has splits 0..{len(draws) - 1}, not {split}")
     return draws[split]
-
-
-def split_count(name: str) -> int:
-    """How many splits a dataset has that ships here; 1 for the others."""
-    path = FOLDER / f"{name}.json"
-    return len(json.loads(path.read_text())["test"]) if path.is_file() else 1

@@ -98,7 +98,8 @@ class M3L(Method):
 
     def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Fills the memories with each identity's mean embedding."""
-        self.memory.fill(*embed())
+        if self.classifier is None:
+            self.memory.fill(*embed())
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all times)."""
@@ -109,6 +110,8 @@ class M3L(Method):
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
         """Moves the memories of all domains towards the new embeddings, in train mode as the paper's code does."""
+        if self.classifier is not None:
+            return
         x = self.pixels.normalise(batch.crops)
         for d in range(len(self.identities)):
             rows = batch.domains == d
