@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder
+from training.data.records import Dataset, Record, matched_images, require_counts, require_folder
 from training.data.splits import read_split
 
 COUNTS = {"ids": 971, "images": 3_884}
@@ -18,12 +18,7 @@ def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None
     The splits are ours (splits/cuhk01.json); the literature draws its own, unseeded.
     """
     folder = require_folder(root / "campus" if (root / "campus").is_dir() else root, "cuhk01")
-    records = []
-    for path in list_images(folder):
-        match = _NAME.match(path.stem)
-        if match is None:
-            raise DatasetError(f"cuhk01: {path} is not named like 0001001.png")
-        records.append(Record(path, int(match[1]), 0 if int(match[2]) <= 2 else 1))
+    records = [Record(path, int(m[1]), int(int(m[2]) > 2)) for path, m in matched_images("cuhk01", folder, _NAME, "0001001.png")]
     found = {"ids": len({r.pid for r in records}), "images": len(records)}
     require_counts("cuhk01", found, COUNTS if counts is None else counts)
     order = sorted({r.pid for r in records})

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from training.data.market_style import read_market_style
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.records import Dataset, DatasetError, Record, matched_images, require_counts, require_folder, unpacked
 
 KINDS = ("detected", "labeled")  # split 0 and split 1
 COUNTS = {
@@ -32,13 +32,8 @@ def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = 
 
     View 0 asks; of view 1 one image a person answers, drawn anew in each of ten repetitions (`single_shot`).
     """
-    folder, path = require_folder(root / "images", "cuhk03-old"), root / "splits.json"
-    records = []
-    for file in list_images(folder):
-        match = _OLD_NAME.match(file.stem)
-        if match is None:
-            raise DatasetError(f"cuhk03-old: {file} is not named like 00000001_00_0000.jpg")
-        records.append(Record(file, int(match[1]) + 1, int(match[2])))
+    images, path = matched_images("cuhk03-old", root / "images", _OLD_NAME, "00000001_00_0000.jpg"), root / "splits.json"
+    records = [Record(file, int(m[1]) + 1, int(m[2])) for file, m in images]
     found = {"ids": len({r.pid for r in records}), "images": len(records)}
     require_counts("cuhk03-old", found, OLD_COUNTS if counts is None else counts)
     try:

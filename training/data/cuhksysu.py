@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from training.data.market_style import count
-from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_counts, unpacked
+from training.data.records import Dataset, DatasetError, Record, matched_images, one_split, require_counts, unpacked
 
 ALL = {"train ids": 11_934, "train": 34_574}
 EVALUATED = {"train ids": 942, "train": 4_374, "query": 2_900, "gallery ids": 2_900, "gallery": 5_447}
@@ -33,10 +33,5 @@ def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = No
 
 
 def _read(folder: Path, pattern: re.Pattern[str], camera: int | None) -> list[Record]:
-    records = []
-    for path in list_images(folder):
-        match = pattern.match(path.stem)
-        if match is None:
-            raise DatasetError(f"cuhksysu: {path} is not named like the crops of this form, {pattern.pattern}")
-        records.append(Record(path, int(match[1]), int(match[camera]) if camera else 0))
-    return records
+    found = matched_images("cuhksysu", folder, pattern, f"the crops of this form, {pattern.pattern}")
+    return [Record(path, int(m[1]), int(m[camera]) if camera else 0) for path, m in found]

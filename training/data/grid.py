@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.records import Dataset, DatasetError, Record, matched_images, require_counts, unpacked
 
 COUNTS = {"probe": 250, "gallery": 1_025}
+_NAME = re.compile(r"(\d+)_")
 PARTITIONS = "features_and_partitions.mat"
 
 
@@ -16,7 +18,7 @@ def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
     from scipy.io.matlab import MatReadError
 
     root = unpacked(root, "underground_reid")
-    probe, gallery = (_read(require_folder(root / part, "grid"), camera) for camera, part in enumerate(("probe", "gallery")))
+    probe, gallery = (_read(root / part, camera) for camera, part in enumerate(("probe", "gallery")))
     require_counts("grid", {"probe": len(probe), "gallery": len(gallery)}, COUNTS if counts is None else counts)
     path = root / PARTITIONS
     try:
@@ -33,10 +35,4 @@ def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
 
 
 def _read(folder: Path, camera: int) -> list[Record]:
-    records = []
-    for path in list_images(folder):
-        pid = path.stem.split("_")[0]
-        if not pid.isdigit():
-            raise DatasetError(f"grid: {path} is not named like 0001_1_25004_107_32_106_221.jpeg")
-        records.append(Record(path, int(pid), camera))
-    return records
+    return [Record(p, int(m[1]), camera) for p, m in matched_images("grid", folder, _NAME, "0001_1_25004_107_32_106_221.jpeg")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
 from training.data.splits import read_split
 
 COUNTS = {"ids": 119, "images": 476}
@@ -17,10 +17,7 @@ def read_ilids(root: Path, split: int = 0, counts: dict[str, int] | None = None)
     root = unpacked(unpacked(root, "i-LIDS_Pedestrian"), "QMUL-iLIDS")
     folder = root / "Persons" if (root / "Persons").is_dir() else root / "images"
     people: dict[int, list[Record]] = {}
-    for path in list_images(require_folder(folder, "ilids")):
-        match = _NAME.match(path.stem)
-        if match is None:
-            raise DatasetError(f"ilids: {path} is not named like 0001001.jpg")
+    for path, match in matched_images("ilids", folder, _NAME, "0001001.jpg"):
         people.setdefault(int(match[1]), []).append(Record(path, int(match[1]), int(match[2]) - 1))
     found = {"ids": len(people), "images": sum(map(len, people.values()))}
     require_counts("ilids", found, COUNTS if counts is None else counts)

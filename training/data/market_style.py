@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder
+from training.data.records import Dataset, Record, matched_images, require_counts
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 _NAME = re.compile(r"(-?\d+)_c(\d+)")
@@ -17,7 +17,7 @@ def read_market_style(name: str, root: Path, counts: dict[str, int]) -> Dataset:
     Args:
         counts: what the release holds, of: train ids, train, query ids, query, gallery.
     """
-    train, query, gallery = ([r for r in _read(name, require_folder(root / folder, name)) if r.pid != -1] for folder in FOLDERS)
+    train, query, gallery = ([r for r in _read(name, root / folder) if r.pid != -1] for folder in FOLDERS)
     require_counts(name, count(train, query, gallery), counts)
     return Dataset(name, train, query, gallery)
 
@@ -30,10 +30,4 @@ def count(train: list[Record], query: list[Record], gallery: list[Record]) -> di
 
 
 def _read(name: str, folder: Path) -> list[Record]:
-    records = []
-    for path in list_images(folder):
-        match = _NAME.match(path.name)
-        if match is None:
-            raise DatasetError(f"{name}: {path} is not named like 0002_c1s1_000451_03.jpg")
-        records.append(Record(path, int(match[1]), int(match[2]) - 1))
-    return records
+    return [Record(path, int(m[1]), int(m[2]) - 1) for path, m in matched_images(name, folder, _NAME, "0002_c1s1_000451_03.jpg")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
 from training.data.splits import read_split
 
 COUNTS = {"view a": 385, "view b": 749}
@@ -21,12 +21,8 @@ def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
     folder = unpacked(unpacked(root, "prid_2011"), "single_shot")
     views: list[list[Record]] = []
     for camera, view in enumerate(("cam_a", "cam_b")):
-        views.append([])
-        for path in list_images(require_folder(folder / view, "prid")):
-            match = _NAME.match(path.stem)
-            if match is None:
-                raise DatasetError(f"prid: {path} is not named like person_0001.png")
-            views[camera].append(Record(path, int(match[1]), camera))
+        found = matched_images("prid", folder / view, _NAME, "person_0001.png")
+        views.append([Record(path, int(match[1]), camera) for path, match in found])
     require_counts("prid", {"view a": len(views[0]), "view b": len(views[1])}, COUNTS if counts is None else counts)
     test = {i + 1 for i in read_split("prid", split)}
     train = [r for view in views for r in view if r.pid <= BOTH and r.pid not in test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +86,17 @@ def one_split(name: str, split: int) -> None:
 def list_images(folder: Path) -> list[Path]:
     """Images of a folder in sorted order (file-system order differs from disk to disk)."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def matched_images(name: str, folder: Path, pattern: re.Pattern[str], example: str) -> list[tuple[Path, re.Match[str]]]:
+    """Images of a folder with what their names say. Raises DatasetError for a missing folder and for a name that does not fit."""
+    found = []
+    for path in list_images(require_folder(folder, name)):
+        match = pattern.match(path.stem)
+        if match is None:
+            raise DatasetError(f"{name}: {path} is not named like {example}")
+        found.append((path, match))
+    return found
 
 
 def require_counts(name: str, found: dict[str, int], expected: dict[str, int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, require_counts, require_folder, unpacked
+from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
 from training.data.splits import read_split
 
 COUNTS = {"ids": 632, "images": 1_264}
+_NAME = re.compile(r"(\d+)_")
 
 
 def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
@@ -15,11 +17,8 @@ def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None)
     root = unpacked(root, "VIPeR")
     records = []
     for camera, view in enumerate(("cam_a", "cam_b")):
-        for path in list_images(require_folder(root / view, "viper")):
-            pid = path.stem.split("_")[0]
-            if not pid.isdigit():
-                raise DatasetError(f"viper: {path} is not named like 000_45.bmp")
-            records.append(Record(path, int(pid) + 1, camera))  # pid 0 is a person here and would be a distractor elsewhere
+        for path, match in matched_images("viper", root / view, _NAME, "000_45.bmp"):
+            records.append(Record(path, int(match[1]) + 1, camera))  # pid 0 is a person here and would be a distractor elsewhere
     require_counts("viper", {"ids": len({r.pid for r in records}), "images": len(records)}, COUNTS if counts is None else counts)
     order = sorted({r.pid for r in records})
     test = {order[i] for i in read_split("viper", split) if i < len(order)}
