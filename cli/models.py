@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from cli.output import embedding, fail, table
+from cli.output import fail, progress, table
 from cli.training import Data
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
@@ -45,7 +45,7 @@ def evaluate(
         embed, size, what = evaluation.open_embedder(source, device, engine)
         each = []
         for part in parts:
-            with embedding() as show:
+            with progress("embedding") as show:
                 embedded = evaluation.embed_dataset(embed, part, size, show)
             each.append(evaluation.score(embedded, ap, rerank, expand))
         if splits:
@@ -101,7 +101,7 @@ def visualize(
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(what, sources, dataset, data, split, queries, matches, crops, seed, device)
     try:
-        with embedding() as show:
+        with progress("embedding") as show:
             draw(asked, out, show)
     except (DatasetError, BundleError, CheckpointError, EngineError, AdaptationError, ValueError, OSError) as error:
         fail(str(error))

@@ -11,12 +11,12 @@ import typer
 
 
 @contextmanager
-def embedding() -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, as the function that moves it."""
     from rich.progress import Progress
 
     with Progress(disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("embedding")
+        task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from cli.output import fail, table
+from cli.output import fail, progress, table
 
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
@@ -69,22 +69,45 @@ def leave_one_out(
 
 
 def synth(
-    out: Annotated[Path, typer.Option(help="root folder of the dataset")],
-    identities: Annotated[int, typer.Option(help="people to learn from; a fifth as many more to evaluate on")] = 600,
-    sites: Annotated[int, typer.Option(help="places, each with four cameras and its own look")] = 4,
-    apart: Annotated[bool, typer.Option("--apart", help="a dataset OUT/site-N for each site, with its own people")] = False,
-    images: Annotated[int, typer.Option(help="crops a camera and person")] = 3,
+    out: Annotated[Optional[Path], typer.Option(help="folder of the world; what is there already is not rendered again")] = None,
+    identities: Annotated[int, typer.Option(help="people of each site; six tenths to learn from, the others to evaluate on")] = 500,
+    sites: Annotated[int, typer.Option(help="places, each with its own people, light, sensors and detector")] = 4,
+    cameras: Annotated[int, typer.Option(help="of each site")] = 5,
+    images: Annotated[int, typer.Option(help="crops a camera and person")] = 4,
     seed: Annotated[int, typer.Option()] = 0,
+    severity: Annotated[float, typer.Option(help="0 to 5: how far sites are from neutral light and sensors")] = 3.0,
+    kinds: Annotated[
+        str, typer.Option(help="of the sites, joined by commas: plain, null, between, cast, monochrome, uniform, feet, coats")
+    ] = "plain",
+    size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
+    workers: Annotated[int, typer.Option(help="processes; 0 for one a core")] = 0,
+    sheet: Annotated[
+        Optional[Path], typer.Option(help="a picture of twelve people of each site instead: people in rows, cameras in columns")
+    ] = None,
 ) -> None:
-    """Draw a dataset of simple pedestrians: nobody's picture, no licence."""
-    from training.synthetic.drawn import draw_dataset, draw_sites
+    """Render a world of people who do not exist, with every factor known: nobody's picture, no licence."""
+    from training.synthetic.body import SynthError
+    from training.synthetic.world import World, render
 
-    if apart:
-        drawn = draw_sites(out, sites, identities, seed, images=images)
-    else:
-        drawn = [draw_dataset(out, identities, seed, sites, images=images)]
-    train, query, gallery = (sum(len(getattr(d, part)) for d in drawn) for part in ("train", "query", "gallery"))
-    typer.echo(f"drew {train} training, {query} query and {gallery} gallery crops under {out}")
+    if out is None and sheet is None:
+        fail("--out FOLDER is missing (or --sheet FILE.png for a look at the world)")
+    try:
+        height, width = (int(part) for part in size.split("x"))
+    except ValueError:
+        fail(f"--size {size}: HEIGHTxWIDTH, like 128x64")
+    world = World(identities, sites, cameras, images, seed, severity, tuple(kinds.split(",")), height, width)
+    try:
+        if sheet:
+            from training.synthetic.sheet import draw_sheet
+
+            draw_sheet(world).save(sheet)
+            typer.echo(f"wrote {sheet}")
+        if out:
+            with progress("crops") as report:
+                rendered = render(world, out, workers, report)
+            typer.echo(f"rendered {rendered} crops under {out}; next: resight train bot --data {out} --set dataset=world:site-0 --out RUN")
+    except SynthError as error:
+        fail(str(error))
 
 
 def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:

@@ -18,6 +18,7 @@ from training.data.msmt17 import read_msmt17
 from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
 from training.data.viper import read_viper
+from training.data.world import read_world
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "market1501": read_market1501,
@@ -33,6 +34,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "ilids": read_ilids,
     "prid": read_prid,
     "folders": read_folders,
+    "world": read_world,
 }
 
 

@@ -39,39 +39,51 @@ class Measures:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """What the renderer draws: one vertex a row.
+    """What the renderer draws: one vertex a row."""
 
-    `vertices` float32 [V,19]: position 3, normal 3, rest position 3, arm 1 (0 at the shoulder, 1 at the wrist), material 1,
-    joints 4, their weights 4. `faces` int32 [F,3].
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
+    places: np.ndarray  # float32 [V,3]
+    normals: np.ndarray  # float32 [V,3]
+    cut: np.ndarray  # float32 [V,5]: rest position 3, arm 1 (0 at the shoulder, 1 at the wrist), material 1
+    weights: np.ndarray  # float32 [V,J], rows sum to 1
+    faces: np.ndarray  # int32 [F,3]
     joints: np.ndarray  # float32 [J,3]
-    outline: np.ndarray  # int [N]: rows that span the silhouette
     measures: Measures
+
+    def posed(self, joints: np.ndarray, stand: np.ndarray) -> np.ndarray:
+        """float32 [V,6]: places and normals of the bent figure where it stands.
+
+        Args:
+            joints: [J,3,4] from `body.bend`.
+            stand: [3,4].
+        """
+        moves = stand[:, :3] @ joints
+        moves[:, :, 3] += stand[:, 3]
+        bent = (self.weights @ moves.reshape(len(joints), 12)).reshape(-1, 3, 4)
+        places = (bent[:, :, :3] @ self.places[:, :, None])[..., 0] + bent[:, :, 3]
+        return np.concatenate([places, (bent[:, :, :3] @ self.normals[:, :, None])[..., 0]], axis=1)
 
 
 class _Mesh:
     """Parts that grow into one mesh."""
 
     def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
+        self.parts: list[tuple[np.ndarray, ...]] = []
         self.faces: list[np.ndarray] = []
         self.count = 0
 
     def add(self, place: np.ndarray, rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, arm: np.ndarray, material: int) -> None:
-        """Adds a part; keeps the four strongest joints of each vertex and drops vertices that no face uses."""
+        """Adds a part without the vertices that no face uses."""
         used, faces = np.unique(faces, return_inverse=True)
         faces = faces.reshape(-1, 3)
-        place, rest, weights, arm = place[used], rest[used], weights[used], arm[used]
-        strongest = np.argsort(-weights, axis=1, kind="stable")[:, :4]
-        strength = np.take_along_axis(weights, strongest, 1)
-        strength /= strength.sum(1, keepdims=True)
-        columns = [place, vertex_normals(place, faces), rest, arm[:, None], np.full((len(used), 1), material), strongest, strength]
-        self.parts.append(np.concatenate(columns, 1).astype(np.float32))
-        self.faces.append((faces + self.count).astype(np.int32))
+        cut = np.concatenate([rest[used], arm[used, None], np.full((len(used), 1), material)], 1)
+        self.parts.append((place[used], vertex_normals(place[used], faces), cut, weights[used]))
+        self.faces.append(faces + self.count)
         self.count += len(used)
+
+    def figure(self, joints: np.ndarray, measures: Measures) -> Figure:
+        """The whole."""
+        places, normals, cut, weights = (np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True))
+        return Figure(places, normals, cut, weights, np.concatenate(self.faces).astype(np.int32), joints, measures)
 
 
 def dress(person: Person, body: Body) -> Figure:
@@ -112,9 +124,7 @@ def dress(person: Person, body: Body) -> Figure:
         _tube(mesh, LOWER, body, measures, start, measures.below(person.leg), 0.010, 0.10 + 0.25 * person.loose)
     _hair(mesh, person, body, measures, arm, head)
     _carried(mesh, person, body, measures)
-    vertices, faces = np.concatenate(mesh.parts), np.concatenate(mesh.faces)
-    outline = np.concatenate([np.argmax(vertices[:, :3] @ _SPREAD, axis=0), np.arange(0, len(vertices), 41)])
-    return Figure(vertices, faces, body.joints, np.unique(outline), measures)
+    return mesh.figure(body.joints, measures)
 
 
 def _measure(body: Body) -> Measures:
@@ -201,7 +211,9 @@ def _hair(mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.n
         near, far = (0.9, 1.75) if front else (0.85, 1.65)
         ways = np.stack([np.cos(angles) * 0.8, np.sin(angles)], 1) * size * 0.72
         height = z + 0.30 * size
-        rows = [np.concatenate([np.array([x, y]) + ways * r, np.full((len(ways), 1), h)], 1) for r, h in ((near, height), (far, height - 0.012))]
+        rows = [
+            np.concatenate([np.array([x, y]) + ways * r, np.full((len(ways), 1), h)], 1) for r, h in ((near, height), (far, height - 0.012))
+        ]
         _rigid(mesh, HAT, np.concatenate(rows), _grid(2, len(angles), False), "head")
 
 
@@ -255,9 +267,7 @@ def _rigid(mesh: _Mesh, material: int, vertices: np.ndarray, faces: np.ndarray, 
     mesh.add(vertices.astype(np.float32), vertices, faces, weights, np.zeros(len(vertices), np.float32), material)
 
 
-def _box(
-    mesh: _Mesh, material: int, centre: tuple, half: tuple[float, float, float], joint: str, down: np.ndarray | None = None
-) -> None:
+def _box(mesh: _Mesh, material: int, centre: tuple, half: tuple[float, float, float], joint: str, down: np.ndarray | None = None) -> None:
     """A box with round edges; `down` tilts it so that its lower side points there."""
     shape = rounded(0.35) * np.array(half)
     if down is not None:
@@ -296,9 +306,7 @@ def prop(kind: str, seed: int) -> Figure:
         for _ in range(9):
             x, y, z = rng.normal(0, 0.18), rng.normal(0, 0.1), rng.uniform(0.2, 0.9)
             _ball(mesh, PROP, (x, y, z), (0.14, 0.14, 0.16), "pelvis")
-    measures = Measures(0.9, 0.1, 1.5, (0.0, 0.0, 1.7), 0.12)
-    vertices, faces = np.concatenate(mesh.parts), np.concatenate(mesh.faces)
-    return Figure(vertices, faces, np.zeros((len(NAMES), 3), np.float32), np.arange(len(vertices)), measures)
+    return mesh.figure(np.zeros((len(NAMES), 3), np.float32), Measures(0.9, 0.1, 1.5, (0.0, 0.0, 1.7), 0.12))
 
 
 def _grid(rows: int, columns: int, closed: bool) -> np.ndarray:
@@ -307,14 +315,3 @@ def _grid(rows: int, columns: int, closed: bool) -> np.ndarray:
     a, b = r * columns + c, r * columns + (c + 1) % columns
     quads = [np.stack([a, b, a + columns], -1), np.stack([b, b + columns, a + columns], -1)]
     return np.concatenate([q.reshape(-1, 3) for q in quads]).astype(np.int32)
-
-
-def _spread(count: int) -> np.ndarray:
-    """[3,count] directions spread evenly over a ball (the golden spiral)."""
-    i = np.arange(count) + 0.5
-    up, turn = 1 - 2 * i / count, i * np.pi * (1 + 5**0.5)
-    flat = np.sqrt(1 - up**2)
-    return np.stack([flat * np.cos(turn), flat * np.sin(turn), up])
-
-
-_SPREAD = _spread(64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 Colour = tuple[float, float, float]  # sRGB, 0 to 1
 KINDS = ("plain", "null", "between", "cast", "monochrome", "uniform", "feet", "coats")
 PATTERNS = ("solid", "horizontal", "vertical", "checks", "dots", "block", "logo", "gradient", "camouflage", "denim")
+PLATES = 8  # backgrounds of a camera
 _PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)  # the first number of every seed: no two draws share a stream
 
 
@@ -140,7 +142,9 @@ def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, 
         person = dataclasses.replace(person, upper="jacket", upper_cloth=worn.upper_cloth, sleeve=0.95, hem=0.12, is_open=False, hat="none")
     if kind == "coats":
         dark = Cloth("solid", (_dark(rng),) * 3, 1.0, 0.0)
-        person = dataclasses.replace(person, upper="coat", upper_cloth=dark, sleeve=0.97, hem=rng.uniform(0.45, 0.75), lower="trousers", leg=1.0)
+        person = dataclasses.replace(
+            person, upper="coat", upper_cloth=dark, sleeve=0.97, hem=rng.uniform(0.45, 0.75), lower="trousers", leg=1.0
+        )
     return person
 
 
@@ -229,7 +233,7 @@ def make_camera(seed: int, site: Site, number: int) -> Camera:
     )
 
 
-def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, plates: int, others: list[int]) -> Sample:
+def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, others: Sequence[int]) -> Sample:
     """The `shot`-th moment of a person before a camera. Depends on the person's number only to be another draw.
 
     Args:
@@ -239,9 +243,9 @@ def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, p
     free = rng.random() < 0.2  # now and then somebody walks another way
     draw = rng.random()
     occluder = "person" if draw < 0.12 else str(rng.choice(["pole", "cart", "plant"])) if draw < 0.25 else "none"
-    blocker = int(rng.choice([n for n in others if n != person])) if occluder == "person" and len(others) > 1 else -1
-    if occluder == "person" and blocker < 0:
-        occluder = "none"
+    blocker = others[int(rng.integers(len(others)))] if occluder == "person" else -1
+    if blocker == person:
+        occluder, blocker = "none", -1
     cut = rng.normal(0, site.jitter, 4)
     if rng.random() < 0.1:
         cut[int(rng.choice([0, 2, 3, 3]))] += rng.uniform(0.08, 0.3)
@@ -250,7 +254,7 @@ def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, p
     cast = np.exp(rng.normal(0, 0.35 if site.kind == "cast" else 0.02, 3))
     return Sample(
         seed=int(rng.integers(2**31)),
-        plate=int(rng.integers(plates)),
+        plate=int(rng.integers(PLATES)),
         yaw=float(rng.uniform(0, 360) if free else camera.yaw + rng.normal(0, camera.spread)) % 360,
         phase=float(rng.random()),
         stance=str(rng.choice(["walk", "walk", "walk", "walk", "walk", "stand", "phone", "carry"])),
@@ -275,7 +279,9 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
     lower = str(rng.choice(["trousers"] * 7 + ["shorts"] * 2 + ["skirt"]))
     if (lower == "skirt" and gender < 0.5) or upper == "coat":
         lower = "trousers"
-    hair_styles = ["short", "short", "short", "medium", "bald"] if gender < 0.5 else ["long", "long", "tail", "tail", "medium", "short", "afro"]
+    hair_styles = (
+        ["short", "short", "short", "medium", "bald"] if gender < 0.5 else ["long", "long", "tail", "tail", "medium", "short", "afro"]
+    )
     return Person(
         number=number,
         group="",
@@ -291,7 +297,9 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
         upper=upper,
         upper_cloth=_cloth(rng, 0.45),
         sleeve={"tee": rng.uniform(0.15, 0.4), "dress": rng.uniform(0.0, 0.5)}.get(upper, 0.96) if rng.random() < 0.85 else 0.5,
-        hem={"coat": rng.uniform(0.35, 0.7), "dress": rng.uniform(0.35, 0.8), "jacket": rng.uniform(0.04, 0.14)}.get(upper, rng.uniform(0.0, 0.12)),
+        hem={"coat": rng.uniform(0.35, 0.7), "dress": rng.uniform(0.35, 0.8), "jacket": rng.uniform(0.04, 0.14)}.get(
+            upper, rng.uniform(0.0, 0.12)
+        ),
         loose=float(rng.uniform(0.3, 1.3)),
         inner=_cloth(rng, 0.25),
         is_open=bool(upper in ("jacket", "coat", "shirt") and rng.random() < 0.45),
@@ -321,7 +329,7 @@ def _share(person: Person, shared: Person, kind: str, rng: np.random.Generator) 
 
 def _cloth(rng: np.random.Generator, patterned: float) -> Cloth:
     pattern = str(rng.choice(PATTERNS[1:-1])) if rng.random() < patterned else "solid"
-    return Cloth(pattern, (_garment(rng), _garment(rng), _garment(rng)), float(np.exp(rng.uniform(-0.5, 0.7))), float(rng.random()))
+    return Cloth(pattern, (garment(rng), garment(rng), garment(rng)), float(np.exp(rng.uniform(-0.5, 0.7))), float(rng.random()))
 
 
 def _lower_cloth(rng: np.random.Generator) -> Cloth:
@@ -332,7 +340,7 @@ def _lower_cloth(rng: np.random.Generator) -> Cloth:
     return cloth._replace(colours=(_dark(rng), *cloth.colours[1:])) if rng.random() < 0.5 else cloth
 
 
-def _garment(rng: np.random.Generator) -> Colour:
+def garment(rng: np.random.Generator) -> Colour:
     """A garment's colour: about 63 % black, grey, navy, white and beige, the rest of any hue, seldom glaring."""
     draw = rng.random()
     if draw < 0.24:

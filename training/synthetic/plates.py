@@ -150,7 +150,9 @@ def _car(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> No
     x, y, w = int(rng.integers(-80, SIZE)), horizon + int(rng.integers(0, 60)), int(rng.integers(120, 220))
     paint, h = _tone(rng, 0.7), w // 3
     pen.rounded_rectangle((x, y - h // 2, x + w, y + h // 4), h // 6, fill=paint)
-    pen.polygon([(x + w // 5, y - h // 2), (x + w // 3, y - h), (x + 2 * w // 3, y - h), (x + 5 * w // 6, y - h // 2)], fill=_shade(paint, 0.5))
+    pen.polygon(
+        [(x + w // 5, y - h // 2), (x + w // 3, y - h), (x + 2 * w // 3, y - h), (x + 5 * w // 6, y - h // 2)], fill=_shade(paint, 0.5)
+    )
     for wheel in (x + w // 5, x + 4 * w // 5):
         pen.ellipse((wheel - h // 5, y, wheel + h // 5, y + 2 * h // 5), fill=(25, 25, 25))
 

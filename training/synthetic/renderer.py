@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import moderngl
 import numpy as np
 
-from training.synthetic.body import NAMES, SynthError
+from training.synthetic.body import SynthError
 from training.synthetic.clothes import BAG, HAIR, HAT, INNER, LOWER, MATERIALS, PROP, SCARF, SHOES, SKIN, UPPER, Figure
 from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
-_PARTS = "3f 3f 3f 1f 1f 4f 4f"
-_NAMES = ("place", "normal", "rest", "arm", "material", "joint", "strength")
 _DISTANCE = 9.0  # metres from the camera to the person
 
 
@@ -32,13 +31,15 @@ class Drawn:
 
     def __init__(self, renderer: Renderer, figure: Figure, looks: dict[str, np.ndarray]) -> None:
         self.figure, self.looks = figure, looks
-        self._vertices = renderer.context.buffer(figure.vertices.tobytes())
+        self.posed = renderer.context.buffer(reserve=figure.places.nbytes * 2, dynamic=True)
+        self._cut = renderer.context.buffer(figure.cut.tobytes())
         self._faces = renderer.context.buffer(figure.faces.tobytes())
-        self.array = renderer.context.vertex_array(renderer.figures, [(self._vertices, _PARTS, *_NAMES)], self._faces)
+        parts = [(self.posed, "3f 3f", "place", "normal"), (self._cut, "3f 1f 1f", "rest", "arm", "material")]
+        self.array = renderer.context.vertex_array(renderer.figures, parts, self._faces)
 
     def release(self) -> None:
         """Frees the buffers."""
-        for thing in (self.array, self._vertices, self._faces):
+        for thing in (self.array, self.posed, self._cut, self._faces):
             thing.release()
 
 
@@ -48,9 +49,9 @@ class Renderer:
     Raises SynthError where no OpenGL 3.3 context can be made without a screen.
     """
 
-    def __init__(self, height: int, width: int, samples: int = 4) -> None:
+    def __init__(self, height: int, width: int) -> None:
         try:
-            self.context = moderngl.create_standalone_context(require=330, backend="egl")
+            self.context = moderngl.create_standalone_context(require=330, backend="egl")  # type: ignore[arg-type]
         except Exception as error:  # moderngl raises plain Exception
             raise SynthError(
                 "no OpenGL 3.3 without a screen (EGL); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri: " + str(error)
@@ -62,12 +63,12 @@ class Renderer:
         quad = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._back = self.context.vertex_array(self._backs, [(quad, "2f", "corner")])
         self._shadow = self.context.vertex_array(self._shadows, [(quad, "2f", "corner")])
+        grain = np.random.default_rng(14).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+        self._grain = self.context.texture3d((32, 32, 32), 3, grain.tobytes())
+        self._grain.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        _uniform(self.figures, "grain").value = 1
         size = (width, height)
-        samples = min(samples, self.context.max_samples)
-        self._target = self.context.framebuffer(
-            [self.context.renderbuffer(size, 4, samples=samples)], self.context.depth_renderbuffer(size, samples=samples)
-        )
-        self._flat = self.context.framebuffer([self.context.renderbuffer(size, 4)])
+        self._target = self.context.framebuffer([self.context.renderbuffer(size, 4)], self.context.depth_renderbuffer(size))
         self._plates: dict[int, moderngl.TextureArray] = {}
 
     def _program(self, name: str) -> moderngl.Program:
@@ -79,9 +80,10 @@ class Renderer:
         """A figure with its looks (`person_looks`, `prop_looks`)."""
         return Drawn(self, figure, looks)
 
-    def plates(self, key: int, images: np.ndarray) -> None:
-        """Keeps a camera's plates, uint8 [n,H,W,3], under `key`."""
+    def plates(self, key: int, make: Callable[[], np.ndarray]) -> None:
+        """Has a camera's plates, uint8 [n,H,W,3], made and kept under `key`, unless they are there."""
         if key not in self._plates:
+            images = make()
             count, height, width = images.shape[:3]
             texture = self.context.texture_array((width, height, count), 3, np.ascontiguousarray(images[:, ::-1]).tobytes())
             texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
@@ -94,45 +96,37 @@ class Renderer:
         self.context.clear(0.5, 0.5, 0.5, 1.0)
         self.context.disable(moderngl.DEPTH_TEST)
         self._plates[key].use(0)
-        self._backs["plate"].value = float(plate)
-        self._backs["window"].value = window
+        self._grain.use(1)
+        _uniform(self._backs, "plate").value = float(plate)
+        _uniform(self._backs, "window").value = window
         self._back.render(moderngl.TRIANGLE_STRIP)
 
     def shadow(self, view: View, x: float, y: float, dark: float) -> None:
         """A dark patch on the ground."""
         self.context.enable(moderngl.BLEND)
         self.context.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
-        self._shadows["view"].write(_columns(view.matrix))
-        self._shadows["patch_"].value = (x, y, 0.42)
-        self._shadows["dark"].value = dark
+        _uniform(self._shadows, "view").write(_columns(view.matrix))
+        _uniform(self._shadows, "patch_").value = (x, y, 0.42)
+        _uniform(self._shadows, "dark").value = dark
         self._shadow.render(moderngl.TRIANGLE_STRIP)
         self.context.disable(moderngl.BLEND)
 
-    def draw(self, drawn: Drawn, view: View, stand: np.ndarray, joints: np.ndarray, camera: Camera) -> None:
-        """Draws a figure.
-
-        Args:
-            stand: [3,4] where it stands and how it is turned.
-            joints: [J,3,4] from `body.bend`.
-        """
+    def draw(self, drawn: Drawn, posed: np.ndarray, view: View, camera: Camera) -> None:
+        """Draws a figure as `Figure.posed` has bent it."""
         program = self.figures
         self.context.enable(moderngl.DEPTH_TEST)
-        program["view"].write(_columns(view.matrix))
-        program["stand"].write(_columns(stand))
-        moves = np.zeros((24, 3, 4), np.float32)
-        moves[: len(joints)] = joints
-        program["joints"].write(np.ascontiguousarray(moves.transpose(0, 2, 1), np.float32).tobytes())
-        program["light"].value = camera.light
-        program["eye"].value = tuple(float(x) for x in view.eye)
-        program["ambient"].value = camera.ambient
+        drawn.posed.write(np.ascontiguousarray(posed, np.float32))
+        _uniform(program, "view").write(_columns(view.matrix))
+        _uniform(program, "light").value = camera.light
+        _uniform(program, "eye").value = tuple(float(x) for x in view.eye)
+        _uniform(program, "ambient").value = camera.ambient
         for name, values in drawn.looks.items():
-            program[name].write(np.ascontiguousarray(values, np.float32).tobytes())
+            _uniform(program, name).write(np.ascontiguousarray(values, np.float32).tobytes())
         drawn.array.render()
 
     def read(self) -> np.ndarray:
         """uint8 [H,W,3]: the crop."""
-        self.context.copy_framebuffer(self._flat, self._target)
-        pixels = np.frombuffer(self._flat.read(components=3, alignment=1), np.uint8)
+        pixels = np.frombuffer(self._target.read(components=3, alignment=1), np.uint8)
         return pixels.reshape(self.height, self.width, 3)[::-1]
 
     def close(self) -> None:
@@ -219,16 +213,8 @@ def standing(x: float, y: float, yaw: float) -> np.ndarray:
     return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, 0]], np.float32)
 
 
-def posed(figure: Figure, joints: np.ndarray, stand: np.ndarray) -> np.ndarray:
-    """float [N,3]: where the outline of a bent figure is."""
-    rows = figure.vertices[figure.outline]
-    moves = (joints[rows[:, 11:15].astype(int)] * rows[:, 15:19, None, None]).sum(1)
-    bent = np.einsum("nab,nb->na", moves[:, :, :3], rows[:, :3]) + moves[:, :, 3]
-    return bent @ stand[:, :3].T + stand[:, 3]
-
-
 def _looks(cloths: dict[int, Cloth], folds: dict[int, float]) -> dict[str, np.ndarray]:
-    colours = np.array([[*(np.array(c) ** 2.2), 1.0] for m in range(len(MATERIALS)) for c in cloths[m].colours])
+    colours = np.array([[*(np.array(c) ** 2), 1.0] for m in range(len(MATERIALS)) for c in cloths[m].colours])
     patterns = [[PATTERNS.index(cloths[m].pattern), cloths[m].scale, cloths[m].phase, folds.get(m, 0.25)] for m in range(len(MATERIALS))]
     return {"colours": colours, "pattern": np.array(patterns)}
 
@@ -237,9 +223,12 @@ def _plain(colour: Colour) -> Cloth:
     return Cloth("solid", (colour, colour, colour), 1.0, 0.0)
 
 
+def _uniform(program: moderngl.Program, name: str) -> moderngl.Uniform:
+    found = program[name]
+    assert isinstance(found, moderngl.Uniform), name
+    return found
+
+
 def _columns(matrix: np.ndarray) -> bytes:
     """A matrix as OpenGL reads it, column by column."""
     return np.ascontiguousarray(matrix.T, np.float32).tobytes()
-
-
-assert len(NAMES) <= 24  # the shader's `joints`

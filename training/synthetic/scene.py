@@ -9,26 +9,25 @@ import numpy as np
 
 from training.synthetic.body import bend, load_bodies, make_body
 from training.synthetic.clothes import dress, prop
-from training.synthetic.factors import Camera, Person, Sample, Site, _garment
+from training.synthetic.factors import PLATES, Camera, Person, Sample, Site, garment
 from training.synthetic.gait import pose
 from training.synthetic.plates import make_plates
-from training.synthetic.renderer import Drawn, Renderer, look, person_looks, posed, prop_looks, standing
+from training.synthetic.renderer import Drawn, Renderer, View, look, person_looks, prop_looks, standing
 from training.synthetic.sensor import expose
 
-PLATES = 8
 _KEPT = 24  # figures kept on the renderer; people who stand in the way come again and again
 
 
 class Scene:
     """Draws crops of one size; keeps the figures and plates that it used last."""
 
-    def __init__(self, height: int, width: int, samples: int = 4) -> None:
+    def __init__(self, height: int, width: int, supersample: int = 1) -> None:
         self.size = (height, width)
         # Before the context: torch brings an LLVM of its own along, which crashes when Mesa's is loaded already.
         load_bodies()
         # Drawn at least at 256 rows: the sensor decides what is left of them.
         scale = max(1, -(-256 // height))
-        self.renderer = Renderer(height * scale, width * scale, samples)
+        self.renderer = Renderer(height * scale * supersample, width * scale * supersample)
         self._figures: collections.OrderedDict[object, Drawn] = collections.OrderedDict()
 
     def crop(self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person]) -> np.ndarray:
@@ -52,53 +51,52 @@ class Scene:
             plates: others than the camera's (to test what a background gives away).
         """
         figure = self._person(person)
-        joints = bend(figure.figure.joints, pose(sample, figure.figure.joints))
         stand = standing(0.0, 0.0, sample.yaw)
-        outline = posed(figure.figure, joints, stand)
-        stand[2, 3] = -outline[:, 2].min()
-        outline[:, 2] += stand[2, 3]
-        view, box = look(outline, sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height)
+        body = figure.figure.posed(bend(figure.figure.joints, pose(sample, figure.figure.joints)), stand)
+        body[:, 2] -= body[:, 2].min()
+        view, box = look(body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height)
         rng = np.random.default_rng((12, sample.seed))
-        key = hash((camera.seed, plates is None))
-        self.renderer.plates(key, make_plates(camera.seed, PLATES, camera.pitch, site.indoor) if plates is None else plates)
-        tall = rng.uniform(0.45, 0.85)
-        wide = tall * self.renderer.width / self.renderer.height
-        self.renderer.begin(key, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
+        self._behind(site, camera, sample, rng, plates)
         self.renderer.shadow(view, 0.0, 0.0, 0.45 if site.indoor else 0.6)
-        self.renderer.draw(figure, view, stand, joints, camera)
+        self.renderer.draw(figure, body, view, camera)
         if sample.occluder != "none":
             self._in_the_way(sample, view, camera, who, rng)
         return self.renderer.read(), box
 
     def background(self, site: Site, camera: Camera, sample: Sample) -> np.ndarray:
         """uint8 [H,W,3]: the crop without anybody in it."""
-        rng = np.random.default_rng((12, sample.seed))
-        self.renderer.plates(key := hash((camera.seed, True)), make_plates(camera.seed, PLATES, camera.pitch, site.indoor))
-        tall = rng.uniform(0.45, 0.85)
-        wide = tall * self.renderer.width / self.renderer.height
-        self.renderer.begin(key, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
+        self._behind(site, camera, sample, np.random.default_rng((12, sample.seed)), None)
         return self.finish((self.renderer.read(), 1.0), site, camera, sample)
 
     def close(self) -> None:
         """Gives the renderer back."""
         self.renderer.close()
 
-    def _in_the_way(self, sample: Sample, view, camera: Camera, who: Callable[[int], Person], rng: np.random.Generator) -> None:  # type: ignore[no-untyped-def]
+    def _behind(self, site: Site, camera: Camera, sample: Sample, rng: np.random.Generator, plates: np.ndarray | None) -> None:
+        key = camera.seed if plates is None else -1 - camera.seed
+        self.renderer.plates(key, lambda: make_plates(camera.seed, PLATES, camera.pitch, site.indoor) if plates is None else plates)
+        tall = rng.uniform(0.45, 0.85)
+        wide = tall * self.renderer.width / self.renderer.height
+        self.renderer.begin(key, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
+
+    def _in_the_way(self, sample: Sample, view: View, camera: Camera, who: Callable[[int], Person], rng: np.random.Generator) -> None:
         near = -float(rng.uniform(0.5, 1.2))
         if sample.occluder == "person":
             other = self._person(who(sample.occluder_person))
-            moment = pose(sample, other.figure.joints)
-            stand = standing(0.42 * sample.occluder_place, near, float(rng.uniform(0, 360)))
-            self.renderer.draw(other, view, stand, bend(other.figure.joints, moment), camera)
+            stand = standing(0.6 * sample.occluder_place, near, float(rng.uniform(0, 360)))
+            body = other.figure.posed(bend(other.figure.joints, pose(sample, other.figure.joints)), stand)
+            body[:, 2] -= body[:, 2].min()
+            self.renderer.draw(other, body, view, camera)
             return
         kind = (sample.occluder, sample.seed % 7)
         thing = self._keep(kind, lambda: self._prop(*kind))
-        self.renderer.draw(thing, view, standing(0.4 * sample.occluder_place, near, 0.0), bend(thing.figure.joints, {}), camera)
+        stand = standing(0.4 * sample.occluder_place, near, 0.0)
+        self.renderer.draw(thing, thing.figure.posed(bend(thing.figure.joints, {}), stand), view, camera)
 
     def _prop(self, kind: str, number: int) -> Drawn:
         rng = np.random.default_rng((13, number))
         green = (0.2, 0.35 + 0.2 * rng.random(), 0.15)
-        colours = (green, green) if kind == "plant" else (_garment(rng), _garment(rng))
+        colours = (green, green) if kind == "plant" else (garment(rng), garment(rng))
         return self.renderer.upload(prop(kind, number), prop_looks(colours))
 
     def _person(self, person: Person) -> Drawn:

@@ -34,7 +34,7 @@ def expose(pixels: np.ndarray, site: Site, camera: Camera, sample: Sample, box: 
     gain = np.array(site.gain) * np.array(camera.gain) * np.array(sample.cast) * site.exposure * camera.exposure * sample.exposure
     seen = _lit(np.asarray(image), gain.astype(np.float64), site)
     if site.noise > 0:
-        seen = seen + _grain(seen.shape[:2], float(site.noise), rng) * (1.0 if site.saturation > 0 else 1.0)
+        seen = seen + _grain(seen.shape[:2], float(site.noise), rng)
     recorded = Image.fromarray(np.clip(seen + 0.5, 0, 255).astype(np.uint8))
     buffer = io.BytesIO()
     recorded.save(buffer, "JPEG", quality=site.quality)

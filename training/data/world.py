@@ -1,0 +1,26 @@
+"""A site of the synthetic world (`resight synth`): laid out as Market-1501, its counts beside it in factors.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from training.data.market_style import FOLDERS, read_market_style
+from training.data.records import Dataset, DatasetError, one_split, require_folder
+
+
+def read_world(root: Path, split: int = 0) -> Dataset:
+    """Reads one site; a site that is not rendered to the end is refused."""
+    one_split("world", split)
+    planned = require_folder(root, "world") / "factors.json"
+    if not planned.is_file():
+        raise DatasetError(
+            f"world: {root} holds no factors.json; give a site's folder, like world:site-0 of a folder made by resight synth"
+        )
+    crops = json.loads(planned.read_text())["crops"]
+    for folder in FOLDERS:
+        asked = sum(path.startswith(folder + "/") for path in crops)
+        found = sum(1 for _ in require_folder(root / folder, "world").glob("*.jpg"))
+        if asked != found:
+            raise DatasetError(f"world: {root / folder} holds {found} of {asked} crops; run resight synth again, it goes on where it was")
+    return read_market_style("world", root, {})

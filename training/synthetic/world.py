@@ -1,0 +1,249 @@
+"""A world on disk: planned in full before the first pixel, rendered by several processes, taken up again where it was left.
+
+    OUT/world.json                           what was asked for; the same question continues, another one is refused
+    OUT/site-N/factors.json                  site, cameras, people and every crop's sample, by file name
+    OUT/site-N/bounding_box_train|query|bounding_box_test/PPPP_cCs1_NNNNNN_00.jpg      as Market-1501 lays out its crops
+
+Six tenths of a site's people are for learning, the others are queries (one crop a camera) and gallery. Pid 0 are distractors:
+people whom one camera alone has seen.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from training.synthetic import factors
+from training.synthetic.body import SynthError
+from training.synthetic.factors import Camera, Person, Sample, Site
+
+_GENERATOR = 1  # grows when the same factors give other pictures
+_LEARNED = 0.6
+_DISTRACTORS = 0.3  # for each person to evaluate on
+_BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What to render. `identities` are a site's people; nobody lives at two sites."""
+
+    identities: int = 500
+    sites: int = 4
+    cameras: int = 5
+    images: int = 4
+    seed: int = 0
+    severity: float = 3.0
+    kinds: tuple[str, ...] = ("plain",)
+    height: int = 128
+    width: int = 64
+
+    def kind(self, site: int) -> str:
+        """The kind of a site; kinds repeat when there are more sites."""
+        return self.kinds[site % len(self.kinds)]
+
+
+class Crop(NamedTuple):
+    """One picture to make: where it goes and what is on it."""
+
+    path: str  # under the site's folder
+    person: int
+    camera: int
+    shot: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One site in full."""
+
+    site: Site
+    cameras: list[Camera]
+    people: range  # numbers of people of this site, distractors last
+    crops: list[Crop]
+
+
+def check(world: World) -> None:
+    """SynthError for a world that cannot be."""
+    wrong = [kind for kind in world.kinds if kind not in factors.KINDS]
+    if wrong:
+        raise SynthError(f"unknown kind of site {wrong[0]!r}; known: {', '.join(factors.KINDS)}")
+    for name, least in (("identities", 5), ("sites", 1), ("cameras", 2), ("images", 1)):
+        if getattr(world, name) < least:
+            raise SynthError(f"{name}={getattr(world, name)}: needs at least {least}")
+    if not 0 <= world.severity <= 5:
+        raise SynthError(f"severity={world.severity:g}: from 0 (neutral) to 5")
+    if world.height < 32 or world.width < 16:
+        raise SynthError(f"crops of {world.height}x{world.width} pixels are too small; at least 32x16")
+
+
+def plan(world: World, number: int) -> Plan:
+    """Site `number` of a world: who lives there, and every crop that will be taken."""
+    site = factors.make_site(world.seed, number, world.kind(number), world.severity)
+    cameras = [factors.make_camera(world.seed, site, c) for c in range(world.cameras)]
+    learned = max(2, round(_LEARNED * world.identities))
+    strangers = round(_DISTRACTORS * (world.identities - learned))
+    everybody = world.identities + strangers
+    first = number * 1_000_000
+    crops: list[Crop] = []
+    for place in range(everybody):
+        person, seen = first + place, range(world.cameras)
+        if place >= world.identities:
+            seen = range(place % world.cameras, place % world.cameras + 1)
+        for camera in seen:
+            for shot in range(world.images):
+                folder = (
+                    "bounding_box_train" if place < learned else "query" if place < world.identities and shot == 0 else "bounding_box_test"
+                )
+                pid = place + 1 if place < world.identities else 0
+                # Distractors share pid 0; a running number keeps their names apart.
+                name = f"{pid:04d}_c{camera + 1}s1_{place * world.images + shot:06d}_00.jpg"
+                crops.append(Crop(f"{folder}/{name}", person, camera, shot))
+    return Plan(site, cameras, range(first, first + everybody), crops)
+
+
+@functools.lru_cache(maxsize=4096)
+def person(world: World, number: int) -> Person:
+    """The person of a number, with the clothes that its group shares."""
+    site, place = divmod(number, 1_000_000)
+    return factors.make_person(world.seed, number, site, world.kind(site), _groups(world, site).get(place))
+
+
+@functools.lru_cache(maxsize=64)
+def _groups(world: World, site: int) -> dict[int, tuple[str, int]]:
+    return factors.group_of(world.seed, site, world.identities)
+
+
+def sample(world: World, planned: Plan, crop: Crop) -> Sample:
+    """The moment of a crop."""
+    return factors.make_sample(world.seed, planned.site, planned.cameras[crop.camera], crop.person, crop.shot, planned.people)
+
+
+def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int], None] = lambda done, whole: None) -> int:
+    """Renders a world under `out`, or what is missing of it, and returns how many crops that were.
+
+    Args:
+        workers: processes; 0 for one a core.
+        report: called with crops done and crops of the whole world.
+
+    Raises SynthError for a folder with something else in it, too little disk, no OpenGL, or a missing extra.
+    """
+    check(world)
+    _claim(world, out)
+    plans = [plan(world, number) for number in range(world.sites)]
+    whole = sum(len(p.crops) for p in plans)
+    missing: list[tuple[int, list[Crop]]] = []
+    for number, planned in enumerate(plans):
+        _write_factors(world, planned, out / f"site-{number}")
+        missing += [(number, crops) for crops in _by_person(planned, out / f"site-{number}")]
+    left = sum(len(crops) for _, crops in missing)
+    _require_disk(out, left * _BYTES.get(world.height, world.height * world.width // 4))
+    report(whole - left, whole)
+    if not left:
+        return 0
+    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
+    done = whole - left
+    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(world,)) as pool:
+        try:
+            for count in pool.map(_render, [(str(out), number, crops) for number, crops in missing], chunksize=1):
+                done += count
+                report(done, whole)
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise SynthError(f"a rendering process died ({error}); what is done stays, run the same command again") from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return left
+
+
+def _claim(world: World, out: Path) -> None:
+    """Makes `out` this world's folder, or says why it cannot be."""
+    asked = {"generator": _GENERATOR, **dataclasses.asdict(world), "kinds": list(world.kinds)}
+    note = out / "world.json"
+    if note.exists():
+        try:
+            there = json.loads(note.read_text())
+        except ValueError:
+            raise SynthError(f"{note} is not JSON; choose another folder") from None
+        other = [key for key in asked if there.get(key) != asked[key]]
+        if other:
+            key = other[0]
+            raise SynthError(
+                f"{out} holds another world ({key}={there.get(key)!r}, asked {asked[key]!r}); choose another folder, or delete it"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SynthError(f"{out} is not empty and holds no world.json; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    _replace(note, json.dumps(asked, indent=1).encode())
+
+
+def _write_factors(world: World, planned: Plan, folder: Path) -> None:
+    if (folder / "factors.json").exists():
+        return
+    for part in ("bounding_box_train", "query", "bounding_box_test"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    told = {
+        "site": dataclasses.asdict(planned.site),
+        "cameras": [dataclasses.asdict(camera) for camera in planned.cameras],
+        "people": [dataclasses.asdict(person(world, number)) for number in planned.people],
+        "crops": {
+            crop.path: {"person": crop.person, "camera": crop.camera, **dataclasses.asdict(sample(world, planned, crop))}
+            for crop in planned.crops
+        },
+    }
+    _replace(folder / "factors.json", json.dumps(told, separators=(",", ":")).encode())
+
+
+def _by_person(planned: Plan, folder: Path) -> Iterator[list[Crop]]:
+    there = {f"{part.name}/{file.name}" for part in folder.iterdir() if part.is_dir() for file in part.iterdir()}
+    waiting: dict[int, list[Crop]] = {}
+    for crop in planned.crops:
+        if crop.path not in there:
+            waiting.setdefault(crop.person, []).append(crop)
+    yield from waiting.values()
+
+
+def _require_disk(out: Path, needed: int) -> None:
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise SynthError(f"about {needed / 1e6:.0f} MB are needed under {out}, {free / 1e6:.0f} MB are free")
+
+
+_here: dict[str, Any] = {}  # a rendering process's own: its world, scene and plans
+
+
+def _start(world: World) -> None:
+    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's: the processes share the cores already
+    _here.update(world=world, scene=None, plans={})
+
+
+def _render(job: tuple[str, int, list[Crop]]) -> int:
+    from training.synthetic.scene import Scene
+    from training.synthetic.sensor import encode
+
+    world: World = _here["world"]
+    if _here["scene"] is None:
+        _here["scene"] = Scene(world.height, world.width)
+    out, number, crops = job
+    planned = _here["plans"].setdefault(number, plan(world, number))
+    for crop in crops:
+        moment = sample(world, planned, crop)
+        camera = planned.cameras[crop.camera]
+        pixels = _here["scene"].crop(person(world, crop.person), planned.site, camera, moment, functools.partial(person, world))
+        _replace(Path(out) / f"site-{number}" / crop.path, encode(pixels))
+    return len(crops)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.parent.parent / f".{path.name}.{os.getpid()}.partial"
+    partial.write_bytes(content)
+    os.replace(partial, path)
