@@ -17,6 +17,7 @@ Colour = tuple[float, float, float]  # sRGB, 0 to 1
 KINDS = ("plain", "null", "between", "cast", "monochrome", "uniform", "feet", "coats")
 PATTERNS = ("solid", "horizontal", "vertical", "checks", "dots", "block", "logo", "gradient", "camouflage", "denim")
 PLATES = 8  # backgrounds of a camera
+_REACH = 1.2  # how far severity 5 goes, against the ranges that factors are drawn from
 _PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)  # the first number of every seed: no two draws share a stream
 
 
@@ -187,8 +188,8 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
     neutral = {"exposure": 1.0, "gamma": 1.0, "saturation": 1.0, "contrast": 1.0, "haze": 0.0, "pixels": 150.0, "noise": 2.0}
     neutral |= {"motion": 0.0, "quality": 90.0, "pitch": 12.0, "loose_box": 0.06, "jitter": 0.03}
     reach = 0.4 if kind == "between" else 1.0  # a site between the others: its factors lie inside what they span
-    far = {k: float(neutral[k] + level * reach * (v - neutral[k]) * 1.4) for k, v in drawn.items()}
-    gain = 1 + level * reach * 1.4 * (light - 1)
+    far = {k: float(neutral[k] + level * reach * (v - neutral[k]) * _REACH) for k, v in drawn.items()}
+    gain = 1 + level * reach * _REACH * (light - 1)
     far["gamma"], far["exposure"] = max(0.5, far["gamma"]), max(0.35, far["exposure"])
     if kind == "monochrome":
         far |= {"saturation": 0.0, "noise": far["noise"] + 6}

@@ -92,7 +92,7 @@ def _asphalt(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint,
 
 def _grass(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, horizon: int) -> None:
     edge = int(rng.integers(horizon, SIZE + 60))
-    pen.rectangle((0, horizon, SIZE, edge), fill=(int(rng.integers(50, 110)), int(rng.integers(80, 130)), int(rng.integers(30, 70))))
+    pen.rectangle((0, horizon, SIZE, edge), fill=(int(rng.integers(60, 110)), int(rng.integers(80, 125)), int(rng.integers(45, 80))))
 
 
 def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
@@ -108,7 +108,7 @@ def _windows(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, a
     wide, x = int(rng.integers(40, 110)), int(rng.integers(-60, 0))
     while x < SIZE:
         glass = _shade((90, 110, 125), rng.uniform(0.4, 1.7))
-        pen.rectangle((x, -5, x + wide, horizon - int(rng.integers(4, 60))), fill=glass, outline=_shade(wall, 0.6), width=4)
+        pen.rectangle((x, -5, x + wide, max(0, horizon - int(rng.integers(4, 60)))), fill=glass, outline=_shade(wall, 0.6), width=4)
         x += wide + int(rng.integers(8, 50))
     _posters(pen, rng, accent, horizon)
 
