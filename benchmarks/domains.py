@@ -1,21 +1,19 @@
-"""Methods over several domains, judged on one that none has seen: the same drawn sites, seeds and epochs for all.
+"""Methods over several domains, judged on one that none has seen: the same rendered sites, seeds and epochs for all.
 
-python -m benchmarks.domains --seeds 0 1 2
+python -m benchmarks.domains --data WORLD --out RUNS --seeds 0 1 2
 
-Trains on drawn sites and evaluates on one more, whose cameras and people training never sees. `student` is STD from the m3l run
-of the same seed, `student alone` the same recipe without its teacher. The last epoch counts; nothing is chosen on the target.
-Drawn people are easy: this compares methods with each other and says nothing of real ones.
+Trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training never
+sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. The last epoch
+counts; nothing is chosen on the target. This compares methods with each other and says nothing of real people.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from benchmarks.results import merge
 from training.compare import Comparison, Entry, compare, table
-from training.synthetic.drawn import draw_sites
 
 _OFFICIAL = ("meta.inner_grad=second_order_only", "meta.metabn_scale=variance", "meta.memory_update=sequential")
 ROWS = [
@@ -33,24 +31,22 @@ ROWS = [
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sites", type=int, default=3)
+    parser.add_argument("--data", type=Path, required=True, help="a world")
+    parser.add_argument("--out", type=Path, required=True, help="the runs; those that are there go on")
+    parser.add_argument("--sites", type=int, default=3, help="to learn from; the next one is the target")
     parser.add_argument("--identities", type=int, default=40, help="of each site")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=[r.name for r in ROWS], default=[r.name for r in ROWS])
-    parser.add_argument("--out", type=Path, help="keep the runs here, and go on with those that are there")
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
     settings = ["model.arch=resnet18", "model.height=96", "model.width=48", "model.ssl_heads=false", "augment.pad=4", "batch_identities=8"]
     settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
-    print(f"ResNet-18, 96x48, {given.sites} drawn sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
-    with tempfile.TemporaryDirectory() as temporary:
-        out = given.out or Path(temporary)
-        draw_sites(out / "world", given.sites + 1, given.identities, cameras=4, images=3)
-        plan = [("+".join(f"folders:site-{i}" for i in range(given.sites)), f"folders:site-{given.sites}")]
-        asked = Comparison([r for r in ROWS if r.name in given.rows], plan, given.seeds, tuple(settings))
-        results = compare(asked, out / "world", out, lambda r: print(r["name"], r["seed"], r["metrics"], flush=True))
+    print(f"ResNet-18, 96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
+    plan = [("+".join(f"world:site-{i}" for i in range(given.sites)), f"world:site-{given.sites}")]
+    asked = Comparison([r for r in ROWS if r.name in given.rows], plan, given.seeds, tuple(settings), given.identities)
+    results = compare(asked, given.data, given.out, lambda r: print(r["name"], r["seed"], r["metrics"], flush=True))
     for row in table(results):
         print(f"{row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
     if given.record:

@@ -3,7 +3,7 @@
 python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
 
 `ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
-(OpenVINO .xml), or a run. `unseen` learns from drawn sites (`resight synth --sites 3 --apart` in ROOT) and is judged by
+(OpenVINO .xml), or a run. `unseen` learns from rendered sites (`resight synth` in ROOT) and is judged by
 Market-1501. Stop it whenever you like: it goes on where it was. ROOT holds Market-1501.
 """
 
@@ -20,10 +20,10 @@ ABOUT = {
     "ladder": "BoT's Table 1 in its own domain, trick by trick.",
     "teacher": "A student, and the same student with a foreign teacher. Open Model Zoo's networks have very likely been trained on "
     "Market-1501 itself: what they teach here is a reference for what STD can carry over, not a score on an unseen target.",
-    "unseen": "Learned from three drawn sites, judged by real people that nobody has seen.",
+    "unseen": "Learned from three rendered sites, judged by real people that nobody has seen.",
 }
 MARKET = [("market1501", "market1501")]
-SITES = [("folders:site-0+folders:site-1+folders:site-2", "market1501")]
+SITES = [("world:site-0+world:site-1+world:site-2", "market1501")]
 
 
 def experiment(name: str, teacher: str) -> tuple[list[Entry], list[tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,23 @@ from reid.bundle import Bundle
 from reid.models import ModelSpec, build
 from reid.models.build import batchnorm_layers
 from training.checkpoint import Checkpoint, model_tensors
+from training.synthetic.body import SynthError
 from training.synthetic.drawn import draw, jpeg, make_camera, make_identity
 
 SMALL = ModelSpec("resnet18", 96, 48)
+
+
+@pytest.fixture(scope="session")
+def egl() -> None:
+    """Skips what draws people on machines without EGL, unless RESIGHT_REQUIRE_EGL says that they must not lack it."""
+    try:
+        from training.synthetic.scene import Scene
+
+        Scene(128, 64).close()
+    except SynthError as error:
+        if os.environ.get("RESIGHT_REQUIRE_EGL"):
+            raise
+        pytest.skip(str(error))
 
 
 def make_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:

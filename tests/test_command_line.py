@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.serving import ROOT, ServerProcess
 from resight import app
+from training.synthetic.drawn import draw_dataset, draw_sites
 
 People = list[tuple[bytes, str, str]]
 
@@ -96,9 +97,9 @@ def test_mistakes_end_in_one_sentence(words: list[str], sentence: str, monkeypat
 
 
 def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None:
-    """synth, train, export, bundle info, evaluate: the whole way of a model."""
+    """train, export, bundle info, evaluate: the whole way of a model."""
     data, run, out = tmp_path / "drawn", tmp_path / "run", tmp_path / "tiny.resight"
-    succeeded(resight("synth", "--out", data, "--identities", 8, "--images", 2))
+    draw_dataset(data, identities=8, images=2)
     small = ["batch_identities=4", "optimiser.epochs=1", "model.height=96", "model.width=48", "precision=32-true"]
     succeeded(resight("train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))))
     numbers = tmp_path / "numbers.json"
@@ -120,7 +121,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
 
 
 def test_one_site_left_out_and_a_student_of_the_rest(tmp_path: Path) -> None:
-    succeeded(resight("synth", "--out", tmp_path / "world", "--sites", 3, "--apart", "--identities", 8, "--images", 2))
+    draw_sites(tmp_path / "world", 3, identities=8, images=2)
     sites = "+".join(f"folders:site-{i}" for i in range(3))
     small = ["batch_identities=2", "batch_crops=2", "optimiser.epochs=1", "model.height=64", "model.width=32"]
     small += ["model.arch=resnet18", "model.ssl_heads=false", "precision=32-true"]
@@ -134,6 +135,18 @@ def test_one_site_left_out_and_a_student_of_the_rest(tmp_path: Path) -> None:
     succeeded(resight("visualize", teacher, student, "--what", "cmc", *picture))
     assert curves.stat().st_size > 5000
     assert "draws one model" in failed(resight("visualize", teacher, student, *picture))
+
+
+def test_a_world_is_rendered_looked_at_and_learned_from(tmp_path: Path, egl: None) -> None:
+    data, sheet = tmp_path / "world", tmp_path / "sheet.png"
+    small = ["--identities", 12, "--sites", 3, "--cameras", 2, "--images", 2, "--size", "96x48"]
+    assert "rendered" in succeeded(resight("synth", "--out", data, "--sheet", sheet, *small))
+    with Image.open(sheet) as picture:
+        assert picture.size == (48 * 4, 3 * (16 + 12 * 96))
+    assert "rendered 0 crops" in succeeded(resight("synth", "--out", data, *small))
+    assert "holds another world (images=2, asked 3)" in failed(resight("synth", "--out", data, *small[:-3], 3, *small[-2:]))
+    shrunk = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=2", "optimiser.epochs=1", "precision=32-true"]
+    succeeded(resight("train", "m3l", "--data", data, "--out", tmp_path / "run", *(word for s in shrunk for word in ("--set", s))))
 
 
 def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import moderngl
 import numpy as np
 
 from training.synthetic.body import SynthError
 from training.synthetic.clothes import BAG, HAIR, HAT, INNER, LOWER, MATERIALS, PROP, SCARF, SHOES, SKIN, UPPER, Figure
 from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person
+
+try:
+    import moderngl
+except ImportError as missing:
+    raise SynthError(f"synthetic people need the extra `synthetic`: pip install 'resight[synthetic]' ({missing})") from None
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
