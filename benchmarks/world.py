@@ -1,19 +1,32 @@
-"""What the synthetic world has to be before anybody trains on it: colour alone must not solve it, backgrounds must say nothing.
+"""What the synthetic world has to be before anybody trains on it, and how fast it is made.
 
-python -m benchmarks.world colours --data WORLD     rank-1 of an HSV histogram matcher across cameras, a site a row
+python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across cameras
+python -m benchmarks.world gap --data FOLDER --out RUNS     one source, another site: at severity 0 and 3
+python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and people before others' backgrounds
+python -m benchmarks.world speed                            crops a second beside the bare rasteriser, bytes a crop
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from training.compare import Comparison, Entry, compare
 from training.data import read_dataset
-from training.evaluate import evaluate, percentages
+from training.data.records import Record
+from training.evaluate import embed_dataset, evaluate, open_embedder, percentages, score
+from training.synthetic import world as worlds
+from training.synthetic.scene import Scene
+from training.synthetic.sensor import encode
+from training.synthetic.world import World, plan, render, sample
 
 
 def histograms(crops: np.ndarray) -> np.ndarray:
@@ -36,13 +49,128 @@ def colours(data: Path) -> dict[str, dict[str, float]]:
     return {site.name: percentages(evaluate(histograms, read_dataset("world", site), (128, 64))) for site in sites}
 
 
+def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -> dict[str, object]:
+    """mAP of BoT learned at site 0, at site 0 and at site 1, for a neutral pair of sites and one of severity 3.
+
+    The gap is wanted: at severity 3 the other site's mAP shall be at most 60 % of the own one's, at severity 0 about all of it.
+    """
+    steps = [epochs * 5 // 8, epochs * 7 // 8]
+    settings = ["model.arch=resnet18", "model.height=128", "model.width=64", "model.ssl_heads=false", "augment.pad=5", "augment.erase=0.0"]
+    settings += [f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
+    found: dict[str, object] = {}
+    for severity in (0, 3):
+        folder = data / f"pair-{severity}"
+        render(World(identities, 2, 5, 4, 77, float(severity)), folder)
+        rows = []
+        for seed in seeds:
+            asked = Comparison([Entry(f"gap-{severity}", "bot")], [("world:site-0", "world:site-0")], [seed], tuple(settings), identities)
+            compare(asked, folder, out, lambda result: None)
+            embed, size, _ = open_embedder(out / f"gap-{severity}-world-site-0-{seed}")
+            maps = [100 * evaluate(embed, read_dataset(f"world:site-{n}", folder), size).mean_ap for n in range(2)]
+            rows.append({"own": round(maps[0], 2), "other": round(maps[1], 2), "ratio": round(maps[1] / maps[0], 3)})
+            print(severity, rows[-1], flush=True)
+        found[f"severity {severity}"] = rows
+    return found
+
+
+def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
+    """Rank-1, percent: as rendered, with nobody in the crops, and with every gallery crop before another camera's plates."""
+    embed, size, _ = open_embedder(model)
+    asked = World(**{**_claimed(data), "kinds": tuple(_claimed(data)["kinds"])})
+    planned, dataset = plan(asked, site), read_dataset(f"world:site-{site}", data)
+    crops = {data / f"site-{site}" / crop.path: crop for crop in planned.crops}
+    scene, who = Scene(asked.height, asked.width), functools.partial(worlds.person, asked)
+
+    def again(record: Record, swapped: bool | None) -> np.ndarray:
+        crop = crops[record.path]
+        moment, camera = sample(asked, planned, crop), planned.cameras[crop.camera]
+        if swapped is None:
+            pixels = scene.background(planned.site, camera, moment)
+        else:
+            plates = planned.cameras[(crop.camera + 1 + moment.plate % (asked.cameras - 1)) % asked.cameras] if swapped else camera
+            drawn = scene.clean(who(crop.person), planned.site, camera, moment, who, plates_of=plates)
+            pixels = scene.finish(drawn, planned.site, camera, moment)
+        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+    def embedded(records: list[Record], swapped: bool | None) -> np.ndarray:
+        parts = [np.stack([again(r, swapped) for r in records[i : i + 64]]) for i in range(0, len(records), 64)]
+        return np.concatenate([embed(part) for part in parts])
+
+    labels = embed_dataset(lambda batch: np.zeros((len(batch), 1), np.float32), dataset, size)
+    query = embedded(dataset.query, False)
+    rows = {
+        "as rendered": labels._replace(query=query, gallery=embedded(dataset.gallery, False)),
+        "nobody in the crops": labels._replace(query=embedded(dataset.query, None), gallery=embedded(dataset.gallery, None)),
+        "gallery before other backgrounds": labels._replace(query=query, gallery=embedded(dataset.gallery, True)),
+    }
+    chance = labels._replace(query=_noise(len(dataset.query)), gallery=_noise(len(dataset.gallery)))
+    return {name: percentages(score(found))["rank-1"] for name, found in (rows | {"chance": chance}).items()}
+
+
+def _noise(count: int) -> np.ndarray:
+    rows = np.random.default_rng(count).normal(size=(count, 64)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _claimed(data: Path) -> dict:
+    told = json.loads((data / "world.json").read_text())
+    return {key: told[key] for key in (f.name for f in dataclasses.fields(World))}
+
+
+def speed(crops: int) -> list[dict[str, object]]:
+    """One process: crops a second, the share of it that drawing takes, bytes a crop; by size and supersampling."""
+    os.environ["LP_NUM_THREADS"] = "1"
+    rows = []
+    for height, width, supersample in ((128, 64, 1), (256, 128, 1), (256, 128, 2)):
+        asked = World(identities=40, sites=1, cameras=4, images=4, height=height, width=width)
+        planned, who = plan(asked, 0), functools.partial(worlds.person, asked)
+        scene = Scene(height, width, supersample)
+        some = planned.crops[: crops + 32]
+        seconds, drawing, stored = 0.0, 0.0, 0
+        for i, crop in enumerate(some):
+            moment, camera = sample(asked, planned, crop), planned.cameras[crop.camera]
+            began = time.perf_counter()
+            drawn = scene.clean(who(crop.person), planned.site, camera, moment, who)
+            then = time.perf_counter()
+            content = encode(scene.finish(drawn, planned.site, camera, moment))
+            if i >= 32:  # plates and the first figures are made by then
+                seconds, drawing, stored = seconds + time.perf_counter() - began, drawing + then - began, stored + len(content)
+        rows.append(
+            {
+                "size": f"{height}x{width}",
+                "supersampling": supersample,
+                "crops/s": round(crops / seconds, 1),
+                "whole crop / drawing alone": round(seconds / drawing, 2),
+                "bytes": stored // crops,
+            }
+        )
+        scene.close()
+    return rows
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("colours",))
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("what", choices=("colours", "gap", "backgrounds", "speed"))
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--data", type=Path, default=Path("world"))
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--site", type=int, default=0)
+    parser.add_argument("--identities", type=int, default=400, help="of each site of `gap`")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--crops", type=int, default=400, help="of `speed`")
     given = parser.parse_args()
-    print(json.dumps(colours(given.data), indent=1))
+    found: object
+    if given.what == "colours":
+        found = colours(given.data)
+    elif given.what == "gap":
+        found = gap(given.data, given.out, given.identities, given.epochs, given.seeds)
+    elif given.what == "backgrounds":
+        found = backgrounds(given.model, given.data, given.site)
+    else:
+        found = speed(given.crops)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

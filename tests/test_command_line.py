@@ -142,7 +142,7 @@ def test_a_world_is_rendered_looked_at_and_learned_from(tmp_path: Path, egl: Non
     small = ["--identities", 12, "--sites", 3, "--cameras", 2, "--images", 2, "--size", "96x48"]
     assert "rendered" in succeeded(resight("synth", "--out", data, "--sheet", sheet, *small))
     with Image.open(sheet) as picture:
-        assert picture.size == (48 * 4, 3 * (16 + 12 * 96))
+        assert picture.size == (3 * 4 * 48, 28 + 12 * 96)
     assert "rendered 0 crops" in succeeded(resight("synth", "--out", data, *small))
     assert "holds another world (images=2, asked 3)" in failed(resight("synth", "--out", data, *small[:-3], 3, *small[-2:]))
     shrunk = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=2", "optimiser.epochs=1", "precision=32-true"]

@@ -17,7 +17,6 @@ from training.synthetic.factors import Person
 MATERIALS = ("skin", "hair", "upper", "inner", "lower", "shoes", "bag", "hat", "scarf", "prop")
 SKIN, HAIR, UPPER, INNER, LOWER, SHOES, BAG, HAT, SCARF, PROP = range(len(MATERIALS))
 _ARM = [INDEX[f"{n}_{s}"] for n in ("upperarm", "lowerarm", "hand") for s in "lr"]
-_LEG = [INDEX[f"{n}_{s}"] for n in ("thigh", "calf") for s in "lr"]
 _FOOT = [INDEX[f"{n}_{s}"] for n in ("foot", "ball") for s in "lr"]
 _TORSO = [INDEX[n] for n in ("pelvis", "spine_01", "spine_02", "spine_03", "clavicle_l", "clavicle_r")]
 
@@ -89,7 +88,7 @@ class _Mesh:
 def dress(person: Person, body: Body) -> Figure:
     """The figure of a person: what each garment covers, how far it stands off, and what they carry."""
     measures, arm = _measure(body), _arm(body)
-    arms, legs, feet, head = (body.weights[:, rows].sum(1) for rows in (_ARM, _LEG, _FOOT, [INDEX["head"]]))
+    arms, feet, head = (body.weights[:, rows].sum(1) for rows in (_ARM, _FOOT, [INDEX["head"]]))
     hands = body.weights[:, [INDEX["hand_l"], INDEX["hand_r"]]].sum(1)
     z = body.vertices[:, 2]
     mesh = _Mesh()
@@ -109,7 +108,7 @@ def dress(person: Person, body: Body) -> Figure:
     shell(SHOES, feet > 0.35, 0.007)
     folds = _folds(body.vertices, person)
     outer = {"tee": 0.006, "shirt": 0.008, "dress": 0.007, "jacket": 0.018, "coat": 0.024}[person.upper]
-    top = (head < 0.3) & (hands < 0.6) & (z > measures.hip - 0.02) & (legs < 0.9)
+    top = (head < 0.3) & (hands < 0.6) & (z > measures.hip - 0.12)
     if person.is_open:
         shell(INNER, top & (arms < 0.5), 0.005)
     shell(UPPER, top, outer + 0.010 * person.loose + (0.004 + 0.006 * person.loose) * folds)

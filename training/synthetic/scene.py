@@ -43,12 +43,12 @@ class Scene:
         return expose(drawn[0], site, camera, sample, drawn[1], self.size)
 
     def clean(
-        self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person], plates: np.ndarray | None = None
+        self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person], plates_of: Camera | None = None
     ) -> tuple[np.ndarray, float]:
         """The crop before optics and sensor, uint8 [h,w,3], and its height against the person's.
 
         Args:
-            plates: others than the camera's (to test what a background gives away).
+            plates_of: another camera, whose backgrounds to put behind the person (to test what a background gives away).
         """
         figure = self._person(person)
         stand = standing(0.0, 0.0, sample.yaw)
@@ -56,7 +56,7 @@ class Scene:
         body[:, 2] -= body[:, 2].min()
         view, box = look(body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height)
         rng = np.random.default_rng((12, sample.seed))
-        self._behind(site, camera, sample, rng, plates)
+        self._behind(site, plates_of or camera, sample, rng)
         self.renderer.shadow(view, 0.0, 0.0, 0.45 if site.indoor else 0.6)
         self.renderer.draw(figure, body, view, camera)
         if sample.occluder != "none":
@@ -65,19 +65,18 @@ class Scene:
 
     def background(self, site: Site, camera: Camera, sample: Sample) -> np.ndarray:
         """uint8 [H,W,3]: the crop without anybody in it."""
-        self._behind(site, camera, sample, np.random.default_rng((12, sample.seed)), None)
+        self._behind(site, camera, sample, np.random.default_rng((12, sample.seed)))
         return self.finish((self.renderer.read(), 1.0), site, camera, sample)
 
     def close(self) -> None:
         """Gives the renderer back."""
         self.renderer.close()
 
-    def _behind(self, site: Site, camera: Camera, sample: Sample, rng: np.random.Generator, plates: np.ndarray | None) -> None:
-        key = camera.seed if plates is None else -1 - camera.seed
-        self.renderer.plates(key, lambda: make_plates(camera.seed, PLATES, camera.pitch, site.indoor) if plates is None else plates)
+    def _behind(self, site: Site, camera: Camera, sample: Sample, rng: np.random.Generator) -> None:
+        self.renderer.plates(camera.seed, lambda: make_plates(camera.seed, PLATES, camera.pitch, site.indoor))
         tall = rng.uniform(0.45, 0.85)
         wide = tall * self.renderer.width / self.renderer.height
-        self.renderer.begin(key, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
+        self.renderer.begin(camera.seed, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
 
     def _in_the_way(self, sample: Sample, view: View, camera: Camera, who: Callable[[int], Person], rng: np.random.Generator) -> None:
         near = -float(rng.uniform(0.5, 1.2))

@@ -63,7 +63,7 @@ bool beyond(int m, vec3 d) {
         bool sleeve = along > (m == 3 ? min(cut.x, 0.3) : cut.x);
         bool collar = cloth.z > cut.w + 0.025 - 0.30 * max(0.0, -cloth.y - 0.02);
         bool slit = m == 2 && cut2.z > 0.0 && cloth.y < 0.0 && along < 0.02 && abs(cloth.x) < cut2.z * (1.0 + 0.6 * (cut.w - cloth.z));
-        return sleeve || collar || slit;
+        return sleeve || collar || slit || (along < 0.02 && cloth.z < cut.y);
     }
     if (m == 4) return cloth.z > cut.z || cloth.z < cut2.x;
     if (m == 7) {

@@ -1,0 +1,143 @@
+"""What adaptation to a site gains, against how far the site is from neutral: the same people, six severities.
+
+python -m benchmarks.severity MODEL --data FOLDER --plot severity.png
+
+MODEL is a run or bundle with self-supervised heads that has not seen these worlds. Worlds are rendered under FOLDER. Every way
+of adapting sees the crops of other people of the same site, without labels; the scores are those of the site's test people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reid.adaptation.bnta import adapt
+from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+from training.data import read_dataset
+from training.data.loader import load_crops
+from training.data.records import Dataset, Record
+from training.evaluate import Embedded, embed_dataset, open_network, score
+from training.synthetic.world import World, render
+
+SEED = 9001  # of these worlds; training uses small numbers
+
+
+def _embed(network: Embedder) -> Callable[[np.ndarray], np.ndarray]:
+    pixels = PixelEmbedder(network).eval()
+
+    @torch.inference_mode()
+    def embed(crops: np.ndarray) -> np.ndarray:
+        return pixels(torch.from_numpy(crops)).float().numpy()
+
+    return embed
+
+
+def restatted(network: Embedder, crops: np.ndarray) -> Embedder:
+    """A copy whose BatchNorm statistics are those of the crops (AdaBN)."""
+    found = copy.deepcopy(network).eval()
+    for layer in batchnorm_layers(found).values():
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative
+        layer.train()
+    pixels = PixelEmbedder(found)
+    with torch.inference_mode():
+        for start in range(0, len(crops), 64):
+            if len(crops) - start > 1:
+                pixels(torch.from_numpy(crops[start : start + 64]))
+    return found.eval()
+
+
+def centred(found: Embedded) -> Embedded:
+    """Every camera's mean embedding removed."""
+    _, _, query_cams, gallery_cams = found.labels
+    everything, cams = np.concatenate([found.query, found.gallery]), np.concatenate([query_cams, gallery_cams])
+    for camera in np.unique(cams):
+        everything[cams == camera] -= everything[cams == camera].mean(0)
+    everything /= np.linalg.norm(everything, axis=1, keepdims=True)
+    return found._replace(query=everything[: len(found.query)], gallery=everything[len(found.query) :])
+
+
+def per_camera(network: Embedder, dataset: Dataset, size: tuple[int, int], crops: np.ndarray) -> Embedded:
+    """Each camera's crops seen with that camera's own BatchNorm statistics."""
+    cams = np.array([r.camid for r in dataset.train])
+    adapted = {camera: _embed(restatted(network, crops[cams == camera])) for camera in np.unique(cams)}
+
+    def side(records: list[Record]) -> np.ndarray:
+        found = np.zeros((len(records), network.spec.dim), np.float32)
+        for camera, embed in adapted.items():
+            rows = [i for i, r in enumerate(records) if r.camid == camera]
+            if rows:
+                found[rows] = np.concatenate(
+                    [embed(load_crops([records[i] for i in rows[j : j + 64]], *size)) for j in range(0, len(rows), 64)]
+                )
+        return found
+
+    plain = embed_dataset(lambda batch: np.zeros((len(batch), 1), np.float32), dataset, size)
+    return plain._replace(query=side(dataset.query), gallery=side(dataset.gallery))
+
+
+def ways(network: Embedder, dataset: Dataset) -> dict[str, float]:
+    """mAP, percent, of each way to adapt."""
+    size = (network.spec.height, network.spec.width)
+    crops = load_crops(dataset.train, *size)
+    found = {"none": embed_dataset(_embed(network), dataset, size)}
+    found["per-camera centring"] = centred(found["none"]._replace(query=found["none"].query.copy(), gallery=found["none"].gallery.copy()))
+    found["BN statistics, pooled"] = embed_dataset(_embed(restatted(network, crops)), dataset, size)
+    found["BN statistics, per camera"] = per_camera(network, dataset, size, crops)
+    adapted = copy.deepcopy(network)
+    adapt(adapted, crops)
+    found["BNTA"] = embed_dataset(_embed(adapted), dataset, size)
+    return {name: 100 * score(embedded).mean_ap for name, embedded in found.items()}
+
+
+def plot(rows: dict[str, list[list[float]]], path: Path) -> None:
+    """mAP over severity, a line a way; the band is one standard deviation over the sites."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    for name, values in rows.items():
+        table = np.array(values)
+        axes.plot(range(len(table)), table.mean(1), marker="o", label=name)
+        axes.fill_between(range(len(table)), table.mean(1) - table.std(1), table.mean(1) + table.std(1), alpha=0.12)
+    axes.set(xlabel="severity of the site", ylabel="mAP (%)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sites", type=int, default=3)
+    parser.add_argument("--identities", type=int, default=100)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    network = open_network(given.model)
+    rows: dict[str, list[list[float]]] = {}
+    for severity in range(6):
+        world = World(given.identities, given.sites, 4, 3, SEED, float(severity))
+        render(world, given.data / f"severity-{severity}")
+        found = [ways(network, read_dataset(f"world:site-{n}", given.data / f"severity-{severity}")) for n in range(given.sites)]
+        for name in found[0]:
+            rows.setdefault(name, []).append([f[name] for f in found])
+        print(severity, "  ".join(f"{n} {np.mean(v[-1]):.1f} ± {np.std(v[-1]):.1f}" for n, v in rows.items()), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps({"model": given.model.name, "mAP by way, severity and site": rows}, indent=1))
+    if given.plot:
+        plot(rows, given.plot)
+
+
+if __name__ == "__main__":
+    main()
