@@ -19,6 +19,7 @@ except ImportError as missing:
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
+_KEPT = 16  # cameras whose plates stay on the renderer, 2.5 MB each
 _DISTANCE = 9.0  # metres from the camera to the person
 
 
@@ -93,6 +94,8 @@ class Renderer:
             texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
             texture.repeat_x = texture.repeat_y = False
             self._plates[key] = texture
+            if len(self._plates) > _KEPT:
+                self._plates.pop(next(iter(self._plates))).release()
 
     def begin(self, key: int, plate: int, window: tuple[float, float, float, float]) -> None:
         """Starts a crop with a plate seen through a window (left, bottom, width, height; 0 to 1)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -51,9 +52,7 @@ class Scene:
             plates_of: another camera, whose backgrounds to put behind the person (to test what a background gives away).
         """
         figure = self._person(person)
-        stand = standing(0.0, 0.0, sample.yaw)
-        body = figure.figure.posed(bend(figure.figure.joints, pose(sample, figure.figure.joints)), stand)
-        body[:, 2] -= body[:, 2].min()
+        body = _posed(figure, sample, standing(0.0, 0.0, sample.yaw))
         view, box = look(body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height)
         rng = np.random.default_rng((12, sample.seed))
         self._behind(site, plates_of or camera, sample, rng)
@@ -83,9 +82,8 @@ class Scene:
         if sample.occluder == "person":
             other = self._person(who(sample.occluder_person))
             stand = standing(0.6 * sample.occluder_place, near, float(rng.uniform(0, 360)))
-            body = other.figure.posed(bend(other.figure.joints, pose(sample, other.figure.joints)), stand)
-            body[:, 2] -= body[:, 2].min()
-            self.renderer.draw(other, body, view, camera)
+            moment = dataclasses.replace(sample, seed=sample.seed + 1, phase=float(rng.random()), stance="walk")
+            self.renderer.draw(other, _posed(other, moment, stand), view, camera)
             return
         kind = (sample.occluder, sample.seed % 7)
         thing = self._keep(kind, lambda: self._prop(*kind))
@@ -113,3 +111,10 @@ class Scene:
         if len(self._figures) > _KEPT:
             self._figures.popitem(last=False)[1].release()
         return made
+
+
+def _posed(drawn: Drawn, sample: Sample, stand: np.ndarray) -> np.ndarray:
+    """float32 [V,6] of a figure in the pose of a moment, its lowest point on the ground."""
+    body = drawn.figure.posed(bend(drawn.figure.joints, pose(sample, drawn.figure.joints)), stand)
+    body[:, 2] -= body[:, 2].min()
+    return body

@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,7 +148,7 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
     report(whole - left, whole)
     if not left:
         return 0
-    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    workers = min(workers or os.cpu_count() or 1, len(missing))
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     done = whole - left
     with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(world,)) as pool:
@@ -221,6 +222,7 @@ _here: dict[str, Any] = {}  # a rendering process's own: its world, scene and pl
 
 
 def _start(world: World) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's: the processes share the cores already
     _here.update(world=world, scene=None, plans={})
 
