@@ -1,10 +1,12 @@
-"""Methods over several domains, judged on one that none has seen: the same rendered sites, seeds and epochs for all.
+"""Methods over several domains: the same rendered sites, seeds and epochs for all. Says nothing of real people.
 
-python -m benchmarks.domains --data WORLD --out RUNS --seeds 0 1 2
+python -m benchmarks.domains unseen --data WORLD --out RUNS --seeds 0 1 2
+python -m benchmarks.domains conflict --data WORLD --out RUNS
 
-Trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training never
-sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. The last epoch
-counts; nothing is chosen on the target. This compares methods with each other and says nothing of real people.
+`unseen` trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training
+never sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. `conflict`
+takes sites where a cue means different things (`resight synth --kinds cast,monochrome,uniform,feet,coats --sites 5`): BoT on each
+alone, BoT on all, DCSD on all, each judged by every site's own test people. The last epoch counts; nothing is chosen on a target.
 """
 
 from __future__ import annotations
@@ -26,14 +28,20 @@ ROWS = [
     Entry("student", "std", ("distill.teacher={runs}/m3l-{target}-{seed}",)),
     Entry("student alone", "std", ("distill.teacher={runs}/m3l-{target}-{seed}", "distill.weight=0.0")),
 ]
+ALONE = Entry("BoT, this site alone", "bot", ("augment.erase=0.0", "losses.centre=0.0", "model.arch=resnet50"))
+JOINT = [
+    Entry("BoT, all sites", "dcsd-bot", ("augment.erase=0.0", "model.arch=resnet50")),
+    Entry("DCSD, all sites", "dcsd", ("augment.erase=0.0", "model.arch=resnet50-dcsd")),
+]
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=("unseen", "conflict"))
     parser.add_argument("--data", type=Path, required=True, help="a world")
     parser.add_argument("--out", type=Path, required=True, help="the runs; those that are there go on")
-    parser.add_argument("--sites", type=int, default=3, help="to learn from; the next one is the target")
+    parser.add_argument("--sites", type=int, default=3, help="to learn from; the next one is the target of `unseen`")
     parser.add_argument("--identities", type=int, default=40, help="of each site")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -43,14 +51,24 @@ def main() -> None:
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
     settings = ["model.arch=resnet18", "model.height=96", "model.width=48", "model.ssl_heads=false", "augment.pad=4", "batch_identities=8"]
     settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
-    print(f"ResNet-18, 96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
-    plan = [("+".join(f"world:site-{i}" for i in range(given.sites)), f"world:site-{given.sites}")]
-    asked = Comparison([r for r in ROWS if r.name in given.rows], plan, given.seeds, tuple(settings), given.identities)
-    results = compare(asked, given.data, given.out, lambda r: print(r["name"], r["seed"], r["metrics"], flush=True))
+    print(f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
+    names = [f"world:site-{i}" for i in range(given.sites + 1)]
+    joint = "+".join(names[:-1])
+    rows = [r for r in ROWS if r.name in given.rows]
+    parts = [(rows, [(joint, names[-1])])]
+    if given.experiment == "conflict":
+        alone = [
+            ([Entry("BoT, this site alone", "bot", ("augment.erase=0.0", "losses.centre=0.0"))], [(name, name)]) for name in names[:-1]
+        ]
+        parts = [*alone, (JOINT, [(joint, ",".join(names[:-1]))])]
+    results = []
+    for entries, plan in parts:
+        asked = Comparison(entries, plan, given.seeds, tuple(settings), given.identities)
+        results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
     for row in table(results):
-        print(f"{row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
+        print(f"{row[0]:14} {row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
     if given.record:
-        merge("domains", __doc__ or "", results)
+        merge(given.experiment, __doc__ or "", results)
 
 
 if __name__ == "__main__":

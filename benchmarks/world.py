@@ -61,14 +61,11 @@ def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -
     for severity in (0, 3):
         folder = data / f"pair-{severity}"
         render(World(identities, 2, 5, 4, 77, float(severity)), folder)
-        rows = []
-        for seed in seeds:
-            asked = Comparison([Entry(f"gap-{severity}", "bot")], [("world:site-0", "world:site-0")], [seed], tuple(settings), identities)
-            compare(asked, folder, out, lambda result: None)
-            embed, size, _ = open_embedder(out / f"gap-{severity}-world-site-0-{seed}")
-            maps = [100 * evaluate(embed, read_dataset(f"world:site-{n}", folder), size).mean_ap for n in range(2)]
-            rows.append({"own": round(maps[0], 2), "other": round(maps[1], 2), "ratio": round(maps[1] / maps[0], 3)})
-            print(severity, rows[-1], flush=True)
+        plan = [("world:site-0", "world:site-0,world:site-1")]
+        results = compare(Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, tuple(settings), identities), folder, out)
+        maps = [[r["metrics"]["mAP"] for r in results if r["target"] == f"world:site-{n}"] for n in range(2)]
+        rows = [{"own": own, "other": other, "other / own": round(other / own, 3)} for own, other in zip(*maps, strict=True)]
+        print(severity, rows, flush=True)
         found[f"severity {severity}"] = rows
     return found
 

@@ -108,7 +108,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     """train, export, bundle info, evaluate: the whole way of a model."""
     data, run, out = tmp_path / "drawn", tmp_path / "run", tmp_path / "tiny.resight"
     draw_dataset(data, identities=8, images=2)
-    small = ["dataset=folders", "all_images=false", "batch_identities=4", "optimiser.epochs=1", "model.height=96", "model.width=48", "precision=32-true"]
+    small = ["dataset=folders", "all_images=false", "batch_identities=4", "optimiser.epochs=1", "model.height=96", "model.width=48"]
     succeeded(resight("train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))))
     numbers = tmp_path / "numbers.json"
     succeeded(here("evaluate", run, "--dataset", "folders", "--data", data, "--json", numbers))

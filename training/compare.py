@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
     """What is trained on what and judged by what."""
 
     entries: Sequence[Entry]
-    plan: Sequence[tuple[str, str]]  # (sources joined by +, target)
+    plan: Sequence[tuple[str, str]]  # (sources joined by +, target, or several targets of one run joined by commas)
     seeds: Sequence[int] = (0,)
     settings: tuple[str, ...] = ()  # for every entry
     identities: int | None = None  # learn from the first so many of each source, to fit a small budget
@@ -56,25 +56,25 @@ def compare(asked: Comparison, root: Path, out: Path, tell: Callable[[dict[str, 
     the target.
     """
     results = []
-    for sources, target in asked.plan:
+    for sources, targets in asked.plan:
+        first, *others = targets.split(",")
         for entry in asked.entries:
             for seed in asked.seeds:
-                results.append(_one(asked, entry, sources, target, seed, root, out))
-                tell(results[-1])
+                place = f"{_plain(first)}-{seed}"
+                for target in (first, *others):
+                    known = out / f"{_plain(entry.name)}-{place}" / ("result.json" if target == first else f"result-{_plain(target)}.json")
+                    results.append(_one(asked, entry, sources, target, place, known, root, out))
+                    tell(results[-1])
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 
-def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, root: Path, out: Path) -> dict[str, Any]:
-    place = f"{target.replace(':', '-').replace('/', '-')}-{seed}"
-    folder = out / f"{_plain(entry.name)}-{place}"
-    filled = [
-        s.replace("{runs}", str(out)).replace("{target}", place.rpartition("-")[0]).replace("{seed}", str(seed)) for s in entry.settings
-    ]
+def _one(asked: Comparison, entry: Entry, sources: str, target: str, place: str, known: Path, root: Path, out: Path) -> dict[str, Any]:
+    stem, _, seed = place.rpartition("-")
+    filled = [s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", seed) for s in entry.settings]
     settings = [*asked.settings, *filled, f"seed={seed}"]
     recipe = load_recipe(entry.recipe, [*settings, f"dataset={sources}"])
     plain = json.loads(json.dumps(recipe.to_dict()))
-    known = folder / "result.json"
     if known.is_file():
         result: dict[str, Any] = json.loads(known.read_text())
         if result["recipe"] != plain or result["identities"] != asked.identities:
@@ -82,16 +82,16 @@ def _one(asked: Comparison, entry: Entry, sources: str, target: str, seed: int, 
         return result
     dataset = _first(read_dataset(sources, root, recipe.split, recipe.all_images), asked.identities)
     began = time.monotonic()
-    Run(recipe, dataset, folder).fit()
+    Run(recipe, dataset, known.parent).fit()
     minutes = (time.monotonic() - began) / 60
-    embed, size, what = open_embedder(folder)
+    embed, size, what = open_embedder(known.parent)
     scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
     changed = " ".join(f"--set {shlex.quote(s)}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
     result = {
         "name": entry.name,
         "sources": sources,
         "target": target,
-        "seed": seed,
+        "seed": int(seed),
         "metrics": percentages(scores),
         "queries": scores.queries,
         "identities": asked.identities,
