@@ -114,7 +114,9 @@ def export(
     licence: Annotated[str, typer.Option(help="terms of the weights")] = "unknown: ask whoever trained it",
     half: Annotated[bool, typer.Option("--half", help="store convolutions in half precision: half the size")] = False,
     tensorrt: Annotated[bool, typer.Option("--tensorrt", help="also build and compare a TensorRT engine")] = False,
-    metrics: Annotated[Optional[Path], typer.Option(help="JSON of resight evaluate --json, for the manifest")] = None,
+    metrics: Annotated[
+        Optional[list[Path]], typer.Option(help="JSON of resight evaluate --json, for the manifest; once for each dataset")
+    ] = None,
 ) -> None:
     """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written."""
     from export.bundle import export_bundle
@@ -124,7 +126,7 @@ def export(
     from reid.engines import EngineError
 
     try:
-        measured = [json.loads(metrics.read_text())] if metrics else None
+        measured = [json.loads(path.read_text()) for path in metrics or []]
         _, results = export_bundle(run, out, licence, half, tensorrt, measured)
     except (CheckpointError, BundleError, EngineError, ParityError) as error:
         fail(str(error))

@@ -19,7 +19,7 @@ for _ in $(seq 240); do
 done
 
 if ! curl --silent --fail --output /dev/null "$url/sites/demo"; then
-  "$resight" enroll $demo/crops/gallery --site demo --server "$url" --pattern '(?P<identity>p\d+)_(?P<camera>c\d)'
+  "$resight" enroll $demo/crops/gallery --site demo --server "$url" --pattern '(?P<identity>\d+)_(?P<camera>c\d)'
 fi
 
 cat <<END
@@ -27,7 +27,7 @@ cat <<END
 Resight is running: $url  (its documentation: $url/docs)
 
 Query: who looks like this person?
-  curl -F images=@$demo/crops/query/p600_c0_0.jpg -F site=demo -F top_k=3 $url/query
+  curl -F images=@$demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=3 $url/query
 
 Adapt the site to its own crops, and look at the job:
   curl -H 'Content-Type: application/json' -d '{"site": "demo"}' $url/adapt

@@ -23,4 +23,4 @@ def read_world(root: Path, split: int = 0) -> Dataset:
         found = sum(1 for _ in require_folder(root / folder, "world").glob("*.jpg"))
         if asked != found:
             raise DatasetError(f"world: {root / folder} holds {found} of {asked} crops; run resight synth again, it goes on where it was")
-    return read_market_style("world", root, {})
+    return read_market_style(f"world:{root.name}", root, {})
