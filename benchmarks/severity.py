@@ -1,6 +1,7 @@
 """What adaptation to a site gains, against how far the site is from neutral: the same people, six severities.
 
 python -m benchmarks.severity MODEL --data FOLDER --plot severity.png
+python -m benchmarks.severity MODEL --data ROOT --target market1501       the same ways at another dataset
 
 MODEL is a run or bundle with self-supervised heads that has not seen these worlds. Worlds are rendered under FOLDER. Every way
 of adapting sees the crops of other people of the same site, without labels; the scores are those of the site's test people.
@@ -119,12 +120,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--target", help="a dataset with crops to learn from, instead of the rendered severities")
     parser.add_argument("--sites", type=int, default=3)
     parser.add_argument("--identities", type=int, default=100)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     network = open_network(given.model)
+    if given.target:
+        print("  ".join(f"{name} {value:.1f}" for name, value in ways(network, read_dataset(given.target, given.data)).items()))
+        return
     rows: dict[str, list[list[float]]] = {}
     for severity in range(6):
         world = World(given.identities, given.sites, 4, 3, SEED, float(severity))
