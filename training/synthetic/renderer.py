@@ -200,9 +200,9 @@ def person_looks(person: Person, figure: Figure) -> dict[str, np.ndarray]:
     strap = {"backpack": 1.0, "shoulder": 2.0}.get(person.bag, 0.0)
     return _looks(cloths, folds) | {
         "cut": np.array([person.sleeve, m.below(person.hem), waist, collar]),
-        "cut2": np.array([m.below(person.leg), m.hip, 0.05 + 0.03 * person.loose if person.is_open else 0.0, person.gender]),
+        "cut2": np.array([m.below(person.leg), m.hip, 0.05 + 0.03 * person.loose if person.is_open else 0.0]),
         "head": np.array([*m.head, m.skull]),
-        "style": np.array([HAIR_STYLES.index(person.hair_style), HATS.index(person.hat), 1.0, 0.022]),
+        "style": np.array([HAIR_STYLES.index(person.hair_style), HATS.index(person.hat), 0.022]),
         "strap": np.array([strap, person.bag_side, m.neck - 0.02, m.hip + 0.04]),
     }
 
@@ -211,7 +211,7 @@ def prop_looks(colours: tuple[Colour, Colour]) -> dict[str, np.ndarray]:
     """What the shader wants to know of something that stands in the way."""
     cloths = {name: _plain(colours[0]) for name in range(len(MATERIALS))} | {BAG: _plain(colours[1])}
     zero = np.zeros(4)
-    return _looks(cloths, {PROP: 0.5}) | {"cut": zero, "cut2": zero, "head": np.ones(4), "style": zero, "strap": zero}
+    return _looks(cloths, {PROP: 0.5}) | {"cut": zero, "cut2": zero[:3], "head": np.ones(4), "style": zero[:3], "strap": zero}
 
 
 def standing(x: float, y: float, yaw: float) -> np.ndarray:

@@ -3,9 +3,9 @@
 uniform vec4 colours[30];     // three a material, linear light
 uniform vec4 pattern[10];     // a material's pattern, scale, phase, roughness of its folds
 uniform vec4 cut;             // sleeve, hem, waist, collar
-uniform vec4 cut2;            // leg, hip, open front (half width), gender
+uniform vec3 cut2;            // leg, hip, open front (half width)
 uniform vec4 head;            // centre and half height
-uniform vec4 style;           // hair, hat, dressed below the hip, height of the sole
+uniform vec3 style;           // hair, hat, height of the sole
 uniform vec4 strap;           // kind 0 none 1 backpack 2 shoulder; side; shoulder height; hip height
 uniform vec3 light;
 uniform vec3 eye;
@@ -88,7 +88,7 @@ void main() {
     vec3 base = printed(m, p, speckle);
     if (m == 0) base = face(base, d);
     if (m == 1) base *= 0.75 + 0.5 * speckle;
-    if (m == 5 && cloth.z < style.w) base = colours[16].rgb;
+    if (m == 5 && cloth.z < style.z) base = colours[16].rgb;
     if (m == 2 && along < 0.08 && strap.x > 0.5) {
         bool pair = abs(abs(cloth.x) - 0.105) < 0.024 && cloth.y < 0.02 && cloth.z > mix(strap.w, strap.z, 0.5);
         float across = (cloth.x + strap.y * 0.10) - (strap.z - cloth.z) * strap.y * 0.30 / max(strap.z - strap.w, 0.1);
