@@ -128,6 +128,7 @@ def test_a_plan_is_market_style_and_complete() -> None:
         ({"kinds": ("plain", "rainy")}, "unknown kind of site 'rainy'"),
         ({"identities": 2}, "identities=2: needs at least 5"),
         ({"cameras": 1}, "cameras=1: needs at least 2"),
+        ({"images": 1}, "images=1: one crop a camera"),
         ({"severity": 7.0}, "severity=7: from 0"),
         ({"height": 16}, "too small"),
     ],

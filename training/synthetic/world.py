@@ -136,6 +136,8 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
     Raises SynthError for a folder with something else in it, too little disk, no OpenGL, or a missing extra.
     """
     check(world)
+    if world.images < 2:
+        raise SynthError("images=1: one crop a camera would be the query and leave none to find; at least 2 (a sheet takes 1)")
     _claim(world, out)
     plans = [plan(world, number) for number in range(world.sites)]
     whole = sum(len(p.crops) for p in plans)
