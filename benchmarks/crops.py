@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from training.synthetic.drawn import draw, jpeg, make_camera, make_identity
+from training.synthetic.drawn import draw, make_camera, make_identity
+from training.synthetic.paint import jpeg
 
 
 def drawn_jpegs(count: int, seed: int = 0) -> list[bytes]:

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=40, help="of each site")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=[r.name for r in ROWS], default=[r.name for r in ROWS])
+    parser.add_argument("--rows", nargs="+", choices=[r.name for r in ROWS], default=[r.name for r in ROWS], help="of `unseen`")
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
@@ -57,10 +57,7 @@ def main() -> None:
     rows = [r for r in ROWS if r.name in given.rows]
     parts = [(rows, [(joint, names[-1])])]
     if given.experiment == "conflict":
-        alone = [
-            ([Entry("BoT, this site alone", "bot", ("augment.erase=0.0", "losses.centre=0.0"))], [(name, name)]) for name in names[:-1]
-        ]
-        parts = [*alone, (JOINT, [(joint, ",".join(names[:-1]))])]
+        parts = [([ALONE], [(name, name) for name in names[:-1]]), (JOINT, [(joint, ",".join(names[:-1]))])]
     results = []
     for entries, plan in parts:
         asked = Comparison(entries, plan, given.seeds, tuple(settings), given.identities)

@@ -12,31 +12,21 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from reid.adaptation.bnta import adapt
 from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
 from training.data import read_dataset
 from training.data.loader import load_crops
-from training.data.records import Dataset, Record
-from training.evaluate import Embedded, embed_dataset, open_network, score
+from training.data.records import Dataset
+from training.evaluate import Embedded, embed_dataset, embed_records, embed_with, labelled, open_network, score
 from training.synthetic.world import World, render
 
 SEED = 9001  # of these worlds; training uses small numbers
-
-
-def _embed(network: Embedder) -> Callable[[np.ndarray], np.ndarray]:
-    pixels = PixelEmbedder(network).eval()
-
-    @torch.inference_mode()
-    def embed(crops: np.ndarray) -> np.ndarray:
-        return pixels(torch.from_numpy(crops)).float().numpy()
-
-    return embed
 
 
 def restatted(network: Embedder, crops: np.ndarray) -> Embedder:
@@ -66,45 +56,34 @@ def centred(found: Embedded) -> Embedded:
 
 def per_camera(network: Embedder, dataset: Dataset, size: tuple[int, int], crops: np.ndarray) -> Embedded:
     """Each camera's crops seen with that camera's own BatchNorm statistics."""
-    cams = np.array([r.camid for r in dataset.train])
-    adapted = {camera: _embed(restatted(network, crops[cams == camera])) for camera in np.unique(cams)}
-
-    def side(records: list[Record]) -> np.ndarray:
-        found = np.zeros((len(records), network.spec.dim), np.float32)
-        for camera, embed in adapted.items():
-            rows = [i for i, r in enumerate(records) if r.camid == camera]
-            if rows:
-                found[rows] = np.concatenate(
-                    [embed(load_crops([records[i] for i in rows[j : j + 64]], *size)) for j in range(0, len(rows), 64)]
-                )
-        return found
-
-    plain = embed_dataset(lambda batch: np.zeros((len(batch), 1), np.float32), dataset, size)
-    return plain._replace(query=side(dataset.query), gallery=side(dataset.gallery))
+    everything = [*dataset.query, *dataset.gallery]
+    learned, asked = (np.array([r.camid for r in records]) for records in (dataset.train, everything))
+    found = np.zeros((len(everything), network.spec.dim), np.float32)
+    for camera in np.unique(asked):
+        embed = embed_with(restatted(network, crops[learned == camera]))
+        rows = np.flatnonzero(asked == camera)
+        found[rows] = embed_records(embed, [everything[i] for i in rows], size)
+    return labelled(dataset, found)
 
 
 def ways(network: Embedder, dataset: Dataset) -> dict[str, float]:
     """mAP, percent, of each way to adapt."""
     size = (network.spec.height, network.spec.width)
     crops = load_crops(dataset.train, *size)
-    found = {"none": embed_dataset(_embed(network), dataset, size)}
-    found["per-camera centring"] = centred(found["none"]._replace(query=found["none"].query.copy(), gallery=found["none"].gallery.copy()))
-    found["BN statistics, pooled"] = embed_dataset(_embed(restatted(network, crops)), dataset, size)
+    found = {"none": embed_dataset(embed_with(network), dataset, size)}
+    found["per-camera centring"] = centred(found["none"])
+    found["BN statistics, pooled"] = embed_dataset(embed_with(restatted(network, crops)), dataset, size)
     found["BN statistics, per camera"] = per_camera(network, dataset, size, crops)
     adapted = copy.deepcopy(network)
     adapt(adapted, crops)
-    found["BNTA"] = embed_dataset(_embed(adapted), dataset, size)
+    found["BNTA"] = embed_dataset(embed_with(adapted), dataset, size)
     return {name: 100 * score(embedded).mean_ap for name, embedded in found.items()}
 
 
 def plot(rows: dict[str, list[list[float]]], path: Path) -> None:
     """mAP over severity, a line a way; the band is one standard deviation over the sites."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
     for name, values in rows.items():
         table = np.array(values)
         axes.plot(range(len(table)), table.mean(1), marker="o", label=name)

@@ -9,7 +9,6 @@ python -m benchmarks.world speed                            crops a second besid
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import os
@@ -22,10 +21,10 @@ from PIL import Image
 from training.compare import Comparison, Entry, compare
 from training.data import read_dataset
 from training.data.records import Record
-from training.evaluate import embed_dataset, evaluate, open_embedder, percentages, score
+from training.evaluate import evaluate, labelled, open_embedder, percentages, score
 from training.synthetic import world as worlds
+from training.synthetic.paint import jpeg
 from training.synthetic.scene import Scene
-from training.synthetic.sensor import encode
 from training.synthetic.world import World, plan, render, sample
 
 
@@ -43,10 +42,10 @@ def _histogram(crop: np.ndarray) -> np.ndarray:
     return found / np.linalg.norm(found)
 
 
-def colours(data: Path) -> dict[str, dict[str, float]]:
-    """How far colours alone get at each site."""
-    sites = sorted(data.glob("site-*"))
-    return {site.name: percentages(evaluate(histograms, read_dataset("world", site), (128, 64))) for site in sites}
+def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
+    """How far colours alone get at each site of a world, or at another dataset."""
+    names = [target] if target else [f"world:{site.name}" for site in sorted(data.glob("site-*"))]
+    return {name: percentages(evaluate(histograms, read_dataset(name, data), (128, 64))) for name in names}
 
 
 def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -> dict[str, object]:
@@ -73,7 +72,7 @@ def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -
 def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
     """Rank-1, percent: as rendered, with nobody in the crops, and with every gallery crop before another camera's plates."""
     embed, size, _ = open_embedder(model)
-    asked = World(**{**_claimed(data), "kinds": tuple(_claimed(data)["kinds"])})
+    asked = worlds.claimed(data)
     planned, dataset = plan(asked, site), read_dataset(f"world:site-{site}", data)
     crops = {data / f"site-{site}" / crop.path: crop for crop in planned.crops}
     scene, who = Scene(asked.height, asked.width), functools.partial(worlds.person, asked)
@@ -93,25 +92,16 @@ def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
         parts = [np.stack([again(r, swapped) for r in records[i : i + 64]]) for i in range(0, len(records), 64)]
         return np.concatenate([embed(part) for part in parts])
 
-    labels = embed_dataset(lambda batch: np.zeros((len(batch), 1), np.float32), dataset, size)
-    query = embedded(dataset.query, False)
-    rows = {
-        "as rendered": labels._replace(query=query, gallery=embedded(dataset.gallery, False)),
-        "nobody in the crops": labels._replace(query=embedded(dataset.query, None), gallery=embedded(dataset.gallery, None)),
-        "gallery before other backgrounds": labels._replace(query=query, gallery=embedded(dataset.gallery, True)),
-    }
-    chance = labels._replace(query=_noise(len(dataset.query)), gallery=_noise(len(dataset.gallery)))
-    return {name: percentages(score(found))["rank-1"] for name, found in (rows | {"chance": chance}).items()}
+    everything = [*dataset.query, *dataset.gallery]
+    plain, empty = embedded(everything, False), embedded(everything, None)
+    swapped = np.concatenate([plain[: len(dataset.query)], embedded(dataset.gallery, True)])
+    rows = {"as rendered": plain, "nobody in the crops": empty, "gallery before other backgrounds": swapped, "chance": _noise(len(plain))}
+    return {name: percentages(score(labelled(dataset, found)))["rank-1"] for name, found in rows.items()}
 
 
 def _noise(count: int) -> np.ndarray:
     rows = np.random.default_rng(count).normal(size=(count, 64)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _claimed(data: Path) -> dict:
-    told = json.loads((data / "world.json").read_text())
-    return {key: told[key] for key in (f.name for f in dataclasses.fields(World))}
 
 
 def speed(crops: int) -> list[dict[str, object]]:
@@ -129,7 +119,7 @@ def speed(crops: int) -> list[dict[str, object]]:
             began = time.perf_counter()
             drawn = scene.clean(who(crop.person), planned.site, camera, moment, who)
             then = time.perf_counter()
-            content = encode(scene.finish(drawn, planned.site, camera, moment))
+            content = jpeg(scene.finish(drawn, planned.site, camera, moment), 90)
             if i >= 32:  # plates and the first figures are made by then
                 seconds, drawing, stored = seconds + time.perf_counter() - began, drawing + then - began, stored + len(content)
         rows.append(
@@ -152,7 +142,8 @@ def main() -> None:
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--data", type=Path, default=Path("world"))
     parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--site", type=int, default=0)
+    parser.add_argument("--target", help="of `colours`: a dataset, instead of a world's sites")
+    parser.add_argument("--site", type=int, default=0, help="of `backgrounds`")
     parser.add_argument("--identities", type=int, default=400, help="of each site of `gap`")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -160,7 +151,7 @@ def main() -> None:
     given = parser.parse_args()
     found: object
     if given.what == "colours":
-        found = colours(given.data)
+        found = colours(given.data, given.target)
     elif given.what == "gap":
         found = gap(given.data, given.out, given.identities, given.epochs, given.seeds)
     elif given.what == "backgrounds":

@@ -82,7 +82,7 @@ def synth(
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
     workers: Annotated[int, typer.Option(help="processes; 0 for one a core")] = 0,
     sheet: Annotated[
-        Optional[Path], typer.Option(help="a picture of twelve people of each site instead: people in rows, cameras in columns")
+        Optional[Path], typer.Option(help="a picture of twelve people of each site: people in rows, cameras in columns")
     ] = None,
 ) -> None:
     """Render a world of people who do not exist, with every factor known: nobody's picture, no licence."""

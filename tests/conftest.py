@@ -19,7 +19,8 @@ from reid.models import ModelSpec, build
 from reid.models.build import batchnorm_layers
 from training.checkpoint import Checkpoint, model_tensors
 from training.synthetic.body import SynthError
-from training.synthetic.drawn import draw, jpeg, make_camera, make_identity
+from training.synthetic.drawn import draw, make_camera, make_identity
+from training.synthetic.paint import jpeg
 
 SMALL = ModelSpec("resnet18", 96, 48)
 

@@ -32,13 +32,18 @@ def open_embedder(source: Path, device: Device = "auto", engine: str = "auto") -
         return chosen.embed, (bundle.manifest.height, bundle.manifest.width), f"{info.engine} {info.provider} {info.precision}"
     embedder, _ = read_embedder(source)
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    pixels = PixelEmbedder(embedder).eval().to(place)
+    return embed_with(embedder, place), (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
+
+
+def embed_with(network: Embedder, place: str = "cpu") -> Embed:
+    """A torch network as a function of crops; it is put into eval mode."""
+    pixels = PixelEmbedder(network).eval().to(place)
 
     @torch.inference_mode()
     def embed(crops: np.ndarray) -> np.ndarray:
         return pixels(torch.from_numpy(crops).to(place)).float().cpu().numpy()
 
-    return embed, (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
+    return embed
 
 
 def open_network(source: Path) -> Embedder:
@@ -75,8 +80,12 @@ def embed_dataset(embed: Embed, dataset: Dataset, size: tuple[int, int], progres
     """Embeds query and gallery. Raises DatasetError where the dataset has no queries."""
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
+    return labelled(dataset, embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress))
+
+
+def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
+    """Embeddings [Q+G,D] of a dataset's queries and then its gallery, with who is on them."""
     everything = [*dataset.query, *dataset.gallery]
-    embeddings = embed_records(embed, everything, size, progress=progress)
     pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
     n = len(dataset.query)
     labels = (pids[:n], pids[n:], cams[:n], cams[n:])

@@ -8,6 +8,8 @@ from pathlib import Path
 from training.data.market_style import FOLDERS, read_market_style
 from training.data.records import Dataset, DatasetError, one_split, require_folder
 
+_PARTS = ("train", "query", "gallery")  # of FOLDERS
+
 
 def read_world(root: Path, split: int = 0) -> Dataset:
     """Reads one site; a site that is not rendered to the end is refused."""
@@ -18,9 +20,8 @@ def read_world(root: Path, split: int = 0) -> Dataset:
             f"world: {root} holds no factors.json; give a site's folder, like world:site-0 of a folder made by resight synth"
         )
     crops = json.loads(planned.read_text())["crops"]
-    for folder in FOLDERS:
-        asked = sum(path.startswith(folder + "/") for path in crops)
-        found = sum(1 for _ in require_folder(root / folder, "world").glob("*.jpg"))
-        if asked != found:
-            raise DatasetError(f"world: {root / folder} holds {found} of {asked} crops; run resight synth again, it goes on where it was")
-    return read_market_style(f"world:{root.name}", root, {})
+    counts = {part: sum(path.startswith(folder + "/") for path in crops) for part, folder in zip(_PARTS, FOLDERS, strict=True)}
+    try:
+        return read_market_style(f"world:{root.name}", root, counts)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; run resight synth again, it goes on where it was") from None

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import logging
 import os
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,20 +50,19 @@ class Body:
     faces: np.ndarray  # int32 [F,3]
     weights: np.ndarray  # float32 [V,J], rows sum to 1
     joints: np.ndarray  # float32 [J,3], where each joint turns
-    height: float
 
 
 def make_body(person: Person) -> Body:
     """The body of a person; raises SynthError without the extra `synthetic`."""
-    model, bones, faces, weights = load_bodies()
+    shared = load_bodies()
     asked = {k: getattr(person, k) for k in ("gender", "age", "muscle", "weight", "height", "proportions")}
-    shape = model(phenotype_kwargs=asked)
+    shape = shared.model(phenotype_kwargs=asked)
     rest = shape["rest_vertices"][0].numpy()
-    joints = shape["rest_bone_heads"][0].numpy()[bones]
+    joints = shape["rest_bone_heads"][0].numpy()[shared.bones]
     floor = rest[:, 2].min()
     vertices = (rest - [0, 0, floor]).astype(np.float32)
     joints = (joints - [0, 0, floor]).astype(np.float32)
-    return Body(vertices, vertex_normals(vertices, faces), faces, weights, joints, float(vertices[:, 2].max()))
+    return Body(vertices, vertex_normals(vertices, shared.faces), shared.faces, shared.weights, joints)
 
 
 def bend(joints: np.ndarray, turns: dict[str, np.ndarray]) -> np.ndarray:
@@ -103,16 +103,21 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
 
 
-@functools.cache
-def load_bodies():  # type: ignore[no-untyped-def]
-    """anny's model, the rows of our joints, faces [F,3] and skinning weights [V,J].
+class _Bodies(NamedTuple):
+    model: Any  # anny's, untyped
+    bones: list[int]  # its rows of our joints
+    faces: np.ndarray  # int32 [F,3]
+    weights: np.ndarray  # float32 [V,J]
 
-    The coarse body (1,229 vertices) is enough for people of 40 to 220 pixels and three times as fast as the fine one. anny
-    builds it in a minute or two on a machine's first call and keeps it in its cache (ANNY_CACHE_DIR).
+
+@functools.cache
+def load_bodies() -> _Bodies:
+    """What all bodies share. The coarse topology is enough for people of 40 to 220 pixels.
+
+    anny builds it in a minute or two on a machine's first call and keeps it in its cache (ANNY_CACHE_DIR).
     """
     os.environ.setdefault("WARP_LOG_LEVEL", "error")
     try:
-        import torch
         import warp
 
         warp.config.quiet = True
@@ -120,7 +125,6 @@ def load_bodies():  # type: ignore[no-untyped-def]
     except ImportError as error:
         raise SynthError(f"synthetic people need the extra `synthetic`: pip install 'resight[synthetic]' ({error})") from None
     logging.getLogger("anny").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
     model = anny.Anny(rig="game_engine", topology="notoes_collapse10pc", skinning_method="lbs").requires_grad_(False)
     labels, parents = list(model.bone_labels), list(model.bone_parents)
     rows = [labels.index(name) for name in NAMES]
@@ -134,4 +138,4 @@ def load_bodies():  # type: ignore[no-untyped-def]
         joints = np.array(owner)[model.vertex_bone_indices[:, slot].numpy()]
         np.add.at(coarse, (np.arange(len(coarse)), joints), model.vertex_bone_weights[:, slot].numpy())
     faces = model.get_triangular_faces().numpy().astype(np.int32)
-    return model, rows, faces, (coarse / coarse.sum(1, keepdims=True)).astype(np.float32)
+    return _Bodies(model, rows, faces, (coarse / coarse.sum(1, keepdims=True)).astype(np.float32))

@@ -79,6 +79,10 @@ class _Mesh:
         self.faces.append(faces + self.count)
         self.count += len(used)
 
+    def hang(self, vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray, material: int) -> None:
+        """Adds a part that is no shell of the body: it rests where it is made, and no sleeve cuts it."""
+        self.add(vertices.astype(np.float32), vertices, faces, weights, np.zeros(len(vertices), np.float32), material)
+
     def figure(self, joints: np.ndarray, measures: Measures) -> Figure:
         """The whole."""
         places, normals, cut, weights = (np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True))
@@ -178,7 +182,7 @@ def _tube(mesh: _Mesh, material: int, body: Body, measures: Measures, top: float
     left = 1 / (1 + np.exp(-vertices[:, 0] / 0.03))
     weights[:, INDEX["pelvis"]] = 1 - 0.85 * depth
     weights[:, INDEX["thigh_l"]], weights[:, INDEX["thigh_r"]] = 0.85 * depth * left, 0.85 * depth * (1 - left)
-    mesh.add(vertices, vertices, _grid(rings, sectors, True), weights, np.zeros(len(vertices), np.float32), material)
+    mesh.hang(vertices, _grid(rings, sectors, True), weights, material)
 
 
 def _hair(mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.ndarray, head: np.ndarray) -> None:
@@ -233,7 +237,7 @@ def _curtain(mesh: _Mesh, body: Body, measures: Measures, length: float) -> None
     weights = np.zeros((len(vertices), len(NAMES)))
     low = np.clip((z - vertices[:, 2]) / 0.3, 0, 1)
     weights[:, INDEX["head"]], weights[:, INDEX["spine_03"]] = 1 - low, low
-    mesh.add(vertices.astype(np.float32), vertices, _grid(7, 15, False), weights, np.zeros(len(vertices), np.float32), HAIR)
+    mesh.hang(vertices, _grid(7, 15, False), weights, HAIR)
 
 
 def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> None:
@@ -263,7 +267,7 @@ def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> Non
 def _rigid(mesh: _Mesh, material: int, vertices: np.ndarray, faces: np.ndarray, joint: str) -> None:
     weights = np.zeros((len(vertices), len(NAMES)))
     weights[:, INDEX[joint]] = 1
-    mesh.add(vertices.astype(np.float32), vertices, faces, weights, np.zeros(len(vertices), np.float32), material)
+    mesh.hang(vertices, faces, weights, material)
 
 
 def _box(mesh: _Mesh, material: int, centre: tuple, half: tuple[float, float, float], joint: str, down: np.ndarray | None = None) -> None:

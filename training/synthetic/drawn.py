@@ -6,9 +6,7 @@ background, a light, a colour cast, a viewpoint and a sharpness; a sample has a 
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from training.data.records import Dataset
+from training.synthetic.paint import Colour, hsv, jpeg, shade
 
 HEIGHT, WIDTH = 128, 64
 _SCALE = 3  # drawn this much larger, then reduced: cheap antialiasing
-Colour = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +62,13 @@ def make_identity(seed: int) -> Identity:
 
     def cloth() -> Colour:
         if rng.random() < 0.4:
-            return _hsv(rng.random(), rng.uniform(0, 0.15), rng.choice([0.12, 0.25, 0.5, 0.75, 0.95]))
-        return _hsv(rng.random(), rng.uniform(0.4, 0.9), rng.uniform(0.25, 0.9))
+            return hsv(rng.random(), rng.uniform(0, 0.15), rng.choice([0.12, 0.25, 0.5, 0.75, 0.95]))
+        return hsv(rng.random(), rng.uniform(0.4, 0.9), rng.uniform(0.25, 0.9))
 
     tone = rng.random()
     return Identity(
-        skin=_hsv(0.06, 0.35 + 0.25 * tone, 0.95 - 0.6 * tone),
-        hair=_hsv(0.07, rng.uniform(0.1, 0.6), rng.choice([0.08, 0.15, 0.3, 0.6, 0.75])),
+        skin=hsv(0.06, 0.35 + 0.25 * tone, 0.95 - 0.6 * tone),
+        hair=hsv(0.07, rng.uniform(0.1, 0.6), rng.choice([0.08, 0.15, 0.3, 0.6, 0.75])),
         top=cloth(),
         top_second=cloth(),
         bottom=cloth(),
@@ -92,8 +90,8 @@ def make_camera(site: int, camera: int) -> Camera:
     place = np.random.default_rng((3, site))
     warmth = place.uniform(-0.12, 0.12) + rng.uniform(-0.08, 0.08)
     return Camera(
-        ground=_hsv(rng.random(), rng.uniform(0, 0.25), rng.uniform(0.35, 0.7)),
-        wall=_hsv(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.3, 0.85)),
+        ground=hsv(rng.random(), rng.uniform(0, 0.25), rng.uniform(0.35, 0.7)),
+        wall=hsv(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.3, 0.85)),
         kind=str(rng.choice(["wall", "fence", "street", "glass"])),
         gain=(1 + warmth, 1.0 + rng.uniform(-0.04, 0.04), 1 - warmth),
         brightness=float(place.uniform(0.8, 1.15) * rng.uniform(0.85, 1.12)),
@@ -118,13 +116,6 @@ def draw(identity: Identity, camera: Camera, sample: int) -> np.ndarray:
     pixels = np.asarray(image, np.float32) * np.array(camera.gain, np.float32)
     pixels += rng.normal(0, 4, (HEIGHT, WIDTH, 1)) + rng.normal(0, 2, (HEIGHT, WIDTH, 3))
     return np.clip(pixels, 0, 255).astype(np.uint8)
-
-
-def jpeg(pixels: np.ndarray, quality: int = 88) -> bytes:
-    """uint8 [H,W,3] -> JPEG bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def draw_dataset(root: Path, identities: int, seed: int = 0, sites: int = 4, cameras: int = 4, images: int = 2) -> Dataset:
@@ -174,16 +165,6 @@ def hash_identity(identity: Identity) -> int:
     return int.from_bytes(repr(dataclasses.astuple(identity)).encode(), "little") % (2**63)
 
 
-def _hsv(hue: float, saturation: float, value: float) -> Colour:
-    r, g, b = colorsys.hsv_to_rgb(float(hue), float(saturation), float(value))
-    return int(r * 255), int(g * 255), int(b * 255)
-
-
-def _shade(colour: Colour, factor: float) -> Colour:
-    r, g, b = (min(255, int(c * factor)) for c in colour)
-    return r, g, b
-
-
 def _background(camera: Camera, rng: np.random.Generator) -> Image.Image:
     width, height = WIDTH * _SCALE, HEIGHT * _SCALE
     image = Image.new("RGB", (width, height), camera.wall)
@@ -194,16 +175,16 @@ def _background(camera: Camera, rng: np.random.Generator) -> Image.Image:
     shift = int(rng.integers(0, 60))
     if camera.kind == "fence":
         for x in range(-shift, width, 22):
-            pen.rectangle((x, horizon - 120, x + 5, horizon), fill=_shade(camera.wall, 0.6))
+            pen.rectangle((x, horizon - 120, x + 5, horizon), fill=shade(camera.wall, 0.6))
     elif camera.kind == "street":
         for y in range(horizon + shift % 40, height, 40):
-            pen.rectangle((0, y, width, y + 6), fill=_shade(camera.ground, 1.25))
+            pen.rectangle((0, y, width, y + 6), fill=shade(camera.ground, 1.25))
     elif camera.kind == "glass":
         for x in range(-shift, width, 70):
-            pen.rectangle((x, 20, x + 50, horizon - 20), fill=_shade(camera.wall, 1.3))
+            pen.rectangle((x, 20, x + 50, horizon - 20), fill=shade(camera.wall, 1.3))
     else:
         for y in range(shift % 24, horizon, 24):
-            pen.line((0, y, width, y), fill=_shade(camera.wall, 0.85), width=2)
+            pen.line((0, y, width, y), fill=shade(camera.wall, 0.85), width=2)
     return image
 
 
@@ -222,11 +203,11 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
 
     def limb(points: list[tuple[float, float]], colour: Colour, thick: float) -> None:
         width = max(2, int(thick * body * who.girth))
-        pen.line(points, fill=_shade(colour, light), width=width, joint="curve")
+        pen.line(points, fill=shade(colour, light), width=width, joint="curve")
         for x, y in points:
-            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=_shade(colour, light))
+            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=shade(colour, light))
 
-    pen.ellipse((centre - half * 1.6, foot - 6, centre + half * 1.6, foot + 8), fill=_shade(camera.ground, 0.65))
+    pen.ellipse((centre - half * 1.6, foot - 6, centre + half * 1.6, foot + 8), fill=shade(camera.ground, 0.65))
     for side, move in ((-1, stride), (1, -stride)):
         start, end = (centre + side * half * 0.45, hip), (centre + side * half * 0.45 + move, foot - 0.03 * body)
         mid = ((start[0] + end[0]) / 2 + abs(move) * 0.2, knee)
@@ -242,7 +223,7 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
                 (centre + half * 1.35, knee),
                 (centre - half * 1.35, knee),
             ],
-            fill=_shade(who.bottom, light),
+            fill=shade(who.bottom, light),
         )
     if who.bag == "backpack" and not behind:
         pen.rounded_rectangle((centre - half * 1.2, neck + 0.04 * body, centre + half * 1.2, hip - 0.1 * body), 12, who.bag_colour)
@@ -272,8 +253,8 @@ def _torso(
     pen: ImageDraw.ImageDraw, who: Identity, centre: float, half: float, neck: float, hip: float, light: float, behind: bool
 ) -> None:
     left, right = centre - half, centre + half
-    pen.rounded_rectangle((left, neck, right, hip + half * 0.3), int(half * 0.45), _shade(who.top, light))
-    second = _shade(who.top_second, light)
+    pen.rounded_rectangle((left, neck, right, hip + half * 0.3), int(half * 0.45), shade(who.top, light))
+    second = shade(who.top_second, light)
     if who.pattern == "stripes":
         step = (hip - neck) / 7
         for i in range(1, 7, 2):
@@ -286,26 +267,26 @@ def _torso(
 
 def _head(pen: ImageDraw.ImageDraw, who: Identity, centre: float, top: float, body: float, behind: bool, light: float) -> None:
     r, middle = 0.062 * body, top + 0.075 * body
-    hair = _shade(who.hair, light)
-    pen.rectangle((centre - r * 0.4, middle, centre + r * 0.4, top + 0.17 * body), fill=_shade(who.skin, 0.9 * light))
+    hair = shade(who.hair, light)
+    pen.rectangle((centre - r * 0.4, middle, centre + r * 0.4, top + 0.17 * body), fill=shade(who.skin, 0.9 * light))
     if who.hair_style == "long":
         pen.rounded_rectangle((centre - r * 1.15, middle - r, centre + r * 1.15, top + 0.2 * body), int(r), hair)
-    pen.ellipse((centre - r, middle - r * 1.2, centre + r, middle + r * 1.2), fill=hair if behind else _shade(who.skin, light))
+    pen.ellipse((centre - r, middle - r * 1.2, centre + r, middle + r * 1.2), fill=hair if behind else shade(who.skin, light))
     if not behind:
         pen.chord((centre - r * 1.05, middle - r * 1.3, centre + r * 1.05, middle + r * 0.9), 180, 360, fill=hair)
         for side in (-1, 1):
             x = centre + side * r * 0.4
             pen.ellipse((x - 2, middle + 1, x + 2, middle + 5), fill=(40, 30, 30))
     if who.hair_style == "cap":
-        cap = _shade(who.top_second, light)
+        cap = shade(who.top_second, light)
         pen.chord((centre - r * 1.1, middle - r * 1.35, centre + r * 1.1, middle + r * 0.9), 180, 360, fill=cap)
         if not behind:
-            pen.rectangle((centre - r * 1.1, middle - r * 0.35, centre + r * 1.1, middle - r * 0.1), fill=_shade(cap, 0.7))
+            pen.rectangle((centre - r * 1.1, middle - r * 0.35, centre + r * 1.1, middle - r * 0.1), fill=shade(cap, 0.7))
 
 
 def _occluder(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     width, height = WIDTH * _SCALE, HEIGHT * _SCALE
-    colour = _hsv(rng.random(), rng.uniform(0, 0.5), rng.uniform(0.2, 0.7))
+    colour = hsv(rng.random(), rng.uniform(0, 0.5), rng.uniform(0.2, 0.7))
     if rng.random() < 0.5:
         pen.rectangle((0, height * rng.uniform(0.7, 0.85), width, height), fill=colour)
     else:

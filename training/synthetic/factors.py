@@ -37,7 +37,7 @@ class Person:
     number: int
     group: str  # "" or the name of the look-alike or uniform group
     gender: float  # 0 male to 1 female, as the body model has it
-    age: float  # 0.45 young to 1 old
+    age: float  # 0.55 young to 0.95 old, as the body model has it
     muscle: float
     weight: float
     height: float

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from training.synthetic.paint import Colour, hsv, shade
+
 SIZE = 320
-_Paint = tuple[int, int, int]
 
 
 def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray:
@@ -30,7 +30,7 @@ def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray
 
 
 def _plate(
-    rng: np.random.Generator, ground: _Paint, wall: _Paint, accent: _Paint, floor: Callable, back: Callable, horizon: int, indoor: bool
+    rng: np.random.Generator, ground: Colour, wall: Colour, accent: Colour, floor: Callable, back: Callable, horizon: int, indoor: bool
 ) -> np.ndarray:
     horizon = int(np.clip(horizon + rng.integers(-25, 26), 0, SIZE))
     image = Image.new("RGB", (SIZE, SIZE), wall)
@@ -56,18 +56,12 @@ def _clouds(rng: np.random.Generator, cells: int) -> np.ndarray:
     return np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
-def _tone(rng: np.random.Generator, saturation: float) -> _Paint:
-    r, g, b = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, saturation), rng.uniform(0.25, 0.8))
-    return int(r * 255), int(g * 255), int(b * 255)
+def _tone(rng: np.random.Generator, saturation: float) -> Colour:
+    return hsv(rng.random(), rng.uniform(0, saturation), rng.uniform(0.25, 0.8))
 
 
-def _shade(colour: _Paint, factor: float) -> _Paint:
-    r, g, b = (max(0, min(255, int(c * factor))) for c in colour)
-    return r, g, b
-
-
-def _tiles(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, horizon: int) -> None:
-    line, step, x0 = _shade(ground, rng.uniform(0.75, 1.2)), int(rng.integers(25, 80)), int(rng.integers(-400, 400))
+def _tiles(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
+    line, step, x0 = shade(ground, rng.uniform(0.75, 1.2)), int(rng.integers(25, 80)), int(rng.integers(-400, 400))
     for x in range(-SIZE * 3, SIZE * 4, step):
         pen.line((SIZE / 2 + (x - SIZE / 2) * 0.3 + x0 * 0.1, horizon, x + x0, SIZE), fill=line, width=2)
     y, gap = float(horizon), 5.0
@@ -76,27 +70,27 @@ def _tiles(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, h
         y, gap = y + gap, gap * 1.35
 
 
-def _planks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, horizon: int) -> None:
-    shine = _shade(ground, 1.25)
+def _planks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
+    shine = shade(ground, 1.25)
     x = int(rng.integers(0, SIZE))
     pen.polygon([(x, horizon), (x + 60, horizon), (x + 110, SIZE), (x - 30, SIZE)], fill=shine)
 
 
-def _asphalt(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, horizon: int) -> None:
+def _asphalt(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
     x, tilt = int(rng.integers(-100, SIZE)), int(rng.integers(-200, 200))
-    pen.line((x, horizon, x + tilt, SIZE), fill=_shade(ground, 1.5), width=int(rng.integers(3, 14)))
+    pen.line((x, horizon, x + tilt, SIZE), fill=shade(ground, 1.5), width=int(rng.integers(3, 14)))
     if rng.random() < 0.5:
         for i in range(-2, 9):
-            pen.polygon([(i * 60, SIZE), (i * 60 + 30, SIZE), (i * 50 + 40, SIZE - 70), (i * 50 + 15, SIZE - 70)], fill=_shade(ground, 1.6))
+            pen.polygon([(i * 60, SIZE), (i * 60 + 30, SIZE), (i * 50 + 40, SIZE - 70), (i * 50 + 15, SIZE - 70)], fill=shade(ground, 1.6))
 
 
-def _grass(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: _Paint, horizon: int) -> None:
+def _grass(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
     edge = int(rng.integers(horizon, SIZE + 60))
     pen.rectangle((0, horizon, SIZE, edge), fill=(int(rng.integers(60, 110)), int(rng.integers(80, 125)), int(rng.integers(45, 80))))
 
 
-def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
-    line, tall = _shade(wall, 0.8), int(rng.integers(8, 22))
+def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+    line, tall = shade(wall, 0.8), int(rng.integers(8, 22))
     for row, y in enumerate(range(horizon, -tall, -tall)):
         pen.line((0, y, SIZE, y), fill=line)
         for x in range((row % 2) * tall, SIZE, tall * 2):
@@ -104,46 +98,46 @@ def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, ac
     _posters(pen, rng, accent, horizon)
 
 
-def _windows(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
+def _windows(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
     wide, x = int(rng.integers(40, 110)), int(rng.integers(-60, 0))
     while x < SIZE:
-        glass = _shade((90, 110, 125), rng.uniform(0.4, 1.7))
-        pen.rectangle((x, -5, x + wide, max(0, horizon - int(rng.integers(4, 60)))), fill=glass, outline=_shade(wall, 0.6), width=4)
+        glass = shade((90, 110, 125), rng.uniform(0.4, 1.7))
+        pen.rectangle((x, -5, x + wide, max(0, horizon - int(rng.integers(4, 60)))), fill=glass, outline=shade(wall, 0.6), width=4)
         x += wide + int(rng.integers(8, 50))
     _posters(pen, rng, accent, horizon)
 
 
-def _panels(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
+def _panels(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
     x = int(rng.integers(-60, 0))
     while x < SIZE:
         wide = int(rng.integers(30, 120))
-        pen.rectangle((x, 0, x + wide, horizon), fill=_shade(wall, rng.uniform(0.85, 1.12)))
+        pen.rectangle((x, 0, x + wide, horizon), fill=shade(wall, rng.uniform(0.85, 1.12)))
         x += wide
-    pen.rectangle((0, horizon - 8, SIZE, horizon), fill=_shade(accent, 0.7))
+    pen.rectangle((0, horizon - 8, SIZE, horizon), fill=shade(accent, 0.7))
     _posters(pen, rng, accent, horizon)
 
 
-def _hedge(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
+def _hedge(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
     for _ in range(160):
         x, y, r = rng.uniform(0, SIZE), rng.uniform(-20, horizon), rng.uniform(8, 26)
         g = int(rng.integers(45, 120))
         pen.ellipse((x - r, y - r, x + r, y + r), fill=(int(g * 0.7), g, int(g * 0.5)))
 
 
-def _fence(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: _Paint, accent: _Paint, horizon: int) -> None:
+def _fence(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
     step = int(rng.integers(12, 34))
     for x in range(int(rng.integers(-step, 0)), SIZE, step):
-        pen.rectangle((x, horizon - 150, x + step // 3, horizon), fill=_shade(accent, 0.7))
+        pen.rectangle((x, horizon - 150, x + step // 3, horizon), fill=shade(accent, 0.7))
     for y in (horizon - 140, horizon - 20):
-        pen.rectangle((0, y, SIZE, y + 6), fill=_shade(accent, 0.6))
+        pen.rectangle((0, y, SIZE, y + 6), fill=shade(accent, 0.6))
 
 
-def _posters(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accent: _Paint, horizon: int) -> None:
+def _posters(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accent: Colour, horizon: int) -> None:
     for _ in range(int(rng.integers(0, 3))):
         x, y = int(rng.integers(0, SIZE)), int(rng.integers(-40, max(1, horizon - 60)))
         w, h = int(rng.integers(25, 80)), int(rng.integers(25, 90))
         pen.rectangle((x, y, x + w, y + h), fill=_tone(rng, 0.8))
-        pen.rectangle((x + 6, y + h // 3, x + w - 6, y + h // 2), fill=_shade(accent, 1.2))
+        pen.rectangle((x + 6, y + h // 3, x + w - 6, y + h // 2), fill=shade(accent, 1.2))
 
 
 def _car(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
@@ -151,7 +145,7 @@ def _car(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> No
     paint, h = _tone(rng, 0.7), w // 3
     pen.rounded_rectangle((x, y - h // 2, x + w, y + h // 4), h // 6, fill=paint)
     pen.polygon(
-        [(x + w // 5, y - h // 2), (x + w // 3, y - h), (x + 2 * w // 3, y - h), (x + 5 * w // 6, y - h // 2)], fill=_shade(paint, 0.5)
+        [(x + w // 5, y - h // 2), (x + w // 3, y - h), (x + 2 * w // 3, y - h), (x + 5 * w // 6, y - h // 2)], fill=shade(paint, 0.5)
     )
     for wheel in (x + w // 5, x + 4 * w // 5):
         pen.ellipse((wheel - h // 5, y, wheel + h // 5, y + 2 * h // 5), fill=(25, 25, 25))
@@ -185,7 +179,7 @@ def _walker(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) ->
     tall, x = rng.uniform(45, 120), rng.uniform(0, SIZE)
     foot = horizon + tall * rng.uniform(0.3, 0.9)
     top, wide = foot - tall, tall * 0.13
-    upper, lower = _tone(rng, 0.6), _shade(_tone(rng, 0.4), 0.5)
+    upper, lower = _tone(rng, 0.6), shade(_tone(rng, 0.4), 0.5)
     for leg in (-0.5, 0.5):
         pen.rectangle((x + wide * (leg - 0.35), foot - tall * 0.48, x + wide * (leg + 0.35), foot), fill=lower)
     pen.rounded_rectangle((x - wide, top + tall * 0.14, x + wide, foot - tall * 0.45), int(wide / 2), fill=upper)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ except ImportError as missing:
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
+_CONTEXT: dict[str, Any] = {"require": 330, "backend": "egl"}
 _KEPT = 16  # cameras whose plates stay on the renderer, 2.5 MB each
 _DISTANCE = 9.0  # metres from the camera to the person
 
@@ -56,13 +58,12 @@ class Renderer:
 
     def __init__(self, height: int, width: int) -> None:
         try:
-            self.context = moderngl.create_standalone_context(require=330, backend="egl")  # type: ignore[arg-type]
+            self.context = moderngl.create_standalone_context(**_CONTEXT)
         except Exception as error:  # moderngl raises plain Exception
             raise SynthError(
                 "no OpenGL 3.3 without a screen (EGL); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri: " + str(error)
             ) from None
         self.height, self.width = height, width
-        self.name = str(self.context.info["GL_RENDERER"])
         self.figures = self._program("figure")
         self._backs, self._shadows = self._program("plate"), self._program("shadow")
         quad = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())

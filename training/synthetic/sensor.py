@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from training.synthetic.factors import Camera, Sample, Site
+from training.synthetic.paint import jpeg
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -35,17 +36,8 @@ def expose(pixels: np.ndarray, site: Site, camera: Camera, sample: Sample, box: 
     seen = _lit(np.asarray(image), gain.astype(np.float64), site)
     if site.noise > 0:
         seen = seen + _grain(seen.shape[:2], float(site.noise), rng)
-    recorded = Image.fromarray(np.clip(seen + 0.5, 0, 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    recorded.save(buffer, "JPEG", quality=site.quality)
-    return np.asarray(Image.open(buffer).convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR))
-
-
-def encode(pixels: np.ndarray) -> bytes:
-    """uint8 [H,W,3] -> JPEG bytes as a person crop would be stored."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    recorded = io.BytesIO(jpeg(np.clip(seen + 0.5, 0, 255).astype(np.uint8), site.quality))
+    return np.asarray(Image.open(recorded).convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def _lit(pixels: np.ndarray, gain: np.ndarray, site: Site) -> np.ndarray:

@@ -20,11 +20,16 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from training.data.market_style import FOLDERS
 from training.synthetic import factors
 from training.synthetic.body import SynthError
 from training.synthetic.factors import Camera, Person, Sample, Site
+from training.synthetic.paint import jpeg
+
+if TYPE_CHECKING:
+    from training.synthetic.scene import Scene
 
 _GENERATOR = 1  # grows when the same factors give other pictures
 _LEARNED = 0.6
@@ -84,6 +89,7 @@ def check(world: World) -> None:
         raise SynthError(f"crops of {world.height}x{world.width} pixels are too small; at least 32x16")
 
 
+@functools.lru_cache(maxsize=8)
 def plan(world: World, number: int) -> Plan:
     """Site `number` of a world: who lives there, and every crop that will be taken."""
     site = factors.make_site(world.seed, number, world.kind(number), world.severity)
@@ -153,9 +159,9 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
     workers = min(workers or os.cpu_count() or 1, len(missing))
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     done = whole - left
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(world,)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start) as pool:
         try:
-            for count in pool.map(_render, [(str(out), number, crops) for number, crops in missing], chunksize=1):
+            for count in pool.map(_render, [(world, out, number, crops) for number, crops in missing], chunksize=1):
                 done += count
                 report(done, whole)
         except concurrent.futures.process.BrokenProcessPool as error:
@@ -164,6 +170,13 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
             pool.shutdown(cancel_futures=True)
             raise
     return left
+
+
+def claimed(out: Path) -> World:
+    """The world that a folder holds."""
+    told = json.loads((out / "world.json").read_text())
+    found = World(**{field.name: told[field.name] for field in dataclasses.fields(World)})
+    return dataclasses.replace(found, kinds=tuple(found.kinds))
 
 
 def _claim(world: World, out: Path) -> None:
@@ -189,10 +202,10 @@ def _claim(world: World, out: Path) -> None:
 
 
 def _write_factors(world: World, planned: Plan, folder: Path) -> None:
+    for part in FOLDERS:
+        (folder / part).mkdir(parents=True, exist_ok=True)
     if (folder / "factors.json").exists():
         return
-    for part in ("bounding_box_train", "query", "bounding_box_test"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
     told = {
         "site": dataclasses.asdict(planned.site),
         "cameras": [dataclasses.asdict(camera) for camera in planned.cameras],
@@ -220,29 +233,29 @@ def _require_disk(out: Path, needed: int) -> None:
         raise SynthError(f"about {needed / 1e6:.0f} MB are needed under {out}, {free / 1e6:.0f} MB are free")
 
 
-_here: dict[str, Any] = {}  # a rendering process's own: its world, scene and plans
+def _start() -> None:
+    import torch
 
-
-def _start(world: World) -> None:
+    torch.set_num_threads(1)  # the processes share the cores already
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's: the processes share the cores already
-    _here.update(world=world, scene=None, plans={})
+    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's
 
 
-def _render(job: tuple[str, int, list[Crop]]) -> int:
+@functools.cache
+def _scene(height: int, width: int) -> Scene:
     from training.synthetic.scene import Scene
-    from training.synthetic.sensor import encode
 
-    world: World = _here["world"]
-    if _here["scene"] is None:
-        _here["scene"] = Scene(world.height, world.width)
-    out, number, crops = job
-    planned = _here["plans"].setdefault(number, plan(world, number))
+    return Scene(height, width)
+
+
+def _render(job: tuple[World, Path, int, list[Crop]]) -> int:
+    world, out, number, crops = job
+    planned, scene = plan(world, number), _scene(world.height, world.width)
     for crop in crops:
         moment = sample(world, planned, crop)
         camera = planned.cameras[crop.camera]
-        pixels = _here["scene"].crop(person(world, crop.person), planned.site, camera, moment, functools.partial(person, world))
-        _replace(Path(out) / f"site-{number}" / crop.path, encode(pixels))
+        pixels = scene.crop(person(world, crop.person), planned.site, camera, moment, functools.partial(person, world))
+        _replace(out / f"site-{number}" / crop.path, jpeg(pixels, 90))
     return len(crops)
 
 
