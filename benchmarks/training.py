@@ -39,7 +39,7 @@ def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[flo
     domains = np.repeat(np.arange(_DOMAINS), crops // _DOMAINS)
     within = np.arange(len(domains)) % (crops // _DOMAINS) // 4
     shape = (len(domains), recipe.model.height, recipe.model.width, 3)
-    columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains)
+    columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains, np.arange(len(domains)))
     batch = Batch(torch.from_numpy(rng.integers(0, 255, shape, np.uint8)), *(torch.from_numpy(c.astype(np.int64)) for c in columns))
     method.train()
     times = []

@@ -74,7 +74,7 @@ def batch() -> Batch:
     """Eight crops."""
     crops = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (8, 64, 32, 3), np.uint8))
     labels = torch.arange(8) // 2
-    return Batch(crops, labels, torch.arange(8) % 3, labels // 2)
+    return Batch(crops, labels, torch.arange(8) % 3, labels // 2, torch.arange(8))
 
 
 def test_domain_and_camera_teach_the_embeddings_and_identity_does_not(batch: Batch) -> None:

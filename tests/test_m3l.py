@@ -66,7 +66,7 @@ def batch(domains: int = 3) -> Batch:
     rng = np.random.default_rng(0)
     labels = [4 * d + i for d in range(domains) for i in (0, 0, 1, 1)]
     crops = rng.integers(0, 255, (len(labels), 64, 32, 3), np.uint8)
-    columns = (labels, [0] * len(labels), [label // 4 for label in labels])
+    columns = (labels, [0] * len(labels), [label // 4 for label in labels], range(len(labels)))
     return Batch(torch.from_numpy(crops), *(torch.tensor(c) for c in columns))
 
 

@@ -23,7 +23,9 @@ RECIPES = {
 def test_nothing_changes(name: str) -> None:
     recipe = load_recipe(name, RECIPES[name])
     labels = torch.arange(4).repeat_interleave(2)
-    batch = Batch(torch.randint(0, 255, (8, recipe.model.height, recipe.model.width, 3)).byte(), labels, labels % 2, labels // 2)
+    batch = Batch(
+        torch.randint(0, 255, (8, recipe.model.height, recipe.model.width, 3)).byte(), labels, labels % 2, labels // 2, torch.arange(8)
+    )
     found = []
     for recompute in (False, True):
         torch.manual_seed(1)

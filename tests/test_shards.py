@@ -100,7 +100,7 @@ def test_shards_merge_means_and_sums_by_hand() -> None:
     spec = ModelSpec("resnet18", 96, 48, ssl_heads=False)
     crops = torch.randint(0, 255, (16, 96, 48, 3), dtype=torch.uint8)
     labels = torch.arange(8).repeat_interleave(2)  # two domains of four people
-    whole = Batch(crops, labels, torch.zeros(16, dtype=torch.long), labels // 4)
+    whole = Batch(crops, labels, torch.zeros(16, dtype=torch.long), labels // 4, torch.arange(16))
     method = METHODS["m3l"](recipe, build(spec), [4, 4], 1).train()
     stepper = Stepper(method, Fabric(devices=1, accelerator="cpu"), shards=2, groups=2)
     slots = stepper.slots(16)

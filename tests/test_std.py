@@ -8,12 +8,14 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from PIL import Image
 
 from reid.bundle import Bundle
 from reid.models import ModelSpec, build
 from reid.models.trunks import TRUNKS
 from tests.conftest import make_checkpoint
 from training.data.loader import Batch
+from training.data.records import Record
 from training.methods.std import Distillation
 from training.recipe import RecipeError, load_recipe
 from training.teachers import TorchTeacher, open_teacher
@@ -33,7 +35,7 @@ def batch() -> Batch:
     """Eight crops."""
     crops = np.random.default_rng(0).integers(0, 255, (8, 96, 48, 3), np.uint8)
     zeros = torch.zeros(8, dtype=torch.long)
-    return Batch(torch.from_numpy(crops), torch.arange(8) % 4, zeros, zeros)
+    return Batch(torch.from_numpy(crops), torch.arange(8) % 4, zeros, zeros, torch.arange(8))
 
 
 @pytest.fixture
@@ -110,3 +112,26 @@ def test_a_bad_teacher_is_refused_by_name(kind: str, tmp_path: Path) -> None:
 def test_a_share_is_a_share() -> None:
     with pytest.raises(RecipeError, match="weight"):
         load_recipe("std", ["distill.weight=1.5"])
+
+
+def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(run: Path, batch: Batch, tmp_path: Path) -> None:
+    records = []
+    for place, crop in enumerate(batch.crops.numpy()):
+        Image.fromarray(crop).save(tmp_path / f"{place}.png")
+        records.append(Record(tmp_path / f"{place}.png", place % 4, 0, 0))
+    cache = tmp_path / "kept" / "features.safetensors"
+    made = student(run, f"distill.cache={cache}")
+    made.prepare(records)
+    order = torch.tensor([3, 1, 0, 2, 7, 6, 5, 4])
+    mixed = Batch(*(column[order] for column in batch))
+    assert made(mixed)["teacher"].item() == pytest.approx(student(run)(mixed)["teacher"].item(), rel=1e-4)
+    written = cache.stat().st_mtime_ns
+    again = student(run, f"distill.cache={cache}")
+    again.prepare(records)
+    assert again.cached is not None and made.cached is not None and torch.equal(again.cached, made.cached)
+    assert cache.stat().st_mtime_ns == written
+    with pytest.raises(RecipeError, match="of another teacher or other crops"):
+        student(run, f"distill.cache={cache}").prepare(records[1:])
+    cache.write_bytes(b"half")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        student(run, f"distill.cache={cache}").prepare(records)

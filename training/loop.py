@@ -76,6 +76,7 @@ class Run:
             self.sampler = IdentitySampler(labels, cameras, *size)
         self.epoch, self.step = 1, 0  # the next batch to train is `step` of `epoch`
         resumed = self._resume()
+        self.method.prepare(dataset.train)
         crops = load_crops(dataset.train, recipe.model.height, recipe.model.width)
         self.loader = TrainingLoader(crops, labels, cameras, domains, recipe.augment, recipe.seed)
         if not resumed:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import safetensors
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from reid.bundle import BundleError
-from reid.checkpoint import CheckpointError
+from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import Embedder, PixelEmbedder
 from training.evaluate import open_network
-from training.recipe import RecipeError
+from training.data.loader import load_crops
+from training.data.records import Record
+from training.recipe import Distill, RecipeError
 
 
 class Teacher(Protocol):
     """What a student learns from. Never trained: not a module, so no optimiser and no checkpoint can find it."""
 
     dim: int
+    size: tuple[int, int]  # height and width of the crops it was trained on
 
     def __call__(self, crops: Tensor) -> Tensor:
         """uint8 [B,H,W,3] of any size -> float32 [B,dim] without gradient: the retrieval feature before unit length."""
@@ -83,3 +90,36 @@ def open_teacher(source: str) -> Teacher:
         return TorchTeacher(open_network(path))
     except (BundleError, CheckpointError) as error:
         raise RecipeError(f"distill.teacher: {error}") from error
+
+
+def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], device: torch.device) -> Tensor:
+    """The teacher's features float32 [N,dim] of the whole crops, from the cache or, the first time, into it.
+
+    Raises RecipeError where the cache holds another teacher's features or those of other crops.
+    """
+    path, key = Path(settings.cache), _fingerprint(Path(settings.teacher), records)
+    if not path.exists():
+        batches = (load_crops(records[i : i + 64], *teacher.size) for i in range(0, len(records), 64))
+        features = torch.cat([teacher(torch.from_numpy(crops).to(device)) for crops in batches])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".new")
+        save_file({"features": features.cpu()}, beside, metadata={"key": key})
+        beside.replace(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                raise RecipeError(f"distill.cache {path} is of another teacher or other crops; give another file, or delete this one")
+            return file.get_tensor("features").to(device)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RecipeError(f"distill.cache {path} cannot be read: {error}") from error
+
+
+def _fingerprint(teacher: Path, records: Sequence[Record]) -> str:
+    """Of a teacher's weights and of the crops' names and sizes."""
+    found = hashlib.sha256()
+    weights = teacher / FILE if teacher.is_dir() else teacher
+    for file in (weights, weights.with_suffix(".bin")):
+        found.update(file.read_bytes() if file.is_file() else b"")
+    for record in records:
+        found.update(f"{record.path.parts[-3:]} {record.path.stat().st_size}\n".encode())
+    return found.hexdigest()

@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     labels: Tensor  # int64 [B], 0..n-1
     cameras: Tensor  # int64 [B]
     domains: Tensor  # int64 [B], which of the joined datasets
+    places: Tensor  # int64 [B], where the crops stand among the training records
 
 
 def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
@@ -71,7 +72,7 @@ class TrainingLoader:
         seed: int,
     ) -> None:
         self.crops, self.augment, self.seed = crops, augment, seed
-        self.columns = [np.asarray(values, np.int64) for values in (labels, cameras, domains)]
+        self.columns = [np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))]
 
     def epoch(
         self, epoch: int, batches: Iterable[list[int]], slots: Callable[[int], list[list[int]]] | None = None, skip: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from reid.models.build import Embedder, PixelEmbedder
 from reid.models.ptl import BConvCell, reset_states
 from training.data.loader import Batch
+from training.data.records import Record
 from training.recipe import Recipe
 
 
@@ -32,6 +33,9 @@ class Method(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted losses of a batch by name; their sum is what is minimised."""
         raise NotImplementedError
+
+    def prepare(self, records: Sequence[Record]) -> None:
+        """Before a run begins or goes on. `records`: its training crops; `Batch.places` counts in them."""
 
     def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all training crops."""

@@ -5,14 +5,17 @@ L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.build import Embedder
 from training.data.loader import Batch
+from training.data.records import Record
 from training.methods.bot import BagOfTricks
 from training.recipe import Recipe
-from training.teachers import open_teacher
+from training.teachers import open_teacher, remembered
 
 _HEADS = ("position", "part identity")  # they train other parameters and do not compete with the teacher
 
@@ -20,7 +23,8 @@ _HEADS = ("position", "part identity")  # they train other parameters and do not
 class Distillation(BagOfTricks):
     """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the same crops.
 
-    Where the teacher's feature has another length, the student's goes through a linear layer that only training has.
+    Where the teacher's feature has another length, the student's goes through a linear layer that only training has. With
+    `distill.cache` the teacher has seen the whole crops once, beforehand: most of a short run's time on a CPU would be its own.
     """
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
@@ -28,6 +32,12 @@ class Distillation(BagOfTricks):
         self.teacher = open_teacher(recipe.distill.teacher)
         dim = embedder.spec.dim
         self.project = nn.Identity() if self.teacher.dim == dim else nn.Linear(dim, self.teacher.dim)
+        self.cached: Tensor | None = None
+
+    def prepare(self, records: Sequence[Record]) -> None:
+        """Reads or makes the cache."""
+        if self.recipe.distill.cache and self.recipe.distill.weight:
+            self.cached = remembered(self.teacher, self.recipe.distill, records, next(self.parameters()).device)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The labels' losses and the teacher's."""
@@ -36,4 +46,5 @@ class Distillation(BagOfTricks):
         found = {n: loss if n in _HEADS else (1 - share) * loss for n, loss in self.losses(features, batch).items()}
         if share == 0:
             return found  # the teacher need not even look
-        return found | {"teacher": share * F.l1_loss(self.project(features.after_neck).float(), self.teacher(batch.crops))}
+        taught = self.teacher(batch.crops) if self.cached is None else self.cached[batch.places]
+        return found | {"teacher": share * F.l1_loss(self.project(features.after_neck).float(), taught)}
