@@ -1,12 +1,14 @@
 """Methods over several domains: the same rendered sites, seeds and epochs for all. Says nothing of real people.
 
 python -m benchmarks.domains unseen --data WORLD --out RUNS --seeds 0 1 2
-python -m benchmarks.domains conflict --data WORLD --out RUNS
+python -m benchmarks.domains conflict --data WORLD --out RUNS --start RUN
+python -m benchmarks.domains dcsd --data WORLD --out RUNS
 
 `unseen` trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training
 never sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. `conflict`
 takes sites where a cue means different things (`resight synth --kinds cast,monochrome,uniform,feet,coats --sites 5`): BoT on each
-alone, BoT on all, DCSD on all, each judged by every site's own test people. The last epoch counts; nothing is chosen on a target.
+alone and BoT on all of them, from the same weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them.
+Each is judged by every site's own test people. The last epoch counts; nothing is chosen on a target.
 """
 
 from __future__ import annotations
@@ -28,17 +30,18 @@ ROWS = [
     Entry("student", "std", ("distill.teacher={runs}/m3l-{target}-{seed}",)),
     Entry("student alone", "std", ("distill.teacher={runs}/m3l-{target}-{seed}", "distill.weight=0.0")),
 ]
-ALONE = Entry("BoT, this site alone", "bot", ("augment.erase=0.0", "losses.centre=0.0", "model.arch=resnet50"))
-JOINT = [
-    Entry("BoT, all sites", "dcsd-bot", ("augment.erase=0.0", "model.arch=resnet50")),
-    Entry("DCSD, all sites", "dcsd", ("augment.erase=0.0", "model.arch=resnet50-dcsd")),
+ALONE = Entry("BoT, this site alone", "bot", ("augment.erase=0.0", "losses.centre=0.0"))
+JOINT = Entry("BoT, all sites", "dcsd-bot", ("augment.erase=0.0",))
+DCSD = [
+    Entry("BoT, ResNet-50", "dcsd-bot", ("augment.erase=0.0", "model.arch=resnet50")),
+    Entry("DCSD, ResNet-50", "dcsd", ("augment.erase=0.0", "model.arch=resnet50-dcsd")),
 ]
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=("unseen", "conflict"))
+    parser.add_argument("experiment", choices=("unseen", "conflict", "dcsd"))
     parser.add_argument("--data", type=Path, required=True, help="a world")
     parser.add_argument("--out", type=Path, required=True, help="the runs; those that are there go on")
     parser.add_argument("--sites", type=int, default=3, help="to learn from; the next one is the target of `unseen`")
@@ -46,6 +49,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=[r.name for r in ROWS], default=[r.name for r in ROWS], help="of `unseen`")
+    parser.add_argument("--start", default="", help="weights of a ResNet-18 for `conflict` to begin with")
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
@@ -57,7 +61,10 @@ def main() -> None:
     rows = [r for r in ROWS if r.name in given.rows]
     parts = [(rows, [(joint, names[-1])])]
     if given.experiment == "conflict":
-        parts = [([ALONE], [(name, name) for name in names[:-1]]), (JOINT, [(joint, ",".join(names[:-1]))])]
+        settings += [f"start={given.start}"]
+        parts = [([ALONE], [(name, name) for name in names[:-1]]), ([JOINT], [(joint, ",".join(names[:-1]))])]
+    elif given.experiment == "dcsd":
+        parts = [(DCSD, [(joint, ",".join(names[:-1]))])]
     results = []
     for entries, plan in parts:
         asked = Comparison(entries, plan, given.seeds, tuple(settings), given.identities)

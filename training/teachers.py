@@ -17,9 +17,9 @@ from torch import Tensor
 from reid.bundle import BundleError
 from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import Embedder, PixelEmbedder
-from training.evaluate import open_network
 from training.data.loader import load_crops
 from training.data.records import Record
+from training.evaluate import open_network
 from training.recipe import Distill, RecipeError
 
 
