@@ -53,7 +53,15 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
-    settings = ["model.arch=resnet18", "model.height=96", "model.width=48", "model.ssl_heads=false", "augment.pad=4", "batch_identities=8"]
+    settings = [
+        "model.arch=resnet18",
+        "model.height=96",
+        "model.width=48",
+        "model.ssl_heads=false",
+        "augment.pad=4",
+        "batch_identities=8",
+        "precision=32-true",
+    ]
     settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
     print(f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
     names = [f"world:site-{i}" for i in range(given.sites + 1)]
