@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from cli.output import fail, progress, table
+from cli.output import fail, picture, progress, table
 from cli.training import Data
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
@@ -95,8 +95,7 @@ def visualize(
     from training.data.records import DatasetError
     from training.visualize import Picture, draw
 
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        fail(f"--out {out}: a picture is called .png or .jpg")
+    picture("--out", out)
     if len(sources) > 1 and what != "cmc":
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(what, sources, dataset, data, split, queries, matches, crops, seed, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -30,6 +31,14 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
         drawn.add_row(*row)
     typer.echo(title)
     Console(width=None if sys.stdout.isatty() else 120).print(drawn)
+
+
+def picture(option: str, path: Path) -> None:
+    """Fails where no picture could be written, before any work is done for it."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        fail(f"{option} {path}: a picture is called .png or .jpg")
+    if not path.parent.is_dir():
+        fail(f"{option} {path}: there is no folder {path.parent}")
 
 
 def fail(sentence: str) -> NoReturn:

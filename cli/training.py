@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from cli.output import fail, progress, table
+from cli.output import fail, picture, progress, table
 
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
@@ -95,6 +95,8 @@ def synth(
         height, width = (int(part) for part in size.split("x"))
     except ValueError:
         fail(f"--size {size}: HEIGHTxWIDTH, like 128x64")
+    if sheet:
+        picture("--sheet", sheet)
     world = World(identities, sites, cameras, images, seed, severity, tuple(kinds.split(",")), height, width)
     try:
         if sheet:
@@ -106,7 +108,7 @@ def synth(
             with progress("crops") as report:
                 rendered = render(world, out, workers, report)
             typer.echo(f"rendered {rendered} crops under {out}; next: resight train bot --data {out} --set dataset=world:site-0 --out RUN")
-    except SynthError as error:
+    except (SynthError, OSError) as error:
         fail(str(error))
 
 
@@ -126,6 +128,6 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
             fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train RECIPE --smoke")
         else:
             train_in_order(chosen, data, out)
-    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+    except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
     typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")

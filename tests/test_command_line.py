@@ -93,6 +93,8 @@ def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
         (["evaluate", "nothing", "--dataset", "market1501", "--data", "nowhere"], "nowhere"),
         (["export", "nothing", "--out", "x.resight"], "no checkpoint at nothing"),
         (["bundle", "info", "nothing"], "no bundle at nothing"),
+        (["synth", "--sheet", "people.gif"], "a picture is called .png or .jpg"),
+        (["synth", "--sheet", "nowhere/people.png"], "there is no folder nowhere"),
     ],
 )
 def test_mistakes_end_in_one_sentence(words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import platform
 import shlex
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,52 +57,59 @@ def compare(asked: Comparison, root: Path, out: Path, tell: Callable[[dict[str, 
     """
     results = []
     for sources, targets in asked.plan:
-        first, *others = targets.split(",")
         for entry in asked.entries:
             for seed in asked.seeds:
-                place = f"{_plain(first)}-{seed}"
-                for target in (first, *others):
-                    known = out / f"{_plain(entry.name)}-{place}" / ("result.json" if target == first else f"result-{_plain(target)}.json")
-                    results.append(_one(asked, entry, sources, target, place, known, root, out))
-                    tell(results[-1])
+                for result in _one(asked, entry, sources, targets.split(","), seed, root, out):
+                    results.append(result)
+                    tell(result)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 
-def _one(asked: Comparison, entry: Entry, sources: str, target: str, place: str, known: Path, root: Path, out: Path) -> dict[str, Any]:
-    stem, _, seed = place.rpartition("-")
-    filled = [s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", seed) for s in entry.settings]
-    settings = [*asked.settings, *filled, f"seed={seed}"]
-    recipe = load_recipe(entry.recipe, [*settings, f"dataset={sources}"])
+def _one(
+    asked: Comparison, entry: Entry, sources: str, targets: Sequence[str], seed: int, root: Path, out: Path
+) -> Iterator[dict[str, Any]]:
+    """One run, judged by every target. Its minutes stand with the first one."""
+    stem = _plain(targets[0])
+    folder = out / f"{_plain(entry.name)}-{stem}-{seed}"
+    filled = [s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed)) for s in entry.settings]
+    recipe = load_recipe(entry.recipe, [*asked.settings, *filled, f"seed={seed}", f"dataset={sources}"])
     plain = json.loads(json.dumps(recipe.to_dict()))
-    if known.is_file():
-        result: dict[str, Any] = json.loads(known.read_text())
-        if result["recipe"] != plain or result["identities"] != asked.identities:
-            raise RecipeError(f"{known} is of another recipe; choose another --out")
-        return result
-    dataset = _first(read_dataset(sources, root, recipe.split, recipe.all_images), asked.identities)
-    began = time.monotonic()
-    Run(recipe, dataset, known.parent).fit()
-    minutes = (time.monotonic() - began) / 60
-    embed, size, what = open_embedder(known.parent)
-    scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
     changed = " ".join(f"--set {shlex.quote(s)}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
-    result = {
-        "name": entry.name,
-        "sources": sources,
-        "target": target,
-        "seed": int(seed),
-        "metrics": percentages(scores),
-        "queries": scores.queries,
-        "identities": asked.identities,
-        "crops": len(dataset.train),
-        "minutes": round(minutes, 1),
-        "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}",
-        "command": f"resight train {entry.recipe} {changed}",
-        "recipe": plain,
-    }
-    known.write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    crops, minutes = None, 0.0
+    for target in targets:
+        known = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
+        if known.is_file():
+            result: dict[str, Any] = json.loads(known.read_text())
+            if result["recipe"] != plain or result["identities"] != asked.identities:
+                raise RecipeError(f"{known} is of another recipe; choose another --out")
+            crops = result["crops"]
+            yield result
+            continue
+        if crops is None:
+            dataset = _first(read_dataset(sources, root, recipe.split, recipe.all_images), asked.identities)
+            crops, began = len(dataset.train), time.monotonic()
+            Run(recipe, dataset, folder).fit()
+            minutes = (time.monotonic() - began) / 60
+        embed, size, what = open_embedder(folder)
+        scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
+        result = {
+            "name": entry.name,
+            "sources": sources,
+            "target": target,
+            "seed": seed,
+            "metrics": percentages(scores),
+            "queries": scores.queries,
+            "identities": asked.identities,
+            "crops": crops,
+            "minutes": round(minutes, 1),
+            "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}",
+            "command": f"resight train {entry.recipe} {changed}",
+            "recipe": plain,
+        }
+        minutes = 0.0
+        known.write_text(json.dumps(result, indent=1) + "\n")
+        yield result
 
 
 def table(results: Sequence[dict[str, Any]], metrics: Sequence[str] = ("mAP", "rank-1")) -> list[tuple[str, ...]]:
