@@ -25,14 +25,18 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")] = False,
     expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
-    open_set: Annotated[bool, typer.Option("--open-set", help="also FNIR at FPIR 1 % and 10 %, half of the people not enrolled")] = False,
+    open_set: Annotated[
+        bool,
+        typer.Option(
+            "--open-set", help="also FNIR and threshold at FPIR 1 % and 10 %, and a calibration of scores, half of the people not enrolled"
+        ),
+    ] = False,
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
     """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
-    from reid.open_set import open_set as rates
     from training import evaluate as evaluation
     from training.compare import mean_and_deviation
     from training.data import read_dataset
@@ -56,16 +60,16 @@ def evaluate(
                 json_out.write_text(json.dumps({"dataset": dataset, "splits": values}, indent=2) + "\n")
             return
         scores = each[0]
-        missed = rates(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera) if open_set else {}
+        unknown = evaluation.open_set(embedded) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
     command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
-    metrics |= {f"FNIR at FPIR {rate:.0%}": round(100 * value, 2) for rate, value in missed.items()}
+    metrics |= unknown
     between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
     rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
-    rows += [(name, f"{value:.2f}", "") for name, value in metrics.items() if name.startswith("FNIR")]
+    rows += [(name, f"{value:.2f}", "") for name, value in unknown.items()]
     table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")

@@ -1,8 +1,9 @@
-"""How often people who were never enrolled raise a match, and what refusing them costs: FNIR at a fixed FPIR."""
+"""Whether a match is the right person at all: how often people who were never enrolled raise one, and what refusing them costs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,24 @@ from reid.ranking import JUNK
 _BLOCK = 512  # queries whose scores are in memory at once
 
 
-def open_set(
+class Trial(NamedTuple):
+    """The best match of every query, with half of the people not enrolled."""
+
+    pids: np.ndarray  # int [Q]
+    best: np.ndarray  # float [Q], the score
+    right: np.ndarray  # bool [Q], it is the same person
+    unknown: np.ndarray  # bool [Q], the person is not enrolled
+    known: np.ndarray  # bool [Q], the person is enrolled and could be found
+
+
+class Rate(NamedTuple):
+    """What a false positive identification rate costs."""
+
+    threshold: float  # only scores above it count
+    missed: float  # false negative identification rate, 0 to 1
+
+
+def open_set_trial(
     query: np.ndarray,
     gallery: np.ndarray,
     query_pids: np.ndarray,
@@ -19,14 +37,9 @@ def open_set(
     query_cams: np.ndarray,
     gallery_cams: np.ndarray,
     ignore_camera: bool = False,
-    rates: Sequence[float] = (0.01, 0.1),
     seed: int = 0,
-) -> dict[float, float]:
-    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1, rank 1).
-
-    Half of the queries' identities, chosen by the seed, are taken out of the gallery: their queries should match nobody. The
-    threshold is the lowest at which at most the given share of them still has a match above it; a query of the other half
-    is missed unless its best match is right and above the threshold.
+) -> Trial:
+    """Takes half of the queries' identities, chosen by the seed, out of the gallery: their queries should match nobody.
 
     Args:
         query, gallery: float32 unit embeddings [Q,D] and [G,D]. *_pids, *_cams: integers [Q] and [G], as for ranking.
@@ -52,10 +65,19 @@ def open_set(
     known = ~unknown & mated
     if not unknown.any() or not known.any():
         raise ValueError("open-set rates need queries of at least two identities with matches in the gallery")
-    alarms = np.sort(best[unknown])[::-1]
+    return Trial(query_pids, best, right, unknown, known)
+
+
+def open_set_rates(trial: Trial, rates: Sequence[float] = (0.01, 0.1)) -> Mapping[float, Rate]:
+    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1, rank 1).
+
+    The threshold is the lowest at which at most the given share of the unknown people's queries still has a match above it; a
+    query of a known person is missed unless its best match is right and above the threshold.
+    """
+    alarms = np.sort(trial.best[trial.unknown])[::-1]
     found = {}
     for rate in rates:
         allowed = int(rate * len(alarms))
-        threshold = alarms[allowed] if allowed < len(alarms) else -np.inf  # only scores above it count
-        found[rate] = float(1 - (right & (best > threshold))[known].mean())
+        threshold = float(alarms[allowed]) if allowed < len(alarms) else -np.inf
+        found[rate] = Rate(threshold, float(1 - (trial.right & (trial.best > threshold))[trial.known].mean()))
     return found

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from reid.bundle import Bundle
+from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
 from reid.engines.pytorch import load_embedder
 from reid.models.build import Embedder, PixelEmbedder
+from reid.open_set import open_set_rates, open_set_trial
 from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
 from training.data.loader import load_crops
@@ -126,6 +128,20 @@ def percentages(scores: RankingScores) -> dict[str, float]:
     """The scores that papers print, in percent."""
     values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {f"rank-{k}": scores.rank(k) for k in (1, 5, 10)}
     return {name: round(100 * value, 2) for name, value in values.items()}
+
+
+def open_set(found: Embedded) -> dict[str, float]:
+    """What unknown people do to a model: FNIR (percent) and threshold at two FPIR, and a calibration with its error (percent).
+
+    Raises ValueError where the dataset has too few people.
+    """
+    trial = open_set_trial(found.query, found.gallery, *found.labels, found.ignore_camera)
+    values: dict[str, float] = {}
+    for rate, (threshold, missed) in open_set_rates(trial).items():
+        values |= {f"FNIR at FPIR {rate:.0%}": round(100 * missed, 2), f"threshold at FPIR {rate:.0%}": round(threshold, 4)}
+    calibration, error = calibrate(trial)
+    values |= {"calibration slope": round(calibration.slope, 3), "calibration intercept": round(calibration.intercept, 3)}
+    return values | {"calibration error": round(100 * error, 2)}
 
 
 def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
