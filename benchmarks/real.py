@@ -3,8 +3,9 @@
 python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
 
 `ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
-(OpenVINO .xml), or a run. `unseen` learns from rendered sites (`resight synth` in ROOT) and is judged by
-Market-1501. Stop it whenever you like: it goes on where it was. ROOT holds Market-1501.
+(OpenVINO .xml), or a run. `unseen` learns from rendered sites and is judged by real people; `added` asks what rendered people add to
+Market-1501's own training set in the same number of steps, mixed in or learned before (--start). Stop it whenever you like: it goes
+on where it was. ROOT holds Market-1501 and, for the last two, the sites of `resight synth --out ROOT`.
 """
 
 from __future__ import annotations
@@ -20,39 +21,51 @@ ABOUT = {
     "ladder": "BoT's Table 1 in its own domain, trick by trick.",
     "teacher": "A student, and the same student with a foreign teacher. Open Model Zoo's networks have very likely been trained on "
     "Market-1501 itself: what they teach here is a reference for what STD can carry over, not a score on an unseen target.",
+    "added": "What rendered people add to real ones, in the same number of steps: half of the people rendered, or weights that "
+    "have seen only rendered people to begin with.",
     "unseen": "Learned from three rendered sites, judged by real people that nobody has seen.",
 }
 MARKET = [("market1501", "market1501")]
 SITES = [("world:site-0+world:site-1+world:site-2", "market1501")]
 
 
-def experiment(name: str, teacher: str) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Rows and plan of an experiment."""
+def experiment(name: str, teacher: str, start: str, epochs: int) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
+    """Rows and plans of an experiment."""
     if name == "ladder":
         rows = [Entry(rung.replace("-", ". +" if rung != RUNGS[0] else ". ", 1), f"bot-ladder-{rung}") for rung in RUNGS]
-        return [*rows, Entry("7. +centre", "bot", ("model.ssl_heads=false",))], MARKET
+        return [([*rows, Entry("7. +centre", "bot", ("model.ssl_heads=false",))], MARKET)]
     if name == "teacher":
         labels = ("losses.triplet=1.0", "losses.label_smoothing=0.1")
-        return [
+        rows = [
             Entry("student alone", "std", (*labels, "distill.weight=0.0", f"distill.teacher={teacher}")),
             Entry("student of a foreign teacher", "std", (*labels, f"distill.teacher={teacher}")),
-        ], MARKET
+        ]
+        return [(rows, MARKET)]
+    if name == "added":
+        begun = [Entry("BoT, begun with rendered people", "bot-unseen", (f"start={start}",))] if start else []
+        mixed = Entry("BoT, half of them rendered", "bot-unseen", _schedule(epochs // 2))
+        return [([Entry("BoT", "bot-unseen"), *begun], MARKET), ([mixed], [("market1501+world:site-0", "market1501")])]
     rows = [
         Entry("BoT joint", "dcsd-bot", ("augment.erase=0.0",)),
         Entry("M3L's baseline", "m3l-baseline"),
         Entry("M3L", "m3l"),
         Entry("M3L, global classifier", "m3l-global"),
     ]
-    return [*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], SITES
+    return [([*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], SITES)]
+
+
+def _schedule(epochs: int) -> tuple[str, ...]:
+    return (f"optimiser.epochs={epochs}", f"optimiser.milestones={[epochs * 5 // 8, epochs * 7 // 8]}")
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=("ladder", "teacher", "unseen"))
+    parser.add_argument("experiment", choices=tuple(ABOUT))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", default="", help="for `teacher`")
+    parser.add_argument("--start", default="", help="for `added`: weights that have seen rendered people")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--identities", type=int, default=250, help="of each source")
     parser.add_argument("--epochs", type=int, default=10)
@@ -60,15 +73,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
-    steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
     settings = [f"model.arch={given.arch}", "model.height=128", "model.width=64", "augment.pad=5", "precision=32-true"]
-    settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", f"optimiser.rate={given.rate}"]
+    settings += [*_schedule(given.epochs), f"optimiser.rate={given.rate}"]
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
-    rows, plan = experiment(given.experiment, given.teacher)
-    if given.experiment == "ladder":
-        rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 1}")) for r in rows]
-    asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
-    results = compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
+    results = []
+    for rows, plan in experiment(given.experiment, given.teacher, given.start, given.epochs):
+        if given.experiment == "ladder":
+            rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 1}")) for r in rows]
+        asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
+        results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
     for row in table(results):
         print("  ".join(row))
     if given.record:
