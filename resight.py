@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.gallery import adapt, enroll, query, rollback
-from cli.models import bundle_info, evaluate, export, visualize
+from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 
@@ -14,6 +14,7 @@ for verb in (serve, enroll, query, adapt, rollback, train, distill, leave_one_ou
     app.command()(verb)
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
+bundles.command("card")(bundle_card)
 app.add_typer(bundles, name="bundle")
 keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)
 for name, command in (("add", key_add), ("list", key_list), ("revoke", key_revoke)):

@@ -145,3 +145,14 @@ def bundle_info(path: Annotated[Path, typer.Argument(help="the .resight folder")
         typer.echo(Bundle.load(path).manifest.model_dump_json(indent=2))
     except BundleError as error:
         fail(str(error))
+
+
+def bundle_card(path: Annotated[Path, typer.Argument(help="the .resight folder")]) -> None:
+    """Print a bundle's model card as Markdown: what it learned from, how, and its measured scores."""
+    from export.card import card
+    from reid.bundle import Bundle, BundleError
+
+    try:
+        typer.echo(card(Bundle.load(path).manifest), nl=False)
+    except BundleError as error:
+        fail(str(error))

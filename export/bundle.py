@@ -69,7 +69,7 @@ def export_bundle(
         dim=spec.dim,
         ssl_heads=spec.ssl_heads,
         training_domains=[meta["dataset"]],
-        recipe=meta["recipe"],
+        recipe=_without_folders(meta["recipe"]),
         metrics=metrics or [],
         weights_licence=licence,
     )
@@ -88,6 +88,12 @@ def export_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Bundle.load(out), results
+
+
+def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the names of its teacher and first weights, without where they lay: that is nobody's business."""
+    named = {key: Path(value).name if key in ("start", "teacher", "cache") else value for key, value in recipe.items()}
+    return {key: _without_folders(value) if isinstance(value, dict) else value for key, value in named.items()}
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:

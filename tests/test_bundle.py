@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from export.bundle import export_bundle
+from export.card import card
 from export.parity import ParityError
 from reid.bundle import Bundle, BundleError
-from reid.checkpoint import CheckpointError
+from reid.checkpoint import FILE, CheckpointError
+from reid.models import ModelSpec
 from tests.conftest import SMALL, make_checkpoint
+from training.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -68,6 +71,31 @@ def test_no_path_of_the_machine_is_in_a_bundle(bundle: Bundle) -> None:
     graph = (bundle.path / "model.onnx").read_bytes() + (bundle.path / "manifest.json").read_bytes()
     assert b"site-packages" not in graph
     assert str(Path(__file__).parent.parent).encode() not in graph
+
+
+def test_where_teacher_and_first_weights_lay_is_not_in_a_bundle(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "run", ModelSpec("resnet18", 64, 32, ssl_heads=False))
+    place = str(tmp_path / "elsewhere" / "first")
+    checkpoint = load_checkpoint(tmp_path / "run" / FILE)
+    checkpoint.meta["recipe"] |= {"start": place, "distill": {"teacher": f"{place}.xml", "cache": f"{place}.safetensors", "weight": 0.5}}
+    checkpoint.save(tmp_path / "run" / FILE)
+    bundle, _ = export_bundle(tmp_path / "run", tmp_path / "out.resight")
+    assert bundle.manifest.recipe["start"] == "first"
+    assert bundle.manifest.recipe["distill"] == {"teacher": "first.xml", "cache": "first.safetensors", "weight": 0.5}
+    assert str(tmp_path) not in (bundle.path / "manifest.json").read_text()
+
+
+def test_a_card_says_what_the_manifest_says(bundle: Bundle) -> None:
+    scores = {"mAP": 58.2, "rank-1": 75.6, "calibration slope": 12.5, "calibration intercept": -7.0, "calibration error": 2.5}
+    measured = [
+        {"dataset": "market1501", "command": "resight evaluate x.resight", **scores},
+        {"dataset": "viper", "command": "y", "mAP": 9.0},
+    ]
+    text = card(bundle.manifest.model_copy(update={"metrics": measured}))
+    assert "| market1501 | 58.2 | 75.6 |" in text and "| viper | 9.0 |  |" in text
+    assert "| market1501 | 12.5 | -7.0 | 2.5 |" in text and text.count("viper") == 1
+    assert "    resight evaluate x.resight\n    y\n" in text and bundle.manifest.weights_licence in text
+    assert "Scores" not in card(bundle.manifest.model_copy(update={"metrics": []}))
 
 
 def test_export_needs_a_checkpoint(tmp_path: Path) -> None:

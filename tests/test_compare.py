@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.results import DOCS, merge, page
 from training.compare import Comparison, Entry, compare, leave_one_out, mean_and_deviation, table
@@ -27,7 +28,11 @@ def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path) -> None
     rows = [Entry("base line", "m3l-baseline"), Entry("student", "std", ("distill.teacher={runs}/base-line-{target}-{seed}",))]
     told: list[dict] = []
     asked = Comparison(rows, PLAN, (0, 1), PLAIN, identities=5)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     results = compare(asked, tmp_path, tmp_path / "runs", told.append)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(threads)
     assert told == results == json.loads((tmp_path / "runs" / "results.json").read_text())
     assert [(r["name"], r["seed"], r["target"]) for r in results] == [
         (name, seed, "folders:site-2") for name in ("base line", "student") for seed in (0, 1)
@@ -39,6 +44,13 @@ def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path) -> None
     stamps = [path.stat().st_mtime_ns for path in checkpoints]
     assert compare(asked, tmp_path, tmp_path / "runs") == results
     assert [path.stat().st_mtime_ns for path in checkpoints] == stamps
+    twice = asked._replace(plan=[(PLAN[0][0], "folders:site-2,folders:site-0")], seeds=(0,))
+    judged = compare(twice, tmp_path, tmp_path / "runs")
+    assert [(r["name"], r["target"]) for r in judged] == [
+        (name, f"folders:site-{site}") for name in ("base line", "student") for site in (2, 0)
+    ]
+    assert judged[0] == results[0] and judged[1]["metrics"] != judged[0]["metrics"]
+    assert [path.stat().st_mtime_ns for path in checkpoints] == stamps  # the second judge needs no training
     with pytest.raises(RecipeError, match="another recipe"):
         compare(asked._replace(settings=(*PLAIN, "losses.margin=0.5")), tmp_path, tmp_path / "runs")
     [base, student] = table(results)
