@@ -4,8 +4,9 @@ python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
 
 `ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
 (OpenVINO .xml), or a run. `unseen` learns from rendered sites and is judged by real people; `added` asks what rendered people add to
-Market-1501's own training set in the same number of steps, mixed in or learned before (--start). Stop it whenever you like: it goes
-on where it was. ROOT holds Market-1501 and, for the last two, the sites of `resight synth --out ROOT`.
+Market-1501's own training set in the same number of steps, mixed in or learned before (--start); `starter` asks what the starter
+model should learn from, at half its size. Stop it whenever you like: it goes on where it was. ROOT holds Market-1501 and, but for the
+first two, the sites of `resight synth --out ROOT`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ ABOUT = {
     "Market-1501 itself: what they teach here is a reference for what STD can carry over, not a score on an unseen target.",
     "added": "What rendered people add to real ones, in the same number of steps: half of the people rendered, or weights that "
     "have seen only rendered people to begin with.",
+    "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's features of rendered people alone, "
+    "and both. The teacher has very likely seen Market-1501, so for the last two it is a reference, not proof; `world:site-7` is unseen by all.",
     "unseen": "Learned from three rendered sites, judged by real people that nobody has seen.",
 }
 MARKET = [("market1501", "market1501")]
 SITES = [("world:site-0+world:site-1+world:site-2", "market1501")]
 
 
-def experiment(name: str, teacher: str, start: str, epochs: int) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
+def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
     """Rows and plans of an experiment."""
     if name == "ladder":
         rows = [Entry(rung.replace("-", ". +" if rung != RUNGS[0] else ". ", 1), f"bot-ladder-{rung}") for rung in RUNGS]
@@ -45,6 +48,14 @@ def experiment(name: str, teacher: str, start: str, epochs: int) -> list[tuple[l
         begun = [Entry("BoT, begun with rendered people", "bot-unseen", (f"start={start}",))] if start else []
         mixed = Entry("BoT, half of them rendered", "bot-unseen", _schedule(epochs // 2))
         return [([Entry("BoT", "bot-unseen"), *begun], MARKET), ([mixed], [("market1501+world:site-0", "market1501")])]
+    if name == "starter":
+        taught = (f"distill.teacher={teacher}", f"distill.cache={cache}")
+        rows = [
+            Entry("a. labels", "starter-small", (*taught, "distill.weight=0.0")),
+            Entry("b. teacher", "starter-small", (*taught, "distill.weight=1.0")),
+            Entry("c. both", "starter-small", taught),
+        ]
+        return [(rows, [("+".join(f"world:site-{i}" for i in range(7)), "market1501,world:site-7")])]
     rows = [
         Entry("BoT joint", "dcsd-bot", ("augment.erase=0.0",)),
         Entry("M3L's baseline", "m3l-baseline"),
@@ -64,7 +75,7 @@ def main() -> None:
     parser.add_argument("experiment", choices=tuple(ABOUT))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--teacher", default="", help="for `teacher`")
+    parser.add_argument("--teacher", default="", help="for `teacher` and `starter`")
     parser.add_argument("--start", default="", help="for `added`: weights that have seen rendered people")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--identities", type=int, default=250, help="of each source")
@@ -73,11 +84,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
     given = parser.parse_args()
-    settings = [f"model.arch={given.arch}", "model.height=128", "model.width=64", "augment.pad=5", "precision=32-true"]
+    settings = [f"model.arch={given.arch}", "precision=32-true"]
+    settings += [] if given.experiment == "starter" else ["model.height=128", "model.width=64", "augment.pad=5"]
     settings += [*_schedule(given.epochs), f"optimiser.rate={given.rate}"]
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
     results = []
-    for rows, plan in experiment(given.experiment, given.teacher, given.start, given.epochs):
+    for rows, plan in experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs):
         if given.experiment == "ladder":
             rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 1}")) for r in rows]
         asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)

@@ -25,7 +25,7 @@ def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path
     """Writes an experiment's results, without what its command says anyway and without anybody's folders, and makes the page anew."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
     for result in kept:
-        result["command"] = re.sub(r"(distill\.teacher|start)=(?!\{runs\})\S*/", r"\1=", result["command"])
+        result["command"] = re.sub(r"(distill\.teacher|distill\.cache|start)=(?!\{runs\})\S*/", r"\1=", result["command"])
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "results" / f"{name}.json").write_text(json.dumps({"about": about, "results": kept}, indent=1) + "\n")
     (folder / "results.md").write_text(page(folder))
