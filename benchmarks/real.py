@@ -24,8 +24,8 @@ ABOUT = {
     "Market-1501 itself: what they teach here is a reference for what STD can carry over, not a score on an unseen target.",
     "added": "What rendered people add to real ones, in the same number of steps: half of the people rendered, or weights that "
     "have seen only rendered people to begin with.",
-    "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's features of rendered people alone, "
-    "and both. The teacher has very likely seen Market-1501, so for the last two it is a reference, not proof; `world:site-7` is unseen by all.",
+    "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's features of them alone, and "
+    "both. The teacher has very likely seen Market-1501, so for the last two it is a reference, not proof; nobody has seen `world:site-7`.",
     "unseen": "Learned from three rendered sites, judged by real people that nobody has seen.",
 }
 MARKET = [("market1501", "market1501")]
