@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from training.data import READERS, read_dataset
+from training.data.classes import unpack_cifar
 from training.data.folders import read_folders
 from training.data.loader import load_crops
 from training.data.make_splits import DRAWS, SIZES, draw, draw_ilids
@@ -267,3 +268,42 @@ def test_the_real_market1501_is_complete() -> None:
     found = read_market1501(Path(os.environ["RESIGHT_DATA"]))
     assert len(found.train) == COUNTS["train"]
     assert len(found.gallery) == 15_913
+
+
+def cifar(folder: Path, meta: str, labels: int, files: list[str]) -> np.ndarray:
+    """A binary release of six images a file, the class in the last label byte; returns the rows of the last file."""
+    folder.mkdir()
+    (folder / meta).write_text("cat\ndog\n")
+    for number, file in enumerate(files):
+        rows = np.random.default_rng(number).integers(0, 255, (6, labels + 3072), np.uint8)
+        rows[:, labels - 1] = np.arange(6) % 2
+        rows.tofile(folder / file)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("meta", "labels", "files"),
+    [
+        ("batches.meta.txt", 1, [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]),
+        ("fine_label_names.txt", 2, ["train.bin", "test.bin"]),
+    ],
+)
+def test_cifar_is_laid_out_and_read(meta: str, labels: int, files: list[str], tmp_path: Path) -> None:
+    rows = cifar(tmp_path / "release", meta, labels, files)
+    assert unpack_cifar(tmp_path / "release", tmp_path / "root") == 6 * len(files)
+    found = read_dataset("classes", tmp_path / "root")
+    assert len(found.train) == 6 * (len(files) - 1) and len(found.query) == 6 and found.gallery == found.train and found.ignore_camera
+    assert [r.pid for r in found.query] == [1, 1, 1, 2, 2, 2] and found.query[3].path.parent.name == "dog"
+    red = np.asarray(Image.open(found.query[3].path))[..., 0]  # the second row of the file is the first dog
+    assert (red.ravel() == rows[1, labels : labels + 1024]).all()
+
+
+def test_classes_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="binary release"):
+        unpack_cifar(tmp_path, tmp_path / "root")
+    cifar(tmp_path / "release", "fine_label_names.txt", 2, ["train.bin"])
+    with pytest.raises(DatasetError, match=r"test\.bin is missing"):
+        unpack_cifar(tmp_path / "release", tmp_path / "root")
+    (tmp_path / "root" / "test").mkdir()
+    with pytest.raises(DatasetError, match="look at cat"):
+        read_dataset("classes", tmp_path / "root")

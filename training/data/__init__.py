@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from training.data.classes import read_classes
 from training.data.cuhk01 import read_cuhk01
 from training.data.cuhk02 import read_cuhk02
 from training.data.cuhk03 import read_cuhk03, read_cuhk03_old
@@ -35,6 +36,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "prid": read_prid,
     "folders": read_folders,
     "world": read_world,
+    "classes": read_classes,
 }
 
 
