@@ -10,13 +10,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from training.data import READERS, read_dataset
-from training.data.classes import unpack_cifar
 from training.data.folders import read_folders
 from training.data.loader import load_crops
 from training.data.make_splits import DRAWS, SIZES, draw, draw_ilids
 from training.data.market1501 import COUNTS, read_market1501
 from training.data.records import DatasetError
 from training.data.splits import read_split
+from training.data.unpack_cifar import unpack_cifar
 from training.evaluate import embed_dataset, evaluate, score
 
 

@@ -1,36 +1,16 @@
-"""Image classification as retrieval: one folder a class, CIFAR's for one. PTL's paper has it (its Table VII).
+"""Image classification as retrieval: one folder a class, CIFAR's for one (`unpack_cifar.py`). PTL's paper has it (its Table VII).
 
     root/train/<class>/*.png
     root/test/<class>/*.png
 
 The test images ask and the training images answer, so rank-1 is the accuracy of the nearest training image. There are no cameras.
-`python -m training.data.classes CIFAR OUT` lays the binary release of CIFAR-10 or CIFAR-100 out like this.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from PIL import Image
 
 from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_folder
-
-
-class _Release(NamedTuple):
-    names: str  # the file of class names
-    labels: int  # bytes before the pixels; the last one is the class
-    train: list[str]
-    test: list[str]
-
-
-_RELEASES = (
-    _Release("batches.meta.txt", 1, [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]),  # CIFAR-10
-    _Release("fine_label_names.txt", 2, ["train.bin"], ["test.bin"]),  # CIFAR-100
-)
-_SIDE = 32
 
 
 def read_classes(root: Path, split: int = 0) -> Dataset:
@@ -45,34 +25,3 @@ def read_classes(root: Path, split: int = 0) -> Dataset:
         for part in ("train", "test")
     )
     return Dataset("classes", train, test, train, ignore_camera=True)
-
-
-def unpack_cifar(release: Path, out: Path) -> int:
-    """Writes a binary release (not the pickled one) as PNG in one folder a class; returns how many images."""
-    kind = next((known for known in _RELEASES if (release / known.names).is_file()), None)
-    if kind is None:
-        raise DatasetError(f"{release} holds neither {' nor '.join(k.names for k in _RELEASES)}: give the folder of CIFAR's binary release")
-    names = (release / kind.names).read_text().split()
-    written = 0
-    for part, files in (("train", kind.train), ("test", kind.test)):
-        for file in files:
-            try:
-                raw = np.fromfile(release / file, np.uint8).reshape(-1, kind.labels + 3 * _SIDE**2)
-            except (OSError, ValueError) as error:
-                raise DatasetError(f"{release / file} is missing or cut off: {error}") from error
-            if raw[:, kind.labels - 1].max(initial=0) >= len(names):
-                raise DatasetError(f"{release / file} has a class that {kind.names} does not name")
-            for place, row in enumerate(raw):
-                folder = out / part / names[row[kind.labels - 1]]
-                folder.mkdir(parents=True, exist_ok=True)
-                pixels = row[kind.labels :].reshape(3, _SIDE, _SIDE).transpose(1, 2, 0)
-                Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{Path(file).stem}_{place:05}.png")
-                written += 1
-    return written
-
-
-if __name__ == "__main__":
-    try:
-        print(f"{unpack_cifar(Path(sys.argv[1]), Path(sys.argv[2]))} images; next: resight train ptl-cifar --data {sys.argv[2]} --out RUN")
-    except (DatasetError, IndexError) as error:
-        sys.exit(f"python -m training.data.classes CIFAR OUT: {error}")
