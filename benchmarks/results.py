@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from export.card import in_short
 from training.compare import table
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -42,7 +43,7 @@ def _section(path: Path) -> str:
     lines = [f"## {path.stem}", "", found["about"].strip(), ""]
     lines += [f"| learned from | judged by | | seeds | {' | '.join(_METRICS)} |", "| --- " * (4 + len(_METRICS)) + "|"]
     sources = {(r["target"], r["name"]): r["sources"] for r in results}
-    lines += [f"| {sources[row[0], row[1]]} | {row[0]} | {' | '.join(row[1:])} |" for row in table(results, _METRICS)]
+    lines += [f"| {in_short(sources[row[0], row[1]])} | {row[0]} | {' | '.join(row[1:])} |" for row in table(results, _METRICS)]
     first = results[0]
     budget = f"{first['crops']} crops" + (f" of {first['identities']} identities of each source" if first["identities"] else "")
     minutes = sum(r["minutes"] for r in results)

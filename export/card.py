@@ -16,7 +16,7 @@ def card(manifest: Manifest) -> str:
     heads = " with BNTA's self-supervised heads" if manifest.ssl_heads else ""
     rows = [
         ("network", f"{manifest.architecture}{heads}, {manifest.height}x{manifest.width} input, {manifest.dim}-d embeddings"),
-        ("trained on", ", ".join(_sites(domain) for domain in manifest.training_domains)),
+        ("trained on", ", ".join(in_short(domain) for domain in manifest.training_domains)),
         ("method", _method(manifest.recipe)),
         ("engines", ", ".join(f"{name} {p.precision} (cosine {p.min_cosine:.6f} to torch)" for name, p in manifest.engines.items())),
         ("terms", manifest.weights_licence),
@@ -42,7 +42,7 @@ def _table(metrics: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]
     return [*lines, *(f"| {m['dataset']} | {' | '.join(str(m.get(name, '')) for name in shown)} |" for m in metrics)]
 
 
-def _sites(domain: str) -> str:
+def in_short(domain: str) -> str:
     """world:site-0+world:site-1+... -> world:site-0 to world:site-1, where they follow each other."""
     parts = domain.split("+")
     return f"{parts[0]} to {parts[-1]}" if len(parts) > 2 and parts == [f"world:site-{i}" for i in range(len(parts))] else domain
