@@ -55,7 +55,7 @@ def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> 
             Entry("b. teacher", "starter-small", (*taught, "distill.weight=1.0")),
             Entry("c. both", "starter-small", taught),
         ]
-        return [(rows, [("+".join(f"world:site-{i}" for i in range(7)), "market1501,world:site-7")])]
+        return [(rows, [(SITES[0][0], "market1501,world:site-7")])]
     rows = [
         Entry("BoT joint", "dcsd-bot", ("augment.erase=0.0",)),
         Entry("M3L's baseline", "m3l-baseline"),
@@ -86,7 +86,8 @@ def main() -> None:
     given = parser.parse_args()
     settings = [f"model.arch={given.arch}", "precision=32-true"]
     settings += [] if given.experiment == "starter" else ["model.height=128", "model.width=64", "augment.pad=5"]
-    settings += [*_schedule(given.epochs), f"optimiser.rate={given.rate}"]
+    settings += [f"optimiser.rate={given.rate}", f"optimiser.epochs={given.epochs}"]
+    settings += [f"optimiser.milestones=[{given.epochs}]"] if given.experiment == "starter" else _schedule(given.epochs)[1:]
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
     results = []
     for rows, plan in experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs):
