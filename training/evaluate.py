@@ -59,13 +59,17 @@ def open_network(source: Path) -> Embedder:
 def embed_records(
     embed: Embed, records: Sequence[Record], size: tuple[int, int], batch: int = 64, progress: Progress | None = None
 ) -> np.ndarray:
-    """float32 [N,D] of the records in their order."""
-    parts = []
+    """float32 [N,D] of one record or more, in their order."""
+    found: np.ndarray | None = None
     for start in range(0, len(records), batch):
-        parts.append(embed(load_crops(records[start : start + batch], *size)))
+        part = embed(load_crops(records[start : start + batch], *size))
+        if found is None:
+            found = np.empty((len(records), part.shape[1]), np.float32)
+        found[start : start + batch] = part  # keeping the pieces would pin the allocator's heap between the crops' large blocks
         if progress is not None:
             progress(min(start + batch, len(records)), len(records))
-    return np.concatenate(parts)
+    assert found is not None
+    return found
 
 
 class Embedded(NamedTuple):

@@ -99,11 +99,12 @@ def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], d
     """
     path, key = Path(settings.cache), _fingerprint(Path(settings.teacher), records)
     if not path.exists():
-        batches = (load_crops(records[i : i + 64], *teacher.size) for i in range(0, len(records), 64))
-        features = torch.cat([teacher(torch.from_numpy(crops).to(device)) for crops in batches])
+        features = torch.empty(len(records), teacher.dim)  # filled in place, as in embed_records
+        for i in range(0, len(records), 64):
+            features[i : i + 64] = teacher(torch.from_numpy(load_crops(records[i : i + 64], *teacher.size)).to(device)).cpu()
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
-        save_file({"features": features.cpu()}, beside, metadata={"key": key})
+        save_file({"features": features}, beside, metadata={"key": key})
         beside.replace(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
