@@ -91,8 +91,8 @@ def main() -> None:
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
     results = []
     for rows, plan in experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs):
-        if given.experiment == "ladder":
-            rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 1}")) for r in rows]
+        if given.experiment == "ladder":  # epochs count from 1, so a warm-up of one epoch would be none
+            rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 2}")) for r in rows]
         asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
         results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
     for row in table(results):
