@@ -69,8 +69,11 @@ def evaluate(
     metrics |= unknown
     between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
     rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
-    rows += [(name, f"{value:.2f}", "") for name, value in unknown.items()]
     table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
+    if unknown:
+        shares = ("FNIR", "calibration error")
+        rows = [(name, f"{value:.2f} %" if name.startswith(shares) else f"{value:.3f}") for name, value in unknown.items()]
+        table("half of the people not enrolled", ("", ""), rows)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")
 

@@ -114,3 +114,8 @@ def test_a_wrong_engine_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ParityError, match="onnxruntime"):
         export_bundle(make_checkpoint(tmp_path / "run", SMALL), tmp_path / "out.resight")
     assert not list(tmp_path.glob("*.resight*"))
+
+
+def test_the_demo_s_card_is_its_manifest_s() -> None:
+    demo = Path(__file__).parent.parent / "deploy" / "demo"
+    assert (demo / "README.md").read_text().startswith(card(Bundle.load(demo / "demo.resight").manifest))
