@@ -72,8 +72,8 @@ def evaluate(
     table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
     if unknown:
         shares = ("FNIR", "calibration error")
-        rows = [(name, f"{value:.2f} %" if name.startswith(shares) else f"{value:.3f}") for name, value in unknown.items()]
-        table("half of the people not enrolled", ("", ""), rows)
+        held = [(name, f"{value:.2f} %" if name.startswith(shares) else f"{value:.3f}") for name, value in unknown.items()]
+        table("half of the people not enrolled", ("", ""), held)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")
 
