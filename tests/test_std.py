@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_a_share_is_a_share() -> None:
         load_recipe("std", ["distill.weight=1.5"])
 
 
-def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(run: Path, batch: Batch, tmp_path: Path) -> None:
+def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(run: Path, bundle: Bundle, batch: Batch, tmp_path: Path) -> None:
     records = []
     for place, crop in enumerate(batch.crops.numpy()):
         Image.fromarray(crop).save(tmp_path / f"{place}.png")
@@ -132,6 +133,12 @@ def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(run: Path, batch
     assert cache.stat().st_mtime_ns == written
     with pytest.raises(RecipeError, match="of another teacher or other crops"):
         student(run, f"distill.cache={cache}").prepare(records[1:])
+    student(bundle.path, f"distill.cache={tmp_path / 'bundle'}").prepare(records)
+    changed = Path(shutil.copytree(bundle.path, tmp_path / "changed.resight"))
+    with (changed / "manifest.json").open("a") as manifest:
+        manifest.write("\n")
+    with pytest.raises(RecipeError, match="of another teacher"):
+        student(changed, f"distill.cache={tmp_path / 'bundle'}").prepare(records)
     cache.write_bytes(b"half")
     with pytest.raises(RecipeError, match="cannot be read"):
         student(run, f"distill.cache={cache}").prepare(records)

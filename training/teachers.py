@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reid.bundle import BundleError
+from reid.bundle import MANIFEST, BundleError
 from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import Embedder, PixelEmbedder
 from training.data.loader import load_crops
@@ -116,10 +116,9 @@ def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], d
 
 
 def _fingerprint(teacher: Path, records: Sequence[Record]) -> str:
-    """Of a teacher's weights and of the crops' names and sizes."""
+    """Of a teacher's weights (a bundle's manifest holds their sums) and of the crops' names and sizes."""
     found = hashlib.sha256()
-    weights = teacher / FILE if teacher.is_dir() else teacher
-    for file in (weights, weights.with_suffix(".bin")):
+    for file in (teacher / FILE, teacher / MANIFEST, teacher, teacher.with_suffix(".bin")):
         found.update(file.read_bytes() if file.is_file() else b"")
     for record in records:
         found.update(f"{record.path.parts[-3:]} {record.path.stat().st_size}\n".encode())
