@@ -42,9 +42,8 @@ ABOUT = {
     "unseen": "Learned from rendered sites, judged by the next one, whose cameras and people training never sees.",
     "conflict": "Sites where a cue means different things: at site 0 the light's colour changes from crop to crop, site 1 has no "
     "colour, at site 2 all wear one of two jackets, at site 3 the lower part is cut off, at site 4 all wear long plain coats (`resight "
-    "synth --kinds cast,monochrome,uniform,feet,coats --sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run begins "
-    "with the demo's weights (`--start`) and lasts as many epochs. Learning all sites together takes five times as many steps, and "
-    "still loses to learning one.",
+    "synth --kinds cast,monochrome,uniform,feet,coats --sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run "
+    "begins with the same weights (`start`) and lasts as many epochs, so learning all sites together takes five times as many steps.",
     "dcsd": "The sites of `conflict`, all together, from scratch, on one trunk.",
 }
 

@@ -92,9 +92,7 @@ def _one(
             Run(recipe, dataset, folder).fit()
             minutes = (time.monotonic() - began) / 60
         embed, size, what = open_embedder(folder)
-        threads = torch.get_num_threads()
         scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
-        torch.set_num_threads(threads)  # numba asks OpenMP for every core, and torch would take them in the next run
         result = {
             "name": entry.name,
             "sources": sources,
@@ -105,7 +103,7 @@ def _one(
             "identities": asked.identities,
             "crops": crops,
             "minutes": round(minutes, 1),
-            "machine": f"{what}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}",
+            "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}",
             "command": f"resight train {entry.recipe} {changed}",
             "recipe": plain,
         }

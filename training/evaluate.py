@@ -106,9 +106,16 @@ def score(found: Embedded, precision: Precision = "step", reranked: bool = False
 
     Raises ValueError where the dataset is too small for what is asked.
     """
-    if found.single_shot:
-        draws = [score(shot, precision, reranked, expanded) for shot in _single_shots(found)]
-        return pooled(draws)
+    threads = torch.get_num_threads()
+    try:
+        if found.single_shot:
+            return pooled([_score(shot, precision, reranked, expanded) for shot in _single_shots(found)])
+        return _score(found, precision, reranked, expanded)
+    finally:
+        torch.set_num_threads(threads)  # numba asks the OpenMP of both for every core, and torch would take them from here on
+
+
+def _score(found: Embedded, precision: Precision, reranked: bool, expanded: int) -> RankingScores:
     query = expand_queries(found.query, found.gallery, expanded) if expanded else found.query
     if reranked:
         return rank_scores(-rerank(query, found.gallery), *found.labels, precision, found.ignore_camera)

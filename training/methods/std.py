@@ -24,7 +24,7 @@ class Distillation(BagOfTricks):
     """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the same crops.
 
     Where the teacher's feature has another length, the student's goes through a linear layer that only training has. With
-    `distill.cache` the teacher has seen the whole crops once, beforehand: most of a short run's time on a CPU would be its own.
+    `distill.cache` the teacher has seen the whole crops once, beforehand, at its own size.
     """
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
