@@ -38,10 +38,13 @@ def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15)
 def calibrate(trial: Trial, seed: int = 0) -> tuple[Calibration, float]:
     """A calibration from half of the people, known and unknown ones, and its expected error on the other half.
 
-    Raises ValueError where a half has no right or no wrong match.
+    Raises ValueError where a half has no right or no wrong match: there are too few people then.
     """
     halves = [np.random.default_rng(seed).permutation(np.unique(trial.pids[chosen])) for chosen in (trial.unknown, trial.known)]
     learned = np.isin(trial.pids, np.concatenate([people[::2] for people in halves]))
     asked = trial.unknown | trial.known
-    found = fit(trial.best[asked & learned], trial.right[asked & learned])
-    return found, expected_error(found(trial.best[asked & ~learned]), trial.right[asked & ~learned])
+    first, second = asked & learned, asked & ~learned
+    if any(len(np.unique(trial.right[half])) < 2 for half in (first, second)):
+        raise ValueError("a calibration needs right and wrong best matches in either half of the people")
+    found = fit(trial.best[first], trial.right[first])
+    return found, expected_error(found(trial.best[second]), trial.right[second])

@@ -7,6 +7,7 @@ import pytest
 
 from reid.calibration import calibrate, expected_error, fit
 from reid.open_set import Trial, open_set_rates, open_set_trial
+from training.evaluate import Embedded, open_set
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -75,3 +76,11 @@ def test_a_calibration_is_judged_by_people_it_has_not_seen(rng: np.random.Genera
     hidden = np.random.default_rng(0).permutation(np.arange(200))[::2]  # the unknown people that the calibration learns from
     moved = trial._replace(best=np.where(np.isin(pids, np.setdiff1d(np.arange(200), hidden)), 0.9, best))
     assert calibrate(moved)[0] == found and calibrate(moved)[1] > 0.2
+
+
+def test_too_few_people_to_calibrate_with_still_have_rates() -> None:
+    x, pids = np.eye(2, dtype=np.float32), np.arange(2)
+    few = Embedded(x, x, (pids, pids, np.zeros(2), np.ones(2)), ignore_camera=False)
+    with pytest.raises(ValueError, match="either half"):
+        calibrate(open_set_trial(few.query, few.gallery, *few.labels))
+    assert list(open_set(few)) == [f"{name} at FPIR {rate}%" for rate in (1, 10) for name in ("FNIR", "threshold")]

@@ -144,13 +144,16 @@ def percentages(scores: RankingScores) -> dict[str, float]:
 def open_set(found: Embedded) -> dict[str, float]:
     """What unknown people do to a model: FNIR (percent) and threshold at two FPIR, and a calibration with its error (percent).
 
-    Raises ValueError where the dataset has too few people.
+    Where people are too few to calibrate with, only the calibration is left out. Raises ValueError where no rate can be had.
     """
     trial = open_set_trial(found.query, found.gallery, *found.labels, found.ignore_camera)
     values: dict[str, float] = {}
     for rate, (threshold, missed) in open_set_rates(trial).items():
         values |= {f"FNIR at FPIR {rate:.0%}": round(100 * missed, 2), f"threshold at FPIR {rate:.0%}": round(threshold, 4)}
-    calibration, error = calibrate(trial)
+    try:
+        calibration, error = calibrate(trial)
+    except ValueError:
+        return values
     values |= {"calibration slope": round(calibration.slope, 3), "calibration intercept": round(calibration.intercept, 3)}
     return values | {"calibration error": round(100 * error, 2)}
 

@@ -74,9 +74,7 @@ class Distill:
 
     teacher: str = ""  # a run folder, a checkpoint, a .resight bundle, or an OpenVINO network's .xml
     weight: float = 0.8  # lambda: share of the teacher's loss; 0 leaves the labels alone, 1 the teacher
-    cache: str = (
-        ""  # a file: the teacher sees each crop once, whole, at its own size, and the features stay there; "": what the student sees
-    )
+    cache: str = ""  # a file that keeps the teacher's features of the whole crops; "": it sees what the student sees
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
