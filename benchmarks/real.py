@@ -3,10 +3,10 @@
 python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
 
 `ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
-(OpenVINO .xml), or a run. `unseen` learns from rendered sites and is judged by real people; `added` asks what rendered people add to
-Market-1501's own training set in the same number of steps, mixed in or learned before (--start); `starter` asks what the starter
-model should learn from, at half its size. Stop it whenever you like: it goes on where it was. ROOT holds Market-1501 and, but for the
-first two, the sites of `resight synth --out ROOT`.
+(OpenVINO .xml), or a run. `unseen` leaves real people out, and then a rendered site, and learns from three others; `added` asks
+what rendered people add to Market-1501's own training set in the same number of steps, mixed in or learned before (--start);
+`starter` asks what the starter model should learn from, at half its size. Stop it whenever you like: it goes on where it was.
+ROOT holds Market-1501 and, but for the first two, the sites of `resight synth --out ROOT`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ ABOUT = {
     "have seen only rendered people to begin with.",
     "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's features of them alone, and "
     "both. The teacher has very likely seen Market-1501, so for the last two it is a reference, not proof; nobody has seen `world:site-7`.",
-    "unseen": "Learned from three rendered sites, judged by real people that nobody has seen.",
+    "unseen": "Three domains to learn from and one that training never sees: real people after three rendered sites, and a rendered "
+    "site after two others and real people.",
 }
 MARKET = [("market1501", "market1501")]
-SITES = [("world:site-0+world:site-1+world:site-2", "market1501")]
+SITES = "world:site-0+world:site-1+world:site-2"
+UNSEEN = [(SITES, "market1501"), ("world:site-0+world:site-1+market1501", "world:site-7")]
 
 
 def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
@@ -55,14 +57,14 @@ def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> 
             Entry("b. teacher", "starter-small", (*taught, "distill.weight=1.0")),
             Entry("c. both", "starter-small", taught),
         ]
-        return [(rows, [(SITES[0][0], "market1501,world:site-7")])]
+        return [(rows, [(SITES, "market1501,world:site-7")])]
     rows = [
         Entry("BoT joint", "dcsd-bot", ("augment.erase=0.0",)),
         Entry("M3L's baseline", "m3l-baseline"),
         Entry("M3L", "m3l"),
         Entry("M3L, global classifier", "m3l-global"),
     ]
-    return [([*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], SITES)]
+    return [([*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], UNSEEN)]
 
 
 def _schedule(epochs: int) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", default="", help="for `teacher` and `starter`")
     parser.add_argument("--start", default="", help="for `added`: weights that have seen rendered people")
+    parser.add_argument("--rows", nargs="+", help="of the experiment, by name; all of them without")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--identities", type=int, default=250, help="of each source")
     parser.add_argument("--epochs", type=int, default=10)
@@ -90,9 +93,14 @@ def main() -> None:
     settings += [f"optimiser.milestones=[{given.epochs}]"] if given.experiment == "starter" else _schedule(given.epochs)[1:]
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
     results = []
-    for rows, plan in experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs):
+    parts = experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs)
+    names = [row.name for rows, _ in parts for row in rows]
+    if unknown := [name for name in given.rows or () if name not in names]:
+        parser.error(f"{given.experiment} has no row {unknown[0]!r}, but {', '.join(names)}")
+    for rows, plan in parts:
         if given.experiment == "ladder":  # epochs count from 1, so a warm-up of one epoch would be none
             rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 2}")) for r in rows]
+        rows = [r for r in rows if given.rows is None or r.name in given.rows]
         asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
         results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
     for row in table(results):
