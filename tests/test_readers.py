@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from training.data.market1501 import COUNTS, read_market1501
 from training.data.records import DatasetError
 from training.data.splits import read_split
 from training.data.unpack_cifar import unpack_cifar
+from training.data.unpack_cuhk03 import unpack_cuhk03
 from training.evaluate import embed_dataset, evaluate, score
 
 
@@ -307,3 +309,64 @@ def test_classes_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "root" / "test").mkdir()
     with pytest.raises(DatasetError, match="look at cat"):
         read_dataset("classes", tmp_path / "root")
+
+
+def cuhk03(folder: Path) -> np.ndarray:
+    """A release of two pairs with two and one people, in MATLAB's order; returns pixels by (kind, pair, person, place).
+
+    Of ten pictures each, the labeled ones lack the last of view 1, the detected ones the third of view 2.
+    """
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 2, 2, 10, 6, 4, 3), np.uint8)
+    folder.mkdir()
+    with h5py.File(folder / "cuhk-03.mat", "w") as file:
+        cells = file.create_group("#refs#")
+        for k, kind in enumerate(("detected", "labeled")):
+            pairs = []
+            for pair, people in enumerate((2, 1)):
+                grid = np.empty((10, people), h5py.ref_dtype)
+                for place in range(10):
+                    for person in range(people):
+                        gap = place == (7 if kind == "detected" else 4)
+                        data = np.array([0, 0], np.uint64) if gap else pixels[k, pair, person, place].transpose(2, 1, 0)
+                        grid[place, person] = cells.create_dataset(f"{kind}{pair}{place}{person}", data=data).ref
+                pairs.append(cells.create_dataset(f"{kind}{pair}", data=grid, dtype=h5py.ref_dtype).ref)
+            file.create_dataset(kind, data=np.array([pairs], h5py.ref_dtype), dtype=h5py.ref_dtype)
+        tests = cells.create_dataset("test", data=np.array([[1, 2], [2, 1]], float).T)  # person 2 of pair 1, person 1 of pair 2
+        file.create_dataset("testsets", data=np.array([[tests.ref]], h5py.ref_dtype), dtype=h5py.ref_dtype)
+    return pixels
+
+
+def test_cuhk03_is_unpacked_and_read(tmp_path: Path) -> None:
+    pixels = cuhk03(tmp_path / "release")
+    names = np.empty((4, 1), object)
+    names[:, 0] = ["1_001_1_01.png", "1_001_2_10.png", "2_001_1_02.png", "2_001_2_06.png"]
+    config = {"filelist": names, "labels": [[1], [1], [3], [3]], "camId": [[1], [2], [1], [2]]}
+    config |= {"train_idx": [[1], [2]], "query_idx": [[3]], "gallery_idx": [[4]]}
+    savemat(tmp_path / "release" / "cuhk03_new_protocol_config_labeled.mat", config)
+    assert unpack_cuhk03(tmp_path / "release", tmp_path / "root") == {"cuhk03-old": 3 * (4 + 5 + 5 + 2), "cuhk03-np/labeled": 4}
+    new = READERS["cuhk03"](tmp_path / "root", 1, counts={})
+    assert [(r.pid, r.camid) for r in (*new.train, *new.query, *new.gallery)] == [(1, 0), (1, 1), (3, 0), (3, 1)]
+    assert (np.asarray(Image.open(new.train[1].path)) == pixels[1, 0, 0, 9]).all()
+    assert (np.asarray(Image.open(new.gallery[0].path)) == pixels[1, 1, 0, 5]).all()
+    old = READERS["cuhk03-old"](tmp_path / "root", counts={"ids": 3, "images": 48})
+    assert {r.pid for r in old.train} == {1} and {r.pid for r in old.query} == {2, 3}
+    ranked = [r.path for r in old.query if r.pid == 3]  # person 1 of pair 2, view 1: four labeled, then five detected
+    assert (np.asarray(Image.open(ranked[0])) == pixels[1, 1, 0, 0]).all()
+    assert (np.asarray(Image.open(ranked[4])) == pixels[0, 1, 0, 0]).all()
+
+
+def test_a_cuhk03_release_that_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"cuhk-03\.mat cannot be unpacked"):
+        unpack_cuhk03(tmp_path, tmp_path / "root")
+    (tmp_path / "cuhk-03.mat").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"cuhk-03\.mat cannot be unpacked"):
+        unpack_cuhk03(tmp_path, tmp_path / "root")
+    cuhk03(tmp_path / "release")
+    names = np.empty((1, 1), object)
+    names[0, 0] = "1_001_1_05.png"  # a gap of the labeled ones
+    savemat(
+        tmp_path / "release" / "cuhk03_new_protocol_config_labeled.mat",
+        {"filelist": names, "labels": [[1]], "camId": [[1]], "train_idx": [[1]], "query_idx": [[1]], "gallery_idx": [[1]]},
+    )
+    with pytest.raises(DatasetError, match="1_001_1_05"):
+        unpack_cuhk03(tmp_path / "release", tmp_path / "root")

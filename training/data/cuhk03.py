@@ -28,10 +28,11 @@ def read_cuhk03(root: Path, split: int = 0, counts: dict[str, int] | None = None
 
 
 def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """The old protocol in open-reid's form: images/PPPPPPPP_CC_NNNN.jpg and splits.json with 20 splits.
+    """The old protocol in open-reid's form: images/PPPPPPPP_CC_NNNN.jpg (or .png) and splits.json with 20 splits.
 
     View 0 asks; of view 1 one image a person answers, drawn anew in each of ten repetitions (`single_shot`).
     """
+    root = unpacked(root, "cuhk03-old")
     images, path = matched_images("cuhk03-old", root / "images", _OLD_NAME, "00000001_00_0000.jpg"), root / "splits.json"
     records = [Record(file, int(m[1]) + 1, int(m[2])) for file, m in images]
     found = {"ids": len({r.pid for r in records}), "images": len(records)}

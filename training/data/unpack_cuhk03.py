@@ -1,0 +1,117 @@
+"""CUHK03's release (cuhk-03.mat) as the folders its readers take: `python -m training.data.unpack_cuhk03 RELEASE OUT`.
+
+MATLAB's order turns round in HDF5: a cell array of people x 10 reads as (10, people), an image as (3, width, height).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+from scipy.io import loadmat
+
+from training.data.cuhk03 import KINDS
+from training.data.records import DatasetError
+
+_MAT = "cuhk-03.mat"
+_CONFIG = "cuhk03_new_protocol_config_{}.mat"  # of the new protocol's authors, not in the release
+_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\.png$")  # pair, person of the pair, view, image of 10: all from 1
+_VIEW = 5  # images of a person in each of a pair's two views
+_PARTS = (("train_idx", "bounding_box_train"), ("query_idx", "query"), ("gallery_idx", "bounding_box_test"))
+
+
+class _Release:
+    """The pictures of cuhk-03.mat, by kind, pair, person of the pair and place from 0 to 9."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._pairs = {kind: [file[ref] for ref in file[kind][()].ravel()] for kind in KINDS}
+        self.people = [cells.shape[1] for cells in self._pairs[KINDS[0]]]
+        self.testsets = [file[ref][()].T.astype(int) - 1 for ref in file["testsets"][()].ravel()]  # rows of pair and person
+
+    def picture(self, kind: str, pair: int, person: int, place: int) -> Image.Image | None:
+        """None where the release has no picture: MATLAB keeps the size of an empty cell instead."""
+        pixels = self._file[self._pairs[kind][pair][place, person]][()]
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0))) if pixels.ndim == 3 else None
+
+
+def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
+    """Writes the old protocol, and the new one where its two configurations lie beside the release; returns images by folder.
+
+    The old one goes to OUT/cuhk03-old in open-reid's form (labeled and detected crops together, 20 splits, people from 0), but
+    as PNG, so nothing is lost; the new one to OUT/cuhk03-np. Raises DatasetError for a file that is missing or is not what it should be.
+    """
+    try:
+        with h5py.File(release / _MAT) as file:
+            pictures = _Release(file)
+            written = {"cuhk03-old": _old(pictures, out / "cuhk03-old")}
+            for kind in KINDS:
+                if (release / _CONFIG.format(kind)).is_file():
+                    written[f"cuhk03-np/{kind}"] = _new(pictures, kind, release / _CONFIG.format(kind), out / "cuhk03-np" / kind)
+    except (OSError, KeyError, ValueError, IndexError, NotImplementedError) as error:
+        raise DatasetError(f"{release / _MAT} cannot be unpacked: {error}") from error
+    return written
+
+
+def _old(release: _Release, out: Path) -> int:
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    written = 0
+    offsets = np.cumsum([0, *release.people])
+    for pair, people in enumerate(release.people):
+        for person in range(people):
+            for view in (0, 1):
+                for number, picture in enumerate(_of_view(release, pair, person, view)):
+                    picture.save(out / "images" / f"{offsets[pair] + person:08}_{view:02}_{number:04}.png")
+                    written += 1
+    everyone = set(range(int(offsets[-1])))
+    splits = []
+    for rows in release.testsets:
+        test = sorted(int(offsets[pair] + person) for pair, person in rows)
+        splits.append({"trainval": sorted(everyone - set(test)), "query": test, "gallery": test})
+    (out / "splits.json").write_text(json.dumps(splits))
+    return written
+
+
+def _of_view(release: _Release, pair: int, person: int, view: int) -> Iterator[Image.Image]:
+    """Labeled before detected, each up to its first gap: so one crop of 28,193 is left out, as in the 28,192 that others count."""
+    for kind in reversed(KINDS):
+        for place in range(view * _VIEW, (view + 1) * _VIEW):
+            picture = release.picture(kind, pair, person, place)
+            if picture is None:
+                break
+            yield picture
+
+
+def _new(release: _Release, kind: str, path: Path, out: Path) -> int:
+    config = loadmat(path)
+    files, labels, cameras = config["filelist"].ravel(), config["labels"].ravel().astype(int), config["camId"].ravel().astype(int)
+    written = 0
+    for key, folder in _PARTS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for row in config[key].ravel().astype(int) - 1:
+            match = _NAME.match(str(files[row][0]))
+            picture = None
+            if match:
+                pair, person, _, image = (int(m) - 1 for m in match.groups())
+                picture = release.picture(kind, pair, person, image)
+            if picture is None:
+                raise DatasetError(f"{path} names {files[row][0]}, which {_MAT} does not have")
+            picture.save(out / folder / f"{labels[row]:04}_c{cameras[row]}_{row + 1}.png")
+            written += 1
+    return written
+
+
+if __name__ == "__main__":
+    try:
+        counts = unpack_cuhk03(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (DatasetError, IndexError) as problem:
+        sys.exit(f"python -m training.data.unpack_cuhk03 RELEASE OUT: {problem}")
+    print("\n".join(f"{folder}: {images} images" for folder, images in counts.items()))
+    if len(counts) == 1:
+        print(f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in {sys.argv[1]}")
