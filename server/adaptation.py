@@ -48,7 +48,7 @@ class Adaptation:
         elif count < MIN_CROPS:
             obstacle = f"site {self.site.name!r} has {count} items; BNTA needs at least {MIN_CROPS}"
         elif find_spec("torch") is None:
-            obstacle = "adaptation needs torch; install it with: pip install 'resight[train]'"
+            obstacle = "adaptation needs torch; install it with: pip install -e '.[train]'"
         elif not len(self.store.cameras(self.site.name)[0]):
             raise Conflict(f"the images of site {self.site.name!r} are not kept, so it cannot be adapted")
         if obstacle and self.tier == "2":

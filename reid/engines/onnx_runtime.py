@@ -28,7 +28,7 @@ class OnnxRuntimeEngine:
         if wanted not in ort.get_available_providers():
             raise EngineError(
                 f"onnxruntime {ort.__version__} has no {wanted} (it has {', '.join(ort.get_available_providers())}); "
-                "install the GPU packages: pip install 'resight[gpu]'"
+                "install the GPU packages: pip install -e '.[gpu]'"
             )
         model = bundle.onnx_model()
         if profile is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,12 @@ def unpack_cifar(release: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("release", type=Path, help="the folder of CIFAR's binary release")
+    parser.add_argument("out", type=Path, help="the root to read from, later")
+    given = parser.parse_args()
     try:
-        print(f"{unpack_cifar(Path(sys.argv[1]), Path(sys.argv[2]))} images; next: resight train ptl-cifar --data {sys.argv[2]} --out RUN")
-    except (DatasetError, IndexError) as error:
-        sys.exit(f"python -m training.data.unpack_cifar CIFAR OUT: {error}")
+        written = unpack_cifar(given.release, given.out)
+    except DatasetError as error:
+        sys.exit(f"resight: {error}")
+    print(f"{written} images; next: resight train ptl-cifar --data {given.out} --out RUN")

@@ -5,6 +5,7 @@ MATLAB's order turns round in HDF5: a cell array of people x 10 reads as (10, pe
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -47,6 +48,8 @@ def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
     The old one goes to OUT/cuhk03-old in open-reid's form (labeled and detected crops together, 20 splits, people from 0), but
     as PNG, so nothing is lost; the new one to OUT/cuhk03-np. Raises DatasetError for a file that is missing or is not what it should be.
     """
+    if not (release / _MAT).is_file():
+        raise DatasetError(f"{release} holds no {_MAT}: give the folder of CUHK03's release")
     try:
         with h5py.File(release / _MAT) as file:
             pictures = _Release(file)
@@ -108,10 +111,14 @@ def _new(release: _Release, kind: str, path: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", type=Path, help=f"the folder of {_MAT}")
+    parser.add_argument("out", type=Path, help="the root to read from, later")
+    given = parser.parse_args()
     try:
-        counts = unpack_cuhk03(Path(sys.argv[1]), Path(sys.argv[2]))
-    except (DatasetError, IndexError) as problem:
-        sys.exit(f"python -m training.data.unpack_cuhk03 RELEASE OUT: {problem}")
+        counts = unpack_cuhk03(given.release, given.out)
+    except DatasetError as problem:
+        sys.exit(f"resight: {problem}")
     print("\n".join(f"{folder}: {images} images" for folder, images in counts.items()))
     if len(counts) == 1:
-        print(f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in {sys.argv[1]}")
+        print(f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in {given.release}")

@@ -123,7 +123,7 @@ def load_bodies() -> _Bodies:
         warp.config.quiet = True
         import anny
     except ImportError as error:
-        raise SynthError(f"synthetic people need the extra `synthetic`: pip install 'resight[synthetic]' ({error})") from None
+        raise SynthError(f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({error})") from None
     logging.getLogger("anny").setLevel(logging.ERROR)
     model = anny.Anny(rig="game_engine", topology="notoes_collapse10pc", skinning_method="lbs").requires_grad_(False)
     labels, parents = list(model.bone_labels), list(model.bone_parents)

@@ -16,7 +16,7 @@ from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person
 try:
     import moderngl
 except ImportError as missing:
-    raise SynthError(f"synthetic people need the extra `synthetic`: pip install 'resight[synthetic]' ({missing})") from None
+    raise SynthError(f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({missing})") from None
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
