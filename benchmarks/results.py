@@ -1,10 +1,17 @@
-"""docs/results.md out of docs/results/*.json: `python -m benchmarks.results`. A test holds that the page is up to date."""
+"""docs/results.md out of docs/results/*.json: `python -m benchmarks.results`. A test holds that the page is up to date.
+
+A file holds what the experiment asks (`about`), the command that wrote it, and its results. What a reader should know of them
+stands under `remark`, which a person writes; recording the experiment again keeps it.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +23,34 @@ _METRICS = ("mAP", "rank-1", "mINP")
 _HEAD = """# Results
 
 Made by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and `benchmarks.domains` write with
-`--record`. Under each table stand the recipes of its rows, with the first seed. Means over the seeds, ± their sample deviation. The
-last epoch counts everywhere; nothing was chosen on a target. Budgets are small: rows of one table compare with each other and with
-nothing else.
+`--record`. Under each table stands its command, and the recipes of its rows with the first seed. Means over the seeds, ± their sample
+deviation. The last epoch counts everywhere; nothing was chosen on a target. Budgets are small: rows of one table compare with each
+other and with nothing else.
 """
 
 
 def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path = DOCS) -> None:
-    """Writes an experiment's results, without what its command says anyway and without anybody's folders, and makes the page anew."""
+    """Writes an experiment's results, without what their commands say anyway and without anybody's folders, and makes the page anew."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
     for result in kept:
-        result["command"] = re.sub(r"(distill\.teacher|distill\.cache|start)=(?!\{runs\})\S*/", r"\1=", result["command"])
-    (folder / "results").mkdir(parents=True, exist_ok=True)
-    (folder / "results" / f"{name}.json").write_text(json.dumps({"about": about, "results": kept}, indent=1) + "\n")
+        result["command"] = _without_folders(result["command"])
+    path = folder / "results" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remark = json.loads(path.read_text()).get("remark", "") if path.is_file() else ""
+    path.write_text(json.dumps({"about": about, "command": _asked(), "remark": remark, "results": kept}, indent=1) + "\n")
     (folder / "results.md").write_text(page(folder))
+
+
+def _asked() -> str:
+    """The command of this process. Its folders are the reader's to choose."""
+    places = {"--data": "ROOT", "--out": "RUNS"}
+    pairs = [(before, word) for before, word in pairwise(sys.argv) if word != "--record"]
+    words = [places.get(before, Path(word).name if word.startswith("/") else word) for before, word in pairs]
+    return f"python -m benchmarks.{Path(sys.argv[0]).stem} {shlex.join(words)}"
+
+
+def _without_folders(command: str) -> str:
+    return re.sub(r"(distill\.teacher|distill\.cache|start)=(?!\{runs\})\S*/", r"\1=", command)
 
 
 def page(folder: Path = DOCS) -> str:
@@ -44,15 +65,17 @@ def _section(path: Path) -> str:
     lines += [f"| learned from | judged by | | seeds | {' | '.join(_METRICS)} |", "| --- " * (4 + len(_METRICS)) + "|"]
     sources = {(r["target"], r["name"]): r["sources"] for r in results}
     lines += [f"| {in_short(sources[row[0], row[1]])} | {row[0]} | {' | '.join(row[1:])} |" for row in table(results, _METRICS)]
+    lines += ["", found["remark"]] if found["remark"] else []
     first = results[0]
-    budget = f"{first['crops']} crops" + (f" of {first['identities']} identities of each source" if first["identities"] else "")
+    budget = " to ".join(map(str, sorted({min(r["crops"] for r in results), max(r["crops"] for r in results)}))) + " crops"
+    budget += f" of {first['identities']} identities of each source" if first["identities"] else ""
     minutes = sum(r["minutes"] for r in results)
     machines = "; ".join(dict.fromkeys(r["machine"] for r in results))
     lines += ["", f"{budget}, {first['queries']} queries; {minutes:.0f} minutes of training in all. {machines}.", ""]
     commands: dict[str, str] = {}
     for result in results:
         commands.setdefault(result["name"], result["command"])
-    lines += [f"    {command}" for command in commands.values()]
+    lines += [f"    {command}" for command in (found["command"], *commands.values())]
     return "\n".join([*lines, ""])
 
 

@@ -23,7 +23,7 @@ def test_every_dataset_is_left_out_once() -> None:
         leave_one_out(["a"])
 
 
-def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path) -> None:
+def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_sites(tmp_path, 3, identities=8, cameras=2, images=2)
     rows = [Entry("base line", "m3l-baseline"), Entry("student", "std", ("distill.teacher={runs}/base-line-{target}-{seed}",))]
     told: list[dict] = []
@@ -61,6 +61,12 @@ def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path) -> None
     assert written == page(tmp_path / "docs")
     assert "Two sites and a third." in written and results[0]["command"] in written and base[3] in written
     assert str(tmp_path) not in written
+    known = tmp_path / "docs" / "results" / "sites.json"
+    known.write_text(json.dumps(json.loads(known.read_text()) | {"remark": "One seed says little."}))
+    monkeypatch.setattr("sys.argv", ["benchmarks/real.py", "ladder", "--data", "/a/b", "--start", "/c/d", "--out", "/e", "--record"])
+    merge("sites", "Two sites and a third.", results, tmp_path / "docs")
+    written = (tmp_path / "docs" / "results.md").read_text()
+    assert "One seed says little." in written and "    python -m benchmarks.real ladder --data ROOT --start d --out RUNS\n" in written
 
 
 def test_mean_and_deviation_by_hand() -> None:
