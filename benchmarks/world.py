@@ -2,6 +2,7 @@
 
 python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across cameras
 python -m benchmarks.world gap --data FOLDER --out RUNS     one source, another site: at severity 0 and 3
+python -m benchmarks.world cameras --data FOLDER --out RUNS the same pairs, before cameras that training never sees
 python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and people before others' backgrounds
 python -m benchmarks.world speed                            crops a second beside the bare rasteriser, bytes a crop
 """
@@ -12,6 +13,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from PIL import Image
 
 from training.compare import Comparison, Entry, compare
 from training.data import read_dataset
+from training.data.market_style import FOLDERS
 from training.data.records import Record
 from training.evaluate import evaluate, labelled, open_embedder, percentages, score
 from training.synthetic import world as worlds
@@ -53,20 +56,70 @@ def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -
 
     The gap is wanted: at severity 3 the other site's mAP shall be at most 60 % of the own one's, at severity 0 about all of it.
     """
-    steps = [epochs * 5 // 8, epochs * 7 // 8]
-    settings = ["model.arch=resnet18", "model.height=128", "model.width=64", "model.ssl_heads=false", "augment.pad=5", "augment.erase=0.0"]
-    settings += [f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
     found: dict[str, object] = {}
     for severity in (0, 3):
-        folder = data / f"pair-{severity}"
-        render(World(identities, 2, 5, 4, 77, float(severity)), folder)
+        folder = _pair(data, identities, severity)
         plan = [("world:site-0", "world:site-0,world:site-1")]
-        results = compare(Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, tuple(settings), identities), folder, out)
-        maps = [[r["metrics"]["mAP"] for r in results if r["target"] == f"world:site-{n}"] for n in range(2)]
+        maps = _maps(Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, _settings(epochs), identities), folder, out)
         rows = [{"own": own, "other": other, "other / own": round(other / own, 3)} for own, other in zip(*maps, strict=True)]
         print(severity, rows, flush=True)
         found[f"severity {severity}"] = rows
     return found
+
+
+def cameras(data: Path, out: Path, identities: int, epochs: int, seeds: list[int]) -> dict[str, object]:
+    """mAP of BoT learned before three of site 0's five cameras: there, before the other two, and before site 1's same two.
+
+    Two sites differ, and so do any two cameras of one site; the other two cameras are what the other site is to be held against.
+    """
+    found: dict[str, object] = {}
+    names = ("known", "unknown", "other")
+    for severity in (0, 3):
+        pair, folder = _pair(data, identities, severity), data / f"cameras-{severity}"
+        for name, site, judged in zip(names, (0, 0, 1), ("123", "45", "45"), strict=True):
+            _before(pair / f"site-{site}", folder / name, learned="123", judged=judged)
+        plan = [("world:known", ",".join(f"world:{name}" for name in names))]
+        maps = _maps(Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities), folder, out)
+        rows = [
+            {"known cameras": known, "unknown cameras": unknown, "other site": other, "other / unknown": round(other / unknown, 3)}
+            for known, unknown, other in zip(*maps, strict=True)
+        ]
+        print(severity, rows, flush=True)
+        found[f"severity {severity}"] = rows
+    return found
+
+
+def _pair(data: Path, identities: int, severity: int) -> Path:
+    """Two sites of that severity, rendered once."""
+    render(World(identities, 2, 5, 4, 77, float(severity)), data / f"pair-{severity}")
+    return data / f"pair-{severity}"
+
+
+def _settings(epochs: int) -> tuple[str, ...]:
+    steps = [epochs * 5 // 8, epochs * 7 // 8]
+    small = ("model.arch=resnet18", "model.height=128", "model.width=64", "model.ssl_heads=false", "augment.pad=5", "augment.erase=0.0")
+    schedule = (f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3")
+    return (*small, *schedule)
+
+
+def _maps(asked: Comparison, folder: Path, out: Path) -> list[list[float]]:
+    """mAP by target and seed."""
+    results = compare(asked, folder, out)
+    return [[r["metrics"]["mAP"] for r in results if r["target"] == target] for target in asked.plan[0][1].split(",")]
+
+
+def _before(site: Path, out: Path, learned: str, judged: str) -> None:
+    """A site with the crops of some cameras alone, as links."""
+    factors = json.loads((site / "factors.json").read_text())
+    train, *others = FOLDERS
+    wanted = {train: f"_c[{learned}]s", **{folder: f"_c[{judged}]s" for folder in others}}
+    factors["crops"] = {name: crop for name, crop in factors["crops"].items() if re.search(wanted[name.partition("/")[0]], name)}
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for name in factors["crops"]:
+        if not (out / name).is_symlink():
+            (out / name).symlink_to((site / name).resolve())
+    (out / "factors.json").write_text(json.dumps(factors))
 
 
 def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
@@ -138,13 +191,13 @@ def speed(crops: int) -> list[dict[str, object]]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("colours", "gap", "backgrounds", "speed"))
+    parser.add_argument("what", choices=("colours", "gap", "cameras", "backgrounds", "speed"))
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--data", type=Path, default=Path("world"))
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--target", help="of `colours`: a dataset, instead of a world's sites")
     parser.add_argument("--site", type=int, default=0, help="of `backgrounds`")
-    parser.add_argument("--identities", type=int, default=400, help="of each site of `gap`")
+    parser.add_argument("--identities", type=int, default=400, help="of each site of `gap` and `cameras`")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--crops", type=int, default=400, help="of `speed`")
@@ -154,6 +207,8 @@ def main() -> None:
         found = colours(given.data, given.target)
     elif given.what == "gap":
         found = gap(given.data, given.out, given.identities, given.epochs, given.seeds)
+    elif given.what == "cameras":
+        found = cameras(given.data, given.out, given.identities, given.epochs, given.seeds)
     elif given.what == "backgrounds":
         found = backgrounds(given.model, given.data, given.site)
     else:
