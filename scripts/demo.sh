@@ -5,9 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 resight=$1 port=${2:-8000}
 url=http://127.0.0.1:$port
-demo=deploy/demo
+demo=deploy/demo bundle=${RESIGHT_BUNDLE:-deploy/demo/demo.resight}
 
-RESIGHT_GALLERY=${RESIGHT_GALLERY:-demo-data} "$resight" serve --bundle $demo/demo.resight --port "$port" --grpc-port 0 &
+RESIGHT_GALLERY=${RESIGHT_GALLERY:-demo-data} "$resight" serve --bundle "$bundle" --port "$port" --grpc-port 0 &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 trap 'exit 0' INT TERM

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.serving import ROOT
 from export.bundle import export_bundle
 from export.card import card
 from export.parity import ParityError
@@ -116,6 +117,7 @@ def test_a_wrong_engine_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.glob("*.resight*"))
 
 
-def test_the_demo_s_card_is_its_manifest_s() -> None:
-    demo = Path(__file__).parent.parent / "deploy" / "demo"
-    assert (demo / "README.md").read_text().startswith(card(Bundle.load(demo / "demo.resight").manifest))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "deploy").glob("*/*.resight")))
+def test_a_shipped_bundle_s_card_is_its_manifest_s(name: str) -> None:
+    folder = ROOT / "deploy" / name
+    assert (folder / "README.md").read_text().startswith(card(Bundle.load(folder / f"{name}.resight").manifest))
