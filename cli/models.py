@@ -63,8 +63,9 @@ def evaluate(
         unknown = evaluation.open_set(embedded) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         fail(str(error))
-    command = f"resight evaluate {source.name} --dataset {dataset}" + (" --ap trapezoid" if ap == "trapezoid" else "")
-    command += (" --rerank" if rerank else "") + (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
+    command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (f" --split {split}" if split else "")
+    command += (" --ap trapezoid" if ap == "trapezoid" else "") + (" --rerank" if rerank else "")
+    command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
     metrics |= unknown
     between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}

@@ -121,7 +121,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     succeeded(here("evaluate", out, "--dataset", "folders", "--data", data, "--engine", "onnxruntime", "--json", again))
     assert abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5  # half-precision weights
     succeeded(here("evaluate", out, "--dataset", "folders", "--data", data, "--rerank", "--expand", 2, "--open-set", "--json", again))
-    assert json.loads(again.read_text())["command"].endswith("--rerank --expand 2 --open-set")
+    assert json.loads(again.read_text())["command"].endswith("--dataset folders --data ROOT --rerank --expand 2 --open-set")
     assert 0 <= json.loads(again.read_text())["FNIR at FPIR 10%"] <= 100
     sheet = tmp_path / "sheet.png"
     succeeded(here("visualize", out, "--dataset", "folders", "--data", data, "--out", sheet, "--queries", 3, "--matches", 4))
