@@ -7,6 +7,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from export.bundle import export_bundle
 from reid.checkpoint import read_embedder
 from training.checkpoint import load_checkpoint
 from training.loop import Run
@@ -36,6 +37,13 @@ def test_a_run_begins_where_another_ended(tmp_path: Path) -> None:
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first'}", "seed=5"])
     second = Run(recipe, dataset, tmp_path / "second").method.pixels.embedder.state_dict()
     assert all(torch.equal(second[name], tensor) for name, tensor in read_embedder(tmp_path / "first")[0].state_dict().items())
+    export_bundle(tmp_path / "first", tmp_path / "first.resight", "Apache-2.0")
+    recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first.resight'}", "seed=5"])
+    third = Run(recipe, dataset, tmp_path / "third").method.pixels.embedder.state_dict()
+    assert all(torch.equal(third[name], tensor) for name, tensor in second.items())
+    (tmp_path / "first.resight" / "weights.safetensors").write_bytes(b"0" * 100)
+    with pytest.raises(RecipeError, match=r"start: bundle .*weights\.safetensors"):
+        Run(recipe, dataset, tmp_path / "fourth")
 
 
 def test_datasets_in_order(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class Recipe:
     dataset: str = "market1501"  # or several: joined, market1501:A+folders:B, or one after the other, msmt17:A>market1501:B
     split: int = 0
     all_images: bool = False  # also learn from query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
-    start: str = ""  # weights to begin with: a run, a checkpoint, or torchvision's ImageNet weights as .safetensors
+    start: str = ""  # weights to begin with: a run, a checkpoint, a bundle, or torchvision's ImageNet weights as .safetensors
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K

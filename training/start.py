@@ -1,4 +1,4 @@
-"""Weights that a new run begins with: another run's, or torchvision's."""
+"""Weights that a new run begins with: another run's, a bundle's, or torchvision's."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ from pathlib import Path
 import safetensors
 from safetensors.torch import load_file
 
-from reid.checkpoint import FILE, CheckpointError, read_embedder
+from reid.bundle import BundleError
+from reid.checkpoint import CheckpointError
 from reid.models.build import Embedder
 from reid.models.trunks import load_imagenet
+from training.evaluate import open_network
 from training.recipe import RecipeError
 
 
 def start_from(embedder: Embedder, source: str) -> None:
-    """Loads a run folder, a checkpoint or a torchvision state dict in safetensors into a new network.
+    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a new network.
 
-    A run's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for anything else, by name.
+    Our own network's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for anything else, by name.
     """
     path = Path(source)
     if not path.exists():
-        raise RecipeError(f"start {source!r} does not exist; give a run folder, a checkpoint, or ImageNet weights as .safetensors")
-    file = path / FILE if path.is_dir() else path
+        raise RecipeError(
+            f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as .safetensors"
+        )
     try:
-        with safetensors.safe_open(file, framework="pt") as opened:
-            ours = "resight" in (opened.metadata() or {})
-        if ours:
-            given = read_embedder(file)[0].state_dict()
+        if _is_ours(path):
+            given = open_network(path).state_dict()
             kept = {name: tensor for name, tensor in given.items() if not name.startswith("heads.")}
             heads = {name: given.get(name, tensor) for name, tensor in embedder.state_dict().items() if name.startswith("heads.")}
             embedder.load_state_dict(kept | heads, strict=True)
         else:
-            load_imagenet(embedder.trunk, load_file(file))
-    except (CheckpointError, safetensors.SafetensorError, OSError) as error:
+            load_imagenet(embedder.trunk, load_file(path))
+    except (BundleError, CheckpointError, safetensors.SafetensorError, OSError) as error:
         raise RecipeError(f"start: {error}") from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()[:200]
         raise RecipeError(f"start {source!r} does not fit {embedder.spec.arch}: {reason}") from error
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_dir():
+        return True
+    with safetensors.safe_open(path, framework="pt") as opened:
+        return "resight" in (opened.metadata() or {})
