@@ -22,9 +22,7 @@ def start_from(embedder: Embedder, source: str) -> None:
     """
     path = Path(source)
     if not path.exists():
-        raise RecipeError(
-            f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as .safetensors"
-        )
+        raise RecipeError(f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as .safetensors")
     try:
         if _is_ours(path):
             given = open_network(path).state_dict()
