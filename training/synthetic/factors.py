@@ -210,7 +210,7 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         pitch=min(40.0, max(0.0, far["pitch"])),
         loose_box=max(-0.03, far["loose_box"]),
         jitter=max(0.01, far["jitter"]),
-        indoor=bool(rng.random() < 0.4),
+        indoor=level > 0 and bool(rng.random() < 0.4),  # indoors, floors, walls and light are others: neutral is outdoors
     )
 
 
