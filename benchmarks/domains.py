@@ -7,9 +7,8 @@ python -m benchmarks.domains dcsd --data WORLD --out RUNS
 `unseen` trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training
 never sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. `conflict`
 takes sites where a cue means different things (`resight synth --kinds cast,monochrome,uniform,feet,coats --sites 5`): BoT on each
-alone and BoT on all of them, from the same weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them,
-with and without its domain and camera branches. Each is judged by every site's own test people. The last epoch counts; nothing is
-chosen on a target.
+alone and BoT on all of them, from the same weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them.
+Each is judged by every site's own test people. The last epoch counts; nothing is chosen on a target.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from pathlib import Path
 from benchmarks.results import merge
 from training.compare import Comparison, Entry, compare, table
 
-_FILTERS = ("model.domain_branch=false", "model.camera_branch=false")
 _OFFICIAL = ("meta.inner_grad=second_order_only", "meta.metabn_scale=variance", "meta.memory_update=sequential")
 ROWS = [
     Entry("bot", "dcsd-bot", ("augment.erase=0.0",)),
@@ -37,7 +35,6 @@ JOINT = Entry("BoT, all sites", "dcsd-bot", ("augment.erase=0.0",))
 DCSD = [
     Entry("BoT, ResNet-50", "dcsd-bot", ("augment.erase=0.0", "model.arch=resnet50")),
     Entry("DCSD, ResNet-50", "dcsd", ("augment.erase=0.0", "model.arch=resnet50-dcsd")),
-    Entry("its filters alone", "dcsd", ("augment.erase=0.0", "model.arch=resnet50-dcsd", *_FILTERS)),
 ]
 
 
@@ -47,7 +44,7 @@ ABOUT = {
     "colour, at site 2 all wear one of two jackets, at site 3 the lower part is cut off, at site 4 all wear long plain coats (`resight "
     "synth --kinds cast,monochrome,uniform,feet,coats --sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run "
     "begins with the same weights (`start`) and lasts as many epochs, so learning all sites together takes five times as many steps.",
-    "dcsd": "The sites of `conflict`, all together, from scratch, on one trunk: BoT, DCSD, and DCSD without domain and camera.",
+    "dcsd": "The sites of `conflict`, all together, from scratch, on one trunk.",
 }
 
 

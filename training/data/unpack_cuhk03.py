@@ -58,6 +58,7 @@ def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
                 if (release / _CONFIG.format(kind)).is_file():
                     written[f"cuhk03-np/{kind}"] = _new(pictures, kind, release / _CONFIG.format(kind), out / "cuhk03-np" / kind)
     except (OSError, KeyError, ValueError, IndexError, NotImplementedError) as error:
+        # h5py: no HDF5, a part missing; loadmat: no MATLAB file, or one in HDF5; a name or a number beyond the release
         raise DatasetError(f"{release / _MAT} cannot be unpacked: {error}") from error
     return written
 
