@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 resight=$1 port=${2:-8000}
 url=http://127.0.0.1:$port
 demo=deploy/demo bundle=${RESIGHT_BUNDLE:-deploy/demo/demo.resight}
+gallery=${RESIGHT_GALLERY:-demo-data/$(basename "$bundle" .resight)}  # one a model: embeddings of two do not mix
 
-RESIGHT_GALLERY=${RESIGHT_GALLERY:-demo-data} "$resight" serve --bundle "$bundle" --port "$port" --grpc-port 0 &
+RESIGHT_GALLERY=$gallery "$resight" serve --bundle "$bundle" --port "$port" --grpc-port 0 &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 trap 'exit 0' INT TERM
@@ -36,6 +37,6 @@ Adapt the site to its own crops, and look at the job:
 Undo it:
   curl -X POST $url/sites/demo/rollback
 
-Ctrl-C ends the demo; its gallery stays in demo-data/.
+Ctrl-C ends the demo; its gallery stays in $gallery/.
 END
 wait $server
