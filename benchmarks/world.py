@@ -1,8 +1,8 @@
 """What the synthetic world has to be before anybody trains on it, and how fast it is made.
 
 python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across cameras
-python -m benchmarks.world gap --data FOLDER --out RUNS     one source, another site: at severity 0 and 3
-python -m benchmarks.world cameras --data FOLDER --out RUNS the same pairs, before cameras that training never sees
+python -m benchmarks.world gap --data FOLDER --out RUNS     learned at one site, judged at another: at severity 0 and 3
+python -m benchmarks.world cameras --data FOLDER --out RUNS the same sites, before cameras that training never sees
 python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and people before others' backgrounds
 python -m benchmarks.world speed                            crops a second beside the bare rasteriser, bytes a crop
 """
@@ -16,6 +16,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,61 +52,79 @@ def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
     return {name: percentages(evaluate(histograms, read_dataset(name, data), (128, 64))) for name in names}
 
 
-def gap(data: Path, out: Path, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
-    """mAP of BoT learned at site 0, at site 0 and at site 1, for a pair of sites of each severity.
+def gap(data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
+    """mAP of BoT learned at each of some sites and judged at each of them, for every severity.
 
-    The gap is wanted: at severity 3 the other site's mAP shall be at most 60 % of the own one's, at severity 0 about all of it.
+    The gap is wanted: at severity 3 another site's mAP shall be at most 60 % of the own one's, at severity 0 about all of it.
     """
     found: dict[str, object] = {}
     for severity in severities:
-        folder = _pair(data, identities, severity)
-        plan = [("world:site-0", "world:site-0,world:site-1")]
-        maps = _maps(Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, _settings(epochs), identities), folder, out)
-        rows = [{"own": own, "other": other, "other / own": round(other / own, 3)} for own, other in zip(*maps, strict=True)]
+        folder = _sites(data, sites, identities, severity)
+        names = [f"world:site-{n}" for n in range(sites)]
+        plan = [(own, ",".join(_first(own, names))) for own in names]
+        asked = Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
+        found[f"severity {severity}"] = rows = _crossed(compare(asked, folder, out), names, seeds)
         print(severity, rows, flush=True)
-        found[f"severity {severity}"] = rows
     return found
 
 
-def cameras(data: Path, out: Path, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
-    """mAP of BoT learned before three of site 0's five cameras: there, before the other two, and before site 1's same two.
+def cameras(data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
+    """The same before cameras that training never sees: learned before three of a site's five, judged before the other two.
 
-    Two sites differ, and so do any two cameras of one site; the other two cameras are what the other site is to be held against.
+    Two sites differ, and so do any two cameras of one site; a site's own unknown cameras are what another site is to be held against.
     """
     found: dict[str, object] = {}
-    names = ("known", "unknown", "other")
     for severity in severities:
-        pair, folder = _pair(data, identities, severity), data / f"cameras-{severity}"
-        for name, site, judged in zip(names, (0, 0, 1), ("123", "45", "45"), strict=True):
-            _before(pair / f"site-{site}", folder / name, learned="123", judged=judged)
-        plan = [("world:known", ",".join(f"world:{name}" for name in names))]
-        maps = _maps(Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities), folder, out)
-        rows = [
-            {"known cameras": known, "unknown cameras": unknown, "other site": other, "other / unknown": round(other / unknown, 3)}
-            for known, unknown, other in zip(*maps, strict=True)
-        ]
+        rendered, folder = _sites(data, sites, identities, severity), data / f"cameras-{severity}"
+        for n in range(sites):
+            _before(rendered / f"site-{n}", folder / f"known-{n}", learned="123", judged="123")
+            _before(rendered / f"site-{n}", folder / f"unknown-{n}", learned="123", judged="45")
+        names = [f"world:unknown-{n}" for n in range(sites)]
+        plan = [(own, ",".join([*_first(own, names), own.replace("unknown", "known")])) for own in names]
+        asked = Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
+        results = compare(asked, folder, out)
+        known = [r["metrics"]["mAP"] for r in results if r["target"].startswith("world:known")]
+        found[f"severity {severity}"] = rows = {"known cameras": known, **_crossed(results, names, seeds)}
         print(severity, rows, flush=True)
-        found[f"severity {severity}"] = rows
     return found
 
 
-def _pair(data: Path, identities: int, severity: int) -> Path:
-    """Two sites of that severity, rendered once."""
-    render(World(identities, 2, 5, 4, 77, float(severity)), data / f"pair-{severity}")
-    return data / f"pair-{severity}"
+def _sites(data: Path, sites: int, identities: int, severity: int) -> Path:
+    """Sites of that severity, rendered once."""
+    render(World(identities, sites, 5, 4, 77, float(severity)), data / f"sites-{severity}")
+    return data / f"sites-{severity}"
+
+
+def _first(own: str, names: list[str]) -> list[str]:
+    return [own, *(name for name in names if name != own)]
+
+
+def _crossed(results: list[dict[str, Any]], names: list[str], seeds: list[int]) -> dict[str, object]:
+    """mAP by site learned (rows) and judged (columns), means over seeds; and what another site keeps of it.
+
+    A site may be harder than another whoever was learned from. So each column is held against its own diagonal.
+    """
+    cells = {(r["sources"], r["target"], r["seed"]): r["metrics"]["mAP"] for r in results}
+    maps = np.array([[np.mean([cells[own, judged, seed] for seed in seeds]) for judged in names] for own in names])
+    kept = maps / maps.diagonal()
+    others = kept[~np.eye(len(names), dtype=bool)]
+    share = {"mean": others.mean(), "least": others.min(), "most": others.max()}
+    return {"mAP": maps.round(1).tolist(), "other / own": {name: round(float(value), 3) for name, value in share.items()}}
 
 
 def _settings(epochs: int) -> tuple[str, ...]:
     steps = [epochs * 5 // 8, epochs * 7 // 8]
-    small = ("model.arch=resnet18", "model.height=128", "model.width=64", "model.ssl_heads=false", "augment.pad=5", "augment.erase=0.0")
+    small = (
+        "model.arch=resnet18",
+        "precision=32-true",
+        "model.height=128",
+        "model.width=64",
+        "model.ssl_heads=false",
+        "augment.pad=5",
+        "augment.erase=0.0",
+    )
     schedule = (f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3")
     return (*small, *schedule)
-
-
-def _maps(asked: Comparison, folder: Path, out: Path) -> list[list[float]]:
-    """mAP by target and seed."""
-    results = compare(asked, folder, out)
-    return [[r["metrics"]["mAP"] for r in results if r["target"] == target] for target in asked.plan[0][1].split(",")]
 
 
 def _before(site: Path, out: Path, learned: str, judged: str) -> None:
@@ -197,6 +216,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--target", help="of `colours`: a dataset, instead of a world's sites")
     parser.add_argument("--site", type=int, default=0, help="of `backgrounds`")
+    parser.add_argument("--sites", type=int, default=3, help="of `gap` and `cameras`")
     parser.add_argument("--identities", type=int, default=400, help="of each site of `gap` and `cameras`")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -207,9 +227,9 @@ def main() -> None:
     if given.what == "colours":
         found = colours(given.data, given.target)
     elif given.what == "gap":
-        found = gap(given.data, given.out, given.identities, given.epochs, given.seeds, given.severities)
+        found = gap(given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities)
     elif given.what == "cameras":
-        found = cameras(given.data, given.out, given.identities, given.epochs, given.seeds, given.severities)
+        found = cameras(given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities)
     elif given.what == "backgrounds":
         found = backgrounds(given.model, given.data, given.site)
     else:
