@@ -72,7 +72,7 @@ def main() -> None:
         "batch_identities=8",
         "precision=32-true",
     ]
-    settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3"]
+    settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=0", "optimiser.rate=1.0e-3"]
     print(f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
     names = [f"world:site-{i}" for i in range(given.sites + 1)]
     joint = "+".join(names[:-1])

@@ -91,7 +91,7 @@ def main() -> None:
     settings += [] if given.experiment == "starter" else ["model.height=128", "model.width=64", "augment.pad=5"]
     settings += [f"optimiser.rate={given.rate}", f"optimiser.epochs={given.epochs}"]
     settings += [f"optimiser.milestones=[{given.epochs}]"] if given.experiment == "starter" else _schedule(given.epochs)[1:]
-    settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=1"]
+    settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=0"]
     results = []
     parts = experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs)
     names = [row.name for rows, _ in parts for row in rows]

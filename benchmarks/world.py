@@ -123,7 +123,7 @@ def _settings(epochs: int) -> tuple[str, ...]:
         "augment.pad=5",
         "augment.erase=0.0",
     )
-    schedule = (f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=1", "optimiser.rate=1.0e-3")
+    schedule = (f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=0", "optimiser.rate=1.0e-3")
     return (*small, *schedule)
 
 
