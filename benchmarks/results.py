@@ -69,9 +69,10 @@ def _section(path: Path) -> str:
     first = results[0]
     budget = " to ".join(map(str, sorted({min(r["crops"] for r in results), max(r["crops"] for r in results)}))) + " crops"
     budget += f" of {first['identities']} identities of each source" if first["identities"] else ""
+    queries = " and ".join(dict.fromkeys(str(r["queries"]) for r in results)) + " queries"
     minutes = sum(r["minutes"] for r in results)
     machines = "; ".join(dict.fromkeys(r["machine"] for r in results))
-    lines += ["", f"{budget}, {first['queries']} queries; {minutes:.0f} minutes of training in all. {machines}.", ""]
+    lines += ["", f"{budget}, {queries}; {minutes:.0f} minutes of training in all. {machines}.", ""]
     commands: dict[str, str] = {}
     for result in results:
         commands.setdefault(result["name"], result["command"])
