@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=48, help="a batch; a multiple of 12")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--set", action="append", default=["model.height=128", "model.width=64"], help="over the recipes")
+    small = ["model.height=128", "model.width=64", "precision=32-true"]
+    parser.add_argument("--set", action="append", default=small, help="over the recipes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:

@@ -63,5 +63,5 @@ def test_a_crop_s_embedding_depends_on_it_alone() -> None:
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
-    with pytest.raises(RecipeError, match="amsgrad or sgd"):
+    with pytest.raises(RecipeError, match="adam, amsgrad, sgd"):
         load_recipe("ptl", ["optimiser.kind=lion"])

@@ -131,8 +131,8 @@ def test_shards_merge_means_and_sums_by_hand() -> None:
 def test_shards_that_processes_cannot_share_are_refused() -> None:
     recipe = load_recipe("bot-unseen", PLAIN)
     method = METHODS["bot"](recipe, build(recipe.model), [4], 1)
-    with pytest.raises(RecipeError, match="shards"):
-        Stepper(method, Fabric(devices=1, accelerator="cpu"), shards=0)
+    with pytest.raises(RecipeError, match="2 processes cannot share 3 shards"):
+        Stepper(method, Fabric(devices=2, accelerator="cpu"), shards=3)
 
 
 if __name__ == "__main__":

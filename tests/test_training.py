@@ -36,11 +36,35 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
         ("model.arch=resnet5000", "resnet5000"),
         ("optimiser.milestones=3", "milestones"),
         ("nonsense", "must look like"),
+        ("precision=fp8", "precision.*auto, bf16-mixed, 32-true"),
+        ("batch_crops=1", "two identities of two crops"),
+        ("shards=0", "shards is 0.*at least 1"),
+        ("threads=-1", "threads"),
+        ("optimiser.rate=-1", "optimiser: rate is -1"),
+        ("optimiser.rate=.nan", "rate is nan"),
+        ("optimiser.epochs=0", "epochs is 0"),
+        ("optimiser.milestones=[3,1]", "ascending"),
+        ("losses.label_smoothing=3", "label_smoothing is 3.*from 0 to 1"),
+        ("losses.triplet_form=soft", "hard, weighted"),
+        ("augment.pad=-3", "augment: pad"),
+        ("augment.erase_area=[0.4,0.02]", "smaller share"),
+        ("meta.temperature=0", "temperature"),
     ],
 )
-def test_a_misspelt_setting_is_refused_by_name(setting: str, sentence: str) -> None:
+def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         load_recipe("bot", [setting])
+
+
+def test_an_unknown_method_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unknown method 'bits'; known: bot"):
+        smoke(load_recipe("bot", [*SMALL, "method=bits"]), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bot", "m3l"])
+def test_a_step_in_half_precision_keeps_weights_in_full(name: str, tmp_path: Path) -> None:
+    smoke(load_recipe(name, [*SMALL, "precision=bf16-mixed"]), tmp_path)
+    assert all(value.dtype != torch.bfloat16 for value in read_embedder(tmp_path)[0].state_dict().values())
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from training.data.records import Dataset, DatasetError
 from training.data.sampler import DomainSampler, IdentitySampler
 from training.methods import METHODS
 from training.methods.method import Method
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 from training.schedule import learning_rate
 from training.start import start_from
 from training.step import Stepper
@@ -64,6 +64,8 @@ class Run:
         embedder.trunk.recompute = recipe.gradient_checkpointing
         if recipe.start and not (out / FILE).exists():
             start_from(embedder, recipe.start)
+        if recipe.method not in METHODS:
+            raise RecipeError(f"unknown method {recipe.method!r}; known: {', '.join(METHODS)}")
         self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
         self.stepper = Stepper(self.method, self.fabric, recipe.shards, len(self.identities) if self.method.per_domain else 1)
@@ -184,6 +186,8 @@ class Run:
 
 def processes(precision: str) -> Fabric:
     """Fabric on one device, or on all those that `torchrun` started processes for."""
+    if precision == "auto":
+        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Fabric(devices=1, precision=precision)

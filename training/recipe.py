@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from reid.models.build import ModelSpec
+from training.checks import at_least, one_of, within
 from training.data.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -37,8 +38,10 @@ class Losses:
     restitution: tuple[float, ...] = (0.1, 0.1, 0.5, 0.5)  # SNR: of the modules behind layers 1 to 4; used where there are any
 
     def __post_init__(self) -> None:
-        if self.triplet_form not in ("hard", "weighted"):
-            raise ValueError(f"triplet_form is {self.triplet_form!r}; choose hard or weighted")
+        one_of(self, triplet_form=("hard", "weighted"))
+        at_least(0, self, "identity", "triplet", "margin", "centre", "centre_rate", "position", "part_identity", "domain", "camera")
+        at_least(0, self, "restitution")
+        within(0, 1, self, "label_smoothing")
         if len(self.restitution) != 4:
             raise ValueError(f"restitution needs four weights, not {len(self.restitution)}")
 
@@ -58,14 +61,11 @@ class Meta:
     classifier: str = "memory"  # memory | global: one linear layer | parallel: one a domain (the paper's Table 5)
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("inner_grad", ("full", "second_order_only", "first_order")),
-            ("metabn_scale", ("std", "variance")),
-            ("classifier", ("memory", "global", "parallel")),
-            ("memory_update", ("mean", "sequential")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
+        one_of(self, inner_grad=("full", "second_order_only", "first_order"), metabn_scale=("std", "variance"))
+        one_of(self, classifier=("memory", "global", "parallel"), memory_update=("mean", "sequential"))
+        at_least(0, self, "inner_weight_decay")
+        within(0, 1, self, "memory_momentum")
+        at_least(1e-3, self, "temperature")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Distill:
     cache: str = ""  # a file that keeps the teacher's features of the whole crops; "": it sees what the student sees
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight is {self.weight}; it is a share between 0 and 1")
+        within(0, 1, self, "weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +95,12 @@ class Optimiser:
     warmup_factor: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.kind not in ("adam", "amsgrad", "sgd"):
-            raise ValueError(f"kind is {self.kind!r}; choose adam, amsgrad or sgd")
+        one_of(self, kind=("adam", "amsgrad", "sgd"))
+        at_least(0, self, "rate", "weight_decay", "warmup_epochs", "milestones")
+        at_least(1, self, "epochs")
+        within(0, 1, self, "momentum", "gamma", "warmup_factor")
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones are {list(self.milestones)}; epochs come in ascending order")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Recipe:
     batch_crops: int = 4  # K
     shards: int = 1  # batches of P x K a step, each with its own statistics and losses; torchrun's processes share them
     gradient_checkpointing: bool = False  # less memory, more time, the same numbers
-    precision: str = "bf16-mixed"  # bf16-mixed | 32-true
+    precision: str = "auto"  # bf16-mixed | 32-true | auto: bf16 on a GPU, float32 on a CPU, most of which emulate bf16
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
@@ -122,6 +125,16 @@ class Recipe:
     meta: Meta = dataclasses.field(default_factory=Meta)
     distill: Distill = dataclasses.field(default_factory=Distill)
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
+
+    def __post_init__(self) -> None:
+        one_of(self, precision=("auto", "bf16-mixed", "32-true"))
+        at_least(0, self, "split", "seed", "threads")
+        at_least(1, self, "batch_identities", "batch_crops", "shards")
+        if self.losses.triplet and min(self.batch_identities, self.batch_crops) < 2:
+            batch = f"{self.batch_identities} x {self.batch_crops}"
+            raise ValueError(
+                f"a triplet loss needs two identities of two crops a batch, not {batch}; set losses.triplet to 0 or a larger batch"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in a checkpoint."""

@@ -28,8 +28,6 @@ class Stepper:
     """
 
     def __init__(self, method: Method, fabric: Fabric, shards: int = 1, groups: int = 1) -> None:
-        if shards < 1:
-            raise RecipeError(f"shards={shards}: at least 1")
         if shards % fabric.world_size:
             raise RecipeError(
                 f"{fabric.world_size} processes cannot share {shards} shards: set shards to a multiple of {fabric.world_size}"

@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from reid.models.build import IMAGENET_MEAN
+from training.checks import at_least, within
 
 _MEAN_PIXEL = np.round(np.array(IMAGENET_MEAN) * 255).astype(np.uint8)
 
@@ -24,6 +25,13 @@ class Augmentation:
     erase: float = 0.5
     erase_area: tuple[float, float] = (0.02, 0.4)
     erase_aspect: float = 0.3
+
+    def __post_init__(self) -> None:
+        within(0, 1, self, "flip", "erase", "erase_area")
+        within(0.01, 1, self, "erase_aspect")
+        at_least(0, self, "pad")
+        if self.erase_area[0] > self.erase_area[1]:
+            raise ValueError(f"erase_area is {list(self.erase_area)}; the smaller share comes first")
 
     def __call__(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """uint8 [H,W,3] -> uint8 [H,W,3], a new array."""
