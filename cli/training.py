@@ -63,7 +63,7 @@ def leave_one_out(
         entries = [comparing.Entry(name, name) for name in recipes]
         asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []))
         results = comparing.compare(asked, data, out, lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"))
-    except (RecipeError, DatasetError, CheckpointError, TrainingError) as error:
+    except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
     table("left out", ("target", "recipe", "seeds", *comparing.METRICS), comparing.table(results, comparing.METRICS))
 

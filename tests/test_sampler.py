@@ -3,8 +3,10 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
-from training.data.sampler import IdentitySampler
+from training.data.records import DatasetError
+from training.data.sampler import DomainSampler, IdentitySampler
 
 
 def test_every_batch_holds_p_identities_with_k_crops_each() -> None:
@@ -16,3 +18,9 @@ def test_every_batch_holds_p_identities_with_k_crops_each() -> None:
         counts = Counter(labels[i] for i in batch)
         assert len(counts) == 8 and set(counts.values()) == {4}
     assert batches == list(sampler.batches(3)) != list(sampler.batches(4))
+
+
+def test_a_domain_with_too_few_people_is_named() -> None:
+    labels, domains = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], [0] * 6 + [1] * 4
+    with pytest.raises(DatasetError, match="domain 1: a batch needs 3 identities, the data has 2"):
+        DomainSampler(labels, [0] * 10, domains, p=3, k=2, seed=0)

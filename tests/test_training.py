@@ -1,12 +1,13 @@
 """Recipes, checkpoints, resume."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
-from reid.checkpoint import CheckpointError, read_embedder
+from reid.checkpoint import FILE, CheckpointError, read_embedder
 from training.data.records import join
 from training.loop import Run, TrainingError, smoke
 from training.recipe import RECIPES, RecipeError, load_recipe
@@ -85,6 +86,22 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path) -> None:
 
     assert losses("whole") == losses("pieces")
     assert json.loads((tmp_path / "pieces" / "recipe.json").read_text())["optimiser"]["epochs"] == 2
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    dataset = draw_dataset(tmp_path / "drawn", identities=8, sites=1, cameras=2, images=2)
+    run = Run(load_recipe("bot", SMALL), dataset, tmp_path / "run")
+    run.fit(max_steps=1)
+    before = (tmp_path / "run" / FILE).read_bytes()
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, most))  # a file of more than a megabyte fails, as on a full disk
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write .*; the one before it is untouched"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert (tmp_path / "run" / FILE).read_bytes() == before
+    assert not list((tmp_path / "run").glob("*.partial"))
 
 
 def test_another_recipe_does_not_resume(tmp_path: Path) -> None:

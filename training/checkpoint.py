@@ -24,12 +24,20 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Writes atomically: a crash leaves the file before or the file after, never a mixture."""
+        """Writes atomically: a crash leaves the file before or the file after, never a mixture.
+
+        Raises CheckpointError when the disk does not take it.
+        """
         partial = path.with_suffix(".partial")
         tensors = {k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}
-        save_file(tensors, partial, metadata={"resight": json.dumps({"schema": SCHEMA, **self.meta})})
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
+        try:
+            save_file(tensors, partial, metadata={"resight": json.dumps({"schema": SCHEMA, **self.meta})})
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+        except (safetensors.SafetensorError, OSError) as error:  # the first is how a full disk looks
+            partial.unlink(missing_ok=True)
+            there = "; the one before it is untouched, and the same command goes on from there" if path.exists() else ""
+            raise CheckpointError(f"cannot write {path}: {error}{there}") from error
         os.replace(partial, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:

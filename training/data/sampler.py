@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from training.data.records import DatasetError
+
 
 class IdentitySampler:
     """Batches of exactly P identities with exactly K crops each.
@@ -20,6 +22,8 @@ class IdentitySampler:
         cameras: camera of every record.
         p: identities a batch. k: crops an identity.
         seed: of the order; the epoch is mixed in by `batches`.
+
+    Raises DatasetError for fewer than P identities.
     """
 
     def __init__(self, labels: Sequence[int], cameras: Sequence[int], p: int, k: int, seed: int, prefer_cross_camera: bool = False) -> None:
@@ -28,7 +32,7 @@ class IdentitySampler:
         array = np.asarray(labels)
         self.indices = {int(label): np.flatnonzero(array == label) for label in np.unique(array)}
         if len(self.indices) < p:
-            raise ValueError(f"a batch needs {p} identities, the data has {len(self.indices)}; set batch_identities lower")
+            raise DatasetError(f"a batch needs {p} identities, the data has {len(self.indices)}; set batch_identities lower")
         self.chunks = {label: max(1, len(idx) // k) for label, idx in self.indices.items()}
 
     def __len__(self) -> int:
@@ -83,9 +87,12 @@ class DomainSampler:
 
     def __init__(self, labels: Sequence[int], cameras: Sequence[int], domains: Sequence[int], p: int, k: int, seed: int) -> None:
         self.where = [[i for i, own in enumerate(domains) if own == d] for d in range(max(domains) + 1)]
-        self.samplers = [
-            IdentitySampler([labels[i] for i in own], [cameras[i] for i in own], p, k, seed + d) for d, own in enumerate(self.where)
-        ]
+        self.samplers: list[IdentitySampler] = []
+        for d, own in enumerate(self.where):
+            try:
+                self.samplers.append(IdentitySampler([labels[i] for i in own], [cameras[i] for i in own], p, k, seed + d))
+            except DatasetError as error:
+                raise DatasetError(f"domain {d}: {error}") from error
 
     def __len__(self) -> int:
         """Batches an epoch."""
