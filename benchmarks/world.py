@@ -83,8 +83,8 @@ def cameras(data: Path, out: Path, sites: int, identities: int, epochs: int, see
         plan = [(own, ",".join([*_first(own, names), own.replace("unknown", "known")])) for own in names]
         asked = Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
         results = compare(asked, folder, out)
-        known = [r["metrics"]["mAP"] for r in results if r["target"].startswith("world:known")]
-        found[f"severity {severity}"] = rows = {"known cameras": known, **_crossed(results, names, seeds)}
+        known = np.mean([r["metrics"]["mAP"] for r in results if r["target"].startswith("world:known")])
+        found[f"severity {severity}"] = rows = {"known cameras' mAP, mean": round(float(known), 1), **_crossed(results, names, seeds)}
         print(severity, rows, flush=True)
     return found
 
@@ -105,11 +105,15 @@ def _crossed(results: list[dict[str, Any]], names: list[str], seeds: list[int]) 
     A site may be harder than another whoever was learned from. So each column is held against its own diagonal.
     """
     cells = {(r["sources"], r["target"], r["seed"]): r["metrics"]["mAP"] for r in results}
-    maps = np.array([[np.mean([cells[own, judged, seed] for seed in seeds]) for judged in names] for own in names])
-    kept = maps / maps.diagonal()
-    others = kept[~np.eye(len(names), dtype=bool)]
-    share = {"mean": others.mean(), "least": others.min(), "most": others.max()}
-    return {"mAP": maps.round(1).tolist(), "other / own": {name: round(float(value), 3) for name, value in share.items()}}
+    maps = np.array([[[cells[own, judged, seed] for judged in names] for own in names] for seed in seeds])
+    elsewhere = ~np.eye(len(names), dtype=bool)
+    mean = maps.mean(0)
+    pairs = (mean / mean.diagonal())[elsewhere]
+    by_seed = [(one / one.diagonal())[elsewhere].mean() for one in maps]
+    share = {"least pair": pairs.min(), "most": pairs.max(), "mean of a seed": np.mean(by_seed)}
+    share |= {"deviation over seeds": np.std(by_seed, ddof=1)} if len(by_seed) > 1 else {}
+    kept = {name: round(float(value), 3) for name, value in share.items()}
+    return {"mAP": mean.round(1).tolist(), "own site's mAP, mean": round(float(mean.trace()) / len(names), 1), "other / own": kept}
 
 
 def _settings(epochs: int) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, out: Path) -> None:
+        if recipe.method not in METHODS:
+            raise RecipeError(f"unknown method {recipe.method!r}; known: {', '.join(METHODS)}")
         if len(dataset.train) == 0:
             raise DatasetError(f"{dataset.name} has no training crops")
         self.recipe, self.dataset, self.out = recipe, dataset, out
@@ -64,8 +66,6 @@ class Run:
         embedder.trunk.recompute = recipe.gradient_checkpointing
         if recipe.start and not (out / FILE).exists():
             start_from(embedder, recipe.start)
-        if recipe.method not in METHODS:
-            raise RecipeError(f"unknown method {recipe.method!r}; known: {', '.join(METHODS)}")
         self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)
         self.stepper = Stepper(self.method, self.fabric, recipe.shards, len(self.identities) if self.method.per_domain else 1)

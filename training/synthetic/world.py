@@ -31,7 +31,7 @@ from training.synthetic.paint import jpeg
 if TYPE_CHECKING:
     from training.synthetic.scene import Scene
 
-_GENERATOR = 1  # grows when the same factors give other pictures
+_GENERATOR = 2  # grows when the same question gives another world: a folder that was begun with the old one is not mixed with it
 _LEARNED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
