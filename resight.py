@@ -9,8 +9,25 @@ from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 
-app = typer.Typer(help="Person re-identification that adapts to its site.", no_args_is_help=True, pretty_exceptions_enable=False)
-for verb in (serve, enroll, query, adapt, rollback, train, distill, leave_one_out, evaluate, visualize, export, synth):
+app = typer.Typer(
+    help="Person re-identification that adapts to its site.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (
+    serve,
+    enroll,
+    query,
+    adapt,
+    rollback,
+    train,
+    distill,
+    leave_one_out,
+    evaluate,
+    visualize,
+    export,
+    synth,
+):
     app.command()(verb)
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)

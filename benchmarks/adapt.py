@@ -24,7 +24,9 @@ STAGES = ("sample", "load", "adapt", "compile", "re-embed")
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, default=DEMO)
     parser.add_argument("--crops", type=int, nargs="+", default=[60, 316, 900])
     arguments = parser.parse_args()
@@ -45,14 +47,19 @@ def main() -> None:
             site = f"site-{count}"
             for start in range(0, count, 64):
                 some = jpegs[start : min(start + 64, count)]
-                client.enroll(site, some, records=[{"camera": f"c{(start + i) % 4}"} for i in range(len(some))])
+                client.enroll(
+                    site, some, records=[{"camera": f"c{(start + i) % 4}"} for i in range(len(some))]
+                )
             job = client.wait(client.adapt(site, "2").job)
             began = time.perf_counter()
             for start in range(0, count, 32):
                 engine.embed(decoded[start : min(start + 32, count)])
             once = time.perf_counter() - began
             shares = [job.report["seconds"][stage] / once for stage in STAGES]
-            print(f"{count:>5} {job.report['pairs']:>6} " + " ".join(f"{share:9.2f}" for share in (*shares, sum(shares))))
+            print(
+                f"{count:>5} {job.report['pairs']:>6} "
+                + " ".join(f"{share:9.2f}" for share in (*shares, sum(shares)))
+            )
 
 
 if __name__ == "__main__":

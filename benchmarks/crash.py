@@ -1,4 +1,5 @@
-"""kill -9 at random moments of enrolling, erasing and adapting: is every acknowledged item there, once, and the site whole?
+"""kill -9 at random moments of enrolling, erasing and adapting: is every acknowledged item there, once, and
+the site whole?
 
 python -m benchmarks.crash --rounds 200
 """
@@ -26,8 +27,12 @@ CROWD = 600  # items at the site: more would only make the jobs longer
 class Ledger:
     """What the client knows: a request is acknowledged when its answer arrived."""
 
-    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)  # id -> (request, place in it)
-    sizes: dict[int, int] = dataclasses.field(default_factory=dict)  # request -> items, written down before it is sent
+    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(
+        default_factory=dict
+    )  # id -> (request, place in it)
+    sizes: dict[int, int] = dataclasses.field(
+        default_factory=dict
+    )  # request -> items, written down before it is sent
     erased: set[str] = dataclasses.field(default_factory=set)  # acknowledged erasures
     erasing: set[str] = dataclasses.field(default_factory=set)  # sent, not acknowledged: may be there or not
     versions: set[int] = dataclasses.field(default_factory=set)
@@ -70,11 +75,15 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0) -> Result:
     return result
 
 
-def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.Random, crops: list[bytes]) -> None:
+def _work(
+    server: ServerProcess, ledger: Ledger, result: Result, chance: random.Random, crops: list[bytes]
+) -> None:
     """Enrolls, erases and adapts until the server is killed under it."""
     gone, reached = threading.Event(), threading.Event()
     lock = threading.Lock()
-    share = chance.choice((None, chance.random(), 1.0))  # this round ends at any moment, inside a job, or after a swap
+    share = chance.choice(
+        (None, chance.random(), 1.0)
+    )  # this round ends at any moment, inside a job, or after a swap
 
     def enroll() -> None:
         with Client(server.url) as client:
@@ -85,7 +94,9 @@ def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.
                 with lock:
                     request, size = len(ledger.sizes), chance.randint(1, 8)
                     ledger.sizes[request] = size
-                records = [{"metadata": {"request": request, "place": i}, "camera": f"c{i % 3}"} for i in range(size)]
+                records = [
+                    {"metadata": {"request": request, "place": i}, "camera": f"c{i % 3}"} for i in range(size)
+                ]
                 try:
                     found = client.enroll(SITE, chance.choices(crops, k=size), records=records)
                 except ResightError:
@@ -116,9 +127,17 @@ def _work(server: ServerProcess, ledger: Ledger, result: Result, chance: random.
                     site = client.site(SITE)
                     ledger.versions.add(site.version)
                     kind = chance.choice(("2", "none", "rollback") if site.can_roll_back else ("2", "none"))
-                    job = client.roll_back(SITE) if kind == "rollback" else client.adapt(SITE, kind, max_samples=32)
+                    job = (
+                        client.roll_back(SITE)
+                        if kind == "rollback"
+                        else client.adapt(SITE, kind, max_samples=32)
+                    )
                     for seen in client.watch(job.job):
-                        if share is not None and seen.progress >= share and seen.state in ("running", "succeeded"):
+                        if (
+                            share is not None
+                            and seen.progress >= share
+                            and seen.state in ("running", "succeeded")
+                        ):
                             reached.set()
                         if seen.state == "succeeded":
                             result.swaps += 1
@@ -169,14 +188,20 @@ def _check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
             return
         some = random.Random(len(found)).choice(list(found))
         answer = client.query(SITE, item_id=some, top_k=20_000)
-        whole = len(answer.matches) == min(len(found), 20_000) == site.items and {m.id for m in answer.matches} <= set(found)
+        whole = len(answer.matches) == min(len(found), 20_000) == site.items and {
+            m.id for m in answer.matches
+        } <= set(found)
         itself = {m.id: m.score for m in answer.matches}.get(some, 0) > 0.99
-        result.mixed += not (whole and itself and answer.version == site.version and answer.space_id == site.space_id)
+        result.mixed += not (
+            whole and itself and answer.version == site.version and answer.space_id == site.space_id
+        )
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=Path, default=DEMO)

@@ -1,14 +1,16 @@
-"""Methods over several domains: the same rendered sites, seeds and epochs for all. Says nothing of real people.
+"""Methods over several domains: the same rendered sites, seeds and epochs for all. Says nothing of real
+people.
 
 python -m benchmarks.domains unseen --data WORLD --out RUNS --seeds 0 1 2
 python -m benchmarks.domains conflict --data WORLD --out RUNS --start RUN
 python -m benchmarks.domains dcsd --data WORLD --out RUNS
 
-`unseen` trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras and people training
-never sees. `student` is STD from the m3l run of the same seed, `student alone` the same recipe without its teacher. `conflict`
-takes sites where a cue means different things (`resight synth --kinds cast,monochrome,uniform,feet,coats --sites 5`): BoT on each
-alone and BoT on all of them, from the same weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them.
-Each is judged by every site's own test people. The last epoch counts; nothing is chosen on a target.
+`unseen` trains on sites of a world (`resight synth --out WORLD`) and evaluates on the next one, whose cameras
+and people training never sees. `student` is STD from the m3l run of the same seed, `student alone` the same
+recipe without its teacher. `conflict` takes sites where a cue means different things (`resight synth --kinds
+cast,monochrome,uniform,feet,coats --sites 5`): BoT on each alone and BoT on all of them, from the same
+weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them. Each is judged by every
+site's own test people. The last epoch counts; nothing is chosen on a target.
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ from pathlib import Path
 from benchmarks.results import merge
 from training.compare import Comparison, Entry, compare, table
 
-_OFFICIAL = ("meta.inner_grad=second_order_only", "meta.metabn_scale=variance", "meta.memory_update=sequential")
+_OFFICIAL = (
+    "meta.inner_grad=second_order_only",
+    "meta.metabn_scale=variance",
+    "meta.memory_update=sequential",
+)
 ROWS = [
     Entry("bot", "dcsd-bot", ("augment.erase=0.0",)),
     Entry("m3l-baseline", "m3l-baseline"),
@@ -39,28 +45,44 @@ DCSD = [
 
 
 ABOUT = {
-    "unseen": "Learned from rendered sites, judged by the next one, whose cameras and people training never sees.",
-    "conflict": "Sites where a cue means different things: at site 0 the light's colour changes from crop to crop, site 1 has no "
-    "colour, at site 2 all wear one of two jackets, at site 3 the lower part is cut off, at site 4 all wear long plain coats (`resight "
-    "synth --kinds cast,monochrome,uniform,feet,coats --sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run "
-    "begins with the same weights (`start`) and lasts as many epochs, so learning all sites together takes five times as many steps.",
+    "unseen": "Learned from rendered sites, judged by the next one, whose cameras and people training never "
+    "sees.",
+    "conflict": "Sites where a cue means different things: at site 0 the light's colour changes from crop "
+    "to crop, site 1 has no colour, at site 2 all wear one of two jackets, at site 3 the lower part is cut "
+    "off, at site 4 all wear long plain coats (`resight synth --kinds cast,monochrome,uniform,feet,coats "
+    "--sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run begins with the same weights "
+    "(`start`) and lasts as many epochs, so learning all sites together takes five times as many steps.",
     "dcsd": "The sites of `conflict`, all together, from scratch, on one trunk.",
 }
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("experiment", choices=tuple(ABOUT))
     parser.add_argument("--data", type=Path, required=True, help="a world")
     parser.add_argument("--out", type=Path, required=True, help="the runs; those that are there go on")
-    parser.add_argument("--sites", type=int, default=3, help="to learn from; the next one is the target of `unseen`")
+    parser.add_argument(
+        "--sites", type=int, default=3, help="to learn from; the next one is the target of `unseen`"
+    )
     parser.add_argument("--identities", type=int, default=40, help="of each site")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=[r.name for r in ROWS], default=[r.name for r in ROWS], help="of `unseen`")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        choices=[r.name for r in ROWS],
+        default=[r.name for r in ROWS],
+        help="of `unseen`",
+    )
     parser.add_argument("--start", default="", help="weights of a ResNet-18 for `conflict` to begin with")
-    parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the results into docs/results/ and make docs/results.md anew",
+    )
     given = parser.parse_args()
     steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
     settings = [
@@ -72,8 +94,15 @@ def main() -> None:
         "batch_identities=8",
         "precision=32-true",
     ]
-    settings += [f"optimiser.epochs={given.epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=0", "optimiser.rate=1.0e-3"]
-    print(f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}")
+    settings += [
+        f"optimiser.epochs={given.epochs}",
+        f"optimiser.milestones={steps}",
+        "optimiser.warmup_epochs=0",
+        "optimiser.rate=1.0e-3",
+    ]
+    print(
+        f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}"
+    )
     names = [f"world:site-{i}" for i in range(given.sites + 1)]
     joint = "+".join(names[:-1])
     rows = [r for r in ROWS if r.name in given.rows]
@@ -86,7 +115,12 @@ def main() -> None:
     results = []
     for entries, plan in parts:
         asked = Comparison(entries, plan, given.seeds, tuple(settings), given.identities)
-        results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
+        results += compare(
+            asked,
+            given.data,
+            given.out,
+            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True),
+        )
     for row in table(results):
         print(f"{row[0]:14} {row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
     if given.record:

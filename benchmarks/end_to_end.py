@@ -24,7 +24,9 @@ SITE = "end-to-end"
 TOLERANCE = 0.1  # percentage points
 _BATCH = 64
 _CLIENTS = 4
-_SHALLOW = 2_000  # most queries have all their positives among these; the others are asked again for everything
+_SHALLOW = (
+    2_000  # most queries have all their positives among these; the others are asked again for everything
+)
 
 
 def served(url: str, dataset: Dataset) -> RankingScores:
@@ -41,11 +43,15 @@ def served(url: str, dataset: Dataset) -> RankingScores:
 
         def ask(query: Record) -> np.ndarray:
             own = str(query.camid)
-            right = sum(dataset.ignore_camera or camera != query.camid for camera in expected.get(str(query.pid), []))
+            right = sum(
+                dataset.ignore_camera or camera != query.camid for camera in expected.get(str(query.pid), [])
+            )
             for top_k in (_SHALLOW, len(dataset.gallery)):
                 matches = client.query(SITE, query.path, top_k=top_k).matches
                 same = np.array([m.identity == str(query.pid) for m in matches], bool)
-                dropped = same & np.array([m.camera == own and not dataset.ignore_camera for m in matches], bool)
+                dropped = same & np.array(
+                    [m.camera == own and not dataset.ignore_camera for m in matches], bool
+                )
                 hits = np.cumsum(~dropped)[same & ~dropped]
                 if len(hits) == right:
                     return hits
@@ -59,14 +65,19 @@ def served(url: str, dataset: Dataset) -> RankingScores:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--dataset", default="market1501")
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     dataset = read_dataset(arguments.dataset, arguments.data)
     embed, size, engine = open_embedder(arguments.bundle)
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(arguments.bundle, Path(folder) / "data") as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServerProcess(arguments.bundle, Path(folder) / "data") as server,
+    ):
         over_http = served(server.url, dataset)
     offline = evaluate(embed, dataset, size)
     print(f"{dataset.name}, {len(dataset.gallery)} gallery crops, {over_http.queries} queries, {engine}")

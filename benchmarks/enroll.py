@@ -43,7 +43,9 @@ def bare(engine: Engine, crops: np.ndarray, batch: int) -> float:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, default=DEMO)
     parser.add_argument("--crops", type=int, default=1024)
     parser.add_argument("--clients", type=int, default=3)
@@ -54,7 +56,10 @@ def main() -> None:
     decoded = np.stack([decode_crop(data, bundle.manifest.height, bundle.manifest.width) for data in jpegs])
     engine = choose_engine(bundle, "cpu")
     ratios = []
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(arguments.bundle, Path(folder) / "data") as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServerProcess(arguments.bundle, Path(folder) / "data") as server,
+    ):
         with Client(server.url) as client:
             batch = client.info()["max_batch"]
         bare(engine, decoded[:128], batch)
@@ -63,9 +68,15 @@ def main() -> None:
             alone = bare(engine, decoded, batch)
             served = over_http(server.url, f"site-{number}", jpegs, arguments.clients)
             ratios.append(served / alone)
-            print(f"round {number}: {served:7.1f} crops/s over HTTP, {alone:7.1f} crops/s bare, ratio {ratios[-1]:.2f}")
+            print(
+                f"round {number}: {served:7.1f} crops/s over HTTP, {alone:7.1f} crops/s bare, ratio "
+                f"{ratios[-1]:.2f}"
+            )
     info = engine.describe()
-    print(f"{bundle.manifest.name}, {info.engine} {info.precision}, batch {batch}: ratio {statistics.median(ratios):.2f} (median)")
+    print(
+        f"{bundle.manifest.name}, {info.engine} {info.precision}, batch {batch}: ratio "
+        f"{statistics.median(ratios):.2f} (median)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Our losses, layers and metrics beside published code, on the same random inputs in float64: the largest differences.
+"""Our losses, layers and metrics beside published code, on the same random inputs in float64: the largest
+differences.
 
-pip download --no-deps torchreid==0.2.5 fastreid==1.4.0      # unpack both somewhere; nothing of them is installed or copied
-python -m benchmarks.peers --torchreid FOLDER --fastreid FOLDER
+pip download --no-deps torchreid==0.2.5 fastreid==1.4.0      # unpack both somewhere; nothing of them is
+installed or copied python -m benchmarks.peers --torchreid FOLDER --fastreid FOLDER
 
-Each FOLDER holds the package of that name. Only single files are loaded from it, without the package's own imports.
-Expected to differ: weighted triplets by the 1e-6 that fastreid adds to its weights' sum (features are small here, where it counts
-least), label smoothing and what follows by their float32.
+Each FOLDER holds the package of that name. Only single files are loaded from it, without the package's own
+imports. Expected to differ: weighted triplets by the 1e-6 that fastreid adds to its weights' sum (features
+are small here, where it counts least), label smoothing and what follows by their float32.
 """
 
 from __future__ import annotations
@@ -44,13 +45,17 @@ def borrow(folder: Path, module: str) -> Any:
         return importlib.import_module(module)
 
 
-def losses(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> float:
+def losses(
+    ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> float:
     """Largest difference of value and gradient over twenty inputs."""
     worst = 0.0
     for seed in range(20):
         found = []
         for loss in (ours, theirs):
-            x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
+            x = torch.randn(
+                shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+            ).requires_grad_(True)
             value = loss(x)
             value.backward()
             assert x.grad is not None
@@ -60,7 +65,8 @@ def losses(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor],
 
 
 def layers(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str]) -> float:
-    """Largest difference of outputs and input gradients in train mode, with our parameters under their names."""
+    """Largest difference of outputs and input gradients in train mode, with our parameters under their
+    names."""
     ours, theirs = ours.double().train(), theirs.double().train()
     theirs.load_state_dict({name: ours.state_dict()[own] for name, own in pairs.items()}, strict=False)
     return losses(lambda x: ours(x).square().sum(), lambda x: theirs(x).square().sum(), (4, 8, 6, 3))
@@ -72,7 +78,12 @@ def rankings(evaluate: Callable[..., Any], rank: int) -> float:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         scores = rng.random((40, 300), np.float32)
-        labels = (rng.integers(1, 12, 40), rng.integers(0, 12, 300), rng.integers(0, 4, 40), rng.integers(0, 4, 300))
+        labels = (
+            rng.integers(1, 12, 40),
+            rng.integers(0, 12, 300),
+            rng.integers(0, 4, 40),
+            rng.integers(0, 4, 300),
+        )
         mine = rank_scores(scores, *labels, depth=rank)
         theirs = evaluate(-scores, *labels, rank)
         cmc, mean = np.asarray(theirs[0]), float(np.mean(theirs[1]))
@@ -88,20 +99,26 @@ def reranked(their: Callable[..., np.ndarray]) -> float:
         x = rng.normal(size=(12, 16))[rng.integers(0, 12, 160)] + 0.6 * rng.normal(size=(160, 16))
         x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
         q, g = x[:20], x[20:]
-        apart = [np.sqrt(np.maximum(2 - 2 * a @ b.T, 0)) for a, b in ((q, g), (q, q), (g, g))]  # which both square
+        apart = [
+            np.sqrt(np.maximum(2 - 2 * a @ b.T, 0)) for a, b in ((q, g), (q, q), (g, g))
+        ]  # which both square
         worst = max(worst, float(np.abs(rerank(q, g) - their(*apart)).max()))
     return worst
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--torchreid", type=Path, required=True)
     parser.add_argument("--fastreid", type=Path, required=True)
     given = parser.parse_args()
     labels, classes = torch.arange(8).repeat_interleave(4), torch.arange(12) % 5
     hard = borrow(given.torchreid, "torchreid.reid.losses.hard_mine_triplet_loss").TripletLoss(0.3)
-    smooth = borrow(given.torchreid, "torchreid.reid.losses.cross_entropy_loss").CrossEntropyLoss(5, use_gpu=False)
+    smooth = borrow(given.torchreid, "torchreid.reid.losses.cross_entropy_loss").CrossEntropyLoss(
+        5, use_gpu=False
+    )
     triplet = borrow(given.fastreid, "fastreid.modeling.losses.triplet_loss").triplet_loss
     pool, norm = (borrow(given.fastreid, f"fastreid.layers.{name}") for name in ("pooling", "batch_norm"))
     attention = borrow(given.fastreid, "fastreid.layers.non_local")
@@ -112,26 +129,47 @@ def main() -> None:
     scale = narrow.out[1]
     assert isinstance(scale, nn.BatchNorm2d)
     nn.init.ones_(scale.weight)  # it begins as the identity
-    same = {f"{name}.{kind}": f"{name}.{kind}" for name in ("theta", "phi", "g") for kind in ("weight", "bias")}
+    same = {
+        f"{name}.{kind}": f"{name}.{kind}" for name in ("theta", "phi", "g") for kind in ("weight", "bias")
+    }
     same |= {f"W.{i}.{kind}": f"out.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
-    halves = {"IN.weight": "instance.weight", "IN.bias": "instance.bias", "BN.weight": "batch.weight", "BN.bias": "batch.bias"}
+    halves = {
+        "IN.weight": "instance.weight",
+        "IN.bias": "instance.bias",
+        "BN.weight": "batch.weight",
+        "BN.bias": "batch.bias",
+    }
     market = "eval_market1501"
     rows = {
-        "batch-hard triplet, torchreid": losses(lambda x: batch_hard_triplet(x, labels), lambda x: hard(x, labels), (32, 64)),
+        "batch-hard triplet, torchreid": losses(
+            lambda x: batch_hard_triplet(x, labels), lambda x: hard(x, labels), (32, 64)
+        ),
         "batch-hard triplet, fastreid": losses(
             lambda x: batch_hard_triplet(x, labels), lambda x: triplet(x, labels, 0.3, False, True), (32, 64)
         ),
         "weighted triplet, fastreid": losses(
-            lambda x: weighted_triplet(x / 16, labels), lambda x: triplet(x / 16, labels, 0.0, False, False), (32, 64)
+            lambda x: weighted_triplet(x / 16, labels),
+            lambda x: triplet(x / 16, labels, 0.0, False, False),
+            (32, 64),
         ),
-        "label smoothing, torchreid": losses(lambda x: ours(x, classes), lambda x: smooth(x, classes), (12, 5)),
+        "label smoothing, torchreid": losses(
+            lambda x: ours(x, classes), lambda x: smooth(x, classes), (12, 5)
+        ),
         "generalised mean, fastreid": layers(GeM(), pool.GeneralizedMeanPoolingP(3), {}),
         "IBN, fastreid": layers(InstanceBatchNorm(8), norm.IBN(8, "BN"), halves),
         "non-local, fastreid": layers(narrow, attention.Non_local(8, "BN"), same),
-        "CMC and mAP, torchreid": rankings(getattr(borrow(given.torchreid, "torchreid.reid.metrics.rank"), market), 20),
-        "CMC and mAP, fastreid": rankings(getattr(borrow(given.fastreid, "fastreid.evaluation.rank"), market), 20),
-        "k-reciprocal (float32), torchreid": reranked(borrow(given.torchreid, "torchreid.reid.utils.rerank").re_ranking),
-        "k-reciprocal (float32), fastreid": reranked(borrow(given.fastreid, "fastreid.evaluation.rerank").re_ranking),
+        "CMC and mAP, torchreid": rankings(
+            getattr(borrow(given.torchreid, "torchreid.reid.metrics.rank"), market), 20
+        ),
+        "CMC and mAP, fastreid": rankings(
+            getattr(borrow(given.fastreid, "fastreid.evaluation.rank"), market), 20
+        ),
+        "k-reciprocal (float32), torchreid": reranked(
+            borrow(given.torchreid, "torchreid.reid.utils.rerank").re_ranking
+        ),
+        "k-reciprocal (float32), fastreid": reranked(
+            borrow(given.fastreid, "fastreid.evaluation.rerank").re_ranking
+        ),
     }
     for name, difference in rows.items():
         print(f"{name:36} {difference:.1e}")

@@ -1,9 +1,10 @@
-"""Queries, start and memory at several gallery sizes, beside the engine at batch 1 plus exact search in float32.
+"""Queries, start and memory at several gallery sizes, beside the engine at batch 1 plus exact search in
+float32.
 
 python -m benchmarks.query --sizes 10000 100000
 
-The gallery's embeddings are random unit vectors, written straight into the store of a stopped server: what is measured
-does not depend on whom they show.
+The gallery's embeddings are random unit vectors, written straight into the store of a stopped server: what is
+measured does not depend on whom they show.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def timed(ask: Callable[[bytes], object], jpegs: list[bytes]) -> list[float]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, default=DEMO)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--queries", type=int, default=300)
@@ -79,19 +82,32 @@ def main() -> None:
             with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
                 served, alone = [], []
                 for _ in range(arguments.queries // _BLOCK):
-                    # In blocks with a pause: worker threads of the other process still spin for a while after their work.
+                    # In blocks with a pause: worker threads of the other process still spin for a while after
+                    # their work.
                     served += timed(lambda jpeg: client.query(SITE, jpeg, top_k=10), jpegs)
                     alone += timed(
-                        lambda jpeg: exact.search(engine.embed(decode_crop(jpeg, manifest.height, manifest.width)[None]), 10), jpegs
+                        lambda jpeg: exact.search(
+                            engine.embed(decode_crop(jpeg, manifest.height, manifest.width)[None]), 10
+                        ),
+                        jpegs,
                     )
                 loaded = server.resident_bytes() - empty_bytes
                 print(f"{size} items of {manifest.dim} values, {manifest.name}:")
                 for share in (50, 99):
                     http, bare = np.percentile(served, share), np.percentile(alone, share)
-                    print(f"  query p{share}: {http * 1e3:6.1f} ms over HTTP, {bare * 1e3:6.1f} ms bare, ratio {http / bare:.2f}")
-                print(f"  start to ready: {server.ready_after_s:.1f} s, {server.ready_after_s / empty_ready:.2f} times that of one item")
+                    print(
+                        f"  query p{share}: {http * 1e3:6.1f} ms over HTTP, {bare * 1e3:6.1f} ms bare, "
+                        f"ratio {http / bare:.2f}"
+                    )
+                print(
+                    f"  start to ready: {server.ready_after_s:.1f} s, "
+                    f"{server.ready_after_s / empty_ready:.2f} times that of one item"
+                )
                 raw = size * manifest.dim * 2
-                print(f"  resident memory of the gallery: {loaded / 2**20:.0f} MiB, {loaded / raw:.2f} times its bare halves")
+                print(
+                    f"  resident memory of the gallery: {loaded / 2**20:.0f} MiB, {loaded / raw:.2f} times "
+                    f"its bare halves"
+                )
 
 
 if __name__ == "__main__":

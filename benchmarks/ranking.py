@@ -1,4 +1,5 @@
-"""Scoring a ranking of Market-1501's size beside sorting it, and beside the matrix product that makes the scores.
+"""Scoring a ranking of Market-1501's size beside sorting it, and beside the matrix product that makes the
+scores.
 
 python -m benchmarks.ranking
 """
@@ -26,7 +27,9 @@ def seconds(work: Callable[[], object], rounds: int = 3) -> float:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--queries", type=int, default=3_368)
     parser.add_argument("--gallery", type=int, default=15_913)
     parser.add_argument("--dim", type=int, default=2_048)
@@ -42,7 +45,10 @@ def main() -> None:
     some = max(1, arguments.queries // 16)
     sorting = seconds(lambda: np.argsort(-scores[:some], axis=1)) * arguments.queries / some
     print(f"{arguments.queries} queries, {arguments.gallery} gallery items, {arguments.dim} values")
-    print(f"scoring {ours:.2f} s: {sorting / ours:.1f} times as fast as sorting every ranking ({sorting:.2f} s, from {some} queries)")
+    print(
+        f"scoring {ours:.2f} s: {sorting / ours:.1f} times as fast as sorting every ranking ({sorting:.2f} "
+        f"s, from {some} queries)"
+    )
     print(f"the matrix product takes {product:.2f} s, {product / ours:.1f} times as long as scoring")
 
 

@@ -2,11 +2,13 @@
 
 python -m benchmarks.real ladder --data ROOT --out RUNS --seeds 0 1 2
 
-`ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a foreign network
-(OpenVINO .xml), or a run. `unseen` leaves real people out, and then a rendered site, and learns from three others; `added` asks
-what rendered people add to Market-1501's own training set in the same number of steps, mixed in or learned before (--start);
-`starter` asks what the starter model should learn from, at half its size. Stop it whenever you like: it goes on where it was.
-ROOT holds Market-1501 and, but for the first two, the sites of `resight synth --out ROOT`.
+`ladder` is BoT's Table 1 in its own domain. `teacher` is a student beside the same student with a teacher: a
+foreign network (OpenVINO .xml), or a run. `unseen` leaves real people out, and then a rendered site, and
+learns from three others; `added` asks what rendered people add to Market-1501's own training set in the same
+number of steps, mixed in or learned before (--start); `starter` asks what the starter model should learn
+from, at half its size. Stop it whenever
+you like: it goes on where it was. ROOT holds Market-1501 and, but for the first two, the sites of `resight
+synth --out ROOT`.
 """
 
 from __future__ import annotations
@@ -20,24 +22,31 @@ from training.compare import Comparison, Entry, compare, table
 RUNGS = ("1-baseline", "2-warmup", "3-erasing", "4-smoothing", "5-stride", "6-neck")
 ABOUT = {
     "ladder": "BoT's Table 1 in its own domain, trick by trick.",
-    "teacher": "A student, and the same student with a foreign teacher. Open Model Zoo's networks have very likely been trained on "
-    "Market-1501 itself: what they teach here is a reference for what STD can carry over, not a score on an unseen target.",
-    "added": "What rendered people add to real ones, in the same number of steps: half of the people rendered, or weights that "
-    "have seen only rendered people to begin with.",
-    "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's features of them alone, and "
-    "both. The teacher has very likely seen Market-1501, so for the last two it is a reference, not proof; nobody has seen `world:site-7`.",
-    "unseen": "Three domains to learn from and one that training never sees: real people after three rendered sites, and a rendered "
-    "site after two others and real people.",
+    "teacher": "A student, and the same student with a foreign teacher. Open Model Zoo's networks have very "
+    "likely been trained on Market-1501 itself: what they teach here is a reference for what STD can carry "
+    "over, not a score on an unseen target.",
+    "added": "What rendered people add to real ones, in the same number of steps: half of the people "
+    "rendered, or weights that have seen only rendered people to begin with.",
+    "starter": "Three ways to make a starter model: labels of rendered people alone, a foreign teacher's "
+    "features of them alone, and both. The teacher has very likely seen Market-1501, so for the last two it "
+    "is a reference, not proof; nobody has seen `world:site-7`.",
+    "unseen": "Three domains to learn from and one that training never sees: real people after three "
+    "rendered sites, and a rendered site after two others and real people.",
 }
 MARKET = [("market1501", "market1501")]
 SITES = "world:site-0+world:site-1+world:site-2"
 UNSEEN = [(SITES, "market1501"), ("world:site-0+world:site-1+market1501", "world:site-7")]
 
 
-def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
+def experiment(
+    name: str, teacher: str, cache: str, start: str, epochs: int
+) -> list[tuple[list[Entry], list[tuple[str, str]]]]:
     """Rows and plans of an experiment."""
     if name == "ladder":
-        rows = [Entry(rung.replace("-", ". +" if rung != RUNGS[0] else ". ", 1), f"bot-ladder-{rung}") for rung in RUNGS]
+        rows = [
+            Entry(rung.replace("-", ". +" if rung != RUNGS[0] else ". ", 1), f"bot-ladder-{rung}")
+            for rung in RUNGS
+        ]
         return [([*rows, Entry("7. +centre", "bot", ("model.ssl_heads=false",))], MARKET)]
     if name == "teacher":
         labels = ("losses.triplet=1.0", "losses.label_smoothing=0.1")
@@ -49,7 +58,10 @@ def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> 
     if name == "added":
         begun = [Entry("BoT, begun with rendered people", "bot-unseen", (f"start={start}",))] if start else []
         mixed = Entry("BoT, half of them rendered", "bot-unseen", _schedule(epochs // 2))
-        return [([Entry("BoT", "bot-unseen"), *begun], MARKET), ([mixed], [("market1501+world:site-0", "market1501")])]
+        return [
+            ([Entry("BoT", "bot-unseen"), *begun], MARKET),
+            ([mixed], [("market1501+world:site-0", "market1501")]),
+        ]
     if name == "starter":
         taught = (f"distill.teacher={teacher}", f"distill.cache={cache}")
         rows = [
@@ -64,7 +76,9 @@ def experiment(name: str, teacher: str, cache: str, start: str, epochs: int) -> 
         Entry("M3L", "m3l"),
         Entry("M3L, global classifier", "m3l-global"),
     ]
-    return [([*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], UNSEEN)]
+    return [
+        ([*rows, Entry("student of M3L", "std", ("distill.teacher={runs}/M3L-{target}-{seed}",))], UNSEEN)
+    ]
 
 
 def _schedule(epochs: int) -> tuple[str, ...]:
@@ -73,7 +87,9 @@ def _schedule(epochs: int) -> tuple[str, ...]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("experiment", choices=tuple(ABOUT))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -85,24 +101,44 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", default="1.0e-3")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--record", action="store_true", help="write the results into docs/results/ and make docs/results.md anew")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the results into docs/results/ and make docs/results.md anew",
+    )
     given = parser.parse_args()
     settings = [f"model.arch={given.arch}", "precision=32-true"]
-    settings += [] if given.experiment == "starter" else ["model.height=128", "model.width=64", "augment.pad=5"]
+    settings += (
+        [] if given.experiment == "starter" else ["model.height=128", "model.width=64", "augment.pad=5"]
+    )
     settings += [f"optimiser.rate={given.rate}", f"optimiser.epochs={given.epochs}"]
-    settings += [f"optimiser.milestones=[{given.epochs}]"] if given.experiment == "starter" else _schedule(given.epochs)[1:]
+    settings += (
+        [f"optimiser.milestones=[{given.epochs}]"]
+        if given.experiment == "starter"
+        else _schedule(given.epochs)[1:]
+    )
     settings += [] if given.experiment == "ladder" else ["model.ssl_heads=false", "optimiser.warmup_epochs=0"]
     results = []
-    parts = experiment(given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs)
+    parts = experiment(
+        given.experiment, given.teacher, str(given.out / "teacher.safetensors"), given.start, given.epochs
+    )
     names = [row.name for rows, _ in parts for row in rows]
     if unknown := [name for name in given.rows or () if name not in names]:
         parser.error(f"{given.experiment} has no row {unknown[0]!r}, but {', '.join(names)}")
     for rows, plan in parts:
         if given.experiment == "ladder":  # epochs count from 1, so a warm-up of one epoch would be none
-            rows = [r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 2}")) for r in rows]
+            rows = [
+                r._replace(settings=(*r.settings, f"optimiser.warmup_epochs={0 if '1-' in r.recipe else 2}"))
+                for r in rows
+            ]
         rows = [r for r in rows if given.rows is None or r.name in given.rows]
         asked = Comparison(rows, plan, given.seeds, tuple(settings), given.identities)
-        results += compare(asked, given.data, given.out, lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True))
+        results += compare(
+            asked,
+            given.data,
+            given.out,
+            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True),
+        )
     for row in table(results):
         print("  ".join(row))
     if given.record:

@@ -1,7 +1,8 @@
-"""docs/results.md out of docs/results/*.json: `python -m benchmarks.results`. A test holds that the page is up to date.
+"""docs/results.md out of docs/results/*.json: `python -m benchmarks.results`. A test holds that the page is
+up to date.
 
-A file holds what the experiment asks (`about`), the command that wrote it, and its results. What a reader should know of them
-stands under `remark`, which a person writes; recording the experiment again keeps it.
+A file holds what the experiment asks (`about`), the command that wrote it, and its results. What a reader
+should know of them stands under `remark`, which a person writes; recording the experiment again keeps it.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ DOCS = Path(__file__).parent.parent / "docs"
 _METRICS = ("mAP", "rank-1", "mINP")
 _HEAD = """# Results
 
-Made by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and `benchmarks.domains` write with
-`--record`. Under each table stands its command, and the recipes of its rows with the first seed. Means over the seeds, ± their sample
-deviation. The last epoch counts everywhere; nothing was chosen on a target. Budgets are small: rows of one table compare with each
-other and with nothing else.
+Made by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and
+`benchmarks.domains` write with `--record`. Under each table stands its command, and the recipes of its rows
+with the first seed. Means over the seeds, ± their sample deviation. The last epoch counts everywhere; nothing
+was chosen on a target. Budgets are small: rows of one table compare with each other and with nothing else.
 """
 
 
 def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path = DOCS) -> None:
-    """Writes an experiment's results, without what their commands say anyway and without anybody's folders, and makes the page anew."""
+    """Writes an experiment's results, without what their commands say anyway and without anybody's folders,
+    and makes the page anew."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
     for result in kept:
         result["command"] = _without_folders(result["command"])
     path = folder / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     remark = json.loads(path.read_text()).get("remark", "") if path.is_file() else ""
-    path.write_text(json.dumps({"about": about, "command": _asked(), "remark": remark, "results": kept}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"about": about, "command": _asked(), "remark": remark, "results": kept}, indent=1) + "\n"
+    )
     (folder / "results.md").write_text(page(folder))
 
 
@@ -62,12 +66,21 @@ def _section(path: Path) -> str:
     found = json.loads(path.read_text())
     results = found["results"]
     lines = [f"## {path.stem}", "", found["about"].strip(), ""]
-    lines += [f"| learned from | judged by | | seeds | {' | '.join(_METRICS)} |", "| --- " * (4 + len(_METRICS)) + "|"]
+    lines += [
+        f"| learned from | judged by | | seeds | {' | '.join(_METRICS)} |",
+        "| --- " * (4 + len(_METRICS)) + "|",
+    ]
     sources = {(r["target"], r["name"]): r["sources"] for r in results}
-    lines += [f"| {in_short(sources[row[0], row[1]])} | {row[0]} | {' | '.join(row[1:])} |" for row in table(results, _METRICS)]
+    lines += [
+        f"| {in_short(sources[row[0], row[1]])} | {row[0]} | {' | '.join(row[1:])} |"
+        for row in table(results, _METRICS)
+    ]
     lines += ["", found["remark"]] if found["remark"] else []
     first = results[0]
-    budget = " to ".join(map(str, sorted({min(r["crops"] for r in results), max(r["crops"] for r in results)}))) + " crops"
+    budget = (
+        " to ".join(map(str, sorted({min(r["crops"] for r in results), max(r["crops"] for r in results)})))
+        + " crops"
+    )
     budget += f" of {first['identities']} identities of each source" if first["identities"] else ""
     queries = " and ".join(dict.fromkeys(str(r["queries"]) for r in results)) + " queries"
     minutes = sum(r["minutes"] for r in results)

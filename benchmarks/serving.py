@@ -30,18 +30,29 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.wait_s = wait_s
         self.log = data.parent / f"{data.name}.log"
-        names = {"bundle": bundle, "gallery": data, "port": self.port, "grpc_port": self.grpc_port, "device": "cpu"} | settings
+        names = {
+            "bundle": bundle,
+            "gallery": data,
+            "port": self.port,
+            "grpc_port": self.grpc_port,
+            "device": "cpu",
+        } | settings
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RESIGHT_")}
         self.environment = clean | {f"RESIGHT_{k.upper()}": str(v) for k, v in names.items()}
         self.started_at = self.ready_after_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ServerProcess:
-        """Starts and waits until /ready answers. Raises RuntimeError with the server's own words if it ends instead."""
+        """Starts and waits until /ready answers. Raises RuntimeError with the server's own words if it ends
+        instead."""
         self.started_at = time.perf_counter()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "resight", "serve"], env=self.environment, stdout=log, stderr=log, cwd=ROOT
+                [sys.executable, "-m", "resight", "serve"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
             )
         while time.perf_counter() - self.started_at < self.wait_s:
             if self.process.poll() is not None:
@@ -55,7 +66,9 @@ class ServerProcess:
         self.kill()
         raise RuntimeError(f"the server was not ready after {self.wait_s} s: {self.log.read_text()[-2000:]}")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stops it as Ctrl-C does."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()

@@ -3,8 +3,9 @@
 python -m benchmarks.severity MODEL --data FOLDER --plot severity.png
 python -m benchmarks.severity MODEL --data ROOT --target market1501       the same ways at another dataset
 
-MODEL is a run or bundle with self-supervised heads that has not seen these worlds. Worlds are rendered under FOLDER. Every way
-of adapting sees the crops of other people of the same site, without labels; the scores are those of the site's test people.
+MODEL is a run or bundle with self-supervised heads that has not seen these worlds. Worlds are rendered under
+FOLDER. Every way of adapting sees the crops of other people of the same site, without labels; the scores are
+those of the site's test people.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
 from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset
-from training.evaluate import Embedded, embed_dataset, embed_records, embed_with, labelled, open_network, score
+from training.evaluate import (
+    Embedded,
+    embed_dataset,
+    embed_records,
+    embed_with,
+    labelled,
+    open_network,
+    score,
+)
 from training.synthetic.world import World, render
 
 SEED = 9001  # of these worlds; training uses small numbers
@@ -47,7 +56,10 @@ def restatted(network: Embedder, crops: np.ndarray) -> Embedder:
 def centred(found: Embedded) -> Embedded:
     """Every camera's mean embedding removed."""
     _, _, query_cams, gallery_cams = found.labels
-    everything, cams = np.concatenate([found.query, found.gallery]), np.concatenate([query_cams, gallery_cams])
+    everything, cams = (
+        np.concatenate([found.query, found.gallery]),
+        np.concatenate([query_cams, gallery_cams]),
+    )
     for camera in np.unique(cams):
         everything[cams == camera] -= everything[cams == camera].mean(0)
     everything /= np.linalg.norm(everything, axis=1, keepdims=True)
@@ -87,7 +99,9 @@ def plot(rows: dict[str, list[list[float]]], path: Path) -> None:
     for name, values in rows.items():
         table = np.array(values)
         axes.plot(range(len(table)), table.mean(1), marker="o", label=name)
-        axes.fill_between(range(len(table)), table.mean(1) - table.std(1), table.mean(1) + table.std(1), alpha=0.12)
+        axes.fill_between(
+            range(len(table)), table.mean(1) - table.std(1), table.mean(1) + table.std(1), alpha=0.12
+        )
     axes.set(xlabel="severity of the site", ylabel="mAP (%)", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
@@ -96,10 +110,14 @@ def plot(rows: dict[str, list[list[float]]], path: Path) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--target", help="a dataset with crops to learn from, instead of the rendered severities")
+    parser.add_argument(
+        "--target", help="a dataset with crops to learn from, instead of the rendered severities"
+    )
     parser.add_argument("--sites", type=int, default=3)
     parser.add_argument("--identities", type=int, default=100)
     parser.add_argument("--plot", type=Path)
@@ -107,18 +125,32 @@ def main() -> None:
     given = parser.parse_args()
     network = open_network(given.model)
     if given.target:
-        print("  ".join(f"{name} {value:.1f}" for name, value in ways(network, read_dataset(given.target, given.data)).items()))
+        print(
+            "  ".join(
+                f"{name} {value:.1f}"
+                for name, value in ways(network, read_dataset(given.target, given.data)).items()
+            )
+        )
         return
     rows: dict[str, list[list[float]]] = {}
     for severity in range(6):
         world = World(given.identities, given.sites, 4, 3, SEED, float(severity))
         render(world, given.data / f"severity-{severity}")
-        found = [ways(network, read_dataset(f"world:site-{n}", given.data / f"severity-{severity}")) for n in range(given.sites)]
+        found = [
+            ways(network, read_dataset(f"world:site-{n}", given.data / f"severity-{severity}"))
+            for n in range(given.sites)
+        ]
         for name in found[0]:
             rows.setdefault(name, []).append([f[name] for f in found])
-        print(severity, "  ".join(f"{n} {np.mean(v[-1]):.1f} ± {np.std(v[-1]):.1f}" for n, v in rows.items()), flush=True)
+        print(
+            severity,
+            "  ".join(f"{n} {np.mean(v[-1]):.1f} ± {np.std(v[-1]):.1f}" for n, v in rows.items()),
+            flush=True,
+        )
     if given.json:
-        given.json.write_text(json.dumps({"model": given.model.name, "mAP by way, severity and site": rows}, indent=1))
+        given.json.write_text(
+            json.dumps({"model": given.model.name, "mAP by way, severity and site": rows}, indent=1)
+        )
     if given.plot:
         plot(rows, given.plot)
 

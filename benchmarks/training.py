@@ -1,9 +1,10 @@
-"""A training step of every method beside plain BoT: speed and peak memory, each in a process of its own, in one run.
+"""A training step of every method beside plain BoT: speed and peak memory, each in a process of its own, in
+one run.
 
 python -m benchmarks.training
 
-MGN's height is a multiple of 96: `--recipes bot mgn mgn-ptl --set model.height=192`. The first recipe is the one beside which the
-others stand.
+MGN's height is a multiple of 96: `--recipes bot mgn mgn-ptl --set model.height=192`. The first recipe is the
+one beside which the others stand.
 """
 
 from __future__ import annotations
@@ -31,28 +32,38 @@ _DOMAINS, _IDENTITIES, _CAMERAS = 3, 100, 4
 
 
 def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[float, float]:
-    """Images a second (median step) and MiB at the peak, of this process, which should have measured nothing before."""
+    """Images a second (median step) and MiB at the peak, of this process, which should have measured nothing
+    before."""
     recipe = load_recipe(name, [*settings, f"distill.teacher={DEMO}"])
-    method = METHODS[recipe.method](recipe, build(recipe.model), [_IDENTITIES] * _DOMAINS, _CAMERAS).to(memory_format=torch.channels_last)
+    method = METHODS[recipe.method](recipe, build(recipe.model), [_IDENTITIES] * _DOMAINS, _CAMERAS).to(
+        memory_format=torch.channels_last
+    )
     stepper = Stepper(method, Fabric(devices=1, accelerator="cpu", precision=recipe.precision))
     rng = np.random.default_rng(0)
     domains = np.repeat(np.arange(_DOMAINS), crops // _DOMAINS)
     within = np.arange(len(domains)) % (crops // _DOMAINS) // 4
     shape = (len(domains), recipe.model.height, recipe.model.width, 3)
     columns = (domains * _IDENTITIES + within, domains % _CAMERAS, domains, np.arange(len(domains)))
-    batch = Batch(torch.from_numpy(rng.integers(0, 255, shape, np.uint8)), *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+    batch = Batch(
+        torch.from_numpy(rng.integers(0, 255, shape, np.uint8)),
+        *(torch.from_numpy(c.astype(np.int64)) for c in columns),
+    )
     method.train()
     times = []
     for _ in range(steps + 1):
         began = time.perf_counter()
         stepper([batch])
         times.append(time.perf_counter() - began)
-    return len(domains) / statistics.median(times[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return len(domains) / statistics.median(times[1:]), resource.getrusage(
+        resource.RUSAGE_SELF
+    ).ru_maxrss / 1024
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--crops", type=int, default=48, help="a batch; a multiple of 12")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--steps", type=int, default=3)
@@ -67,12 +78,24 @@ def main() -> None:
     print(f"{'recipe':14} {'images/s':>9} {'ratio':>7} {'MiB':>7} {'ratio':>7}")
     first: tuple[float, float] | None = None
     for name in given.recipes:
-        command = [sys.executable, "-m", "benchmarks.training", "--one", name, "--crops", str(given.crops), "--steps", str(given.steps)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.training",
+            "--one",
+            name,
+            "--crops",
+            str(given.crops),
+            "--steps",
+            str(given.steps),
+        ]
         command += [word for setting in given.set for word in ("--set", setting)]
         answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
         rate, memory = float(answer[-2]), float(answer[-1])
         first = first or (rate, memory)
-        print(f"{name:14} {rate:9.1f} {rate / first[0]:7.2f} {memory:7.0f} {memory / first[1]:7.2f}", flush=True)
+        print(
+            f"{name:14} {rate:9.1f} {rate / first[0]:7.2f} {memory:7.0f} {memory / first[1]:7.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

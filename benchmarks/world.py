@@ -1,10 +1,11 @@
 """What the synthetic world has to be before anybody trains on it, and how fast it is made.
 
-python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across cameras
-python -m benchmarks.world gap --data FOLDER --out RUNS     learned at one site, judged at another: at severity 0 and 3
-python -m benchmarks.world cameras --data FOLDER --out RUNS the same sites, before cameras that training never sees
-python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and people before others' backgrounds
-python -m benchmarks.world speed                            crops a second beside the bare rasteriser, bytes a crop
+python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across
+cameras python -m benchmarks.world gap --data FOLDER --out RUNS     learned at one site, judged at another: at
+severity 0 and 3 python -m benchmarks.world cameras --data FOLDER --out RUNS the same sites, before cameras
+that training never sees python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and
+people before others' backgrounds python -m benchmarks.world speed                            crops a second
+beside the bare rasteriser, bytes a crop
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from training.synthetic.world import World, plan, render, sample
 
 
 def histograms(crops: np.ndarray) -> np.ndarray:
-    """float32 [B,1024]: HSV histograms (16 x 4 x 4) of four stripes of each crop uint8 [B,H,W,3]; square roots, unit length."""
+    """float32 [B,1024]: HSV histograms (16 x 4 x 4) of four stripes of each crop uint8 [B,H,W,3]; square
+    roots, unit length."""
     return np.stack([_histogram(crop) for crop in crops])
 
 
@@ -52,10 +54,13 @@ def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
     return {name: percentages(evaluate(histograms, read_dataset(name, data), (128, 64))) for name in names}
 
 
-def gap(data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
+def gap(
+    data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]
+) -> dict[str, object]:
     """mAP of BoT learned at each of some sites and judged at each of them, for every severity.
 
-    The gap is wanted: at severity 3 another site's mAP shall be at most 60 % of the own one's, at severity 0 about all of it.
+    The gap is wanted: at severity 3 another site's mAP shall be at most 60 % of the own one's, at severity 0
+    about all of it.
     """
     found: dict[str, object] = {}
     for severity in severities:
@@ -68,10 +73,14 @@ def gap(data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: 
     return found
 
 
-def cameras(data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]) -> dict[str, object]:
-    """The same before cameras that training never sees: learned before three of a site's five, judged before the other two.
+def cameras(
+    data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]
+) -> dict[str, object]:
+    """The same before cameras that training never sees: learned before three of a site's five, judged before
+    the other two.
 
-    Two sites differ, and so do any two cameras of one site; a site's own unknown cameras are what another site is to be held against.
+    Two sites differ, and so do any two cameras of one site; a site's own unknown cameras are what another
+    site is to be held against.
     """
     found: dict[str, object] = {}
     for severity in severities:
@@ -84,7 +93,10 @@ def cameras(data: Path, out: Path, sites: int, identities: int, epochs: int, see
         asked = Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
         results = compare(asked, folder, out)
         known = np.mean([r["metrics"]["mAP"] for r in results if r["target"].startswith("world:known")])
-        found[f"severity {severity}"] = rows = {"known cameras' mAP, mean": round(float(known), 1), **_crossed(results, names, seeds)}
+        found[f"severity {severity}"] = rows = {
+            "known cameras' mAP, mean": round(float(known), 1),
+            **_crossed(results, names, seeds),
+        }
         print(severity, rows, flush=True)
     return found
 
@@ -102,7 +114,8 @@ def _first(own: str, names: list[str]) -> list[str]:
 def _crossed(results: list[dict[str, Any]], names: list[str], seeds: list[int]) -> dict[str, object]:
     """mAP by site learned (rows) and judged (columns), means over seeds; and what another site keeps of it.
 
-    A site may be harder than another whoever was learned from. So each column is held against its own diagonal.
+    A site may be harder than another whoever was learned from. So each column is held against its own
+    diagonal.
     """
     cells = {(r["sources"], r["target"], r["seed"]): r["metrics"]["mAP"] for r in results}
     maps = np.array([[[cells[own, judged, seed] for judged in names] for own in names] for seed in seeds])
@@ -113,7 +126,11 @@ def _crossed(results: list[dict[str, Any]], names: list[str], seeds: list[int]) 
     share = {"least pair": pairs.min(), "most": pairs.max(), "mean of a seed": np.mean(by_seed)}
     share |= {"deviation over seeds": np.std(by_seed, ddof=1)} if len(by_seed) > 1 else {}
     kept = {name: round(float(value), 3) for name, value in share.items()}
-    return {"mAP": mean.round(1).tolist(), "own site's mAP, mean": round(float(mean.trace()) / len(names), 1), "other / own": kept}
+    return {
+        "mAP": mean.round(1).tolist(),
+        "own site's mAP, mean": round(float(mean.trace()) / len(names), 1),
+        "other / own": kept,
+    }
 
 
 def _settings(epochs: int) -> tuple[str, ...]:
@@ -127,7 +144,12 @@ def _settings(epochs: int) -> tuple[str, ...]:
         "augment.pad=5",
         "augment.erase=0.0",
     )
-    schedule = (f"optimiser.epochs={epochs}", f"optimiser.milestones={steps}", "optimiser.warmup_epochs=0", "optimiser.rate=1.0e-3")
+    schedule = (
+        f"optimiser.epochs={epochs}",
+        f"optimiser.milestones={steps}",
+        "optimiser.warmup_epochs=0",
+        "optimiser.rate=1.0e-3",
+    )
     return (*small, *schedule)
 
 
@@ -136,7 +158,11 @@ def _before(site: Path, out: Path, learned: str, judged: str) -> None:
     factors = json.loads((site / "factors.json").read_text())
     train, *others = FOLDERS
     wanted = {train: f"_c[{learned}]s", **{folder: f"_c[{judged}]s" for folder in others}}
-    factors["crops"] = {name: crop for name, crop in factors["crops"].items() if re.search(wanted[name.partition("/")[0]], name)}
+    factors["crops"] = {
+        name: crop
+        for name, crop in factors["crops"].items()
+        if re.search(wanted[name.partition("/")[0]], name)
+    }
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name in factors["crops"]:
@@ -146,7 +172,8 @@ def _before(site: Path, out: Path, learned: str, judged: str) -> None:
 
 
 def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
-    """Rank-1, percent: as rendered, with nobody in the crops, and with every gallery crop before another camera's plates."""
+    """Rank-1, percent: as rendered, with nobody in the crops, and with every gallery crop before another
+    camera's plates."""
     embed, size, _ = open_embedder(model)
     asked = worlds.claimed(data)
     planned, dataset = plan(asked, site), read_dataset(f"world:site-{site}", data)
@@ -159,19 +186,30 @@ def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
         if swapped is None:
             pixels = scene.background(planned.site, camera, moment)
         else:
-            plates = planned.cameras[(crop.camera + 1 + moment.plate % (asked.cameras - 1)) % asked.cameras] if swapped else camera
+            plates = (
+                planned.cameras[(crop.camera + 1 + moment.plate % (asked.cameras - 1)) % asked.cameras]
+                if swapped
+                else camera
+            )
             drawn = scene.clean(who(crop.person), planned.site, camera, moment, who, plates_of=plates)
             pixels = scene.finish(drawn, planned.site, camera, moment)
         return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
     def embedded(records: list[Record], swapped: bool | None) -> np.ndarray:
-        parts = [np.stack([again(r, swapped) for r in records[i : i + 64]]) for i in range(0, len(records), 64)]
+        parts = [
+            np.stack([again(r, swapped) for r in records[i : i + 64]]) for i in range(0, len(records), 64)
+        ]
         return np.concatenate([embed(part) for part in parts])
 
     everything = [*dataset.query, *dataset.gallery]
     plain, empty = embedded(everything, False), embedded(everything, None)
     swapped = np.concatenate([plain[: len(dataset.query)], embedded(dataset.gallery, True)])
-    rows = {"as rendered": plain, "nobody in the crops": empty, "gallery before other backgrounds": swapped, "chance": _noise(len(plain))}
+    rows = {
+        "as rendered": plain,
+        "nobody in the crops": empty,
+        "gallery before other backgrounds": swapped,
+        "chance": _noise(len(plain)),
+    }
     return {name: percentages(score(labelled(dataset, found)))["rank-1"] for name, found in rows.items()}
 
 
@@ -181,7 +219,8 @@ def _noise(count: int) -> np.ndarray:
 
 
 def speed(crops: int) -> list[dict[str, object]]:
-    """One process: crops a second, the share of it that drawing takes, bytes a crop; by size and supersampling."""
+    """One process: crops a second, the share of it that drawing takes, bytes a crop; by size and
+    supersampling."""
     os.environ["LP_NUM_THREADS"] = "1"
     rows = []
     for height, width, supersample in ((128, 64, 1), (256, 128, 1), (256, 128, 2)):
@@ -197,7 +236,11 @@ def speed(crops: int) -> list[dict[str, object]]:
             then = time.perf_counter()
             content = jpeg(scene.finish(drawn, planned.site, camera, moment), 90)
             if i >= 32:  # plates and the first figures are made by then
-                seconds, drawing, stored = seconds + time.perf_counter() - began, drawing + then - began, stored + len(content)
+                seconds, drawing, stored = (
+                    seconds + time.perf_counter() - began,
+                    drawing + then - began,
+                    stored + len(content),
+                )
         rows.append(
             {
                 "size": f"{height}x{width}",
@@ -213,7 +256,9 @@ def speed(crops: int) -> list[dict[str, object]]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("colours", "gap", "cameras", "backgrounds", "speed"))
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--data", type=Path, default=Path("world"))
@@ -231,9 +276,13 @@ def main() -> None:
     if given.what == "colours":
         found = colours(given.data, given.target)
     elif given.what == "gap":
-        found = gap(given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities)
+        found = gap(
+            given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities
+        )
     elif given.what == "cameras":
-        found = cameras(given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities)
+        found = cameras(
+            given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities
+        )
     elif given.what == "backgrounds":
         found = backgrounds(given.model, given.data, given.site)
     else:

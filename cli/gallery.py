@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
 Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
-Key = Annotated[Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")]
+Key = Annotated[
+    Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")
+]
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -28,9 +30,12 @@ def enroll(
     camera: Annotated[Optional[str], typer.Option(help="of all images")] = None,
     identity: Annotated[Optional[str], typer.Option(help="of all images")] = None,
     pattern: Annotated[
-        Optional[str], typer.Option(help=r"regex over file names with groups, like '(?P<identity>\d+)_c(?P<camera>\d)'")
+        Optional[str],
+        typer.Option(help=r"regex over file names with groups, like '(?P<identity>\d+)_c(?P<camera>\d)'"),
     ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="skip unreadable images instead of stopping")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="skip unreadable images instead of stopping")
+    ] = False,
     batch: Annotated[int, typer.Option(help="images a request")] = 64,
     server: Server = LOCAL,
     api_key: Key = None,
@@ -78,20 +83,27 @@ def query(
     except ValueError as error:
         fail(f"--filter is not valid JSON: {error}")
     with _client(server, api_key) as client:
-        found = client.query(site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where)
+        found = client.query(
+            site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where
+        )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
     table(
         f"{site}, version {found.version}",
         ("rank", "score", "identity", "camera", "captured at", "id"),
-        [(str(m.rank), f"{m.score:.4f}", m.identity or "", m.camera or "", m.captured_at or "", m.id) for m in found.matches],
+        [
+            (str(m.rank), f"{m.score:.4f}", m.identity or "", m.camera or "", m.captured_at or "", m.id)
+            for m in found.matches
+        ],
     )
 
 
 def adapt(
     site: Site,
-    tier: Annotated[str, typer.Option(help="auto, none (back to the bundle's own values) or 2 (BNTA)")] = "auto",
+    tier: Annotated[
+        str, typer.Option(help="auto, none (back to the bundle's own values) or 2 (BNTA)")
+    ] = "auto",
     max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
     seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
@@ -120,7 +132,9 @@ def _images(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             fail(f"{path} does not exist")
-        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else [path]
+        files += (
+            sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else [path]
+        )
     if not files:
         fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
     return files

@@ -19,16 +19,25 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help=DATASETS)],
     data: Data,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
-    splits: Annotated[Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")] = None,
-    ap: Annotated[Literal["step", "trapezoid"], typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)")] = "step",
+    splits: Annotated[
+        Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")
+    ] = None,
+    ap: Annotated[
+        Literal["step", "trapezoid"],
+        typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)"),
+    ] = "step",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
-    rerank: Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")] = False,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")
+    ] = False,
     expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
     open_set: Annotated[
         bool,
         typer.Option(
-            "--open-set", help="also FNIR and threshold at FPIR 1 % and 10 %, and a calibration of scores, half of the people not enrolled"
+            "--open-set",
+            help="also FNIR and threshold at FPIR 1 % and 10 %, and a calibration of scores, half of the "
+            "people not enrolled",
         ),
     ] = False,
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
@@ -63,34 +72,57 @@ def evaluate(
         unknown = evaluation.open_set(embedded) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         fail(str(error))
-    command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (f" --split {split}" if split else "")
+    command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (
+        f" --split {split}" if split else ""
+    )
     command += (" --ap trapezoid" if ap == "trapezoid" else "") + (" --rerank" if rerank else "")
     command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
     metrics |= unknown
-    between = {name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name))) for name in ("mAP", "rank-1", "mINP")}
-    rows = [(name, f"{metrics[name]:.2f}", between.get(name, "")) for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")]
+    between = {
+        name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name)))
+        for name in ("mAP", "rank-1", "mINP")
+    }
+    rows = [
+        (name, f"{metrics[name]:.2f}", between.get(name, ""))
+        for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")
+    ]
     table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
     if unknown:
         shares = ("FNIR", "calibration error")
-        held = [(name, f"{value:.2f} %" if name.startswith(shares) else f"{value:.3f}") for name, value in unknown.items()]
+        held = [
+            (name, f"{value:.2f} %" if name.startswith(shares) else f"{value:.3f}")
+            for name, value in unknown.items()
+        ]
         table("half of the people not enrolled", ("", ""), held)
     if json_out is not None:
         json_out.write_text(json.dumps(metrics, indent=2) + "\n")
 
 
 def visualize(
-    sources: Annotated[list[Path], typer.Argument(help="run folders, checkpoints or .resight bundles; cmc takes several")],
-    dataset: Annotated[str, typer.Option(help=DATASETS + "; embeddings: several joined by +; batchnorm: SOURCE+TARGET or TARGET")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="run folders, checkpoints or .resight bundles; cmc takes several")
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(help=DATASETS + "; embeddings: several joined by +; batchnorm: SOURCE+TARGET or TARGET"),
+    ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")],
+    out: Annotated[
+        Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")
+    ],
     what: Annotated[
         Literal["ranks", "cmc", "embeddings", "batchnorm"],
-        typer.Option(help="queries with their matches, CMC curves, t-SNE by domain, or what adaptation does to BatchNorm"),
+        typer.Option(
+            help="queries with their matches, CMC curves, t-SNE by domain, or what adaptation does to "
+            "BatchNorm"
+        ),
     ] = "ranks",
     queries: Annotated[int, typer.Option(min=1, help="rows of ranks")] = 10,
     matches: Annotated[int, typer.Option(min=1, help="columns of ranks")] = 10,
-    crops: Annotated[int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")] = 300,
+    crops: Annotated[
+        int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")
+    ] = 300,
     seed: Annotated[int, typer.Option(help="of every choice")] = 0,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
@@ -110,7 +142,15 @@ def visualize(
     try:
         with progress("embedding") as show:
             draw(asked, out, show)
-    except (DatasetError, BundleError, CheckpointError, EngineError, AdaptationError, ValueError, OSError) as error:
+    except (
+        DatasetError,
+        BundleError,
+        CheckpointError,
+        EngineError,
+        AdaptationError,
+        ValueError,
+        OSError,
+    ) as error:
         fail(str(error))
     typer.echo(f"wrote {out}")
 
@@ -119,10 +159,15 @@ def export(
     run: Annotated[Path, typer.Argument(help="a run folder or a checkpoint")],
     out: Annotated[Path, typer.Option(help="NAME.resight")],
     licence: Annotated[str, typer.Option(help="terms of the weights")] = "unknown: ask whoever trained it",
-    half: Annotated[bool, typer.Option("--half", help="store convolutions in half precision: half the size")] = False,
-    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="also build and compare a TensorRT engine")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="store convolutions in half precision: half the size")
+    ] = False,
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="also build and compare a TensorRT engine")
+    ] = False,
     metrics: Annotated[
-        Optional[list[Path]], typer.Option(help="JSON of resight evaluate --json, for the manifest; once for each dataset")
+        Optional[list[Path]],
+        typer.Option(help="JSON of resight evaluate --json, for the manifest; once for each dataset"),
     ] = None,
 ) -> None:
     """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written."""

@@ -11,8 +11,12 @@ from cli.output import fail, picture, progress, table
 
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
-OptionalData = Annotated[Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")]
-Settings = Annotated[Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")]
+OptionalData = Annotated[
+    Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")
+]
+Settings = Annotated[
+    Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
 
 
@@ -28,7 +32,9 @@ def train(
 
 
 def distill(
-    teacher: Annotated[str, typer.Argument(help="a run, a checkpoint, a bundle, or an OpenVINO network's .xml")],
+    teacher: Annotated[
+        str, typer.Argument(help="a run, a checkpoint, a bundle, or an OpenVINO network's .xml")
+    ],
     out: RunFolder,
     data: OptionalData = None,
     settings: Settings = None,
@@ -40,9 +46,13 @@ def distill(
 
 def leave_one_out(
     recipes: Annotated[list[str], typer.Argument(help="recipes to compare")],
-    datasets: Annotated[str, typer.Option(help="joined by +, like folders:site-0+folders:site-1+market1501:FOLDER")],
+    datasets: Annotated[
+        str, typer.Option(help="joined by +, like folders:site-0+folders:site-1+market1501:FOLDER")
+    ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="folder of the runs and of results.json; what is there is not done again")],
+    out: Annotated[
+        Path, typer.Option(help="folder of the runs and of results.json; what is there is not done again")
+    ],
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
     target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
     settings: Settings = None,
@@ -59,30 +69,56 @@ def leave_one_out(
     if unknown:
         fail(f"--target {sorted(unknown)[0]} is none of --datasets {datasets}")
     try:
-        plan = [(sources, left) for sources, left in comparing.leave_one_out(names) if not target or left in target]
+        plan = [
+            (sources, left)
+            for sources, left in comparing.leave_one_out(names)
+            if not target or left in target
+        ]
         entries = [comparing.Entry(name, name) for name in recipes]
         asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []))
-        results = comparing.compare(asked, data, out, lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"))
+        results = comparing.compare(
+            asked,
+            data,
+            out,
+            lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"),
+        )
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
-    table("left out", ("target", "recipe", "seeds", *comparing.METRICS), comparing.table(results, comparing.METRICS))
+    table(
+        "left out",
+        ("target", "recipe", "seeds", *comparing.METRICS),
+        comparing.table(results, comparing.METRICS),
+    )
 
 
 def synth(
-    out: Annotated[Optional[Path], typer.Option(help="folder of the world; what is there already is not rendered again")] = None,
-    identities: Annotated[int, typer.Option(help="people of each site; six tenths to learn from, the others to evaluate on")] = 500,
-    sites: Annotated[int, typer.Option(help="places, each with its own people, light, sensors and detector")] = 4,
+    out: Annotated[
+        Optional[Path], typer.Option(help="folder of the world; what is there already is not rendered again")
+    ] = None,
+    identities: Annotated[
+        int, typer.Option(help="people of each site; six tenths to learn from, the others to evaluate on")
+    ] = 500,
+    sites: Annotated[
+        int, typer.Option(help="places, each with its own people, light, sensors and detector")
+    ] = 4,
     cameras: Annotated[int, typer.Option(help="of each site")] = 5,
     images: Annotated[int, typer.Option(help="crops a camera and person")] = 4,
     seed: Annotated[int, typer.Option()] = 0,
-    severity: Annotated[float, typer.Option(help="0 to 5: how far sites are from neutral light and sensors")] = 3.0,
+    severity: Annotated[
+        float, typer.Option(help="0 to 5: how far sites are from neutral light and sensors")
+    ] = 3.0,
     kinds: Annotated[
-        str, typer.Option(help="of the sites, joined by commas: plain, null, between, cast, monochrome, uniform, feet, coats")
+        str,
+        typer.Option(
+            help="of the sites, joined by commas: plain, null, between, cast, monochrome, uniform, feet, "
+            "coats"
+        ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
     workers: Annotated[int, typer.Option(help="processes; 0 for one a core")] = 0,
     sheet: Annotated[
-        Optional[Path], typer.Option(help="a picture of twelve people of each site: people in rows, cameras in columns")
+        Optional[Path],
+        typer.Option(help="a picture of twelve people of each site: people in rows, cameras in columns"),
     ] = None,
 ) -> None:
     """Render a world of people who do not exist, with every factor known: nobody's picture, no licence."""
@@ -107,7 +143,10 @@ def synth(
         if out:
             with progress("crops") as report:
                 rendered = render(world, out, workers, report)
-            typer.echo(f"rendered {rendered} crops under {out}; next: resight train bot --data {out} --set dataset=world:site-0 --out RUN")
+            typer.echo(
+                f"rendered {rendered} crops under {out}; next: resight train bot --data {out} --set "
+                f"dataset=world:site-0 --out RUN"
+            )
     except (SynthError, OSError) as error:
         fail(str(error))
 
@@ -125,9 +164,15 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
         if smoke:
             smoke_run(chosen, out)
         elif data is None:
-            fail("--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train RECIPE --smoke")
+            fail(
+                "--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train "
+                "RECIPE --smoke"
+            )
         else:
             train_in_order(chosen, data, out)
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
-    typer.echo(f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out NAME.resight")
+    typer.echo(
+        f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out "
+        f"NAME.resight"
+    )

@@ -1,11 +1,12 @@
-"""Cut the people out of a video, one JPEG a detection, named so that `resight enroll --pattern` finds camera and time.
+"""Cut the people out of a video, one JPEG a detection, named so that `resight enroll --pattern` finds camera
+and time.
 
 python examples/video_to_crops.py hall.mp4 --detector person-detection-retail-0013.xml --camera hall \\
     --start 2026-05-04T09:30:00Z --out crops
 resight enroll crops --site shop --pattern '(?P<camera>[^_]+)_(?P<captured_at>[0-9.]+)_'
 
-Needs the extras `cpu` and `video`, and an SSD-style person detector in OpenVINO's format: one BGR image [1,3,H,W] in,
-rows (image, label, confidence, left, top, right, bottom) with sides as shares of the frame out.
+Needs the extras `cpu` and `video`, and an SSD-style person detector in OpenVINO's format: one BGR image
+[1,3,H,W] in, rows (image, label, confidence, left, top, right, bottom) with sides as shares of the frame out.
 """
 
 from __future__ import annotations
@@ -47,16 +48,21 @@ def frames(video: Path, step_s: float) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def load_detector(path: Path) -> Detect:
-    """A function from a frame to boxes float32 [N,5]: confidence, left, top, right, bottom, sides as shares of the frame."""
+    """A function from a frame to boxes float32 [N,5]: confidence, left, top, right, bottom, sides as shares
+    of the frame."""
     if not path.is_file() or path.suffix != ".xml":
         raise InputError(f"detector {path} does not exist or is no .xml of OpenVINO")
     try:
         model = openvino.Core().compile_model(str(path), "CPU")
         _, channels, height, width = model.input(0).shape
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path} is no detector that OpenVINO reads: {str(error).strip().splitlines()[-1]}") from error
+        raise InputError(
+            f"{path} is no detector that OpenVINO reads: {str(error).strip().splitlines()[-1]}"
+        ) from error
     if channels != 3 or model.output(0).shape[-1] != 7:
-        raise InputError(f"{path} is no SSD-style detector: it must take [1,3,H,W] and answer rows of 7 values")
+        raise InputError(
+            f"{path} is no SSD-style detector: it must take [1,3,H,W] and answer rows of 7 values"
+        )
 
     def detect(frame: np.ndarray) -> np.ndarray:
         small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)[None]
@@ -65,8 +71,11 @@ def load_detector(path: Path) -> Detect:
     return detect
 
 
-def people(frame: np.ndarray, boxes: np.ndarray, confidence: float, margin: float, smallest: int) -> list[np.ndarray]:
-    """Crops [h,w,3] of the confident boxes, widened by a share of their size, that are at least `smallest` pixels high."""
+def people(
+    frame: np.ndarray, boxes: np.ndarray, confidence: float, margin: float, smallest: int
+) -> list[np.ndarray]:
+    """Crops [h,w,3] of the confident boxes, widened by a share of their size, that are at least `smallest`
+    pixels high."""
     rows, columns = frame.shape[:2]
     crops = []
     for _, left, top, right, bottom in boxes[boxes[:, 0] >= confidence]:
@@ -78,7 +87,9 @@ def people(frame: np.ndarray, boxes: np.ndarray, confidence: float, margin: floa
     return crops
 
 
-def cut(video: Path, detect: Detect, out: Path, camera: str, start_s: float, step_s: float, confidence: float) -> int:
+def cut(
+    video: Path, detect: Detect, out: Path, camera: str, start_s: float, step_s: float, confidence: float
+) -> int:
     """Writes the crops of a video into `out`; returns how many."""
     out.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -93,13 +104,21 @@ def cut(video: Path, detect: Detect, out: Path, camera: str, start_s: float, ste
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("video", type=Path)
-    parser.add_argument("--detector", type=Path, required=True, help="the .xml of an OpenVINO person detector")
+    parser.add_argument(
+        "--detector", type=Path, required=True, help="the .xml of an OpenVINO person detector"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the crops")
     parser.add_argument("--camera", required=True, help="its name, without '_' and '/'")
-    parser.add_argument("--start", required=True, help="when the video begins, ISO 8601; UTC where it has no offset")
-    parser.add_argument("--every", type=float, default=0.5, help="seconds between the frames that are looked at")
+    parser.add_argument(
+        "--start", required=True, help="when the video begins, ISO 8601; UTC where it has no offset"
+    )
+    parser.add_argument(
+        "--every", type=float, default=0.5, help="seconds between the frames that are looked at"
+    )
     parser.add_argument("--confidence", type=float, default=0.7, help="lowest confidence of a detection")
     given = parser.parse_args()
     try:
@@ -110,7 +129,15 @@ def main() -> None:
         except ValueError:
             raise InputError(f"--start {given.start}: write it like 2026-05-04T09:30:00Z") from None
         begin = (start if start.tzinfo else start.replace(tzinfo=datetime.timezone.utc)).timestamp()
-        count = cut(given.video, load_detector(given.detector), given.out, given.camera, begin, given.every, given.confidence)
+        count = cut(
+            given.video,
+            load_detector(given.detector),
+            given.out,
+            given.camera,
+            begin,
+            given.every,
+            given.confidence,
+        )
     except InputError as error:
         sys.exit(f"video_to_crops: {error}")
     print(f"{count} crops in {given.out}")

@@ -50,11 +50,13 @@ def export_bundle(
     """Writes `out` (a `.resight` directory) and runs the parity gate over every installed engine.
 
     Args:
-        run: run folder or checkpoint file. licence: terms of the weights. half: store convolution and linear weights
-            in fp16 (half the size; they are widened on loading). tensorrt: also build and compare a TensorRT engine.
+        run: run folder or checkpoint file. licence: terms of the weights. half: store convolution and linear
+            weights in fp16 (half the size; they are widened on loading). tensorrt: also build and compare a
+            TensorRT engine.
         metrics: numbers for the manifest, each with the command that measured it.
 
-    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked for and absent.
+    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked
+    for and absent.
     """
     if tensorrt:
         require_installed("tensorrt")
@@ -82,7 +84,10 @@ def export_bundle(
         results = run_gate(bundle, reference, crops)
         if tensorrt:
             results.append(_tensorrt(bundle, reference, crops))
-        engines = {p.engine: EngineParity.model_validate({"precision": p.precision, "min_cosine": p.min_cosine}) for p in results}
+        engines = {
+            p.engine: EngineParity.model_validate({"precision": p.precision, "min_cosine": p.min_cosine})
+            for p in results
+        }
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
         _replace(staging, out)
     finally:
@@ -91,9 +96,15 @@ def export_bundle(
 
 
 def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with the names of its teacher and first weights, without where they lay: that is nobody's business."""
-    named = {key: Path(value).name if key in ("start", "teacher", "cache") else value for key, value in recipe.items()}
-    return {key: _without_folders(value) if isinstance(value, dict) else value for key, value in named.items()}
+    """The recipe with the names of its teacher and first weights, without where they lay: that is nobody's
+    business."""
+    named = {
+        key: Path(value).name if key in ("start", "teacher", "cache") else value
+        for key, value in recipe.items()
+    }
+    return {
+        key: _without_folders(value) if isinstance(value, dict) else value for key, value in named.items()
+    }
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:
@@ -107,7 +118,9 @@ def _tensorrt(bundle: Bundle, reference: _Reference, crops: np.ndarray) -> Parit
     engine = choose_engine(bundle, "cuda", "tensorrt")
     parity = compare("tensorrt", engine, reference, crops)
     if not parity.passed:
-        raise ParityError(f"tensorrt: cosine {parity.min_cosine:.6f} to torch is below the floor of {parity.precision}")
+        raise ParityError(
+            f"tensorrt: cosine {parity.min_cosine:.6f} to torch is below the floor of {parity.precision}"
+        )
     return parity
 
 

@@ -1,4 +1,5 @@
-"""torch network -> ONNX graph with every BatchNorm still visible and every tensor named by its module path."""
+"""torch network -> ONNX graph with every BatchNorm still visible and every tensor named by its module
+path."""
 
 from __future__ import annotations
 
@@ -15,11 +16,13 @@ _PREFIX = "embedder."
 
 
 def to_onnx(embedder: Embedder) -> onnx.ModelProto:
-    """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], B free. Raises BundleError if a BN node got lost.
+    """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], B free. Raises BundleError if a BN node got
+    lost.
 
-    torch's exporter folds BatchNorm into the convolutions unless `optimize=False`, and so does onnxscript's optimiser
-    afterwards. Left alone, the graph gives every convolution a bias of computed zeros, which keeps onnxruntime from folding the
-    BatchNorm behind it (21 of 21 stayed, measured with 1.31.1); so they are taken out here.
+    torch's exporter folds BatchNorm into the convolutions unless `optimize=False`, and so does onnxscript's
+    optimiser afterwards. Left alone, the graph gives every convolution a bias of computed zeros, which keeps
+    onnxruntime from folding the BatchNorm behind it (21 of 21 stayed, measured with 1.31.1); so they are
+    taken out here.
     """
     spec = embedder.spec
     example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)  # 1 would be taken for a constant
@@ -47,7 +50,8 @@ def to_onnx(embedder: Embedder) -> onnx.ModelProto:
 
 
 def _drop_zero_biases(model: onnx.ModelProto) -> None:
-    """Takes the computed zero biases off the convolutions (ours have none), and then what nobody reads any more."""
+    """Takes the computed zero biases off the convolutions (ours have none), and then what nobody reads any
+    more."""
     graph = model.graph
     known = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
@@ -64,7 +68,8 @@ def _drop_zero_biases(model: onnx.ModelProto) -> None:
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Names tensors as the state dict does and drops the exporter's notes, which hold stack traces and paths."""
+    """Names tensors as the state dict does and drops the exporter's notes, which hold stack traces and
+    paths."""
     renamed = {t.name: t.name.removeprefix(_PREFIX) for t in model.graph.initializer}
     for tensor in model.graph.initializer:
         tensor.name = renamed[tensor.name]

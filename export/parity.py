@@ -1,4 +1,5 @@
-"""The parity gate: every installed engine against torch, at several batch sizes, before a bundle may be used."""
+"""The parity gate: every installed engine against torch, at several batch sizes, before a bundle may be
+used."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarra
 def compare(name: str, engine: Engine, reference: Engine, crops: np.ndarray) -> Parity:
     """Smallest cosine between engine and reference over all crops and batch sizes.
 
-    Raises ParityError if an engine's answer for a crop depends on its batch by more than the precision's floor: that
-    shows as a low cosine too, and is reported as one.
+    Raises ParityError if an engine's answer for a crop depends on its batch by more than the precision's
+    floor: that shows as a low cosine too, and is reported as one.
     """
     lowest = 1.0
     expected = reference.embed(crops)
@@ -58,7 +59,9 @@ def compare(name: str, engine: Engine, reference: Engine, crops: np.ndarray) -> 
     return Parity(name, engine.describe().precision, lowest)
 
 
-def run_gate(bundle: Bundle, reference: Engine, crops: np.ndarray, profile: BatchNormProfile | None = None) -> list[Parity]:
+def run_gate(
+    bundle: Bundle, reference: Engine, crops: np.ndarray, profile: BatchNormProfile | None = None
+) -> list[Parity]:
     """Every CPU engine that is installed, OpenVINO in bf16 first and in fp32 where bf16 does not pass.
 
     Raises ParityError when an engine fails in fp32: then the graph is wrong, not the precision.
@@ -73,7 +76,10 @@ def run_gate(bundle: Bundle, reference: Engine, crops: np.ndarray, profile: Batc
                 results.append(parity)
                 break
             if parity.precision == "fp32":
-                raise ParityError(f"{name}: cosine {parity.min_cosine:.6f} to torch, needed {FLOORS['fp32']}; the export is wrong")
+                raise ParityError(
+                    f"{name}: cosine {parity.min_cosine:.6f} to torch, needed {FLOORS['fp32']}; the export "
+                    f"is wrong"
+                )
     return results
 
 

@@ -1,7 +1,7 @@
 """BatchNorm profiles: the values of every BN layer of a model, apart from the model, for one site.
 
-A profile has one table for the site and may have one for each camera; a camera without its own uses the site's.
-Tables can be read from and written into a torch model or an ONNX graph. Nothing here imports torch.
+A profile has one table for the site and may have one for each camera; a camera without its own uses the
+site's. Tables can be read from and written into a torch model or an ONNX graph. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class BatchNormProfile:
     def shrink(self, source: BatchNormProfile, weight: float) -> BatchNormProfile:
         """Statistics and affine moved toward `source`: weight 1 keeps this profile, 0 gives the source.
 
-        Variances are mixed with the means' distance in them, as the variance of the mixture of both populations.
+        Variances are mixed with the means' distance in them, as the variance of the mixture of both
+        populations.
         Raises ProfileError where the layers differ.
         """
         self.require_layers(source.site)
@@ -82,7 +83,9 @@ class BatchNormProfile:
                 mixed[name] = new.astype(np.float32)
             return mixed
 
-        return dataclasses.replace(self, site=mix(self.site), cameras={c: mix(t) for c, t in self.cameras.items()})
+        return dataclasses.replace(
+            self, site=mix(self.site), cameras={c: mix(t) for c, t in self.cameras.items()}
+        )
 
     def require_layers(self, layers: Iterable[str]) -> None:
         """Raises ProfileError unless the profile has exactly these layers."""
@@ -90,13 +93,19 @@ class BatchNormProfile:
         missing, extra = wanted - set(self.site), set(self.site) - wanted
         if missing or extra:
             raise ProfileError(
-                f"profile {self.id} does not fit the model: "
-                f"missing layers {sorted(missing)[:3] or 'none'}, unknown layers {sorted(extra)[:3] or 'none'}"
+                f"profile {self.id} does not fit the model: missing layers {sorted(missing)[:3] or 'none'}, "
+                f"unknown layers {sorted(extra)[:3] or 'none'}"
             )
 
     def to_bytes(self) -> bytes:
         """The profile as a safetensors file."""
-        header = {"schema": SCHEMA, "base": self.base, "eps": self.eps, "cameras": sorted(self.cameras), "id": self.id}
+        header = {
+            "schema": SCHEMA,
+            "base": self.base,
+            "eps": self.eps,
+            "cameras": sorted(self.cameras),
+            "id": self.id,
+        }
         return safetensors_save(self._flat(), metadata={"resight_profile": json.dumps(header)})
 
     @classmethod
@@ -109,7 +118,9 @@ class BatchNormProfile:
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
             raise ProfileError(f"not a BatchNorm profile: {error}") from error
         if header.get("schema") != SCHEMA:
-            raise ProfileError(f"profile schema {header.get('schema')} is not {SCHEMA}; a newer Resight made it")
+            raise ProfileError(
+                f"profile schema {header.get('schema')} is not {SCHEMA}; a newer Resight made it"
+            )
         site = {k.removeprefix("site/"): v for k, v in arrays.items() if k.startswith("site/")}
         cameras: dict[str, dict[str, np.ndarray]] = {c: {} for c in header["cameras"]}
         for key, array in arrays.items():
@@ -138,11 +149,14 @@ def profile_from_weights(base: str, weights: Mapping[str, np.ndarray]) -> BatchN
 
 def profile_from_model(base: str, model: nn.Module) -> BatchNormProfile:
     """The profile inside a torch model."""
-    return profile_from_weights(base, {k: v.detach().float().cpu().numpy() for k, v in model.state_dict().items()})
+    return profile_from_weights(
+        base, {k: v.detach().float().cpu().numpy() for k, v in model.state_dict().items()}
+    )
 
 
 def write_into_model(profile: BatchNormProfile, model: nn.Module, camera: str | None = None) -> None:
-    """Puts a table of the profile into a torch model of the same layers. Nothing else of the model changes."""
+    """Puts a table of the profile into a torch model of the same layers. Nothing else of the model
+    changes."""
     import torch
 
     state = model.state_dict()
@@ -156,7 +170,8 @@ def write_into_model(profile: BatchNormProfile, model: nn.Module, camera: str | 
 def batchnorm_layers_of(graph: ModelProto) -> dict[str, list[str]]:
     """BN nodes of an ONNX graph: layer name -> its four initializers (gamma, beta, mean, variance).
 
-    Raises ProfileError when a BN node's tensors are not named by one module path, as Resight's export names them.
+    Raises ProfileError when a BN node's tensors are not named by one module path, as Resight's export names
+    them.
     """
     layers = {}
     for node in graph.graph.node:
@@ -164,7 +179,9 @@ def batchnorm_layers_of(graph: ModelProto) -> dict[str, list[str]]:
             names = list(node.input[1:5])
             layer = names[0].removesuffix(".weight")
             if names != [f"{layer}.{key}" for key in _KEYS]:
-                raise ProfileError(f"BatchNormalization {node.name!r} reads {names}, not the tensors of one module")
+                raise ProfileError(
+                    f"BatchNormalization {node.name!r} reads {names}, not the tensors of one module"
+                )
             layers[layer] = names
     return layers
 
@@ -172,23 +189,37 @@ def batchnorm_layers_of(graph: ModelProto) -> dict[str, list[str]]:
 def write_into_onnx(profile: BatchNormProfile, model: ModelProto, camera: str | None = None) -> None:
     """Puts a table of the profile into the BN initializers of an ONNX model, in place.
 
-    The runtime folds the new values when it builds its session. `SessionOptions.add_initializer` is no substitute: it
-    computes with the old values and says nothing. Raises ProfileError if the graph has BN layers the profile lacks.
+    The runtime folds the new values when it builds its session. `SessionOptions.add_initializer` is no
+    substitute: it computes with the old values and says nothing. Raises ProfileError if the graph has BN
+    layers the profile lacks.
     """
     table = profile.table(camera)
     layers = batchnorm_layers_of(model)
     missing = set(layers) - set(table)
     if missing or not layers:
-        raise ProfileError(f"profile {profile.id} lacks {sorted(missing)[:3]}" if missing else "the graph has no BatchNorm left")
+        raise ProfileError(
+            f"profile {profile.id} lacks {sorted(missing)[:3]}"
+            if missing
+            else "the graph has no BatchNorm left"
+        )
     initializers = {i.name: i for i in model.graph.initializer}
     for layer, names in layers.items():
         for name, row in zip(names, table[layer], strict=True):
             if tuple(initializers[name].dims) != row.shape:
-                raise ProfileError(f"profile {profile.id}: {name} has {row.shape[0]} channels, the graph {list(initializers[name].dims)}")
+                raise ProfileError(
+                    f"profile {profile.id}: {name} has {row.shape[0]} channels, the graph "
+                    f"{list(initializers[name].dims)}"
+                )
             initializers[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(row), name))
 
 
 def space_id(base: str, profile: str, preprocessing: str, precision: str) -> str:
-    """Names an embedding space: vectors may be compared when, and only when, this is equal. `space-` and 16 hex digits."""
-    facts: dict[str, Any] = {"base": base, "profile": profile, "preprocessing": preprocessing, "precision": precision}
+    """Names an embedding space: vectors may be compared when, and only when, this is equal. `space-` and 16
+    hex digits."""
+    facts: dict[str, Any] = {
+        "base": base,
+        "profile": profile,
+        "preprocessing": preprocessing,
+        "precision": precision,
+    }
     return "space-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,5 @@
-"""The deployable model: a directory `<name>.resight/` with manifest, graph and weights. No pickle, every byte checked.
+"""The deployable model: a directory `<name>.resight/` with manifest, graph and weights. No pickle, every byte
+checked.
 
 manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
 model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors lie in weights.safetensors
@@ -31,7 +32,8 @@ PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
 
 
 class BundleError(ValueError):
-    """A bundle that is incomplete, damaged or made by a newer version; the message says which and what to do."""
+    """A bundle that is incomplete, damaged or made by a newer version; the message says which and what to
+    do."""
 
 
 class EngineParity(BaseModel):
@@ -58,9 +60,13 @@ class Manifest(BaseModel):
     ssl_heads: bool
     training_domains: list[str]
     recipe: dict[str, Any]
-    metrics: list[dict[str, Any]] = Field(default_factory=list, description="numbers with the command that measured them")
+    metrics: list[dict[str, Any]] = Field(
+        default_factory=list, description="numbers with the command that measured them"
+    )
     weights_licence: str
-    engines: dict[str, EngineParity] = Field(default_factory=dict, description="precision that passed the parity gate")
+    engines: dict[str, EngineParity] = Field(
+        default_factory=dict, description="precision that passed the parity gate"
+    )
     files: dict[str, str] = Field(default_factory=dict, description="sha256 of every other file")
 
 
@@ -72,23 +78,30 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
-        """Reads and verifies a bundle. Raises BundleError naming the file, number or key that does not fit."""
+        """Reads and verifies a bundle. Raises BundleError naming the file, number or key that does not
+        fit."""
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            raise BundleError(f"no bundle at {path}: {MANIFEST} is missing; make one with: resight export RUN --out NAME.resight")
+            raise BundleError(
+                f"no bundle at {path}: {MANIFEST} is missing; make one with: resight export RUN --out "
+                f"NAME.resight"
+            )
         try:
             values = json.loads((path / MANIFEST).read_text())
         except ValueError as error:
             raise BundleError(f"bundle {path}: {MANIFEST} is not JSON: {error}") from error
         if isinstance(values, dict) and values.get("schema_version", 0) != SCHEMA:
             raise BundleError(
-                f"bundle {path} has schema {values.get('schema_version')}, this Resight reads {SCHEMA}; update Resight or export again"
+                f"bundle {path} has schema {values.get('schema_version')}, this Resight reads {SCHEMA}; "
+                f"update Resight or export again"
             )
         try:
             manifest = Manifest.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            raise BundleError(f"bundle {path}: {MANIFEST}, key {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise BundleError(
+                f"bundle {path}: {MANIFEST}, key {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from error
         for name in (GRAPH, WEIGHTS):
             if name not in manifest.files:
                 raise BundleError(f"bundle {path}: {MANIFEST} lists no checksum for {name}")
@@ -133,15 +146,18 @@ class Bundle:
         m = self.manifest
         if shape_in != [m.height, m.width, 3] or shape_out != [m.dim]:
             raise BundleError(
-                f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, the manifest says [{m.height}, {m.width}, 3] to [{m.dim}]"
+                f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, the manifest says "
+                f"[{m.height}, {m.width}, 3] to [{m.dim}]"
             )
 
 
-def write_bundle(path: Path, manifest: Manifest, graph: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Bundle:
+def write_bundle(
+    path: Path, manifest: Manifest, graph: onnx.ModelProto, weights: dict[str, np.ndarray]
+) -> Bundle:
     """Writes a bundle beside `path`, verifies it and moves it into place.
 
-    The graph's initializers that carry a name in `weights` are stored there only; graph.onnx points at them. Half
-    precision weights get a Cast behind them, so that every engine computes as the manifest says.
+    The graph's initializers that carry a name in `weights` are stored there only; graph.onnx points at them.
+    Half precision weights get a Cast behind them, so that every engine computes as the manifest says.
     """
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -174,7 +190,9 @@ def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, 
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
-    return {name: 8 + size + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"}
+    return {
+        name: 8 + size + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"
+    }
 
 
 def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: dict[str, int]) -> None:
@@ -189,7 +207,9 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
         original = tensor.name
         name = half if array.dtype == np.float16 else original
         replaced = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-        external_data_helper.set_external_data(replaced, WEIGHTS, offset=offsets[original], length=array.nbytes)
+        external_data_helper.set_external_data(
+            replaced, WEIGHTS, offset=offsets[original], length=array.nbytes
+        )
         replaced.ClearField("raw_data")
         replaced.data_location = onnx.TensorProto.EXTERNAL
         tensor.CopyFrom(replaced)
@@ -199,7 +219,8 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
 
 
 def _widen(model: onnx.ModelProto) -> None:
-    """Replaces half-precision weights and the Casts behind them by single-precision ones: runtimes fold BatchNorm into those."""
+    """Replaces half-precision weights and the Casts behind them by single-precision ones: runtimes fold
+    BatchNorm into those."""
     halves = {t.name: t for t in model.graph.initializer if t.name.endswith(_HALF)}
     for node in [n for n in model.graph.node if n.op_type == "Cast" and n.input[0] in halves]:
         array = onnx.numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
@@ -214,7 +235,9 @@ def _verify(path: Path, name: str, expected: str) -> None:
         raise BundleError(f"bundle {path}: file {name} is missing")
     found = _sha256(path / name)
     if found != expected:
-        raise BundleError(f"bundle {path}: {name} is damaged (sha256 {found[:12]}..., the manifest says {expected[:12]}...)")
+        raise BundleError(
+            f"bundle {path}: {name} is damaged (sha256 {found[:12]}..., the manifest says {expected[:12]}...)"
+        )
 
 
 def _sha256(path: Path) -> str:
@@ -226,10 +249,14 @@ def _sha256(path: Path) -> str:
 
 
 def assert_batchnorm_count(graph: onnx.ModelProto, expected: int) -> None:
-    """Raises BundleError unless the graph shows exactly `expected` BN nodes: an exporter that folds them ends adaptation."""
+    """Raises BundleError unless the graph shows exactly `expected` BN nodes: an exporter that folds them ends
+    adaptation."""
     found = len(batchnorm_layers_of(graph))
     if found != expected:
-        raise BundleError(f"the exported graph has {found} BatchNorm nodes, the model {expected}; the exporter folded them away")
+        raise BundleError(
+            f"the exported graph has {found} BatchNorm nodes, the model {expected}; the exporter folded "
+            f"them away"
+        )
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""From a score to the probability that the best match is the right person (Platt 1999), and how far off such probabilities are."""
+"""From a score to the probability that the best match is the right person (Platt 1999), and how far off such
+probabilities are."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Calibration(NamedTuple):
 
 
 def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
-    """The most likely calibration of scores [N] that were right or not (bool [N]). Raises ValueError where all or none were."""
+    """The most likely calibration of scores [N] that were right or not (bool [N]). Raises ValueError where
+    all or none were."""
     from sklearn.linear_model import LogisticRegression
 
     found = LogisticRegression(C=np.inf).fit(scores[:, None].astype(np.float64), right)
@@ -29,18 +31,23 @@ def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
 
 
 def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error, 0 to 1: |mean probability - share that was right| over bins of equally many, by their share."""
+    """Expected calibration error, 0 to 1: |mean probability - share that was right| over bins of equally
+    many, by their share."""
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return float(sum(abs(probabilities[p].mean() - right[p].mean()) * len(p) for p in parts) / len(order))
 
 
 def calibrate(trial: Trial, seed: int = 0) -> tuple[Calibration, float]:
-    """A calibration from half of the people, known and unknown ones, and its expected error on the other half.
+    """A calibration from half of the people, known and unknown ones, and its expected error on the other
+    half.
 
     Raises ValueError where a half has no right or no wrong match: there are too few people then.
     """
-    halves = [np.random.default_rng(seed).permutation(np.unique(trial.pids[chosen])) for chosen in (trial.unknown, trial.known)]
+    halves = [
+        np.random.default_rng(seed).permutation(np.unique(trial.pids[chosen]))
+        for chosen in (trial.unknown, trial.known)
+    ]
     learned = np.isin(trial.pids, np.concatenate([people[::2] for people in halves]))
     asked = trial.unknown | trial.known
     first, second = asked & learned, asked & ~learned

@@ -1,4 +1,5 @@
-"""Reading the network out of a training checkpoint: weights as safetensors, facts as JSON in its header. No pickle."""
+"""Reading the network out of a training checkpoint: weights as safetensors, facts as JSON in its header. No
+pickle."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def read_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
     """
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; train one with: resight train RECIPE --data ROOT --out RUN")
+        raise CheckpointError(
+            f"no checkpoint at {path}; train one with: resight train RECIPE --data ROOT --out RUN"
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {}).get("resight", "null"))

@@ -1,7 +1,7 @@
 """Bytes in, crop out: the one definition of decoding and resizing, shared by training, export and server.
 
-Limits are checked on the header, before a pixel is decoded, because the decoders themselves happily allocate whatever
-a header claims.
+Limits are checked on the header, before a pixel is decoded, because the decoders themselves happily allocate
+whatever a header claims.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Crop = np.ndarray  # uint8 [H,W,3], RGB, upright
 
 _EXIF_ORIENTATION = 0x0112
-_MAX_JPEG_SCANS = 64  # a progressive file of normal make has about 10; thousands are an attack on the decoder's time
+_MAX_JPEG_SCANS = (
+    64  # a progressive file of normal make has about 10; thousands are an attack on the decoder's time
+)
 
 
 class ImageError(ValueError):
@@ -80,7 +82,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
 
 
 def resize(image: Crop, height: int, width: int) -> Crop:
-    """uint8 [H,W,3] -> uint8 [height,width,3], bilinear with antialiasing (what torchvision's training transforms do)."""
+    """uint8 [H,W,3] -> uint8 [height,width,3], bilinear with antialiasing (what torchvision's training
+    transforms do)."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -102,13 +105,18 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
     if width * height > limits.max_pixels:
         raise ImageTooLarge(f"the image is {width}x{height}; at most {limits.max_pixels} pixels are accepted")
     if min(size) < limits.min_side:
-        raise ImageError(f"the image is {width}x{height}; each side must have at least {limits.min_side} pixels")
+        raise ImageError(
+            f"the image is {width}x{height}; each side must have at least {limits.min_side} pixels"
+        )
     if max(size) > limits.max_aspect * min(size):
-        raise ImageError(f"the image is {width}x{height}; one side may be at most {limits.max_aspect:g} times the other")
+        raise ImageError(
+            f"the image is {width}x{height}; one side may be at most {limits.max_aspect:g} times the other"
+        )
 
 
 def _png_bit_depth(data: bytes) -> int:
-    """Bits a channel of a PNG, 8 for anything else. Pillow reports 16-bit RGB as plain RGB, so the header is read here."""
+    """Bits a channel of a PNG, 8 for anything else. Pillow reports 16-bit RGB as plain RGB, so the header is
+    read here."""
     return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 else 8
 
 

@@ -1,4 +1,5 @@
-"""Whether a match is the right person at all: how often people who were never enrolled raise one, and what refusing them costs."""
+"""Whether a match is the right person at all: how often people who were never enrolled raise one, and what
+refusing them costs."""
 
 from __future__ import annotations
 
@@ -39,10 +40,12 @@ def open_set_trial(
     ignore_camera: bool = False,
     seed: int = 0,
 ) -> Trial:
-    """Takes half of the queries' identities, chosen by the seed, out of the gallery: their queries should match nobody.
+    """Takes half of the queries' identities, chosen by the seed, out of the gallery: their queries should
+    match nobody.
 
     Args:
-        query, gallery: float32 unit embeddings [Q,D] and [G,D]. *_pids, *_cams: integers [Q] and [G], as for ranking.
+        query, gallery: float32 unit embeddings [Q,D] and [G,D]. *_pids, *_cams: integers [Q] and [G], as for
+        ranking.
 
     Raises ValueError where either half has no query.
     """
@@ -69,10 +72,12 @@ def open_set_trial(
 
 
 def open_set_rates(trial: Trial, rates: Sequence[float] = (0.01, 0.1)) -> Mapping[float, Rate]:
-    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1, rank 1).
+    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1, rank
+    1).
 
-    The threshold is the lowest at which at most the given share of the unknown people's queries still has a match above it; a
-    query of a known person is missed unless its best match is right and above the threshold.
+    The threshold is the lowest at which at most the given share of the unknown people's queries still has a
+    match above it; a query of a known person is missed unless its best match is right and above the
+    threshold.
     """
     alarms = np.sort(trial.best[trial.unknown])[::-1]
     found = {}

@@ -1,7 +1,8 @@
-"""How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4), without sorting the gallery.
+"""How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4), without sorting the
+gallery.
 
-For each query only its few positives are sorted; a pass over the gallery for each of them then counts how many others
-stand before it. That gives every rank that CMC, AP and INP need.
+For each query only its few positives are sorted; a pass over the gallery for each of them then counts how
+many others stand before it. That gives every rank that CMC, AP and INP need.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ class RankingScores:
         """Share of queries with a positive among the first k."""
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
-    def interval(self, name: Literal["mAP", "mINP", "rank-1"], rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
-        """95 % bootstrap interval of a mean over queries: how far other queries of the same people could move it."""
+    def interval(
+        self, name: Literal["mAP", "mINP", "rank-1"], rounds: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """95 % bootstrap interval of a mean over queries: how far other queries of the same people could move
+        it."""
         ap, inp, first = self.per_query.T
         values = {"mAP": ap, "mINP": inp, "rank-1": (first == 1).astype(np.float64)}[name]
         rng = np.random.default_rng(seed)
@@ -58,18 +62,28 @@ def rank_embeddings(
 
     Args:
         query, gallery: float32 unit embeddings [Q,D] and [G,D].
-        *_pids, *_cams: integers [Q] and [G]. Pid -1 in the gallery is junk, a pid no query has is a distractor.
-        precision: `step` is the average precision of today's papers, `trapezoid` that of Market-1501's own code.
+        *_pids, *_cams: integers [Q] and [G]. Pid -1 in the gallery is junk, a pid no query has is a
+        distractor.
+        precision: `step` is the average precision of today's papers, `trapezoid` that of Market-1501's own
+        code.
         ignore_camera: keep positives of the query's own camera, which are dropped otherwise.
         depth: how long the CMC is.
 
     Raises ValueError when lengths differ or no query has a positive.
     """
     if len(query) != len(query_pids) or len(gallery) != len(gallery_pids):
-        raise ValueError(f"{len(query)} queries with {len(query_pids)} pids, {len(gallery)} gallery items with {len(gallery_pids)} pids")
+        raise ValueError(
+            f"{len(query)} queries with {len(query_pids)} pids, {len(gallery)} gallery items with "
+            f"{len(gallery_pids)} pids"
+        )
     transposed = np.ascontiguousarray(gallery.T, np.float32)
-    blocks = (np.ascontiguousarray(query[i : i + _BLOCK], np.float32) @ transposed for i in range(0, len(query), _BLOCK))
-    return _rank(blocks, (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth)
+    blocks = (
+        np.ascontiguousarray(query[i : i + _BLOCK], np.float32) @ transposed
+        for i in range(0, len(query), _BLOCK)
+    )
+    return _rank(
+        blocks, (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth
+    )
 
 
 def rank_scores(
@@ -82,15 +96,19 @@ def rank_scores(
     ignore_camera: bool = False,
     depth: int = 50,
 ) -> RankingScores:
-    """As `rank_embeddings`, from a score matrix float32 [Q,G], higher is better; equal scores rank in gallery order."""
-    return _rank([scores], (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth)
+    """As `rank_embeddings`, from a score matrix float32 [Q,G], higher is better; equal scores rank in gallery
+    order."""
+    return _rank(
+        [scores], (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth
+    )
 
 
 def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
     """Scores of finished rankings, as a server answers them.
 
     Args:
-        hits: per query the 1-based ranks of ALL its positives, after junk and same-camera positives were removed.
+        hits: per query the 1-based ranks of ALL its positives, after junk and same-camera positives were
+        removed.
     """
     rows = [_ap_inp_first(np.sort(np.asarray(r, np.int64)), False) for r in hits]
     return _mean(np.array(rows).reshape(-1, 3), depth)
@@ -104,14 +122,28 @@ def pooled(repetitions: list[RankingScores]) -> RankingScores:
 
 
 def _rank(
-    blocks: Iterable[np.ndarray], labels: tuple[np.ndarray, ...], precision: Precision, ignore_camera: bool, depth: int
+    blocks: Iterable[np.ndarray],
+    labels: tuple[np.ndarray, ...],
+    precision: Precision,
+    ignore_camera: bool,
+    depth: int,
 ) -> RankingScores:
     """Scores of consecutive rows [b,G] of the score matrix."""
     qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in labels)
     rows, start = [np.zeros((0, 3))], 0
     for block in blocks:
         own = slice(start, start + len(block))
-        rows.append(_per_query(np.ascontiguousarray(block, np.float32), qp[own], gp, qc[own], gc, ignore_camera, precision == "trapezoid"))
+        rows.append(
+            _per_query(
+                np.ascontiguousarray(block, np.float32),
+                qp[own],
+                gp,
+                qc[own],
+                gc,
+                ignore_camera,
+                precision == "trapezoid",
+            )
+        )
         start = own.stop
     return _mean(np.concatenate(rows), depth)
 
@@ -119,10 +151,19 @@ def _rank(
 def _mean(rows: np.ndarray, depth: int) -> RankingScores:
     counted = rows[rows[:, 2] > 0]
     if not len(counted):
-        raise ValueError("no query has a positive in the gallery: check identities, and cameras if all come from one")
+        raise ValueError(
+            "no query has a positive in the gallery: check identities, and cameras if all come from one"
+        )
     first = counted[:, 2]
     cmc = (first[:, None] <= np.arange(1, depth + 1)).mean(0)
-    return RankingScores(float(counted[:, 0].mean()), float(counted[:, 1].mean()), cmc, len(counted), len(rows) - len(counted), counted)
+    return RankingScores(
+        float(counted[:, 0].mean()),
+        float(counted[:, 1].mean()),
+        cmc,
+        len(counted),
+        len(rows) - len(counted),
+        counted,
+    )
 
 
 @numba.njit(cache=True)
@@ -145,7 +186,13 @@ def _ap_inp_first(ranks: np.ndarray, trapezoid: bool) -> tuple[float, float, flo
 
 @numba.njit(parallel=True, cache=True)
 def _per_query(
-    scores: np.ndarray, qp: np.ndarray, gp: np.ndarray, qc: np.ndarray, gc: np.ndarray, ignore_camera: bool, trapezoid: bool
+    scores: np.ndarray,
+    qp: np.ndarray,
+    gp: np.ndarray,
+    qc: np.ndarray,
+    gc: np.ndarray,
+    ignore_camera: bool,
+    trapezoid: bool,
 ) -> np.ndarray:
     """float64 [Q,3]: AP, INP, first rank (0: no positive)."""
     queries, items = scores.shape

@@ -1,6 +1,8 @@
-"""k-reciprocal re-ranking (Zhong et al. 2017; methods A.5.5): distances that ask whose neighbours two crops share.
+"""k-reciprocal re-ranking (Zhong et al. 2017; methods A.5.5): distances that ask whose neighbours two crops
+share.
 
-Sparse: memory grows with queries x gallery and with neighbours, never with the square of everything. A tool for offline
+Sparse: memory grows with queries x gallery and with neighbours, never with the square of everything. A tool
+for offline
 evaluation: a new query changes the neighbour lists of all others, so it has no place in a server.
 """
 
@@ -12,13 +14,15 @@ import numpy as np
 _BLOCK = 1024  # rows of the full distance matrix in memory at once
 
 
-def rerank(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, weight: float = 0.3) -> np.ndarray:
+def rerank(
+    query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, weight: float = 0.3
+) -> np.ndarray:
     """Re-ranked distances float32 [Q,G]; lower is better.
 
     Args:
         query, gallery: float32 unit embeddings [Q,D] and [G,D].
-        k1: size of the neighbourhoods. k2: neighbours whose neighbourhoods are averaged. weight: lambda, the share of the
-            original distance; 1 keeps every ranking as it was.
+        k1: size of the neighbourhoods. k2: neighbours whose neighbourhoods are averaged. weight: lambda, the
+            share of the original distance; 1 keeps every ranking as it was.
 
     Raises ValueError for a k1 that the data cannot fill or a k2 beyond it.
     """
@@ -27,19 +31,27 @@ def rerank(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, we
         raise ValueError(f"k1 {k1} and k2 {k2}: 1 <= k2 <= k1 < {len(everything)} items must hold")
     near, farthest = _neighbours(everything, k1 + 1)
     half = int(np.around(k1 / 2)) + 1  # rounds half to even, as the published code does
-    members, values, counts = _encode(everything, farthest, near, _reciprocal(near, k1 + 1), _reciprocal(near, half))
+    members, values, counts = _encode(
+        everything, farthest, near, _reciprocal(near, k1 + 1), _reciprocal(near, half)
+    )
     if k2 > 1:
         members, values, counts = _expand(near, members, values, counts, k2)
     starts, items, shares = _by_member(members, values, counts, len(query))
     q = len(query)
-    original = np.maximum(2 - 2 * (query.astype(np.float32) @ gallery.astype(np.float32).T), 0) / farthest[:q, None]
-    return _blend(original.astype(np.float32), members, values, counts, starts, items, shares, np.float32(weight))
+    original = (
+        np.maximum(2 - 2 * (query.astype(np.float32) @ gallery.astype(np.float32).T), 0) / farthest[:q, None]
+    )
+    return _blend(
+        original.astype(np.float32), members, values, counts, starts, items, shares, np.float32(weight)
+    )
 
 
 def expand_queries(query: np.ndarray, gallery: np.ndarray, k: int, alpha: float = 3.0) -> np.ndarray:
-    """Unit embeddings float32 [Q,D] of the queries averaged with their k best matches, each weighted by cosine ** alpha.
+    """Unit embeddings float32 [Q,D] of the queries averaged with their k best matches, each weighted by
+    cosine ** alpha.
 
-    `query` and `gallery` are float32 unit embeddings [Q,D] and [G,D] (alpha query expansion, Radenovic et al. 2018).
+    `query` and `gallery` are float32 unit embeddings [Q,D] and [G,D] (alpha query expansion, Radenovic et al.
+    2018).
     Raises ValueError unless 1 <= k <= G.
     """
     if not 1 <= k <= len(gallery):
@@ -52,7 +64,8 @@ def expand_queries(query: np.ndarray, gallery: np.ndarray, k: int, alpha: float 
 
 
 def _neighbours(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """int32 [N,count] nearest items, nearest first, each item its own first; float32 [N] squared distance of the farthest."""
+    """int32 [N,count] nearest items, nearest first, each item its own first; float32 [N] squared distance of
+    the farthest."""
     near, farthest = np.empty((len(x), count), np.int32), np.empty(len(x), np.float32)
     for start in range(0, len(x), _BLOCK):
         distances = np.maximum(2 - 2 * (x[start : start + _BLOCK] @ x.T), 0)
@@ -82,7 +95,8 @@ def _reciprocal(near: np.ndarray, count: int) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _holds(row: np.ndarray, count: int, value: int) -> bool:
-    """Whether one of the first `count` values is `value`. A loop: numba 0.68 miscompiles `(row[:count] == value).any()` in a prange."""
+    """Whether one of the first `count` values is `value`. A loop: numba 0.68 miscompiles `(row[:count] ==
+    value).any()` in a prange."""
     found = False
     for place in range(count):
         found |= row[place] == value
@@ -93,7 +107,8 @@ def _holds(row: np.ndarray, count: int, value: int) -> bool:
 def _encode(
     x: np.ndarray, farthest: np.ndarray, near: np.ndarray, whole: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each item as weights over its expanded neighbourhood: members int32 [N,cap], values float32 [N,cap], counts [N]."""
+    """Each item as weights over its expanded neighbourhood: members int32 [N,cap], values float32 [N,cap],
+    counts [N]."""
     cap = whole.shape[1] * (1 + half.shape[1])
     members = np.empty((len(x), cap), np.int32)
     values = np.empty((len(x), cap), np.float32)
@@ -155,7 +170,9 @@ def _expand(
     return out_members, out_values, out_counts
 
 
-def _by_member(members: np.ndarray, values: np.ndarray, counts: np.ndarray, queries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_member(
+    members: np.ndarray, values: np.ndarray, counts: np.ndarray, queries: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gallery's encodings turned around: for each member, which gallery items have it, and how much."""
     filled = np.arange(members.shape[1]) < counts[queries:, None]
     member, share = members[queries:][filled], values[queries:][filled]

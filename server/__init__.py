@@ -1,1 +1,2 @@
-"""Bundle + gallery -> HTTP and gRPC. Imports reid, never training or export, and torch only when a site is adapted."""
+"""Bundle + gallery -> HTTP and gRPC. Imports reid, never training or export, and torch only when a site is
+adapted."""

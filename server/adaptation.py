@@ -1,4 +1,5 @@
-"""`adapt`: crops of a site -> BNTA -> profile -> engine -> shadow re-embedding -> swap. Torch is imported in here, by the job."""
+"""`adapt`: crops of a site -> BNTA -> profile -> engine -> shadow re-embedding -> swap. Torch is imported in
+here, by the job."""
 
 from __future__ import annotations
 
@@ -20,31 +21,45 @@ from server.rebuild import Rebuild, decode_stored
 from server.sites import Site, Sites
 
 Tier = Literal["auto", "none", "2"]
-_CARRIED = 0.995  # cosine of engine and torch with the new values; lower means that the engine does not carry them
+_CARRIED = (
+    0.995  # cosine of engine and torch with the new values; lower means that the engine does not carry them
+)
 
 
 class Adaptation:
     """One adaptation of one site.
 
     Args:
-        tier: `2` is BNTA, `none` returns the site to the bundle's own profile, `auto` takes 2 where it can and declines otherwise.
+        tier: `2` is BNTA, `none` returns the site to the bundle's own profile, `auto` takes 2 where it can
+        and declines otherwise.
         max_samples: crops that BNTA looks at. seed: of the choice of crops and the order of pairs.
     """
 
-    def __init__(self, site: Site, tier: Tier, max_samples: int, seed: int, store: Store, sites: Sites, engines: Engines) -> None:
+    def __init__(
+        self,
+        site: Site,
+        tier: Tier,
+        max_samples: int,
+        seed: int,
+        store: Store,
+        sites: Sites,
+        engines: Engines,
+    ) -> None:
         self.site, self.tier, self.max_samples, self.seed = site, tier, max_samples, seed
         self.store, self.sites, self.engines = store, sites, engines
 
     def check(self) -> str | None:
-        """What stands in the way. Raises where the site can never be adapted as asked; under `auto`, returns the reason."""
+        """What stands in the way. Raises where the site can never be adapted as asked; under `auto`, returns
+        the reason."""
         count = self.store.count(self.site.name)
         if count == 0:
             raise Unprocessable(f"site {self.site.name!r} has no items to adapt to; enroll some first")
         if self.tier == "none":
             return None
         obstacle: str | None = None
-        if not self.engines.bundle.manifest.ssl_heads:
-            obstacle = f"bundle {self.engines.bundle.manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
+        manifest = self.engines.bundle.manifest
+        if not manifest.ssl_heads:
+            obstacle = f"bundle {manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
         elif count < MIN_CROPS:
             obstacle = f"site {self.site.name!r} has {count} items; BNTA needs at least {MIN_CROPS}"
         elif find_spec("torch") is None:
@@ -70,7 +85,9 @@ class Adaptation:
         began = time.perf_counter()
         live = self.site.state.version
         rebuild = Rebuild(self.site, profile_id, self.store, self.sites, self.engines)
-        version = rebuild.run("adapt", live.version, handle.job.id, lambda share: handle.step(0.5 + share / 2, "re-embedding"))
+        version = rebuild.run(
+            "adapt", live.version, handle.job.id, lambda share: handle.step(0.5 + share / 2, "re-embedding")
+        )
         report.setdefault("seconds", {})["re-embed"] = round(time.perf_counter() - began, 3)
         handle.job.version = version.version
 
@@ -92,13 +109,21 @@ class Adaptation:
 
         on_gpu = torch.cuda.is_available() and self.engines.settings.device != "cpu"
         # Always from the bundle's own values: adapting an adaptation drifts.
-        embedder = load_embedder(self.engines.bundle, self.engines.base_profile).to("cuda" if on_gpu else "cpu")
+        embedder = load_embedder(self.engines.bundle, self.engines.base_profile).to(
+            "cuda" if on_gpu else "cpu"
+        )
         seconds["load"] = round(time.perf_counter() - began, 3)
 
         began = time.perf_counter()
-        found = adapt(embedder, crops, Bnta(seed=self.seed), lambda share, stage: handle.step(0.1 + 0.35 * share, stage))
+        found = adapt(
+            embedder, crops, Bnta(seed=self.seed), lambda share, stage: handle.step(0.1 + 0.35 * share, stage)
+        )
         seconds["adapt"] = round(time.perf_counter() - began, 3)
-        report |= {"device": "cuda" if on_gpu else "cpu", "pairs": found.pairs, "mean_pair_distance": round(found.mean_pair_distance, 4)}
+        report |= {
+            "device": "cuda" if on_gpu else "cpu",
+            "pairs": found.pairs,
+            "mean_pair_distance": round(found.mean_pair_distance, 4),
+        }
         report["losses"] = found.losses
         profile = profile_from_model(self.engines.bundle.base_id, embedder)
 
@@ -106,12 +131,16 @@ class Adaptation:
         handle.step(0.45, "compiling")
         few = np.ascontiguousarray(crops[:16])
         with torch.inference_mode():
-            expected = PixelEmbedder(embedder)(torch.from_numpy(few).to("cuda" if on_gpu else "cpu")).cpu().numpy()
+            expected = (
+                PixelEmbedder(embedder)(torch.from_numpy(few).to("cuda" if on_gpu else "cpu")).cpu().numpy()
+            )
         self._install(profile, few, expected, report)
         seconds["compile"] = round(time.perf_counter() - began, 3)
         return profile.id
 
-    def _install(self, profile: BatchNormProfile, few: np.ndarray, expected: np.ndarray, report: dict[str, Any]) -> None:
+    def _install(
+        self, profile: BatchNormProfile, few: np.ndarray, expected: np.ndarray, report: dict[str, Any]
+    ) -> None:
         """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
         if not all(np.isfinite(values).all() for values in profile.site.values()):
             raise Declined("the adapted values are not finite")
@@ -119,12 +148,19 @@ class Adaptation:
         found = self.engines.add(profile).submit(few).result()
         lowest = float(cosine(found, expected).min())
         if lowest < _CARRIED:
-            raise Declined(f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})")
+            raise Declined(
+                f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})"
+            )
         before = self.engines.base.submit(few).result()
-        report |= {"profile": profile.id, "engine_parity": round(lowest, 6), "drift": round(1 - float(cosine(found, before).mean()), 6)}
+        report |= {
+            "profile": profile.id,
+            "engine_parity": round(lowest, 6),
+            "drift": round(1 - float(cosine(found, before).mean()), 6),
+        }
 
     def _sample(self, handle: Handle) -> tuple[np.ndarray, dict[str, int]]:
-        """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each camera."""
+        """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each
+        camera."""
         manifest = self.engines.bundle.manifest
         seqs, cameras = self.store.cameras(self.site.name)
         seen, counts = Thumbnails(), Counter[str]()
@@ -137,10 +173,14 @@ class Adaptation:
             for i in chunk:
                 if int(seqs[i]) not in images or len(crops) == self.max_samples:
                     continue
-                crop = decode_stored(images[int(seqs[i])], f"number {seqs[i]}", manifest.height, manifest.width)
+                crop = decode_stored(
+                    images[int(seqs[i])], f"number {seqs[i]}", manifest.height, manifest.width
+                )
                 if seen.is_new(crop, cameras[i]):
                     crops.append(crop)
                     counts[cameras[i] or ""] += 1
         if len(crops) < MIN_CROPS:
-            raise Declined(f"only {len(crops)} of {len(order)} crops differ from each other; BNTA needs {MIN_CROPS}")
+            raise Declined(
+                f"only {len(crops)} of {len(order)} crops differ from each other; BNTA needs {MIN_CROPS}"
+            )
         return np.stack(crops), dict(sorted(counts.items()))

@@ -1,7 +1,8 @@
 """Dynamic batching: one thread in front of one engine, two lanes, and a crop that fails, fails alone.
 
-Batches form from what has arrived: while the engine works on one, the next gathers. Nobody waits for a timer. Queries
-(interactive) go before enrolls (bulk), which get a turn after every few batches so that they never starve.
+Batches form from what has arrived: while the engine works on one, the next gathers. Nobody waits for a timer.
+Queries (interactive) go before enrolls (bulk), which get a turn after every few batches so that they never
+starve.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Batcher:
     """Feeds an engine.
 
     Args:
-        engine: what embeds. dim: length of its embeddings. max_batch: crops a batch. max_queued: crops that may wait;
-            beyond, `submit` raises Overloaded.
+        engine: what embeds. dim: length of its embeddings. max_batch: crops a batch. max_queued: crops that
+            may wait; beyond, `submit` raises Overloaded.
     """
 
     def __init__(self, engine: Engine, dim: int, max_batch: int = 32, max_queued: int = 4096) -> None:
@@ -59,7 +60,8 @@ class Batcher:
         self.thread.start()
 
     def submit(self, crops: np.ndarray, lane: Lane = "interactive") -> Future[np.ndarray]:
-        """uint8 [N,H,W,3] -> future of float32 [N,D]. The future raises EmbedError for crops the engine fails on.
+        """uint8 [N,H,W,3] -> future of float32 [N,D]. The future raises EmbedError for crops the engine fails
+        on.
 
         Raises Overloaded when too many crops wait already.
         """
@@ -69,7 +71,9 @@ class Batcher:
                 raise Overloaded("the server is stopping")
             if self.queued and self.queued + len(crops) > self.max_queued:
                 wait = math.ceil(self.queued / self.rate)
-                raise Overloaded(f"{self.queued} crops are waiting for the engine already; try again in {wait} s", wait)
+                raise Overloaded(
+                    f"{self.queued} crops are waiting for the engine already; try again in {wait} s", wait
+                )
             self.queued += len(crops)
             self.lanes[lane].append(request)
             self.changed.notify()
@@ -99,7 +103,8 @@ class Batcher:
                 self._serve(batch)
 
     def _take(self, lane: deque[_Request]) -> list[tuple[_Request, int, int]]:
-        """Slices of waiting requests, at most `max_batch` crops together; requests nobody waits for are skipped."""
+        """Slices of waiting requests, at most `max_batch` crops together; requests nobody waits for are
+        skipped."""
         batch, room = [], self.max_batch
         while lane and room:
             request = lane[0]
@@ -146,7 +151,9 @@ class Batcher:
             return self._bisect(crops, str(error))
         norms = np.linalg.norm(vectors, axis=1)
         finite = np.isfinite(norms) & (norms > 0)
-        vectors = vectors / np.where(finite, norms, 1)[:, None]  # exact unit length, which bf16 engines miss by a thousandth
+        vectors = (
+            vectors / np.where(finite, norms, 1)[:, None]
+        )  # exact unit length, which bf16 engines miss by a thousandth
         return vectors, {int(row): "its embedding is zero or not finite" for row in np.flatnonzero(~finite)}
 
     def _bisect(self, crops: np.ndarray, why: str) -> tuple[np.ndarray, dict[int, str]]:
@@ -154,11 +161,14 @@ class Batcher:
             return np.full((1, self.dim), np.nan, np.float32), {0: f"the engine failed: {why}"}
         half = len(crops) // 2
         (left, left_bad), (right, right_bad) = self._embed(crops[:half]), self._embed(crops[half:])
-        return np.concatenate([left, right]), left_bad | {half + row: reason for row, reason in right_bad.items()}
+        return np.concatenate([left, right]), left_bad | {
+            half + row: reason for row, reason in right_bad.items()
+        }
 
 
 def best_batch(engine: Engine, height: int, width: int) -> int:
-    """Warms an engine up and returns its batch size: the larger ones are tried while each gains more than 5 % throughput."""
+    """Warms an engine up and returns its batch size: the larger ones are tried while each gains more than 5 %
+    throughput."""
     best, best_rate = _SIZES[0], 0.0
     for size in _SIZES:
         crops = np.zeros((size, height, width, 3), np.uint8)

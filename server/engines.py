@@ -15,7 +15,8 @@ from server.settings import Settings
 
 
 class Engines:
-    """Sites that share a profile share its batcher. Engines of adapted sites are kept most recently used first.
+    """Sites that share a profile share its batcher. Engines of adapted sites are kept most recently used
+    first.
 
     Raises EngineError from the constructor when nothing can run the bundle here.
     """
@@ -34,7 +35,9 @@ class Engines:
 
     def space(self, profile_id: str) -> str:
         """The embedding space of a profile under this bundle and precision."""
-        return space_id(self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, self.info.precision)
+        return space_id(
+            self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, self.info.precision
+        )
 
     def ready(self, profile_id: str) -> Batcher | None:
         """The batcher of a profile, if it is compiled."""
@@ -46,7 +49,8 @@ class Engines:
             return self.adapted.get(profile_id)
 
     def get(self, profile_id: str) -> Batcher:
-        """The batcher of a kept profile, compiled now if need be (0.2 s and more: call it off the serving loop)."""
+        """The batcher of a kept profile, compiled now if need be (0.2 s and more: call it off the serving
+        loop)."""
         found = self.ready(profile_id)
         if found is not None:
             return found
@@ -56,12 +60,16 @@ class Engines:
         return self.add(profile)
 
     def add(self, profile: BatchNormProfile) -> Batcher:
-        """Compiles a profile's engine and keeps it; the one not used for longest goes when there are too many."""
+        """Compiles a profile's engine and keeps it; the one not used for longest goes when there are too
+        many."""
         with self.lock:
             if profile.id in self.adapted:
                 return self.adapted[profile.id]
             self.adapted[profile.id] = self._batcher(self.base.engine.with_profile(profile))
-            evicted = [self.adapted.popitem(last=False)[1] for _ in range(len(self.adapted) - self.settings.max_engines)]
+            evicted = [
+                self.adapted.popitem(last=False)[1]
+                for _ in range(len(self.adapted) - self.settings.max_engines)
+            ]
             made = self.adapted[profile.id]
         for batcher in evicted:
             threading.Thread(target=batcher.close, daemon=True).start()  # it answers what it has taken

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """An answer that is an error. HTTP sends it as problem+json (RFC 9457), gRPC as a status with the same sentence.
+    """An answer that is an error. HTTP sends it as problem+json (RFC 9457), gRPC as a status with the same
+    sentence.
 
     Args:
         detail: the sentence for the person who reads it.
@@ -24,7 +25,14 @@ class Problem(Exception):
     def body(self) -> dict[str, Any]:
         """The members of the problem document."""
         kind = f"urn:resight:problem:{self.code}"
-        return {"type": kind, "title": self.title, "status": self.status, "code": self.code, "detail": self.detail, **self.facts}
+        return {
+            "type": kind,
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.facts,
+        }
 
 
 class BadRequest(Problem):
@@ -85,4 +93,5 @@ class Overloaded(Problem):
 
 
 class StartError(RuntimeError):
-    """The server cannot start with this bundle, data folder or configuration; the sentence says what to change."""
+    """The server cannot start with this bundle, data folder or configuration; the sentence says what to
+    change."""

@@ -26,7 +26,10 @@ def time_of(value: Any, field: str = "captured_at") -> float | None:
         try:
             moment = datetime.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
         except ValueError:
-            raise BadRequest(f"{field} {value!r} is no time; send ISO 8601, like 2026-05-04T09:30:00Z, or seconds since 1970") from None
+            raise BadRequest(
+                f"{field} {value!r} is no time; send ISO 8601, like 2026-05-04T09:30:00Z, or seconds since "
+                f"1970"
+            ) from None
         return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)).timestamp()
     if not math.isfinite(seconds) or isinstance(value, bool) or not 0 <= seconds < 253_402_300_800:
         raise BadRequest(f"{field} {value!r} is no time between 1970 and 9999")
@@ -41,7 +44,8 @@ def iso(seconds: float | None) -> str | None:
 
 
 def record_of(values: dict[str, Any], where: str = "") -> NewItem:
-    """camera, identity, captured_at, metadata -> NewItem; `where` stands before the field's name in errors."""
+    """camera, identity, captured_at, metadata -> NewItem; `where` stands before the field's name in
+    errors."""
     _only(values, _RECORD, where or "the record")
     return NewItem(
         label_of(values.get("camera"), f"{where}camera"),
@@ -56,7 +60,9 @@ def records_of(text: str | None, shared: dict[str, Any], count: int) -> list[New
     if text is None:
         return [record_of(shared)] * count
     if any(value is not None for value in shared.values()):
-        raise BadRequest("send either records or the fields camera, identity, captured_at, metadata; not both")
+        raise BadRequest(
+            "send either records or the fields camera, identity, captured_at, metadata; not both"
+        )
     values = json_of(text, "records")
     if not isinstance(values, list) or len(values) != count:
         raise BadRequest(f"records must be a JSON array with one object for each of the {count} images")

@@ -1,4 +1,5 @@
-"""Long work: one job a site at a time, one at a time in the process, with progress, cancelling and a row in the store."""
+"""Long work: one job a site at a time, one at a time in the process, with progress, cancelling and a row in
+the store."""
 
 from __future__ import annotations
 
@@ -77,7 +78,9 @@ class Jobs:
             for handle in self.handles.values():
                 if handle.job.site == site and handle.job.state not in ENDED:
                     raise Conflict(
-                        f"site {site!r} already has job {handle.job.id} ({handle.job.kind}); wait for it or cancel it", job=handle.job.id
+                        f"site {site!r} already has job {handle.job.id} ({handle.job.kind}); wait for it or "
+                        f"cancel it",
+                        job=handle.job.id,
                     )
             job = Job(uuid.uuid4().hex, site, kind, request)
             handle = self.handles[job.id] = Handle(job, self)
@@ -142,7 +145,9 @@ class Jobs:
             job.report["reason"] = str(why)
         except Exception as error:  # a job must end in a state, whatever happened
             job.state, job.stage = "failed", "failed"
-            job.report["error"] = error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+            job.report["error"] = (
+                error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+            )
             log.exception("job %s failed", job.id)
         finally:
             self.store.save_job(job.snapshot())

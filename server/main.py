@@ -29,7 +29,8 @@ log = logging.getLogger("resight")
 
 
 def open_service(settings: Settings) -> Service:
-    """Everything behind the protocols: bundle verified, engine warm, galleries in memory, leftovers of a crash removed.
+    """Everything behind the protocols: bundle verified, engine warm, galleries in memory, leftovers of a
+    crash removed.
 
     Raises StartError with the sentence that says what to change.
     """
@@ -44,7 +45,9 @@ def open_service(settings: Settings) -> Service:
         raise StartError(str(error)) from error
     interrupted = store.fail_interrupted_jobs()
     if interrupted:
-        log.warning("%d job(s) were interrupted by the last stop; their sites kept their versions", interrupted)
+        log.warning(
+            "%d job(s) were interrupted by the last stop; their sites kept their versions", interrupted
+        )
     sites = Sites(store, engines)
     for site in sites.load(settings.reembed):
         log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
@@ -67,13 +70,20 @@ async def _serve(service: Service, settings: Settings) -> None:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise StartError(f"port {settings.port} on {settings.host} cannot be had ({error.strerror}); choose another with --port") from error
-    # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket names its protocol.
+        raise StartError(
+            f"port {settings.port} on {settings.host} cannot be had ({error.strerror}); choose another with "
+            f"--port"
+        ) from error
+    # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket
+    # names its protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     auth = Auth(service.store, settings.needs_key)
     key = auth.first_key()
     if key is not None:
-        print(f"No API key existed, so one with scope admin was made. It is shown this once:\n\n    {key}\n", flush=True)
+        print(
+            f"No API key existed, so one with scope admin was made. It is shown this once:\n\n    {key}\n",
+            flush=True,
+        )
     config = uvicorn.Config(
         create_app(service, auth), settings.host, settings.port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=int(settings.drain_s),
@@ -87,7 +97,8 @@ async def _serve(service: Service, settings: Settings) -> None:
             rpc = await create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
         except (RuntimeError, OSError) as error:
             raise StartError(
-                f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, or 0 for none"
+                f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, "
+                f"or 0 for none"
             ) from error
         await rpc.start()
     stop = asyncio.Event()
@@ -108,7 +119,8 @@ def _say(service: Service, settings: Settings) -> None:
     info, items = service.engines.info, sum(len(site.state.index) for site in service.sites.by_name.values())
     engine = f"{info.engine} {info.version} on {info.device} in {info.precision}"
     print(
-        f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} site(s), {items} item(s)\n"
+        f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} "
+        f"site(s), {items} item(s)\n"
         f"HTTP http://{settings.host}:{settings.port} (docs at /docs)"
         + (f", gRPC {settings.host}:{settings.grpc_port}" if settings.grpc_port else ""),
         file=sys.stderr,

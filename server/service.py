@@ -1,4 +1,5 @@
-"""The use cases: enroll, query, erase, adapt, roll back. HTTP and gRPC are two skins over this, with the same errors."""
+"""The use cases: enroll, query, erase, adapt, roll back. HTTP and gRPC are two skins over this, with the same
+errors."""
 
 from __future__ import annotations
 
@@ -19,7 +20,16 @@ from reid.images import ImageError, ImageTooLarge, UnsupportedImage, decode_crop
 from server.adaptation import Adaptation, Tier
 from server.batching import Batcher, EmbedError, Lane
 from server.engines import Engines
-from server.errors import BadRequest, Conflict, NotFound, Overloaded, Problem, TooLarge, Unprocessable, UnsupportedMedia
+from server.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    Overloaded,
+    Problem,
+    TooLarge,
+    Unprocessable,
+    UnsupportedMedia,
+)
 from server.gallery.index import SearchFilter
 from server.gallery.records import Item, ItemFilter, NewItem, Version
 from server.gallery.store import Store
@@ -65,10 +75,19 @@ class Answer:
 
 
 class Service:
-    """One server's use cases. Methods raise `server.errors.Problem` for everything a caller can do something about."""
+    """One server's use cases. Methods raise `server.errors.Problem` for everything a caller can do something
+    about."""
 
-    def __init__(self, settings: Settings, bundle: Bundle, store: Store, engines: Engines, sites: Sites) -> None:
-        self.settings, self.bundle, self.store, self.engines, self.sites = settings, bundle, store, engines, sites
+    def __init__(
+        self, settings: Settings, bundle: Bundle, store: Store, engines: Engines, sites: Sites
+    ) -> None:
+        self.settings, self.bundle, self.store, self.engines, self.sites = (
+            settings,
+            bundle,
+            store,
+            engines,
+            sites,
+        )
         self.jobs, self.telemetry = Jobs(store), Telemetry()
         self.telemetry.watch(self)
         self.decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
@@ -92,7 +111,12 @@ class Service:
     # Enroll
 
     async def enroll(
-        self, site_name: str, images: Sequence[bytes], records: Sequence[NewItem], idempotency_key: str | None = None, partial: bool = False
+        self,
+        site_name: str,
+        images: Sequence[bytes],
+        records: Sequence[NewItem],
+        idempotency_key: str | None = None,
+        partial: bool = False,
     ) -> Enrolled:
         """Embeds and commits crops; returns when they are on disk and found by queries.
 
@@ -103,9 +127,14 @@ class Service:
         if not images:
             raise BadRequest("no images: send at least one file part named 'images'")
         if len(images) > self.settings.max_images:
-            raise TooLarge(f"{len(images)} images in one request; at most {self.settings.max_images} are accepted")
+            raise TooLarge(
+                f"{len(images)} images in one request; at most {self.settings.max_images} are accepted"
+            )
         if len(images) != len(records):
-            raise BadRequest(f"{len(images)} images but {len(records)} records; send one record an image, in the same order")
+            raise BadRequest(
+                f"{len(images)} images but {len(records)} records; send one record an image, in the same "
+                f"order"
+            )
         fingerprint = _fingerprint(site_name, images, records) if idempotency_key else ""
         if idempotency_key:
             earlier = await self._repeat(idempotency_key, fingerprint)
@@ -120,7 +149,14 @@ class Service:
         if good:
             request = (idempotency_key, fingerprint) if idempotency_key else None
             items, version = await self._commit(
-                site, crops, [images[i] for i in good], [records[i] for i in good], good, problems, request, partial
+                site,
+                crops,
+                [images[i] for i in good],
+                [records[i] for i in good],
+                good,
+                problems,
+                request,
+                partial,
             )
         self.telemetry.enrolled.labels(site_name).inc(len(items))
         errors = [{"index": i, **problems[i].body()} for i in sorted(problems)]
@@ -137,29 +173,42 @@ class Service:
         request: tuple[str, str] | None,
         partial: bool,
     ) -> tuple[list[Item], Version]:
-        """Embeds under the live profile and commits, again from the start if the site was swapped in between."""
+        """Embeds under the live profile and commits, again from the start if the site was swapped in
+        between."""
         for _ in range(_SWAP_RETRIES):
             state = site.state
             batcher = await self._batcher(state)
             try:
                 vectors = await self._embed(batcher, crops, "bulk")
             except EmbedError as error:
-                bad = {good[row]: Unprocessable(f"image {good[row]}: {why}", index=good[row]) for row, why in error.rows.items()}
+                bad = {
+                    good[row]: Unprocessable(f"image {good[row]}: {why}", index=good[row])
+                    for row, why in error.rows.items()
+                }
                 if not partial:
                     raise next(iter(bad.values())) from error
                 problems.update(bad)
                 keep = [row for row in range(len(good)) if row not in error.rows]
-                crops, images, records, good = crops[keep], [images[r] for r in keep], [records[r] for r in keep], [good[r] for r in keep]
+                crops, images, records, good = (
+                    crops[keep],
+                    [images[r] for r in keep],
+                    [records[r] for r in keep],
+                    [good[r] for r in keep],
+                )
                 if not good:
                     return [], state.version
                 continue
             loop = asyncio.get_running_loop()
             try:
-                items = await loop.run_in_executor(self.writers, self._write, site, state, records, images, vectors, request)
+                items = await loop.run_in_executor(
+                    self.writers, self._write, site, state, records, images, vectors, request
+                )
             except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
                 if request is None or await self._repeat(*request) is None:
                     raise
-                raise Conflict(f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one") from error
+                raise Conflict(
+                    f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one"
+                ) from error
             if items is not None:
                 return items, state.version
         raise Overloaded("the site was adapted again and again while these crops were embedded; try again")
@@ -178,7 +227,12 @@ class Service:
             if site.state.version.space_id != state.version.space_id:
                 return None
             facts = (
-                (*request, {"site": site.name, "version": state.version.version, "space_id": state.version.space_id}) if request else None
+                (
+                    *request,
+                    {"site": site.name, "version": state.version.version, "space_id": state.version.space_id},
+                )
+                if request
+                else None
             )
             kept = images if self.settings.keep_images else None
             items = self.store.enroll(site.name, state.version.space_id, records, kept, vectors, facts)
@@ -190,10 +244,18 @@ class Service:
         if found is None:
             return None
         if found[0] != fingerprint:
-            raise Conflict(f"Idempotency-Key {key!r} was used for another request; take a new key for new content")
+            raise Conflict(
+                f"Idempotency-Key {key!r} was used for another request; take a new key for new content"
+            )
         facts = found[1]
         by_id = await asyncio.to_thread(self.store.items_by_id, facts["ids"])
-        return Enrolled(facts["site"], facts["version"], facts["space_id"], [by_id[i] for i in facts["ids"] if i in by_id], [])
+        return Enrolled(
+            facts["site"],
+            facts["version"],
+            facts["space_id"],
+            [by_id[i] for i in facts["ids"] if i in by_id],
+            [],
+        )
 
     # Query
 
@@ -211,7 +273,8 @@ class Service:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item.
 
         Args:
-            camera: of the query; an enrolled item brings its own. exclude_same_camera: leaves out that camera's items.
+            camera: of the query; an enrolled item brings its own. exclude_same_camera: leaves out that
+            camera's items.
             threshold: lowest cosine that is returned.
         """
         if bool(images) == bool(item_id):
@@ -219,7 +282,9 @@ class Service:
         if not 1 <= top_k <= self.settings.max_top_k:
             raise BadRequest(f"top_k is {top_k}; it must lie between 1 and {self.settings.max_top_k}")
         if len(images) > self.settings.max_tracklet:
-            raise TooLarge(f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}")
+            raise TooLarge(
+                f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}"
+            )
         state = self.sites.get(site_name).state  # taken once: everything below is of this version
         seconds: dict[str, float] = {}
         if item_id:
@@ -227,7 +292,10 @@ class Service:
             camera = camera if camera is not None else item.camera
             vector = await asyncio.to_thread(self.store.embedding, item.seq, state.version.space_id)
             if vector is None:
-                raise Conflict(f"item {item_id!r} is not embedded in the version that was live when this query began; ask again")
+                raise Conflict(
+                    f"item {item_id!r} is not embedded in the version that was live when this query began; "
+                    f"ask again"
+                )
         else:
             vector = await self._query_vector(state, images, seconds)
         if exclude_same_camera and camera is None:
@@ -239,7 +307,9 @@ class Service:
         seconds["search"] = time.perf_counter() - began
         return Answer(site_name, state.version.version, state.version.space_id, matches, seconds)
 
-    async def _query_vector(self, state: SiteState, images: Sequence[bytes], seconds: dict[str, float]) -> np.ndarray:
+    async def _query_vector(
+        self, state: SiteState, images: Sequence[bytes], seconds: dict[str, float]
+    ) -> np.ndarray:
         began = time.perf_counter()
         batcher = await self._batcher(state)
         crops, _ = await self._decode(images, partial=False)
@@ -258,17 +328,29 @@ class Service:
         return mean / norm
 
     def _search(
-        self, state: SiteState, vector: np.ndarray, top_k: int, where: ItemFilter, exclude: str | None, threshold: float | None
+        self,
+        state: SiteState,
+        vector: np.ndarray,
+        top_k: int,
+        where: ItemFilter,
+        exclude: str | None,
+        threshold: float | None,
     ) -> list[Match]:
         if where.only_camera:
             conditions = SearchFilter(camera=where.camera, exclude_camera=exclude)
         else:
-            conditions = SearchFilter(exclude_camera=exclude, allowed=self.store.seqs(state.version.site, where))
+            conditions = SearchFilter(
+                exclude_camera=exclude, allowed=self.store.seqs(state.version.site, where)
+            )
         scores, seqs = state.index.search(vector, top_k, conditions)
         if threshold is not None:
             seqs, scores = seqs[scores >= threshold], scores[scores >= threshold]
         items = self.store.items_by_seq([int(s) for s in seqs])
-        found = [(float(score), items[int(seq)]) for score, seq in zip(scores, seqs, strict=True) if int(seq) in items]
+        found = [
+            (float(score), items[int(seq)])
+            for score, seq in zip(scores, seqs, strict=True)
+            if int(seq) in items
+        ]
         return [Match(rank, score, item) for rank, (score, item) in enumerate(found, 1)]
 
     # Items
@@ -286,7 +368,9 @@ class Service:
         await asyncio.to_thread(self.store.note, actor, "read-image", item.site, {"item": item_id})
         return data
 
-    async def page(self, site_name: str, where: ItemFilter, cursor: str | None, limit: int) -> tuple[list[Item], str | None]:
+    async def page(
+        self, site_name: str, where: ItemFilter, cursor: str | None, limit: int
+    ) -> tuple[list[Item], str | None]:
         """Items in order of enrolling, and the cursor of the next page if there is one."""
         self.sites.get(site_name)
         if not 1 <= limit <= 1000:
@@ -301,7 +385,9 @@ class Service:
     async def erase_item(self, item_id: str, actor: str) -> int:
         """Erases one item: image, embeddings of every version, index. Raises NotFound."""
         item = await self._item_of(None, item_id)
-        return await asyncio.to_thread(self._erase, self.sites.get(item.site), [item.seq], actor, {"item": item_id})
+        return await asyncio.to_thread(
+            self._erase, self.sites.get(item.site), [item.seq], actor, {"item": item_id}
+        )
 
     async def erase_identity(self, site_name: str, identity: str, actor: str) -> int:
         """Erases every item of an identity. Returns how many there were."""
@@ -327,7 +413,9 @@ class Service:
 
     # Adapt
 
-    async def adapt(self, site_name: str, tier: str = "auto", max_samples: int | None = None, seed: int = 0) -> dict[str, Any]:
+    async def adapt(
+        self, site_name: str, tier: str = "auto", max_samples: int | None = None, seed: int = 0
+    ) -> dict[str, Any]:
         """Starts an adaptation job and returns its snapshot."""
         if tier not in _TIERS:
             raise BadRequest(f"tier {tier!r} is unknown; this version has {', '.join(_TIERS)}")
@@ -339,24 +427,33 @@ class Service:
         work = Adaptation(site, chosen, samples, seed, self.store, self.sites, self.engines)
         await asyncio.to_thread(work.check)
         request = {"tier": tier, "max_samples": samples, "seed": seed}
-        return (await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, self._cleaned(work.run))).snapshot()
+        return (
+            await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, self._cleaned(work.run))
+        ).snapshot()
 
     async def roll_back(self, site_name: str) -> dict[str, Any]:
-        """Starts a job that makes a new version with the profile of the live one's parent. Raises Conflict without a parent."""
+        """Starts a job that makes a new version with the profile of the live one's parent. Raises Conflict
+        without a parent."""
         site = self.sites.get(site_name)
         live = site.state.version
         parent = self.store.version(site_name, live.parent) if live.parent is not None else None
         if parent is None:
-            raise Conflict(f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to")
+            raise Conflict(
+                f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to"
+            )
 
         def work(handle: Handle) -> None:
             rebuild = Rebuild(site, parent.profile_id, self.store, self.sites, self.engines)
-            version = rebuild.run("rollback", parent.parent, handle.job.id, lambda share: handle.step(share, "re-embedding"))
+            version = rebuild.run(
+                "rollback", parent.parent, handle.job.id, lambda share: handle.step(share, "re-embedding")
+            )
             handle.job.version = version.version
             handle.job.report["restores"] = parent.version
 
         request = {"from": live.version, "to": parent.version}
-        return (await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, self._cleaned(work))).snapshot()
+        return (
+            await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, self._cleaned(work))
+        ).snapshot()
 
     def _cleaned(self, work: Callable[[Handle], None]) -> Callable[[Handle], None]:
         """The work, and after it, however it ended, nothing left that no version uses."""
@@ -410,7 +507,8 @@ class Service:
         }
 
     async def ready(self) -> None:
-        """A canary through the real batcher and a write to the store. Raises Overloaded where either does not work."""
+        """A canary through the real batcher and a write to the store. Raises Overloaded where either does not
+        work."""
         manifest = self.bundle.manifest
         try:
             canary = np.zeros((1, manifest.height, manifest.width, 3), np.uint8)
@@ -426,18 +524,25 @@ class Service:
         """Refuses before decoding what the engine would refuse after."""
         if batcher is not None and batcher.queued and batcher.queued + count > batcher.max_queued:
             wait = max(1, int(batcher.queued / batcher.rate))
-            raise Overloaded(f"{batcher.queued} crops are waiting for the engine already; try again in {wait} s", wait)
+            raise Overloaded(
+                f"{batcher.queued} crops are waiting for the engine already; try again in {wait} s", wait
+            )
 
     async def _batcher(self, state: SiteState) -> Batcher:
         found = self.engines.ready(state.version.profile_id)
-        return found if found is not None else await asyncio.to_thread(self.engines.get, state.version.profile_id)
+        return (
+            found
+            if found is not None
+            else await asyncio.to_thread(self.engines.get, state.version.profile_id)
+        )
 
     @staticmethod
     async def _embed(batcher: Batcher, crops: np.ndarray, lane: Lane) -> np.ndarray:
         return await asyncio.wrap_future(batcher.submit(crops, lane))
 
     async def _decode(self, images: Sequence[bytes], partial: bool) -> tuple[np.ndarray, dict[int, Problem]]:
-        """uint8 [n,H,W,3] of the images that decode, and the problems of the others; the first problem is raised unless `partial`."""
+        """uint8 [n,H,W,3] of the images that decode, and the problems of the others; the first problem is
+        raised unless `partial`."""
         loop = asyncio.get_running_loop()
         crops, problems = await loop.run_in_executor(self.decoders, self._decode_all, images, partial)
         return crops, problems

@@ -1,4 +1,5 @@
-"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>` (`data`: `RESIGHT_GALLERY`)."""
+"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>` (`data`:
+`RESIGHT_GALLERY`)."""
 
 from __future__ import annotations
 
@@ -20,26 +21,40 @@ class Settings(BaseSettings):
     bundle: Path = Field(description="the .resight folder to serve")
     data: Path = Field(
         default=Path("resight-data"),
-        validation_alias=AliasChoices("data", "RESIGHT_GALLERY"),  # RESIGHT_DATA is the root of training datasets
+        validation_alias=AliasChoices(
+            "data", "RESIGHT_GALLERY"
+        ),  # RESIGHT_DATA is the root of training datasets
         description="where the gallery is kept",
     )
     host: str = "127.0.0.1"
     port: int = 8000
     grpc_port: int = Field(default=8001, description="0: no gRPC")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: str = Field(default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch")
-    reembed: bool = Field(default=False, description="re-embed galleries another model made, instead of refusing to start")
-    auth: Literal["auto", "on", "off"] = Field(default="auto", description="auto: keys are required unless host is loopback")
-    keep_images: bool = Field(default=True, description="False keeps embeddings only; sites cannot be adapted then")
+    engine: str = Field(
+        default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch"
+    )
+    reembed: bool = Field(
+        default=False, description="re-embed galleries another model made, instead of refusing to start"
+    )
+    auth: Literal["auto", "on", "off"] = Field(
+        default="auto", description="auto: keys are required unless host is loopback"
+    )
+    keep_images: bool = Field(
+        default=True, description="False keeps embeddings only; sites cannot be adapted then"
+    )
 
     max_request_bytes: int = Field(default=256 * 1024 * 1024, description="one request's body")
-    max_inflight_bytes: int = Field(default=512 * 1024 * 1024, description="bodies being received or worked on, together")
+    max_inflight_bytes: int = Field(
+        default=512 * 1024 * 1024, description="bodies being received or worked on, together"
+    )
     max_images: int = Field(default=1000, description="crops of one enroll request")
     max_tracklet: int = Field(default=64, description="crops of one query")
     max_top_k: int = 20_000
     max_image_bytes: int = 10 * 1024 * 1024
     max_pixels: int = 24_000_000
-    max_queued_crops: int = Field(default=4096, description="crops waiting for the engine before requests are refused")
+    max_queued_crops: int = Field(
+        default=4096, description="crops waiting for the engine before requests are refused"
+    )
     max_engines: int = Field(default=8, description="compiled engines of adapted sites kept at once")
     adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
     decode_threads: int = 2

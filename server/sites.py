@@ -1,4 +1,5 @@
-"""A site's live state, swapped as one: a reader that took the reference has a version, its profile and its index together."""
+"""A site's live state, swapped as one: a reader that took the reference has a version, its profile and its
+index together."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class SiteState:
 
 
 class Site:
-    """A deployment: its gallery and its live state. `lock` orders commits, erasures and swaps; queries never take it."""
+    """A deployment: its gallery and its live state. `lock` orders commits, erasures and swaps; queries never
+    take it."""
 
     def __init__(self, name: str, state: SiteState) -> None:
         self.name, self.state = name, state
@@ -46,7 +48,8 @@ class Sites:
     def load(self, reembed: bool = False) -> list[Site]:
         """Builds the index of every site. Returns the sites that have to be re-embedded, if that is allowed.
 
-        Raises StartError for a gallery of another embedding space: its vectors must never be compared with ours.
+        Raises StartError for a gallery of another embedding space: its vectors must never be compared with
+        ours.
         """
         stale = []
         for live in self.store.live_versions():
@@ -76,16 +79,22 @@ class Sites:
         return site
 
     def get_or_create(self, name: str) -> Site:
-        """A site, made with the bundle's own profile where it is new. Raises BadRequest for an unusable name."""
+        """A site, made with the bundle's own profile where it is new. Raises BadRequest for an unusable
+        name."""
         found = self.by_name.get(name)
         if found is not None:
             return found
         if not _NAME.fullmatch(name):
-            raise BadRequest(f"site {name!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the first is no mark")
+            raise BadRequest(
+                f"site {name!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the first "
+                f"is no mark"
+            )
         with self.lock:
             if name not in self.by_name:
                 profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
-                first = Version(name, 1, profile, self.engines.space(profile), dim, None, "created", time.time())
+                first = Version(
+                    name, 1, profile, self.engines.space(profile), dim, None, "created", time.time()
+                )
                 self.store.add_site(first)
                 self.by_name[name] = Site(name, SiteState(first, FaissIndex(dim)))
             return self.by_name[name]
@@ -94,10 +103,15 @@ class Sites:
 def _mismatch(live: Version, engines: Engines) -> str:
     manifest, info = engines.bundle.manifest, engines.info
     if live.dim != manifest.dim:
-        what = f"bundle {manifest.name!r} makes {manifest.dim}-d embeddings; the gallery of site {live.site!r} holds {live.dim}-d ones"
+        what = (
+            f"bundle {manifest.name!r} makes {manifest.dim}-d embeddings; "
+            f"the gallery of site {live.site!r} holds {live.dim}-d ones"
+        )
     else:
         what = (
-            f"the gallery of site {live.site!r} holds embeddings of {live.space_id}; bundle {manifest.name!r} in {info.precision} "
-            f"makes {engines.space(live.profile_id)}, which cannot be compared with them"
+            f"the gallery of site {live.site!r} holds embeddings of {live.space_id}; bundle "
+            f"{manifest.name!r} in {info.precision} makes {engines.space(live.profile_id)}, which cannot be "
+            "compared with them"
         )
-    return f"{what}. Start with the bundle and engine that made them, or re-embed with: resight serve --reembed (this ends adaptations)"
+    remedy = "re-embed with: resight serve --reembed (this ends adaptations)"
+    return f"{what}. Start with the bundle and engine that made them, or {remedy}"

@@ -20,8 +20,12 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("resight_requests", "Finished requests", ["call", "outcome"], registry=self.registry)
-        self.seconds = Histogram("resight_request_seconds", "Time to answer", ["call"], buckets=_SECONDS, registry=self.registry)
+        self.requests = Counter(
+            "resight_requests", "Finished requests", ["call", "outcome"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "resight_request_seconds", "Time to answer", ["call"], buckets=_SECONDS, registry=self.registry
+        )
         self.enrolled = Counter("resight_enrolled_items", "Items committed", ["site"], registry=self.registry)
         self.jobs = Counter("resight_jobs", "Ended jobs", ["kind", "state"], registry=self.registry)
 

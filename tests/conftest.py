@@ -1,4 +1,5 @@
-"""Bundles, crops and real servers for the tests. Everything here is made on the spot; nothing is downloaded."""
+"""Bundles, crops and real servers for the tests. Everything here is made on the spot; nothing is
+downloaded."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ SMALL = ModelSpec("resnet18", 96, 48)
 
 @pytest.fixture(scope="session")
 def egl() -> None:
-    """Skips what draws people on machines without EGL, unless RESIGHT_REQUIRE_EGL says that they must not lack it."""
+    """Skips what draws people on machines without EGL, unless RESIGHT_REQUIRE_EGL says that they must not
+    lack it."""
     try:
         from training.synthetic.scene import Scene
 
@@ -43,7 +45,11 @@ def make_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     embedder = build(spec)
     for layer in batchnorm_layers(embedder).values():
-        for tensor, low, high in ((layer.weight, 0.8, 1.2), (layer.running_mean, -0.1, 0.1), (layer.running_var, 0.8, 1.2)):
+        for tensor, low, high in (
+            (layer.weight, 0.8, 1.2),
+            (layer.running_mean, -0.1, 0.1),
+            (layer.running_var, 0.8, 1.2),
+        ):
             torch.nn.init.uniform_(tensor, low, high)
     folder.mkdir(parents=True, exist_ok=True)
     meta = {"model": dataclasses.asdict(spec), "recipe": {"method": "none"}, "dataset": "nothing"}
@@ -51,7 +57,9 @@ def make_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
     return folder
 
 
-def draw_jpegs(identities: int, cameras: int = 2, images: int = 2, site: int = 0) -> list[tuple[bytes, str, str]]:
+def draw_jpegs(
+    identities: int, cameras: int = 2, images: int = 2, site: int = 0
+) -> list[tuple[bytes, str, str]]:
     """(JPEG bytes, identity, camera) of drawn people."""
     found = []
     for i in range(identities):
@@ -66,7 +74,9 @@ def draw_jpegs(identities: int, cameras: int = 2, images: int = 2, site: int = 0
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small bundle with heads, through the real export and its gate."""
     folder = tmp_path_factory.mktemp("bundle")
-    return export_bundle(make_checkpoint(folder / "run", SMALL), folder / "small.resight", licence="test", half=True)[0]
+    return export_bundle(
+        make_checkpoint(folder / "run", SMALL), folder / "small.resight", licence="test", half=True
+    )[0]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +84,9 @@ def headless_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle that BNTA cannot adapt, with another base."""
     folder = tmp_path_factory.mktemp("headless")
     spec = dataclasses.replace(SMALL, ssl_heads=False)
-    return export_bundle(make_checkpoint(folder / "run", spec, seed=1), folder / "headless.resight", licence="test")[0]
+    return export_bundle(
+        make_checkpoint(folder / "run", spec, seed=1), folder / "headless.resight", licence="test"
+    )[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""Adapting a live site: no query fails, no answer mixes versions, nothing enrolled or erased meanwhile is lost or comes back."""
+"""Adapting a live site: no query fails, no answer mixes versions, nothing enrolled or erased meanwhile is
+lost or comes back."""
 
 import threading
 import time

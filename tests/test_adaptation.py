@@ -68,7 +68,8 @@ def test_only_batchnorm_values_change_and_all_of_them_can(crops: np.ndarray) -> 
         if module not in layers:
             assert same, f"{name} is no BatchNorm value and changed"
         elif kind in ("running_mean", "running_var") or module.startswith("trunk"):
-            # the neck's affine values get no gradient, and those of a head only if a pair was nearest at its stripe
+            # the neck's affine values get no gradient, and those of a head only if a pair was nearest at its
+            # stripe
             assert not same, f"{name} did not follow the site"
     assert report.pairs == 24
     assert report.steps == 3

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {"reid", "training", "export", "server", "proto", "clients", "resight_client", "benchmarks", "cli", "resight"}
+ROOMS = {
+    "reid",
+    "training",
+    "export",
+    "server",
+    "proto",
+    "clients",
+    "resight_client",
+    "benchmarks",
+    "cli",
+    "resight",
+}
 MAY_IMPORT = {
     "reid": {"reid"},
     "training": {"training", "reid"},

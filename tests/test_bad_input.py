@@ -1,4 +1,5 @@
-"""Bad input: a 4xx that names what, where and what to do; nothing stored; the next request served; no memory spike."""
+"""Bad input: a 4xx that names what, where and what to do; nothing stored; the next request served; no memory
+spike."""
 
 import io
 import socket
@@ -91,7 +92,9 @@ def items(server: ServerProcess) -> int:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_image_is_refused_by_its_index_and_nothing_is_stored(server: ServerProcess, people: People, name: str) -> None:
+def test_a_bad_image_is_refused_by_its_index_and_nothing_is_stored(
+    server: ServerProcess, people: People, name: str
+) -> None:
     data, status = BAD[name]
     before = server.resident_bytes()
     body = problem(response := send(server, [people[0][0], people[1][0], data, people[2][0]]))
@@ -130,7 +133,9 @@ def test_partial_stores_the_good_and_reports_the_bad(server: ServerProcess, peop
         ({"records": '[{"camera": "a"}]', "camera": "b"}, 400, "not both"),
     ],
 )
-def test_bad_fields_of_an_enroll_are_named(server: ServerProcess, people: People, fields: dict[str, str], status: int, word: str) -> None:
+def test_bad_fields_of_an_enroll_are_named(
+    server: ServerProcess, people: People, fields: dict[str, str], status: int, word: str
+) -> None:
     body = problem(send(server, [people[0][0]], **fields))
     assert body["status"] == status
     assert word in body["detail"]
@@ -152,7 +157,9 @@ def test_bad_fields_of_an_enroll_are_named(server: ServerProcess, people: People
         ({"site": "nowhere"}, 404, "nowhere"),
     ],
 )
-def test_bad_fields_of_a_query_are_named(server: ServerProcess, people: People, fields: dict[str, str], status: int, word: str) -> None:
+def test_bad_fields_of_a_query_are_named(
+    server: ServerProcess, people: People, fields: dict[str, str], status: int, word: str
+) -> None:
     body = problem(send(server, [people[0][0]], "/query", **fields))
     assert body["status"] == status
     assert word in body["detail"]
@@ -169,7 +176,9 @@ def test_bad_fields_of_a_query_are_named(server: ServerProcess, people: People, 
         ({}, 400, "site"),
     ],
 )
-def test_bad_adaptations_are_refused(server: ServerProcess, body: dict[str, Any], status: int, word: str) -> None:
+def test_bad_adaptations_are_refused(
+    server: ServerProcess, body: dict[str, Any], status: int, word: str
+) -> None:
     found = problem(httpx.post(f"{server.url}/adapt", json=body))
     assert found["status"] == status
     assert word in found["detail"]
@@ -195,7 +204,15 @@ def test_auto_with_few_crops_declines_and_says_why(server: ServerProcess) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/gallery/nothing", "/gallery/nothing/image", "/adapt/nothing", "/adapt/nothing/events", "/sites/nothing", "/x"]
+    "path",
+    [
+        "/gallery/nothing",
+        "/gallery/nothing/image",
+        "/adapt/nothing",
+        "/adapt/nothing/events",
+        "/sites/nothing",
+        "/x",
+    ],
 )
 def test_unknown_things_are_404(server: ServerProcess, path: str) -> None:
     assert problem(httpx.get(server.url + path))["status"] == 404
@@ -209,7 +226,12 @@ def test_a_body_that_is_no_multipart_or_no_json_is_refused(server: ServerProcess
     assert problem(httpx.post(f"{server.url}/gallery", content=b"\0" * 100))["status"] == 400
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     assert problem(httpx.post(f"{server.url}/query", content=b"--y\r\n", headers=broken))["status"] == 400
-    assert problem(httpx.post(f"{server.url}/adapt", content=b"{", headers={"Content-Type": "application/json"}))["status"] == 400
+    assert (
+        problem(
+            httpx.post(f"{server.url}/adapt", content=b"{", headers={"Content-Type": "application/json"})
+        )["status"]
+        == 400
+    )
     assert problem(httpx.put(f"{server.url}/query"))["status"] == 405
 
 
@@ -224,7 +246,8 @@ def test_a_bomb_behind_a_small_header_costs_nothing(server: ServerProcess, peopl
 def test_a_body_declared_too_large_is_refused_before_it_is_sent(server: ServerProcess) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         connection.sendall(
-            b"POST /gallery HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+            b"POST /gallery HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\nContent-Type: "
+            b"multipart/form-data; boundary=x\r\n\r\n"
         )
         answer = b""
         while b"}" not in answer:
@@ -249,8 +272,9 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(server: ServerProcess) 
 def test_a_client_that_hangs_up_halfway_is_no_failure_of_the_server(server: ServerProcess) -> None:
     before = server.log.stat().st_size
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        head = b"POST /gallery HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
-        connection.sendall(head + b"--x\r\n")
+        kind = b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        head = b"POST /gallery HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        connection.sendall(head + kind + b"--x\r\n")
         time.sleep(0.2)
     time.sleep(0.2)
     assert items(server) == 2

@@ -14,7 +14,8 @@ POISON = 255
 
 
 class Counting:
-    """A deterministic engine: the mean of a crop is its embedding. Raises when a batch holds a poisoned crop."""
+    """A deterministic engine: the mean of a crop is its embedding. Raises when a batch holds a poisoned
+    crop."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.sizes: list[int] = []
@@ -125,7 +126,9 @@ def test_cancelled_requests_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(("per_batch", "per_crop", "expected"), [(0.02, 0.0, 32), (0.0, 0.002, 8)])
-def test_the_batch_grows_only_while_that_pays(per_batch: float, per_crop: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_grows_only_while_that_pays(
+    per_batch: float, per_crop: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 0.0
 
     class Timed(Counting):

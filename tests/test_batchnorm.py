@@ -8,14 +8,23 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from reid.batchnorm import BatchNormProfile, ProfileError, batchnorm_layers_of, space_id, write_into_model, write_into_onnx
+from reid.batchnorm import (
+    BatchNormProfile,
+    ProfileError,
+    batchnorm_layers_of,
+    space_id,
+    write_into_model,
+    write_into_onnx,
+)
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
 
 
 def changed(profile: BatchNormProfile, by: float = 0.1) -> BatchNormProfile:
     """The same layers with other values."""
-    return dataclasses.replace(profile, site={name: values + np.float32(by) for name, values in profile.site.items()})
+    return dataclasses.replace(
+        profile, site={name: values + np.float32(by) for name, values in profile.site.items()}
+    )
 
 
 def test_a_profile_survives_its_file_bit_for_bit(bundle: Bundle) -> None:
@@ -56,7 +65,9 @@ def test_shrinking_runs_from_source_to_profile(bundle: Bundle) -> None:
     assert np.allclose(target.shrink(source, 0.0).site["neck"], source.site["neck"])
     assert np.allclose(target.shrink(source, 1.0).site["neck"], target.site["neck"])
     half = target.shrink(source, 0.5).site["neck"]
-    assert np.allclose(half[3], (source.site["neck"][3] + target.site["neck"][3]) / 2 + 0.25 * 0.2**2, atol=1e-6)
+    assert np.allclose(
+        half[3], (source.site["neck"][3] + target.site["neck"][3]) / 2 + 0.25 * 0.2**2, atol=1e-6
+    )
 
 
 def test_every_batchnorm_of_the_graph_is_visible_and_named_as_in_torch(bundle: Bundle) -> None:
@@ -67,8 +78,11 @@ def test_every_batchnorm_of_the_graph_is_visible_and_named_as_in_torch(bundle: B
 
 
 def test_add_initializer_is_a_trap(bundle: Bundle) -> None:
-    """It takes the new values, says nothing, and computes every folded layer with the old ones: so profiles are written into the graph."""
-    crops = np.random.default_rng(0).integers(0, 255, (2, bundle.manifest.height, bundle.manifest.width, 3), np.uint8)
+    """It takes the new values, says nothing, and computes every folded layer with the old ones: so profiles
+    are written into the graph."""
+    crops = np.random.default_rng(0).integers(
+        0, 255, (2, bundle.manifest.height, bundle.manifest.width, 3), np.uint8
+    )
     profile = changed(bundle.profile())
     model = bundle.onnx_model()
     before = ort.InferenceSession(model.SerializeToString()).run(None, {"crops": crops})[0]
@@ -91,12 +105,22 @@ def test_onnxruntime_folds_every_batchnorm_behind_a_convolution(bundle: Bundle, 
     options.optimized_model_filepath = str(tmp_path / "folded.onnx")
     options.log_severity_level = 3
     ort.InferenceSession(bundle.onnx_model().SerializeToString(), options)
-    left = [node for node in onnx.load(tmp_path / "folded.onnx").graph.node if node.op_type == "BatchNormalization"]
+    left = [
+        node
+        for node in onnx.load(tmp_path / "folded.onnx").graph.node
+        if node.op_type == "BatchNormalization"
+    ]
     assert len(left) <= 1  # the neck stands behind the pooling
 
 
 def test_a_space_depends_on_everything_that_changes_vectors() -> None:
     spaces = {
-        space_id(*facts) for facts in [("b", "p", "r", "fp32"), ("c", "p", "r", "fp32"), ("b", "q", "r", "fp32"), ("b", "p", "r", "bf16")]
+        space_id(*facts)
+        for facts in [
+            ("b", "p", "r", "fp32"),
+            ("c", "p", "r", "fp32"),
+            ("b", "q", "r", "fp32"),
+            ("b", "p", "r", "bf16"),
+        ]
     }
     assert len(spaces) == 4

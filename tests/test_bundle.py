@@ -48,10 +48,15 @@ def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
         ({"height": "tall"}, "height"),
         ({"colour": "red"}, "colour"),
         ({"files": {}}, "no checksum for model.onnx"),
-        ({"files": {"../../etc/passwd": "00", "model.onnx": "0", "weights.safetensors": "0"}}, "leaves the bundle"),
+        (
+            {"files": {"../../etc/passwd": "00", "model.onnx": "0", "weights.safetensors": "0"}},
+            "leaves the bundle",
+        ),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(copy: Path, change: dict[str, object], sentence: str) -> None:
+def test_a_manifest_that_does_not_fit_is_refused(
+    copy: Path, change: dict[str, object], sentence: str
+) -> None:
     values = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(values | change))
     with pytest.raises(BundleError, match=sentence):
@@ -78,16 +83,29 @@ def test_where_teacher_and_first_weights_lay_is_not_in_a_bundle(tmp_path: Path) 
     make_checkpoint(tmp_path / "run", ModelSpec("resnet18", 64, 32, ssl_heads=False))
     place = str(tmp_path / "elsewhere" / "first")
     checkpoint = load_checkpoint(tmp_path / "run" / FILE)
-    checkpoint.meta["recipe"] |= {"start": place, "distill": {"teacher": f"{place}.xml", "cache": f"{place}.safetensors", "weight": 0.5}}
+    checkpoint.meta["recipe"] |= {
+        "start": place,
+        "distill": {"teacher": f"{place}.xml", "cache": f"{place}.safetensors", "weight": 0.5},
+    }
     checkpoint.save(tmp_path / "run" / FILE)
     bundle, _ = export_bundle(tmp_path / "run", tmp_path / "out.resight")
     assert bundle.manifest.recipe["start"] == "first"
-    assert bundle.manifest.recipe["distill"] == {"teacher": "first.xml", "cache": "first.safetensors", "weight": 0.5}
+    assert bundle.manifest.recipe["distill"] == {
+        "teacher": "first.xml",
+        "cache": "first.safetensors",
+        "weight": 0.5,
+    }
     assert str(tmp_path) not in (bundle.path / "manifest.json").read_text()
 
 
 def test_a_card_says_what_the_manifest_says(bundle: Bundle) -> None:
-    scores = {"mAP": 58.2, "rank-1": 75.6, "calibration slope": 12.5, "calibration intercept": -7.0, "calibration error": 2.5}
+    scores = {
+        "mAP": 58.2,
+        "rank-1": 75.6,
+        "calibration slope": 12.5,
+        "calibration intercept": -7.0,
+        "calibration error": 2.5,
+    }
     measured = [
         {"dataset": "market1501", "command": "resight evaluate x.resight", **scores},
         {"dataset": "viper", "command": "y", "mAP": 9.0},
@@ -120,4 +138,6 @@ def test_a_wrong_engine_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "deploy").glob("*/*.resight")))
 def test_a_shipped_bundle_s_card_is_its_manifest_s(name: str) -> None:
     folder = ROOT / "deploy" / name
-    assert (folder / "README.md").read_text().startswith(card(Bundle.load(folder / f"{name}.resight").manifest))
+    assert (
+        (folder / "README.md").read_text().startswith(card(Bundle.load(folder / f"{name}.resight").manifest))
+    )

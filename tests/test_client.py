@@ -44,6 +44,9 @@ def test_the_async_client_does_everything(server: ServerProcess, people: People)
 
 
 def test_no_server_is_a_sentence() -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(ResightError, match=r"no answer from .* resight serve") as caught:
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(ResightError, match=r"no answer from .* resight serve") as caught,
+    ):
         client.sites()
     assert caught.value.status == 0

@@ -17,18 +17,26 @@ from training.synthetic.drawn import draw_dataset, draw_sites
 People = list[tuple[bytes, str, str]]
 
 
-def resight(*words: object, server: ServerProcess | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def resight(
+    *words: object, server: ServerProcess | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a command."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RESIGHT_")} | environment
     if server is not None:
         clean["RESIGHT_URL"] = server.url
     return subprocess.run(
-        [sys.executable, "-m", "resight", *map(str, words)], capture_output=True, text=True, env=clean, cwd=ROOT, check=False
+        [sys.executable, "-m", "resight", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=clean,
+        cwd=ROOT,
+        check=False,
     )
 
 
 def here(*words: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command in this process, which has torch loaded already; a start of Python costs five seconds."""
+    """Runs a command in this process, which has torch loaded already; a start of Python costs five
+    seconds."""
     result = CliRunner().invoke(app, [*map(str, words)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -60,19 +68,31 @@ def files(people: People, tmp_path: Path) -> Path:
 
 def test_enroll_query_adapt_rollback(server: ServerProcess, files: Path) -> None:
     pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
-    assert "enrolled 48 of 48" in succeeded(resight("enroll", files, "--site", "cli", "--pattern", pattern, "--batch", 20, server=server))
+    assert "enrolled 48 of 48" in succeeded(
+        resight("enroll", files, "--site", "cli", "--pattern", pattern, "--batch", 20, server=server)
+    )
     crop = files / "person-3_cam-1_15.jpg"
     table = succeeded(resight("query", crop, "--site", "cli", "--top-k", 3, server=server))
     assert "person-3" in table
-    found = json.loads(succeeded(resight("query", crop, "--site", "cli", "--json", "--filter", '{"camera": "cam-0"}', server=server)))
+    found = json.loads(
+        succeeded(
+            resight(
+                "query", crop, "--site", "cli", "--json", "--filter", '{"camera": "cam-0"}', server=server
+            )
+        )
+    )
     assert {m["camera"] for m in found["matches"]} == {"cam-0"}
-    assert "cli is on version 2" in succeeded(resight("adapt", "--site", "cli", "--tier", "2", "--wait", server=server))
+    assert "cli is on version 2" in succeeded(
+        resight("adapt", "--site", "cli", "--tier", "2", "--wait", server=server)
+    )
     assert "cli is on version 3" in succeeded(resight("rollback", "--site", "cli", "--wait", server=server))
 
 
 def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
     (files / "person-5_cam-0_99.jpg").write_bytes(b"no image")
-    assert "person-5_cam-0_99.jpg: image " in failed(resight("enroll", files, "--site", "cli-bad", server=server))
+    assert "person-5_cam-0_99.jpg: image " in failed(
+        resight("enroll", files, "--site", "cli-bad", server=server)
+    )
     run = resight("enroll", files, "--site", "cli-bad", "--partial", server=server)
     assert "enrolled 48 of 49" in succeeded(run)
     assert "person-5_cam-0_99.jpg" in run.stderr
@@ -97,11 +117,15 @@ def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
         (["synth", "--sheet", "nowhere/people.png"], "there is no folder nowhere"),
     ],
 )
-def test_mistakes_end_in_one_sentence(words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_end_in_one_sentence(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     for name in [name for name in os.environ if name.startswith("RESIGHT_")]:
         monkeypatch.delenv(name)
-    result = CliRunner().invoke(app, words)  # in this process: a dozen starts of Python would cost half a minute
+    result = CliRunner().invoke(
+        app, words
+    )  # in this process: a dozen starts of Python would cost half a minute
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert sentence in result.stderr
 
@@ -110,24 +134,84 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     """train, export, bundle info, evaluate: the whole way of a model."""
     data, run, out = tmp_path / "drawn", tmp_path / "run", tmp_path / "tiny.resight"
     draw_dataset(data, identities=8, images=2)
-    small = ["dataset=folders", "all_images=false", "batch_identities=4", "optimiser.epochs=1", "model.height=96", "model.width=48"]
-    succeeded(resight("train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))))
+    small = [
+        "dataset=folders",
+        "all_images=false",
+        "batch_identities=4",
+        "optimiser.epochs=1",
+        "model.height=96",
+        "model.width=48",
+    ]
+    succeeded(
+        resight(
+            "train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))
+        )
+    )
     numbers = tmp_path / "numbers.json"
     succeeded(here("evaluate", run, "--dataset", "folders", "--data", data, "--json", numbers))
     succeeded(here("export", run, "--out", out, "--half", "--licence", "Apache-2.0", "--metrics", numbers))
     manifest = json.loads(succeeded(here("bundle", "info", out)))
     assert manifest["metrics"] == [json.loads(numbers.read_text())]
     again = tmp_path / "again.json"
-    succeeded(here("evaluate", out, "--dataset", "folders", "--data", data, "--engine", "onnxruntime", "--json", again))
-    assert abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5  # half-precision weights
-    succeeded(here("evaluate", out, "--dataset", "folders", "--data", data, "--rerank", "--expand", 2, "--open-set", "--json", again))
-    assert json.loads(again.read_text())["command"].endswith("--dataset folders --data ROOT --rerank --expand 2 --open-set")
+    succeeded(
+        here(
+            "evaluate",
+            out,
+            "--dataset",
+            "folders",
+            "--data",
+            data,
+            "--engine",
+            "onnxruntime",
+            "--json",
+            again,
+        )
+    )
+    assert (
+        abs(json.loads(again.read_text())["mAP"] - manifest["metrics"][0]["mAP"]) < 0.5
+    )  # half-precision weights
+    succeeded(
+        here(
+            "evaluate",
+            out,
+            "--dataset",
+            "folders",
+            "--data",
+            data,
+            "--rerank",
+            "--expand",
+            2,
+            "--open-set",
+            "--json",
+            again,
+        )
+    )
+    assert json.loads(again.read_text())["command"].endswith(
+        "--dataset folders --data ROOT --rerank --expand 2 --open-set"
+    )
     assert 0 <= json.loads(again.read_text())["FNIR at FPIR 10%"] <= 100
     sheet = tmp_path / "sheet.png"
-    succeeded(here("visualize", out, "--dataset", "folders", "--data", data, "--out", sheet, "--queries", 3, "--matches", 4))
+    succeeded(
+        here(
+            "visualize",
+            out,
+            "--dataset",
+            "folders",
+            "--data",
+            data,
+            "--out",
+            sheet,
+            "--queries",
+            3,
+            "--matches",
+            4,
+        )
+    )
     with Image.open(sheet) as picture:
         assert picture.width > 300 and picture.height > 300
-    assert "is called .png" in failed(here("visualize", out, "--dataset", "folders", "--data", data, "--out", tmp_path / "sheet.txt"))
+    assert "is called .png" in failed(
+        here("visualize", out, "--dataset", "folders", "--data", data, "--out", tmp_path / "sheet.txt")
+    )
 
 
 def test_one_site_left_out_and_a_student_of_the_rest(tmp_path: Path) -> None:
@@ -137,9 +221,25 @@ def test_one_site_left_out_and_a_student_of_the_rest(tmp_path: Path) -> None:
     small += ["model.arch=resnet18", "model.ssl_heads=false", "precision=32-true"]
     words = ["--data", tmp_path / "world", *(word for s in small for word in ("--set", s))]
     out = tmp_path / "runs"
-    said = succeeded(here("leave-one-out", "m3l-baseline", "--datasets", sites, "--target", "folders:site-1", "--out", out, *words))
+    said = succeeded(
+        here(
+            "leave-one-out",
+            "m3l-baseline",
+            "--datasets",
+            sites,
+            "--target",
+            "folders:site-1",
+            "--out",
+            out,
+            *words,
+        )
+    )
     assert "m3l-baseline" in said and "rank-1" in said
-    teacher, student, curves = out / "m3l-baseline-folders-site-1-0", tmp_path / "student", tmp_path / "curves.png"
+    teacher, student, curves = (
+        out / "m3l-baseline-folders-site-1-0",
+        tmp_path / "student",
+        tmp_path / "curves.png",
+    )
     succeeded(here("distill", teacher, "--set", "dataset=folders:site-0", "--out", student, *words))
     picture = ["--dataset", "folders:site-1", "--data", tmp_path / "world", "--out", curves]
     succeeded(here("visualize", teacher, student, "--what", "cmc", *picture))
@@ -154,16 +254,37 @@ def test_a_world_is_rendered_looked_at_and_learned_from(tmp_path: Path, egl: Non
     with Image.open(sheet) as picture:
         assert picture.size == (3 * 4 * 48, 28 + 12 * 96)
     assert "rendered 0 crops" in succeeded(here("synth", "--out", data, *small))
-    assert "holds another world (images=2, asked 3)" in failed(here("synth", "--out", data, *small[:-3], 3, *small[-2:]))
-    shrunk = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=2", "optimiser.epochs=1", "precision=32-true"]
-    succeeded(here("train", "m3l", "--data", data, "--out", tmp_path / "run", *(word for s in shrunk for word in ("--set", s))))
+    assert "holds another world (images=2, asked 3)" in failed(
+        here("synth", "--out", data, *small[:-3], 3, *small[-2:])
+    )
+    shrunk = [
+        "model.arch=resnet18",
+        "model.height=96",
+        "model.width=48",
+        "batch_identities=2",
+        "optimiser.epochs=1",
+        "precision=32-true",
+    ]
+    succeeded(
+        here(
+            "train",
+            "m3l",
+            "--data",
+            data,
+            "--out",
+            tmp_path / "run",
+            *(word for s in shrunk for word in ("--set", s)),
+        )
+    )
 
 
 def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
     from tests.conftest import SMALL, make_checkpoint
 
     make_checkpoint(tmp_path / "run", SMALL)
-    assert "tensorrt-cu13" in failed(here("export", tmp_path / "run", "--out", tmp_path / "x.resight", "--tensorrt"))
+    assert "tensorrt-cu13" in failed(
+        here("export", tmp_path / "run", "--out", tmp_path / "x.resight", "--tensorrt")
+    )
     assert not (tmp_path / "x.resight").exists()
 
 

@@ -1,4 +1,5 @@
-"""Recipes beside each other: what is trained on what, what is done once only, what the table and the page say."""
+"""Recipes beside each other: what is trained on what, what is done once only, what the table and the page
+say."""
 
 import json
 from pathlib import Path
@@ -12,7 +13,14 @@ from training.data.records import DatasetError
 from training.recipe import RecipeError
 from training.synthetic.drawn import draw_sites
 
-SMALL = ("batch_identities=2", "batch_crops=2", "optimiser.epochs=1", "model.height=64", "model.width=32", "precision=32-true")
+SMALL = (
+    "batch_identities=2",
+    "batch_crops=2",
+    "optimiser.epochs=1",
+    "model.height=64",
+    "model.width=32",
+    "precision=32-true",
+)
 PLAIN = (*SMALL, "model.arch=resnet18", "model.ssl_heads=false")
 PLAN = [("folders:site-0+folders:site-1", "folders:site-2")]
 
@@ -23,9 +31,14 @@ def test_every_dataset_is_left_out_once() -> None:
         leave_one_out(["a"])
 
 
-def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_done_once_and_their_students_find_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw_sites(tmp_path, 3, identities=8, cameras=2, images=2)
-    rows = [Entry("base line", "m3l-baseline"), Entry("student", "std", ("distill.teacher={runs}/base-line-{target}-{seed}",))]
+    rows = [
+        Entry("base line", "m3l-baseline"),
+        Entry("student", "std", ("distill.teacher={runs}/base-line-{target}-{seed}",)),
+    ]
     told: list[dict] = []
     asked = Comparison(rows, PLAN, (0, 1), PLAIN, identities=5)
     threads = torch.get_num_threads()
@@ -63,10 +76,16 @@ def test_runs_are_done_once_and_their_students_find_them(tmp_path: Path, monkeyp
     assert str(tmp_path) not in written
     known = tmp_path / "docs" / "results" / "sites.json"
     known.write_text(json.dumps(json.loads(known.read_text()) | {"remark": "One seed says little."}))
-    monkeypatch.setattr("sys.argv", ["benchmarks/real.py", "ladder", "--data", "/a/b", "--start", "/c/d", "--out", "/e", "--record"])
+    monkeypatch.setattr(
+        "sys.argv",
+        ["benchmarks/real.py", "ladder", "--data", "/a/b", "--start", "/c/d", "--out", "/e", "--record"],
+    )
     merge("sites", "Two sites and a third.", results, tmp_path / "docs")
     written = (tmp_path / "docs" / "results.md").read_text()
-    assert "One seed says little." in written and "    python -m benchmarks.real ladder --data ROOT --start d --out RUNS\n" in written
+    assert (
+        "One seed says little." in written
+        and "    python -m benchmarks.real ladder --data ROOT --start d --out RUNS\n" in written
+    )
 
 
 def test_mean_and_deviation_by_hand() -> None:

@@ -22,7 +22,9 @@ SMALL = ["model.height=64", "model.width=32", "model.ssl_heads=false"]
 
 def test_filter_norm_by_hand() -> None:
     found = filter_norm(torch.arange(1.0, 10.0, dtype=torch.float64), 0)
-    assert found.tolist() == pytest.approx([-1.4606, -1.0954, -0.7303, -0.3651, 0, 0.3651, 0.7303, 1.0954, 1.4606], abs=1e-4)
+    assert found.tolist() == pytest.approx(
+        [-1.4606, -1.0954, -0.7303, -0.3651, 0, 0.3651, 0.7303, 1.0954, 1.4606], abs=1e-4
+    )
     equal = torch.ones(9, requires_grad=True)
     filter_norm(equal, 0).square().sum().backward()
     assert equal.grad is not None and torch.isfinite(equal.grad).all()
@@ -59,7 +61,10 @@ def test_parameters_are_the_paper_s() -> None:
     assert sum(p.numel() for p in ResNetTrunk(50, "dcsd").parameters()) == 16_061_660
     assert len(dynamic_layers(ResNetTrunk(50, "dcsd"))) == 16
     plain = ResNetTrunk(50, "dcsd", domain_branch=False, camera_branch=False)
-    assert 16_061_660 - sum(p.numel() for p in plain.parameters()) == 3 * 4_256 + 4 * 16_704 + 6 * 66_176 + 3 * 263_424
+    assert (
+        16_061_660 - sum(p.numel() for p in plain.parameters())
+        == 3 * 4_256 + 4 * 16_704 + 6 * 66_176 + 3 * 263_424
+    )
 
 
 def method(*settings: str) -> Dcsd:
@@ -80,12 +85,26 @@ def batch() -> Batch:
 def test_domain_and_camera_teach_the_embeddings_and_identity_does_not(batch: Batch) -> None:
     made = method()
     losses = made(batch)
-    mlps = [p for layer in dynamic_layers(made) for mlp in (layer.domain, layer.camera) if mlp is not None for p in mlp.parameters()]
-    assert all(g is None for g in torch.autograd.grad(losses["identity"], mlps, retain_graph=True, allow_unused=True))
+    mlps = [
+        p
+        for layer in dynamic_layers(made)
+        for mlp in (layer.domain, layer.camera)
+        if mlp is not None
+        for p in mlp.parameters()
+    ]
+    assert all(
+        g is None for g in torch.autograd.grad(losses["identity"], mlps, retain_graph=True, allow_unused=True)
+    )
     grads = torch.autograd.grad(losses["domain"] + losses["camera"], mlps, allow_unused=True)
     assert all(g is not None and torch.isfinite(g).all() for g in grads)
     open_ = method("losses.detach=false")
-    mlps = [p for layer in dynamic_layers(open_) for mlp in (layer.domain, layer.camera) if mlp is not None for p in mlp.parameters()]
+    mlps = [
+        p
+        for layer in dynamic_layers(open_)
+        for mlp in (layer.domain, layer.camera)
+        if mlp is not None
+        for p in mlp.parameters()
+    ]
     assert all(g is not None for g in torch.autograd.grad(open_(batch)["identity"], mlps, allow_unused=True))
 
 
@@ -119,8 +138,19 @@ def test_imagenet_weights_load_around_the_modules() -> None:
 def test_a_module_exports_and_onnxruntime_agrees(tmp_path: Path) -> None:
     torch.manual_seed(0)
     layer, path = DynamicConv(16, stride=2).eval(), tmp_path / "layer.onnx"
-    torch.onnx.export(layer, (torch.randn(2, 16, 9, 5),), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.onnx.export(
+        layer,
+        (torch.randn(2, 16, 9, 5),),
+        path,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
     session = onnxruntime.InferenceSession(path)
     for batch in (1, 5):
         x = torch.randn(batch, 16, 9, 5)
-        assert np.abs(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0] - layer(x).detach().numpy()).max() < 1e-4
+        assert (
+            np.abs(
+                session.run(None, {session.get_inputs()[0].name: x.numpy()})[0] - layer(x).detach().numpy()
+            ).max()
+            < 1e-4
+        )

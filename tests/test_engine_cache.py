@@ -21,7 +21,9 @@ from server.settings import Settings
 def engines(bundle: Bundle, tmp_path: Path) -> Iterator[Engines]:
     """Room for two adapted engines."""
     store = Store(tmp_path / "data")
-    made = Engines(bundle, Settings(bundle=bundle.path, data=tmp_path / "data", device="cpu", max_engines=2), store)
+    made = Engines(
+        bundle, Settings(bundle=bundle.path, data=tmp_path / "data", device="cpu", max_engines=2), store
+    )
     yield made
     made.close()
     store.close()
@@ -36,7 +38,9 @@ def adapted(engines: Engines, shift: float) -> BatchNormProfile:
     return profile
 
 
-def test_the_engine_not_used_for_longest_goes_and_comes_back_the_same(engines: Engines, rng: np.random.Generator) -> None:
+def test_the_engine_not_used_for_longest_goes_and_comes_back_the_same(
+    engines: Engines, rng: np.random.Generator
+) -> None:
     crops = rng.integers(0, 255, (3, 96, 48, 3), np.uint8)
     first, second, third = (adapted(engines, shift) for shift in (0.01, 0.02, 0.03))
     before = engines.get(first.id).submit(crops).result(30)

@@ -34,7 +34,9 @@ def test_a_curve_for_every_model() -> None:
 
 def test_domains_that_lie_apart_are_drawn_apart() -> None:
     rng = np.random.default_rng(0)
-    groups = {name: rng.normal(size=(30, 8)) * 0.05 + np.eye(8)[place] for place, name in enumerate(("a", "b"))}
+    groups = {
+        name: rng.normal(size=(30, 8)) * 0.05 + np.eye(8)[place] for place, name in enumerate(("a", "b"))
+    }
     figure = embedding_figure(groups)
     a, b = (np.asarray(points.get_offsets()) for points in figure.axes[0].collections)
     assert np.linalg.norm(a.mean(0) - b.mean(0)) > a.std(0).max() + b.std(0).max()
@@ -56,10 +58,16 @@ def test_the_batchnorm_figure_leaves_the_network_alone() -> None:
 
 @pytest.mark.parametrize("what", ["ranks", "cmc", "embeddings", "batchnorm"])
 def test_every_picture_of_a_run(what: str, tmp_path: Path) -> None:
-    smoke(load_recipe("bot-unseen", ["model.arch=resnet18", "model.height=96", "model.width=48"]), tmp_path / "run")
+    smoke(
+        load_recipe("bot-unseen", ["model.arch=resnet18", "model.height=96", "model.width=48"]),
+        tmp_path / "run",
+    )
     draw_sites(tmp_path / "world", 2, identities=30, cameras=3, images=2)
     dataset = "folders:site-0" + ("+folders:site-1" if what in ("embeddings", "batchnorm") else "")
-    draw(Picture(what, [tmp_path / "run"], dataset, tmp_path / "world", 0, 3, 4, 20, 0, "cpu"), tmp_path / "picture.png")
+    draw(
+        Picture(what, [tmp_path / "run"], dataset, tmp_path / "world", 0, 3, 4, 20, 0, "cpu"),
+        tmp_path / "picture.png",
+    )
     with Image.open(tmp_path / "picture.png") as picture:
         assert min(picture.size) > 300 or what == "ranks"
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 10

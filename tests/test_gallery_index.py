@@ -22,7 +22,10 @@ def test_agrees_with_brute_force_under_random_changes_and_filters(seed: int) -> 
     for _ in range(150):
         if rng.random() < 0.55:
             n = int(rng.integers(1, 70))
-            vectors, cameras = unit(rng, n), [str(c) if c != "-" else None for c in rng.choice(["a", "b", "-"], n)]
+            vectors, cameras = (
+                unit(rng, n),
+                [str(c) if c != "-" else None for c in rng.choice(["a", "b", "-"], n)],
+            )
             index.add(range(following, following + n), cameras, vectors)
             truth |= {following + i: (cameras[i], vectors[i]) for i in range(n)}
             following += n
@@ -31,8 +34,16 @@ def test_agrees_with_brute_force_under_random_changes_and_filters(seed: int) -> 
             index.remove(gone)
             for seq in gone:
                 truth.pop(int(seq), None)
-        allowed = np.array(sorted(rng.choice(list(truth), len(truth) // 2, replace=False))) if truth and rng.random() < 0.3 else None
-        where = SearchFilter(str(rng.choice(["a", "z"])) if rng.random() < 0.3 else None, "b" if rng.random() < 0.3 else None, allowed)
+        allowed = (
+            np.array(sorted(rng.choice(list(truth), len(truth) // 2, replace=False)))
+            if truth and rng.random() < 0.3
+            else None
+        )
+        where = SearchFilter(
+            str(rng.choice(["a", "z"])) if rng.random() < 0.3 else None,
+            "b" if rng.random() < 0.3 else None,
+            allowed,
+        )
         query, k = unit(rng, 1)[0], int(rng.integers(1, 60))
         expected = sorted(
             (-float(v @ query), seq)
@@ -74,7 +85,8 @@ def test_vectors_of_another_length_are_refused() -> None:
 
 
 def test_searches_beside_changes_see_one_moment() -> None:
-    """Items come and go in pairs; a search that returned one without the other would have seen half a change."""
+    """Items come and go in pairs; a search that returned one without the other would have seen half a
+    change."""
     rng = np.random.default_rng(0)
     index, problems, stop = FaissIndex(16, segment=64, delta=16), [], threading.Event()
     query = unit(rng, 1)[0]

@@ -32,7 +32,10 @@ def gallery(channel: grpc.Channel) -> rpc.GalleryStub:
 
 def request(site: str, people: People, **fields: object) -> pb.EnrollRequest:
     """An enroll."""
-    crops = [pb.Crop(image=d, identity=i, camera=c, captured_at=5.5, metadata_json='{"n": 1}') for d, i, c in people]
+    crops = [
+        pb.Crop(image=d, identity=i, camera=c, captured_at=5.5, metadata_json='{"n": 1}')
+        for d, i, c in people
+    ]
     return pb.EnrollRequest(site=site, crops=crops, **fields)  # type: ignore[arg-type]
 
 
@@ -41,7 +44,9 @@ def site() -> str:
     return f"grpc-{uuid.uuid4().hex[:8]}"
 
 
-def test_what_grpc_enrolls_http_finds_and_the_other_way_round(gallery: rpc.GalleryStub, client: Client, people: People) -> None:
+def test_what_grpc_enrolls_http_finds_and_the_other_way_round(
+    gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
     name = site()
     items = gallery.Enroll(request(name, people[:8])).items
     by_http = client.query(name, people[3][0]).matches[0]
@@ -55,17 +60,27 @@ def test_what_grpc_enrolls_http_finds_and_the_other_way_round(gallery: rpc.Galle
     assert client.site(name).items == 4
 
 
-def test_streaming_enroll_answers_each_request(gallery: rpc.GalleryStub, client: Client, people: People) -> None:
+def test_streaming_enroll_answers_each_request(
+    gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
     name = site()
     answers = list(gallery.EnrollStream(iter([request(name, people[i : i + 8]) for i in range(0, 48, 8)])))
     assert [len(answer.items) for answer in answers] == [8] * 6
     assert client.site(name).items == 48
 
 
-def test_a_bad_request_ends_the_stream_and_keeps_what_was_answered(gallery: rpc.GalleryStub, client: Client, people: People) -> None:
+def test_a_bad_request_ends_the_stream_and_keeps_what_was_answered(
+    gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
     name = site()
     stream = gallery.EnrollStream(
-        iter([request(name, people[:2]), request(name, [*people[2:4], (b"no image", "x", "y")]), request(name, people[4:6])])
+        iter(
+            [
+                request(name, people[:2]),
+                request(name, [*people[2:4], (b"no image", "x", "y")]),
+                request(name, people[4:6]),
+            ]
+        )
     )
     assert len(next(stream).items) == 2
     with pytest.raises(grpc.RpcError) as caught:
@@ -107,5 +122,10 @@ def test_adapt_watch_and_roll_back(channel: grpc.Channel, gallery: rpc.GallerySt
 def test_health_and_reflection(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for name in ("", "resight.v1.Gallery", "resight.v1.Adaptation"):
-        assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == health_pb2.HealthCheckResponse.SERVING
-    assert {"resight.v1.Gallery", "resight.v1.Adaptation"} <= set(ProtoReflectionDescriptorDatabase(channel).get_services())
+        assert (
+            stub.Check(health_pb2.HealthCheckRequest(service=name)).status
+            == health_pb2.HealthCheckResponse.SERVING
+        )
+    assert {"resight.v1.Gallery", "resight.v1.Adaptation"} <= set(
+        ProtoReflectionDescriptorDatabase(channel).get_services()
+    )

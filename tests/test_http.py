@@ -61,7 +61,10 @@ def test_a_tracklet_is_one_query(client: Client, people: People) -> None:
 
 def test_filters_are_obeyed(client: Client, people: People) -> None:
     name = site()
-    records = [{"identity": i, "camera": c, "captured_at": 1000 + n, "metadata": {"n": n}} for n, (_, i, c) in enumerate(people)]
+    records = [
+        {"identity": i, "camera": c, "captured_at": 1000 + n, "metadata": {"n": n}}
+        for n, (_, i, c) in enumerate(people)
+    ]
     client.enroll(name, [data for data, _, _ in people], records=records)
     crop = people[0][0]
 
@@ -166,8 +169,24 @@ def test_the_server_tells_what_runs(client: Client, server: ServerProcess) -> No
 
 def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
-    expected = {"/gallery", "/gallery/{item_id}", "/gallery/{item_id}/image", "/query", "/adapt", "/adapt/{job}", "/adapt/{job}/events"}
-    expected |= {"/sites", "/sites/{site}", "/sites/{site}/rollback", "/info", "/health", "/ready", "/metrics"}
+    expected = {
+        "/gallery",
+        "/gallery/{item_id}",
+        "/gallery/{item_id}/image",
+        "/query",
+        "/adapt",
+        "/adapt/{job}",
+        "/adapt/{job}/events",
+    }
+    expected |= {
+        "/sites",
+        "/sites/{site}",
+        "/sites/{site}/rollback",
+        "/info",
+        "/health",
+        "/ready",
+        "/metrics",
+    }
     assert set(paths) == expected
     assert all("default" in call["responses"] for calls in paths.values() for call in calls.values())
     assert httpx.get(f"{server.url}/docs").status_code == 200

@@ -11,7 +11,9 @@ from training.schedule import learning_rate
 
 def test_label_smoothing_is_torchs() -> None:
     logits, label = torch.tensor([[2.0, 0, -1, 0.5, 1]]), torch.tensor([0])
-    assert torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, label).item() == pytest.approx(0.72443789, abs=1e-6)
+    assert torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, label).item() == pytest.approx(
+        0.72443789, abs=1e-6
+    )
 
 
 def test_batch_hard_triplet_by_hand() -> None:
@@ -19,7 +21,9 @@ def test_batch_hard_triplet_by_hand() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     assert batch_hard_triplet(points, labels, 0.3).item() == pytest.approx(0.0, abs=1e-6)
     # nearest positives are 1, 1, 2, 2 away, nearest negatives 3, 3.1623, 3, 3.1623
-    assert batch_hard_triplet(points, labels, 2.5).item() == pytest.approx(np.mean([0.5, 0.3377, 1.5, 1.3377]), abs=1e-3)
+    assert batch_hard_triplet(points, labels, 2.5).item() == pytest.approx(
+        np.mean([0.5, 0.3377, 1.5, 1.3377]), abs=1e-3
+    )
 
 
 def test_centre_loss_and_its_step_by_hand() -> None:

@@ -23,21 +23,44 @@ from training.methods.metabn import MetaBatchNorm
 from training.recipe import RecipeError, load_recipe
 from training.synthetic.drawn import draw_sites
 
-SMALL = ["precision=32-true", "model.arch=resnet18", "model.height=64", "model.width=32", "batch_identities=2", "batch_crops=2"]
+SMALL = [
+    "precision=32-true",
+    "model.arch=resnet18",
+    "model.height=64",
+    "model.width=32",
+    "batch_identities=2",
+    "batch_crops=2",
+]
 
 
 @pytest.mark.parametrize(
-    ("gradient", "step"), [(1e-6, 1.106794e-07), (1e-4, 1.106241e-05), (1e-3, 1.055287e-04), (1e-2, 3.337116e-04), (1.0, 3.499982e-04)]
+    ("gradient", "step"),
+    [
+        (1e-6, 1.106794e-07),
+        (1e-4, 1.106241e-05),
+        (1e-3, 1.055287e-04),
+        (1e-2, 3.337116e-04),
+        (1.0, 3.499982e-04),
+    ],
 )
 def test_inner_step_by_hand(gradient: float, step: float) -> None:
-    moved = inner_adam({"p": torch.zeros(1, dtype=torch.float64)}, (torch.tensor([gradient], dtype=torch.float64),), 3.5e-4, 0.0, "full")
+    moved = inner_adam(
+        {"p": torch.zeros(1, dtype=torch.float64)},
+        (torch.tensor([gradient], dtype=torch.float64),),
+        3.5e-4,
+        0.0,
+        "full",
+    )
     assert -moved["p"].item() == pytest.approx(step, rel=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["full", "second_order_only", "first_order"])
 def test_what_reaches_theta_through_the_inner_step(mode: str) -> None:
     """L_mtr = theta' A theta / 2, L_mte = |theta' - b|^2 / 2: the derivative in closed form."""
-    a, b = torch.tensor([[0.03, 0.01], [0.01, 0.02]], dtype=torch.float64), torch.tensor([0.4, -0.3], dtype=torch.float64)
+    a, b = (
+        torch.tensor([[0.03, 0.01], [0.01, 0.02]], dtype=torch.float64),
+        torch.tensor([0.4, -0.3], dtype=torch.float64),
+    )
     theta = torch.tensor([0.2, -0.1], dtype=torch.float64, requires_grad=True)
     rate, decay = 0.01, 5e-2
     (g,) = torch.autograd.grad(theta @ a @ theta / 2, theta, create_graph=True)
@@ -47,7 +70,11 @@ def test_what_reaches_theta_through_the_inner_step(mode: str) -> None:
     root = (total.square() + 1e-5).sqrt()
     slope = torch.diag(rate * (root + 1e-8 - total.square() / root) / (root + 1e-8).square())
     v, one = (moved - b).detach(), torch.eye(2, dtype=torch.float64)
-    expected = {"full": (one - (a + decay * one).T @ slope) @ v, "second_order_only": -a.T @ slope @ v, "first_order": v}[mode]
+    expected = {
+        "full": (one - (a + decay * one).T @ slope) @ v,
+        "second_order_only": -a.T @ slope @ v,
+        "first_order": v,
+    }[mode]
     assert theta.grad is not None
     assert torch.allclose(theta.grad, expected, atol=1e-12)
 
@@ -75,7 +102,9 @@ def test_the_copy_does_not_touch_running_statistics() -> None:
     torch.stack(list(m3l(some).values())).sum().backward()
     m3l.after_step(some)
     for layer in (m3l.pixels.embedder.trunk.bn1, m3l.pixels.embedder.neck):
-        assert layer.num_batches_tracked == 5  # two meta-train forwards and three for the memories; the meta-test one is the copy's
+        assert (
+            layer.num_batches_tracked == 5
+        )  # two meta-train forwards and three for the memories; the meta-test one is the copy's
 
 
 @pytest.mark.parametrize("mode", ["full", "second_order_only", "first_order"])
@@ -111,16 +140,22 @@ def test_metabn_is_batchnorm_but_for_its_mixtures() -> None:
     x, y = torch.randn(6, 8) * 3 + 1, torch.randn(6, 8)
     layer.remember(x, 0)
     layer.remember(y, 1)
-    assert torch.allclose(layer.slot_mean[0], x.mean(0)) and torch.allclose(layer.slot_var[0], x.var(0, unbiased=False))
+    assert torch.allclose(layer.slot_mean[0], x.mean(0)) and torch.allclose(
+        layer.slot_var[0], x.var(0, unbiased=False)
+    )
     assert torch.equal(layer(x), plain(x))
     before = layer.running_mean.clone()
     outputs = layer.sample(y, share=torch.tensor(1.0))
-    assert len(outputs) == 2 and torch.allclose(outputs[0], F.batch_norm(y, None, None, training=True), atol=1e-6)
+    assert len(outputs) == 2 and torch.allclose(
+        outputs[0], F.batch_norm(y, None, None, training=True), atol=1e-6
+    )
     assert torch.equal(layer.running_mean, before)
     torch.manual_seed(1)
     noise = layer.sample(x, share=torch.tensor(0.0))
     torch.manual_seed(1)
-    assert all(torch.allclose(a, b) for a, b in zip(noise, layer.sample(y, share=torch.tensor(0.0)), strict=True))
+    assert all(
+        torch.allclose(a, b) for a, b in zip(noise, layer.sample(y, share=torch.tensor(0.0)), strict=True)
+    )
     assert torch.equal(layer.eval()(x), plain.eval()(x))
 
 
@@ -144,7 +179,9 @@ def test_memory_by_loops() -> None:
     memory.fill(F.normalize(torch.randn(14, 5)), torch.arange(14) % 7)
     before = memory.vectors.clone()
     logits = embeddings @ before[3:7].T / 0.05
-    loops = torch.stack([-torch.log_softmax(row, 0)[label - 3] for row, label in zip(logits, labels, strict=True)]).mean()
+    loops = torch.stack(
+        [-torch.log_softmax(row, 0)[label - 3] for row, label in zip(logits, labels, strict=True)]
+    ).mean()
     assert torch.allclose(memory(embeddings, labels, 1), loops)
     memory.update(embeddings, labels)
     for label in range(7):

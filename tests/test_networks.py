@@ -1,4 +1,5 @@
-"""The networks' parts by naive loops and by hand: IBN, DualNorm, SNR, AGW, MGN, DenseNet, and their ImageNet weights."""
+"""The networks' parts by naive loops and by hand: IBN, DualNorm, SNR, AGW, MGN, DenseNet, and their ImageNet
+weights."""
 
 import pytest
 import torch
@@ -81,10 +82,16 @@ def test_snr_s_loss_by_loops() -> None:
 
     total = torch.zeros(())
     for a in range(5):
-        p = max((j for j in range(5) if labels[j] == labels[a]), key=lambda j: float(d(seen.normalised, a, j)))
-        n = min((j for j in range(5) if labels[j] != labels[a]), key=lambda j: float(d(seen.normalised, a, j)))
+        p = max(
+            (j for j in range(5) if labels[j] == labels[a]), key=lambda j: float(d(seen.normalised, a, j))
+        )
+        n = min(
+            (j for j in range(5) if labels[j] != labels[a]), key=lambda j: float(d(seen.normalised, a, j))
+        )
         for better, worse in ((seen.relevant, seen.normalised), (seen.normalised, seen.irrelevant)):
-            total += nn.functional.softplus(d(better, a, p) - d(worse, a, p)) + nn.functional.softplus(d(worse, a, n) - d(better, a, n))
+            total += nn.functional.softplus(d(better, a, p) - d(worse, a, p)) + nn.functional.softplus(
+                d(worse, a, n) - d(better, a, n)
+            )
     assert torch.allclose(restitution_loss(seen, labels), total / 5, atol=1e-6)
 
 
@@ -100,7 +107,9 @@ def test_weighted_triplet_by_loops(dtype: torch.dtype) -> None:
         wp, wn = d[positive].exp(), (-d[negative]).exp()
         gap = (wp / wp.sum() * d[positive]).sum() - (wn / wn.sum() * d[negative]).sum()
         total += (1 + gap.exp()).log()
-    assert torch.allclose(weighted_triplet(features, labels).double(), total / 6, atol=1e-3 if dtype == torch.bfloat16 else 1e-5)
+    assert torch.allclose(
+        weighted_triplet(features, labels).double(), total / 6, atol=1e-3 if dtype == torch.bfloat16 else 1e-5
+    )
     with pytest.raises(ValueError, match="two identities"):
         weighted_triplet(features, torch.zeros(6))
 

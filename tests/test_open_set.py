@@ -19,7 +19,10 @@ def test_agrees_with_a_loop(rng: np.random.Generator) -> None:
     centres = rng.normal(size=(30, 8))
     qp, gp = rng.integers(0, 30, 300), np.concatenate([rng.integers(0, 30, 400), np.full(50, -1)])
     qc, gc = rng.integers(0, 3, 300), rng.integers(0, 3, 450)
-    query, gallery = unit(centres[qp] + rng.normal(size=(300, 8))), unit(centres[gp] + rng.normal(size=(450, 8)))
+    query, gallery = (
+        unit(centres[qp] + rng.normal(size=(300, 8))),
+        unit(centres[gp] + rng.normal(size=(450, 8))),
+    )
     strangers = set(np.random.default_rng(5).permutation(np.unique(qp))[: len(np.unique(qp)) // 2].tolist())
     alarms, known = [], []
     for q in range(300):
@@ -44,7 +47,10 @@ def test_agrees_with_a_loop(rng: np.random.Generator) -> None:
 
 def test_perfect_embeddings_miss_nobody() -> None:
     x, pids = np.eye(6, dtype=np.float32), np.arange(6)
-    assert {rate.missed for rate in open_set_rates(open_set_trial(x, x, pids, pids, np.zeros(6), np.ones(6))).values()} == {0.0}
+    assert {
+        rate.missed
+        for rate in open_set_rates(open_set_trial(x, x, pids, pids, np.zeros(6), np.ones(6))).values()
+    } == {0.0}
 
 
 def test_one_identity_is_refused() -> None:
@@ -63,7 +69,9 @@ def test_a_calibration_finds_the_curve_that_made_the_answers(rng: np.random.Gene
 
 def test_expected_error_by_hand() -> None:
     probabilities, right = np.array([0.9, 0.1, 0.2, 0.8]), np.array([True, False, True, True])
-    assert expected_error(probabilities, right, bins=2) == pytest.approx((abs(0.15 - 0.5) + abs(0.85 - 1)) / 2)
+    assert expected_error(probabilities, right, bins=2) == pytest.approx(
+        (abs(0.15 - 0.5) + abs(0.85 - 1)) / 2
+    )
 
 
 def test_a_calibration_is_judged_by_people_it_has_not_seen(rng: np.random.Generator) -> None:
@@ -73,7 +81,9 @@ def test_a_calibration_is_judged_by_people_it_has_not_seen(rng: np.random.Genera
     trial = Trial(pids, best, ~unknown, unknown, ~unknown)
     found, error = calibrate(trial)
     assert error < 0.03 and found(np.array([0.55]))[0] == pytest.approx(0.5, abs=0.1)
-    hidden = np.random.default_rng(0).permutation(np.arange(200))[::2]  # the unknown people that the calibration learns from
+    hidden = np.random.default_rng(0).permutation(np.arange(200))[
+        ::2
+    ]  # the unknown people that the calibration learns from
     moved = trial._replace(best=np.where(np.isin(pids, np.setdiff1d(np.arange(200), hidden)), 0.9, best))
     assert calibrate(moved)[0] == found and calibrate(moved)[1] > 0.2
 
@@ -83,4 +93,6 @@ def test_too_few_people_to_calibrate_with_still_have_rates() -> None:
     few = Embedded(x, x, (pids, pids, np.zeros(2), np.ones(2)), ignore_camera=False)
     with pytest.raises(ValueError, match="either half"):
         calibrate(open_set_trial(few.query, few.gallery, *few.labels))
-    assert list(open_set(few)) == [f"{name} at FPIR {rate}%" for rate in (1, 10) for name in ("FNIR", "threshold")]
+    assert list(open_set(few)) == [
+        f"{name} at FPIR {rate}%" for rate in (1, 10) for name in ("FNIR", "threshold")
+    ]

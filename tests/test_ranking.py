@@ -28,14 +28,18 @@ def naive(scores, qp, gp, qc, gc, trapezoid, ignore_camera) -> tuple[float, floa
 
 @pytest.mark.parametrize("trapezoid", [False, True])
 @pytest.mark.parametrize("ignore_camera", [False, True])
-def test_agrees_with_the_naive_twin_on_ties_junk_and_distractors(trapezoid: bool, ignore_camera: bool) -> None:
+def test_agrees_with_the_naive_twin_on_ties_junk_and_distractors(
+    trapezoid: bool, ignore_camera: bool
+) -> None:
     rng = np.random.default_rng(3)
     for _ in range(30):
         scores = rng.integers(0, 6, (9, 40)).astype(np.float32)  # few values, so many ties
         qp, qc = rng.integers(1, 5, 9), rng.integers(0, 3, 9)
         gp, gc = rng.integers(-1, 6, 40), rng.integers(0, 3, 40)
         mean_ap, mean_inp, firsts = naive(scores, qp, gp, qc, gc, trapezoid, ignore_camera)
-        found = rank_scores(scores, qp, gp, qc, gc, "trapezoid" if trapezoid else "step", ignore_camera, depth=10)
+        found = rank_scores(
+            scores, qp, gp, qc, gc, "trapezoid" if trapezoid else "step", ignore_camera, depth=10
+        )
         assert found.mean_ap == pytest.approx(mean_ap)
         assert found.mean_inp == pytest.approx(mean_inp)
         assert found.cmc == pytest.approx([np.mean(np.array(firsts) <= k) for k in range(1, 11)])
@@ -66,9 +70,19 @@ def test_average_precision_by_hand(hits: list[int], step: float, trapezoid: floa
 
 
 def test_embeddings_and_scores_agree_over_several_blocks(rng: np.random.Generator) -> None:
-    query, gallery = rng.normal(size=(700, 8)).astype(np.float32), rng.normal(size=(300, 8)).astype(np.float32)
-    labels = (rng.integers(0, 9, 700), rng.integers(0, 9, 300), rng.integers(0, 4, 700), rng.integers(0, 4, 300))
-    assert rank_embeddings(query, gallery, *labels).mean_ap == pytest.approx(rank_scores(query @ gallery.T, *labels).mean_ap, abs=1e-6)
+    query, gallery = (
+        rng.normal(size=(700, 8)).astype(np.float32),
+        rng.normal(size=(300, 8)).astype(np.float32),
+    )
+    labels = (
+        rng.integers(0, 9, 700),
+        rng.integers(0, 9, 300),
+        rng.integers(0, 4, 700),
+        rng.integers(0, 4, 300),
+    )
+    assert rank_embeddings(query, gallery, *labels).mean_ap == pytest.approx(
+        rank_scores(query @ gallery.T, *labels).mean_ap, abs=1e-6
+    )
 
 
 def test_no_positive_at_all_is_an_error() -> None:
@@ -79,7 +93,12 @@ def test_no_positive_at_all_is_an_error() -> None:
 def test_the_interval_holds_the_mean_and_narrows_with_queries(rng: np.random.Generator) -> None:
     widths = []
     for count in (50, 800):
-        labels = (rng.integers(0, 9, count), rng.integers(0, 9, 300), rng.integers(0, 4, count), rng.integers(0, 4, 300))
+        labels = (
+            rng.integers(0, 9, count),
+            rng.integers(0, 9, 300),
+            rng.integers(0, 4, count),
+            rng.integers(0, 4, 300),
+        )
         found = rank_scores(rng.normal(size=(count, 300)).astype(np.float32), *labels)
         low, high = found.interval("mAP")
         assert low < found.mean_ap < high and found.interval("mAP") == (low, high)

@@ -114,7 +114,11 @@ FAKES = {  # name -> files, counts, and (pid, camera) of train, query and galler
         ([(12, 0)], [(700, 0)], [(700, 0)]),
     ),
     "viper": (
-        [f"VIPeR/{view}/{pid:03d}_{angle}.bmp" for pid in range(4) for view, angle in (("cam_a", 45), ("cam_b", 90))],
+        [
+            f"VIPeR/{view}/{pid:03d}_{angle}.bmp"
+            for pid in range(4)
+            for view, angle in (("cam_a", 45), ("cam_b", 90))
+        ],
         {"ids": 4, "images": 8},
         None,
     ),
@@ -129,7 +133,11 @@ FAKES = {  # name -> files, counts, and (pid, camera) of train, query and galler
         {"ids": 4, "images": 12},
         None,
     ),
-    "cuhk01": ([f"campus/{pid:04d}{i:03d}.png" for pid in (1, 2, 3, 4) for i in (1, 2, 3, 4)], {"ids": 4, "images": 16}, None),
+    "cuhk01": (
+        [f"campus/{pid:04d}{i:03d}.png" for pid in (1, 2, 3, 4) for i in (1, 2, 3, 4)],
+        {"ids": 4, "images": 16},
+        None,
+    ),
 }
 
 
@@ -140,7 +148,12 @@ def test_a_fake_of_every_layout(name: str, tmp_path: Path) -> None:
         image(tmp_path / file)
     found = READERS[name](tmp_path, 0, counts=counts)
     if expected is not None:
-        assert tuple(sorted((r.pid, r.camid) for r in part) for part in (found.train, found.query, found.gallery)) == expected
+        assert (
+            tuple(
+                sorted((r.pid, r.camid) for r in part) for part in (found.train, found.query, found.gallery)
+            )
+            == expected
+        )
     else:  # a seeded split: a part of the people asks, nobody is on both sides
         train, asked = {r.pid for r in found.train}, {r.pid for r in found.query}
         assert asked and not train & asked
@@ -173,7 +186,8 @@ def test_cuhksysu_is_ranked_without_cameras(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "camera"), [("cropped_images", "p11422_s16929_1", 0), ("cropped_image", "p11422_n01_s16929_hard0", 16929)]
+    ("folder", "name", "camera"),
+    [("cropped_images", "p11422_s16929_1", 0), ("cropped_image", "p11422_n01_s16929_hard0", 16929)],
 )
 def test_all_crops_of_cuhksysu(folder: str, name: str, camera: int, tmp_path: Path) -> None:
     image(tmp_path / folder / f"{name}.jpg")
@@ -195,7 +209,12 @@ def test_msmt17_by_its_lists(train: str, test: str, tmp_path: Path) -> None:
             image(tmp_path / folder / line.split()[0])
     counts = {"train ids": 1, "train": 2, "query": 1, "gallery": 1}
     found = READERS["msmt17"](tmp_path, counts=counts)
-    assert [(r.pid, r.camid) for r in (*found.train, *found.query, *found.gallery)] == [(0, 0), (0, 14), (1041, 1), (1041, 2)]
+    assert [(r.pid, r.camid) for r in (*found.train, *found.query, *found.gallery)] == [
+        (0, 0),
+        (0, 14),
+        (1041, 1),
+        (1041, 2),
+    ]
     assert len(READERS["msmt17"](tmp_path, 1, counts=counts | {"train": 1}).train) == 1
     (tmp_path / "list_query.txt").write_text("0000/gone_000_02_0303morning_0015_0.jpg 0")
     with pytest.raises(DatasetError, match=r"list_query\.txt, line 1.*does not exist"):
@@ -203,11 +222,18 @@ def test_msmt17_by_its_lists(train: str, test: str, tmp_path: Path) -> None:
 
 
 def test_grid_by_its_own_partitions(tmp_path: Path) -> None:
-    for folder, names in {"probe": ["0001_1_x", "0002_1_x"], "gallery": ["0000_1_x", "0001_2_x", "0002_2_x"]}.items():
+    for folder, names in {
+        "probe": ["0001_1_x", "0002_1_x"],
+        "gallery": ["0000_1_x", "0001_2_x", "0002_2_x"],
+    }.items():
         for name in names:
             image(tmp_path / "underground_reid" / folder / f"{name}.jpeg")
     cell = np.empty((1, 1), object)
-    cell[0, 0] = {"idxProbe": [1], "idxGallery": [2], "trainIds": [1]}  # the release keeps the pids in the third field
+    cell[0, 0] = {
+        "idxProbe": [1],
+        "idxGallery": [2],
+        "trainIds": [1],
+    }  # the release keeps the pids in the third field
     savemat(tmp_path / "underground_reid" / "features_and_partitions.mat", {"trainIdxAll": cell})
     counts = {"probe": 2, "gallery": 3}
     found = READERS["grid"](tmp_path, counts=counts)
@@ -236,7 +262,10 @@ def test_old_cuhk03_draws_one_gallery_image_a_person(tmp_path: Path) -> None:
     for seed in range(10):
         order = np.random.default_rng(seed).permutation(4)
         kept = sorted(next(int(g) for g in order if gp[g] == pid) for pid in (2, 3))
-        best += [gp[kept][np.argmax(row @ embedded.gallery[kept].T)] == pid for row, pid in zip(embedded.query, qp, strict=True)]
+        best += [
+            gp[kept][np.argmax(row @ embedded.gallery[kept].T)] == pid
+            for row, pid in zip(embedded.query, qp, strict=True)
+        ]
     assert score(embedded).rank(1) == pytest.approx(np.mean(best))
 
 
@@ -248,7 +277,9 @@ def test_the_shipped_splits_are_what_their_script_draws() -> None:
 
 
 def test_all_images_join_query_and_gallery_without_distractors(market: Path) -> None:
-    found = read_market1501(market, counts={"train ids": 2, "train": 2, "query ids": 1, "query": 1, "gallery": 2}).all_images()
+    found = read_market1501(
+        market, counts={"train ids": 2, "train": 2, "query ids": 1, "query": 1, "gallery": 2}
+    ).all_images()
     assert sorted(r.pid for r in found.train) == [2, 3, 3, 7]
     assert not found.query and not found.gallery
 
@@ -273,7 +304,8 @@ def test_the_real_market1501_is_complete() -> None:
 
 
 def cifar(folder: Path, meta: str, labels: int, files: list[str]) -> np.ndarray:
-    """A binary release of six images a file, the class in the last label byte; returns the rows of the last file."""
+    """A binary release of six images a file, the class in the last label byte; returns the rows of the last
+    file."""
     folder.mkdir()
     (folder / meta).write_text("cat\ndog\n")
     for number, file in enumerate(files):
@@ -294,7 +326,12 @@ def test_cifar_is_laid_out_and_read(meta: str, labels: int, files: list[str], tm
     rows = cifar(tmp_path / "release", meta, labels, files)
     assert unpack_cifar(tmp_path / "release", tmp_path / "root") == 6 * len(files)
     found = read_dataset("classes", tmp_path / "root")
-    assert len(found.train) == 6 * (len(files) - 1) and len(found.query) == 6 and found.gallery == found.train and found.ignore_camera
+    assert (
+        len(found.train) == 6 * (len(files) - 1)
+        and len(found.query) == 6
+        and found.gallery == found.train
+        and found.ignore_camera
+    )
     assert [r.pid for r in found.query] == [1, 1, 1, 2, 2, 2] and found.query[3].path.parent.name == "dog"
     red = np.asarray(Image.open(found.query[3].path))[..., 0]  # the second row of the file is the first dog
     assert (red.ravel() == rows[1, labels : labels + 1024]).all()
@@ -312,7 +349,8 @@ def test_classes_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def cuhk03(folder: Path) -> np.ndarray:
-    """A release of two pairs with two and one people, in MATLAB's order; returns pixels by (kind, pair, person, place).
+    """A release of two pairs with two and one people, in MATLAB's order; returns pixels by (kind, pair,
+    person, place).
 
     Of ten pictures each, the labeled ones lack the last of view 1, the detected ones the third of view 2.
     """
@@ -327,11 +365,19 @@ def cuhk03(folder: Path) -> np.ndarray:
                 for place in range(10):
                     for person in range(people):
                         gap = place == (7 if kind == "detected" else 4)
-                        data = np.array([0, 0], np.uint64) if gap else pixels[k, pair, person, place].transpose(2, 1, 0)
-                        grid[place, person] = cells.create_dataset(f"{kind}{pair}{place}{person}", data=data).ref
+                        data = (
+                            np.array([0, 0], np.uint64)
+                            if gap
+                            else pixels[k, pair, person, place].transpose(2, 1, 0)
+                        )
+                        grid[place, person] = cells.create_dataset(
+                            f"{kind}{pair}{place}{person}", data=data
+                        ).ref
                 pairs.append(cells.create_dataset(f"{kind}{pair}", data=grid, dtype=h5py.ref_dtype).ref)
             file.create_dataset(kind, data=np.array([pairs], h5py.ref_dtype), dtype=h5py.ref_dtype)
-        tests = cells.create_dataset("test", data=np.array([[1, 2], [2, 1]], float).T)  # person 2 of pair 1, person 1 of pair 2
+        tests = cells.create_dataset(
+            "test", data=np.array([[1, 2], [2, 1]], float).T
+        )  # person 2 of pair 1, person 1 of pair 2
         file.create_dataset("testsets", data=np.array([[tests.ref]], h5py.ref_dtype), dtype=h5py.ref_dtype)
     return pixels
 
@@ -343,14 +389,24 @@ def test_cuhk03_is_unpacked_and_read(tmp_path: Path) -> None:
     config = {"filelist": names, "labels": [[1], [1], [3], [3]], "camId": [[1], [2], [1], [2]]}
     config |= {"train_idx": [[1], [2]], "query_idx": [[3]], "gallery_idx": [[4]]}
     savemat(tmp_path / "release" / "cuhk03_new_protocol_config_labeled.mat", config)
-    assert unpack_cuhk03(tmp_path / "release", tmp_path / "root") == {"cuhk03-old": 3 * (4 + 5 + 5 + 2), "cuhk03-np/labeled": 4}
+    assert unpack_cuhk03(tmp_path / "release", tmp_path / "root") == {
+        "cuhk03-old": 3 * (4 + 5 + 5 + 2),
+        "cuhk03-np/labeled": 4,
+    }
     new = READERS["cuhk03"](tmp_path / "root", 1, counts={})
-    assert [(r.pid, r.camid) for r in (*new.train, *new.query, *new.gallery)] == [(1, 0), (1, 1), (3, 0), (3, 1)]
+    assert [(r.pid, r.camid) for r in (*new.train, *new.query, *new.gallery)] == [
+        (1, 0),
+        (1, 1),
+        (3, 0),
+        (3, 1),
+    ]
     assert (np.asarray(Image.open(new.train[1].path)) == pixels[1, 0, 0, 9]).all()
     assert (np.asarray(Image.open(new.gallery[0].path)) == pixels[1, 1, 0, 5]).all()
     old = READERS["cuhk03-old"](tmp_path / "root", counts={"ids": 3, "images": 48})
     assert {r.pid for r in old.train} == {1} and {r.pid for r in old.query} == {2, 3}
-    ranked = [r.path for r in old.query if r.pid == 3]  # person 1 of pair 2, view 1: four labeled, then five detected
+    ranked = [
+        r.path for r in old.query if r.pid == 3
+    ]  # person 1 of pair 2, view 1: four labeled, then five detected
     assert (np.asarray(Image.open(ranked[0])) == pixels[1, 1, 0, 0]).all()
     assert (np.asarray(Image.open(ranked[4])) == pixels[0, 1, 0, 0]).all()
 
@@ -366,7 +422,14 @@ def test_a_cuhk03_release_that_does_not_fit(tmp_path: Path) -> None:
     names[0, 0] = "1_001_1_05.png"  # a gap of the labeled ones
     savemat(
         tmp_path / "release" / "cuhk03_new_protocol_config_labeled.mat",
-        {"filelist": names, "labels": [[1]], "camId": [[1]], "train_idx": [[1]], "query_idx": [[1]], "gallery_idx": [[1]]},
+        {
+            "filelist": names,
+            "labels": [[1]],
+            "camId": [[1]],
+            "train_idx": [[1]],
+            "query_idx": [[1]],
+            "gallery_idx": [[1]],
+        },
     )
     with pytest.raises(DatasetError, match="1_001_1_05"):
         unpack_cuhk03(tmp_path / "release", tmp_path / "root")

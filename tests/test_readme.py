@@ -1,4 +1,5 @@
-"""The README's own lines, run: its first screen against the real demo, its other commands against their options."""
+"""The README's own lines, run: its first screen against the real demo, its other commands against their
+options."""
 
 from __future__ import annotations
 
@@ -33,7 +34,13 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     resight = Path(sys.executable).parent / "resight"
     environment = os.environ | {"RESIGHT_GALLERY": str(tmp_path / "gallery"), "RESIGHT_DEVICE": "cpu"}
-    demo = subprocess.Popen(["bash", "scripts/demo.sh", resight, str(port)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        ["bash", "scripts/demo.sh", resight, str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert demo.stdout is not None
         for line in demo.stdout:
@@ -43,7 +50,9 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
         assert len(blocks) >= 4
         job = ""
         for command, shown in blocks:
-            words = shlex.split(command.replace(DEMO_URL, f"http://127.0.0.1:{port}").replace("JOB", job), comments=True)
+            words = shlex.split(
+                command.replace(DEMO_URL, f"http://127.0.0.1:{port}").replace("JOB", job), comments=True
+            )
             answer = run(words)
             if "/adapt/JOB" in command:
                 while answer["state"] in ("queued", "running"):
@@ -54,7 +63,9 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             missing = [key for key in re.findall(r'"(\w+)":', shown) if f'"{key}"' not in json.dumps(answer)]
             assert not missing, f"{command} does not answer {missing}"
     finally:
-        demo.send_signal(signal.SIGTERM)  # ends it as Ctrl-C does; a shell in the background may be deaf to SIGINT
+        demo.send_signal(
+            signal.SIGTERM
+        )  # ends it as Ctrl-C does; a shell in the background may be deaf to SIGINT
         assert demo.wait(30) == 0
     with pytest.raises(subprocess.CalledProcessError):  # nothing is left running
         subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/health"], check=True)
@@ -62,7 +73,11 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
 
 def run(words: list[str]) -> dict[str, object]:
     """The JSON that a curl line answers."""
-    return json.loads(subprocess.run([words[0], "-sS", *words[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60).stdout)
+    return json.loads(
+        subprocess.run(
+            [words[0], "-sS", *words[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize("line", lines("resight"))

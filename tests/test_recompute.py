@@ -24,7 +24,11 @@ def test_nothing_changes(name: str) -> None:
     recipe = load_recipe(name, RECIPES[name])
     labels = torch.arange(4).repeat_interleave(2)
     batch = Batch(
-        torch.randint(0, 255, (8, recipe.model.height, recipe.model.width, 3)).byte(), labels, labels % 2, labels // 2, torch.arange(8)
+        torch.randint(0, 255, (8, recipe.model.height, recipe.model.width, 3)).byte(),
+        labels,
+        labels % 2,
+        labels // 2,
+        torch.arange(8),
     )
     found = []
     for recompute in (False, True):
@@ -34,7 +38,9 @@ def test_nothing_changes(name: str) -> None:
         method.optimisers()
         torch.stack(list(method(batch).values())).sum().backward()
         gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
-        found.append((gradients, {n: b for n, b in method.state_dict().items() if "running" in n or "tracked" in n}))
+        found.append(
+            (gradients, {n: b for n, b in method.state_dict().items() if "running" in n or "tracked" in n})
+        )
     (plain, statistics), (again, statistics_again) = found
     assert plain.keys() == again.keys()
     assert all(torch.allclose(plain[n], again[n], rtol=1e-3, atol=1e-6) for n in plain), max(

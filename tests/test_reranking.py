@@ -1,4 +1,5 @@
-"""k-reciprocal re-ranking against the dense algorithm, written down step by step, and oracle 19 of methods A.10."""
+"""k-reciprocal re-ranking against the dense algorithm, written down step by step, and oracle 19 of methods
+A.10."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ def test_agrees_with_the_dense_algorithm(k1: int, k2: int, rng: np.random.Genera
 def test_all_of_the_original_distance_keeps_every_ranking(rng: np.random.Generator) -> None:
     query, gallery = clusters(rng, 12), clusters(rng, 90)
     found = rerank(query, gallery, weight=1.0)
-    assert np.array_equal(np.argsort(found, axis=1, kind="stable"), np.argsort(-(query @ gallery.T), axis=1, kind="stable"))
+    assert np.array_equal(
+        np.argsort(found, axis=1, kind="stable"), np.argsort(-(query @ gallery.T), axis=1, kind="stable")
+    )
 
 
 def test_two_far_clusters_share_nobody(rng: np.random.Generator) -> None:

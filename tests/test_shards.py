@@ -1,4 +1,5 @@
-"""Batches of several shards: what they merge to by hand, and that two processes train the model that one trains."""
+"""Batches of several shards: what they merge to by hand, and that two processes train the model that one
+trains."""
 
 import os
 import subprocess
@@ -65,8 +66,20 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of every recipe, trained by two processes that torchrun started."""
     out = tmp_path_factory.mktemp("two")
     world(out)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.test_shards", str(out)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "tests.test_shards",
+        str(out),
+    ]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
@@ -112,17 +125,29 @@ def test_shards_merge_means_and_sums_by_hand() -> None:
         method.load_state_dict(start)
         method.zero_grad()
         torch.stack(list(method(shard).values())).sum().backward()
-        alone.append((method.pixels.embedder.trunk.conv1.weight.grad.clone(), method.pixels.embedder.trunk.bn1.running_mean.clone()))
+        alone.append(
+            (
+                method.pixels.embedder.trunk.conv1.weight.grad.clone(),
+                method.pixels.embedder.trunk.bn1.running_mean.clone(),
+            )
+        )
     method.load_state_dict(start)
     for optimiser in stepper.optimisers.values():
-        optimiser.param_groups[0]["lr"] = 0.0  # nothing moves, so that what is left in `grad` and buffers can be compared
+        optimiser.param_groups[0]["lr"] = (
+            0.0  # nothing moves, so that what is left in `grad` and buffers can be compared
+        )
     stepper(shards)
-    assert torch.allclose(method.pixels.embedder.trunk.conv1.weight.grad, (alone[0][0] + alone[1][0]) / 2, atol=1e-6)
+    assert torch.allclose(
+        method.pixels.embedder.trunk.conv1.weight.grad, (alone[0][0] + alone[1][0]) / 2, atol=1e-6
+    )
     mean = (alone[0][1] + alone[1][1]) / 2
-    # the memory's update runs the network once more on both domains and moves the statistics again, from the merged ones
+    # the memory's update runs the network once more on both domains and moves the statistics again, from the
+    # merged ones
     moved = method.pixels.embedder.trunk.bn1.running_mean
     assert not torch.allclose(moved, start["pixels.embedder.trunk.bn1.running_mean"])
-    assert torch.allclose(moved, mean + 0.81 * (mean - start["pixels.embedder.trunk.bn1.running_mean"]), atol=1e-6)
+    assert torch.allclose(
+        moved, mean + 0.81 * (mean - start["pixels.embedder.trunk.bn1.running_mean"]), atol=1e-6
+    )
     changed = (method.memory.vectors - start["memory.vectors"]).abs().sum(1) > 0
     assert changed.all()
     assert torch.allclose(method.memory.vectors.norm(dim=1), torch.ones(8), atol=1e-5)

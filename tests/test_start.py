@@ -33,9 +33,15 @@ def test_a_gallery_of_another_model_is_refused_and_can_be_re_embedded(
 ) -> None:
     with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
         ids = enroll_people(client, "lobby", people)
-    with pytest.raises(RuntimeError, match=r"site 'lobby' holds embeddings of space-\w+; bundle 'headless' .* resight serve --reembed"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"site 'lobby' holds embeddings of space-\w+; bundle 'headless' .* resight serve --reembed",
+    ):
         ServerProcess(headless_bundle.path, tmp_path / "data").__enter__()
-    with ServerProcess(headless_bundle.path, tmp_path / "data", reembed=True) as server, Client(server.url) as client:
+    with (
+        ServerProcess(headless_bundle.path, tmp_path / "data", reembed=True) as server,
+        Client(server.url) as client,
+    ):
         assert client.site("lobby").version == 2
         assert client.query("lobby", people[7][0]).matches[0].id == ids[7]
         with pytest.raises(ResightError, match="no self-supervised heads"):
@@ -53,7 +59,9 @@ def test_another_embedding_dimension_is_named(bundle: Bundle, tmp_path: Path) ->
     store = Store(tmp_path / "data")
     store.add_site(Version("hall", 1, "some-profile", "space-0", 2048, None, "created", time.time()))
     store.close()
-    with pytest.raises(RuntimeError, match="makes 512-d embeddings; the gallery of site 'hall' holds 2048-d ones"):
+    with pytest.raises(
+        RuntimeError, match="makes 512-d embeddings; the gallery of site 'hall' holds 2048-d ones"
+    ):
         ServerProcess(bundle.path, tmp_path / "data").__enter__()
 
 
@@ -93,7 +101,10 @@ def test_a_taken_port_is_named(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_images_that_may_not_be_kept_are_not(bundle: Bundle, people: People, tmp_path: Path) -> None:
-    with ServerProcess(bundle.path, tmp_path / "data", keep_images=False) as server, Client(server.url) as client:
+    with (
+        ServerProcess(bundle.path, tmp_path / "data", keep_images=False) as server,
+        Client(server.url) as client,
+    ):
         ids = enroll_people(client, "lobby", people)
         assert client.query("lobby", people[3][0]).matches[0].id == ids[3]
         assert httpx.get(f"{server.url}/gallery/{ids[0]}/image").status_code == 404
@@ -102,7 +113,9 @@ def test_images_that_may_not_be_kept_are_not(bundle: Bundle, people: People, tmp
         assert caught.value.status == 409
 
 
-def test_off_loopback_a_key_is_made_once_and_asked_for(bundle: Bundle, people: People, tmp_path: Path) -> None:
+def test_off_loopback_a_key_is_made_once_and_asked_for(
+    bundle: Bundle, people: People, tmp_path: Path
+) -> None:
     with ServerProcess(bundle.path, tmp_path / "data", auth="on") as server:
         words = server.log.read_text().split()
         key = next(word for word in words if word.startswith("rs_"))

@@ -1,4 +1,5 @@
-"""Runs that begin with other weights: heads for a finished network, ImageNet's, one dataset after the other."""
+"""Runs that begin with other weights: heads for a finished network, ImageNet's, one dataset after the
+other."""
 
 from pathlib import Path
 
@@ -15,12 +16,21 @@ from training.recipe import RecipeError, load_recipe
 from training.synthetic.drawn import draw_dataset, draw_sites
 from training.transfer import train_in_order
 
-SMALL = ["model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2", "precision=32-true"]
+SMALL = [
+    "model.arch=resnet18",
+    "model.height=96",
+    "model.width=48",
+    "batch_identities=4",
+    "batch_crops=2",
+    "precision=32-true",
+]
 
 
 def test_heads_are_trained_and_the_network_stays_as_it_was(tmp_path: Path) -> None:
     dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
-    Run(load_recipe("bot-unseen", [*SMALL, "model.ssl_heads=false"]), dataset, tmp_path / "old").fit(max_steps=2)
+    Run(load_recipe("bot-unseen", [*SMALL, "model.ssl_heads=false"]), dataset, tmp_path / "old").fit(
+        max_steps=2
+    )
     recipe = load_recipe("heads", [*SMALL, f"start={tmp_path / 'old'}"])
     Run(recipe, dataset, tmp_path / "new").fit(max_steps=3)
     old, new = (read_embedder(tmp_path / name)[0].state_dict() for name in ("old", "new"))
@@ -36,7 +46,10 @@ def test_a_run_begins_where_another_ended(tmp_path: Path) -> None:
     Run(load_recipe("bot-unseen", SMALL), dataset, tmp_path / "first").fit(max_steps=2)
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first'}", "seed=5"])
     second = Run(recipe, dataset, tmp_path / "second").method.pixels.embedder.state_dict()
-    assert all(torch.equal(second[name], tensor) for name, tensor in read_embedder(tmp_path / "first")[0].state_dict().items())
+    assert all(
+        torch.equal(second[name], tensor)
+        for name, tensor in read_embedder(tmp_path / "first")[0].state_dict().items()
+    )
     export_bundle(tmp_path / "first", tmp_path / "first.resight", "Apache-2.0")
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'first.resight'}", "seed=5"])
     third = Run(recipe, dataset, tmp_path / "third").method.pixels.embedder.state_dict()
@@ -49,12 +62,19 @@ def test_a_run_begins_where_another_ended(tmp_path: Path) -> None:
 def test_datasets_in_order(tmp_path: Path) -> None:
     draw_sites(tmp_path / "world", 2, identities=8, cameras=2, images=2)
     settings = [*SMALL, "optimiser.epochs=1", "optimiser.rate=1e-9", "model.ssl_heads=false"]
-    train_in_order(load_recipe("bot-unseen", [*settings, "dataset=folders:site-0>folders:site-1"]), tmp_path / "world", tmp_path / "run")
+    train_in_order(
+        load_recipe("bot-unseen", [*settings, "dataset=folders:site-0>folders:site-1"]),
+        tmp_path / "world",
+        tmp_path / "run",
+    )
     first, last = (load_checkpoint(tmp_path / name) for name in ("run/step-1", "run"))
     assert (first.meta["dataset"], first.meta["epoch"], last.meta["epoch"]) == ("folders", 2, 2)
     assert last.meta["recipe"]["start"] == str(tmp_path / "run" / "step-1")
-    # with a rate of next to nothing the second run's weights are the first's, and its statistics have gone on from there
-    assert torch.allclose(first.tensors["model/trunk.conv1.weight"], last.tensors["model/trunk.conv1.weight"], atol=1e-6)
+    # with a rate of next to nothing the second run's weights are the first's, and its statistics have gone on
+    # from there
+    assert torch.allclose(
+        first.tensors["model/trunk.conv1.weight"], last.tensors["model/trunk.conv1.weight"], atol=1e-6
+    )
     assert last.tensors["model/trunk.bn1.running_mean"].abs().sum() > 0
 
 
@@ -64,10 +84,15 @@ def test_imagenet_weights_from_a_file(tmp_path: Path) -> None:
     save_file(state, tmp_path / "resnet18.safetensors")
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'resnet18.safetensors'}"])
     run = Run(recipe, dataset, tmp_path / "run")
-    assert torch.equal(run.method.pixels.embedder.state_dict()["trunk.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    assert torch.equal(
+        run.method.pixels.embedder.state_dict()["trunk.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"]
+    )
 
 
-@pytest.mark.parametrize(("start", "sentence"), [("nowhere", "does not exist"), ("run", "does not fit resnet18"), ("junk", "start:")])
+@pytest.mark.parametrize(
+    ("start", "sentence"),
+    [("nowhere", "does not exist"), ("run", "does not fit resnet18"), ("junk", "start:")],
+)
 def test_a_start_that_does_not_fit_is_named(start: str, sentence: str, tmp_path: Path) -> None:
     dataset = draw_dataset(tmp_path / "data", identities=8, cameras=2, images=2)
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "run")

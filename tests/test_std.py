@@ -26,7 +26,10 @@ SPEC = ModelSpec("resnet18", 96, 48)
 
 def student(teacher: Path, *settings: str) -> Distillation:
     """An untrained student of four identities."""
-    recipe = load_recipe("std", [f"distill.teacher={teacher}", "model.arch=resnet18", "model.height=96", "model.width=48", *settings])
+    recipe = load_recipe(
+        "std",
+        [f"distill.teacher={teacher}", "model.arch=resnet18", "model.height=96", "model.width=48", *settings],
+    )
     torch.manual_seed(1)
     return Distillation(recipe, build(recipe.model), [4], 1).train()
 
@@ -52,7 +55,9 @@ def test_lambda_shares_between_labels_and_teacher(run: Path, batch: Batch) -> No
         share = 0.2 if name == "identity" else 0.8
         assert found[0.8][name].item() == pytest.approx(share * whole.item(), rel=1e-5)
     assert found[1.0]["identity"] == 0 and "teacher" not in found[0.0]
-    assert found[0.0]["position"] == found[1.0]["position"] > 0  # BNTA's heads do not compete with the teacher
+    assert (
+        found[0.0]["position"] == found[1.0]["position"] > 0
+    )  # BNTA's heads do not compete with the teacher
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(run: Path, batch: Batch) -> None:
@@ -87,7 +92,9 @@ def test_every_kind_of_teacher(run: Path, bundle: Bundle, batch: Batch, tmp_path
             return x.mean(dim=(2, 3))
 
     path = tmp_path / "foreign.xml"
-    openvino.save_model(openvino.convert_model(Means(), example_input=torch.zeros(1, 3, 96, 48), input=[1, 3, 96, 48]), path)
+    openvino.save_model(
+        openvino.convert_model(Means(), example_input=torch.zeros(1, 3, 96, 48), input=[1, 3, 96, 48]), path
+    )
     foreign = open_teacher(str(path))
     expected = batch.crops.float().mean(dim=(1, 2)).flip(1)  # blue first
     assert foreign.dim == 3 and torch.allclose(foreign(batch.crops), expected, rtol=1e-2)
@@ -115,7 +122,9 @@ def test_a_share_is_a_share() -> None:
         load_recipe("std", ["distill.weight=1.5"])
 
 
-def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(run: Path, bundle: Bundle, batch: Batch, tmp_path: Path) -> None:
+def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(
+    run: Path, bundle: Bundle, batch: Batch, tmp_path: Path
+) -> None:
     records = []
     for place, crop in enumerate(batch.crops.numpy()):
         Image.fromarray(crop).save(tmp_path / f"{place}.png")

@@ -40,7 +40,10 @@ def test_an_enroll_is_whole_or_nothing(store: Store) -> None:
         store.enroll("s", "space-a", [NewItem()] * 5, [b"x"] * 5, np.ones((5, 4)), ("key", "print", {}))
     assert store.count("s") == 3
     with sqlite3.connect(store.engine.url.database or "") as db:
-        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("items", "images", "embeddings")] == [3, 3, 3]
+        assert [
+            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("items", "images", "embeddings")
+        ] == [3, 3, 3]
 
 
 def test_it_survives_reopening(store: Store, tmp_path: Path) -> None:
@@ -76,7 +79,13 @@ def test_filters_are_exact(store: Store) -> None:
     def found(**fields: object) -> list[int]:
         return [int(s) for s in store.seqs("s", ItemFilter(**fields))]  # type: ignore[arg-type]
 
-    assert found(camera="a") == found(identity="x") == found(metadata={"n": 1}) == found(metadata={"t": "u", "b": True}) == a
+    assert (
+        found(camera="a")
+        == found(identity="x")
+        == found(metadata={"n": 1})
+        == found(metadata={"t": "u", "b": True})
+        == a
+    )
     assert found(captured_after=150.0) == b
     assert found(captured_before=200.0) == a
     assert found(metadata={"n": 3}) == found(camera="a", identity="y") == []

@@ -13,7 +13,14 @@ from training.loop import Run, TrainingError, smoke
 from training.recipe import RECIPES, RecipeError, load_recipe
 from training.synthetic.drawn import draw_dataset, draw_sites
 
-SMALL = ["precision=32-true", "model.arch=resnet18", "model.height=96", "model.width=48", "batch_identities=4", "batch_crops=2"]
+SMALL = [
+    "precision=32-true",
+    "model.arch=resnet18",
+    "model.height=96",
+    "model.width=48",
+    "batch_identities=4",
+    "batch_crops=2",
+]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
@@ -94,7 +101,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     run.fit(max_steps=1)
     before = (tmp_path / "run" / FILE).read_bytes()
     least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, most))  # a file of more than a megabyte fails, as on a full disk
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (1_000_000, most)
+    )  # a file of more than a megabyte fails, as on a full disk
     try:
         with pytest.raises(CheckpointError, match=r"cannot write .*; the one before it is untouched"):
             run.save()
@@ -112,7 +121,9 @@ def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bot", "m3l", "ptl", "dcsd", "std"])
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(name: str, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    name: str, tmp_path: Path
+) -> None:
     small = SMALL if name in ("bot", "m3l", "std") else [*SMALL, "model.arch=resnet50-" + name]
     settings = [*small, "model.ssl_heads=false"]
     if name == "std":

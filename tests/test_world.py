@@ -1,4 +1,5 @@
-"""The synthetic world: factors that stay apart, bodies that bend, crops that come out the same again, folders that continue."""
+"""The synthetic world: factors that stay apart, bodies that bend, crops that come out the same again, folders
+that continue."""
 
 import dataclasses
 import itertools
@@ -48,7 +49,9 @@ def test_a_fifth_wears_what_others_wear() -> None:
     groups = group_of(0, 0, 400)
     sizes = np.unique([f"{kind}{n}" for kind, n in groups.values()], return_counts=True)[1]
     assert 0.18 <= len(groups) / 400 <= 0.22 and sizes.min() >= 1
-    uniform = [make_person(0, place, 0, "plain", group) for place, group in groups.items() if group[0] == "uniform"]
+    uniform = [
+        make_person(0, place, 0, "plain", group) for place, group in groups.items() if group[0] == "uniform"
+    ]
     assert len(uniform) == 20 and len({(p.upper_cloth, p.lower_cloth) for p in uniform}) == 1
     assert len({p.skin for p in uniform}) == 20  # the people themselves are not alike
     pair = [place for place, group in groups.items() if group == ("alike", 1)]
@@ -75,7 +78,11 @@ def test_severity_moves_a_site_away_from_neutral() -> None:
 
     def distance(severity: float, kind: str = "plain") -> float:
         sites = [make_site(0, n, kind, severity) for n in range(30)]
-        return float(np.mean([np.abs(np.log(s.gain)).sum() + abs(np.log(s.gamma)) + abs(s.saturation - 1) for s in sites]))
+        return float(
+            np.mean(
+                [np.abs(np.log(s.gain)).sum() + abs(np.log(s.gamma)) + abs(s.saturation - 1) for s in sites]
+            )
+        )
 
     steps = [distance(s) for s in range(6)]
     assert steps[0] == 0 and all(a < b for a, b in itertools.pairwise(steps))
@@ -190,7 +197,9 @@ def test_an_interrupted_world_ends_as_the_same_world(rendered: Path, tmp_path: P
     assert render(SMALL, again) == 0
 
 
-def test_a_folder_that_is_something_else(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_something_else(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SynthError, match="holds another world \\(seed=3, asked 4\\)"):
         render(dataclasses.replace(SMALL, seed=4), rendered)
     (tmp_path / "notes.txt").write_text("mine")
@@ -220,8 +229,12 @@ def test_every_crop_can_be_made_again_from_its_factors(rendered: Path, scene: Sc
     path, crop = next((p, c) for p, c in told["crops"].items() if c["occluder"] == "none")
     planned = plan(SMALL, 1)
     moment = sample(SMALL, planned, next(c for c in planned.crops if c.path == path))
-    assert json.loads(json.dumps(dataclasses.asdict(moment))) == {k: v for k, v in crop.items() if k not in ("person", "camera")}
-    assert told["people"][0] == json.loads(json.dumps(dataclasses.asdict(world.person(SMALL, planned.people[0]))))
+    assert json.loads(json.dumps(dataclasses.asdict(moment))) == {
+        k: v for k, v in crop.items() if k not in ("person", "camera")
+    }
+    assert told["people"][0] == json.loads(
+        json.dumps(dataclasses.asdict(world.person(SMALL, planned.people[0])))
+    )
 
 
 def test_backgrounds_are_behind_people_and_know_nobody(scene: Scene) -> None:

@@ -1,4 +1,5 @@
-"""Checkpoints: one safetensors file with weights, optimiser state and RNG, the recipe as JSON in its header. No pickle."""
+"""Checkpoints: one safetensors file with weights, optimiser state and RNG, the recipe as JSON in its header.
+No pickle."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ class Checkpoint:
                 os.fsync(file.fileno())
         except (safetensors.SafetensorError, OSError) as error:  # the first is how a full disk looks
             partial.unlink(missing_ok=True)
-            there = "; the one before it is untouched, and the same command goes on from there" if path.exists() else ""
+            there = (
+                "; the one before it is untouched, and the same command goes on from there"
+                if path.exists()
+                else ""
+            )
             raise CheckpointError(f"cannot write {path}: {error}{there}") from error
         os.replace(partial, path)
         folder = os.open(path.parent, os.O_RDONLY)

@@ -14,12 +14,14 @@ def one_of(section: Any, **known: tuple[str, ...]) -> None:
 
 
 def at_least(least: float, section: Any, *names: str) -> None:
-    """ValueError for a field that is smaller, infinite or not a number; of a field with several values, for any of them."""
+    """ValueError for a field that is smaller, infinite or not a number; of a field with several values, for
+    any of them."""
     within(least, math.inf, section, *names)
 
 
 def within(least: float, most: float, section: Any, *names: str) -> None:
-    """ValueError for a field outside these bounds, which belong to them; of a field with several values, for any of them."""
+    """ValueError for a field outside these bounds, which belong to them; of a field with several values, for
+    any of them."""
     for name in names:
         found = getattr(section, name)
         for value in found if isinstance(found, tuple) else (found,):

@@ -1,4 +1,5 @@
-"""Recipes beside each other: trained on the same sources with the same seeds, evaluated on the same targets, one table."""
+"""Recipes beside each other: trained on the same sources with the same seeds, evaluated on the same targets,
+one table."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
 
 class Entry(NamedTuple):
-    """One row of the table: a recipe and what it changes. `{runs}`, `{target}` and `{seed}` in a setting are filled in."""
+    """One row of the table: a recipe and what it changes. `{runs}`, `{target}` and `{seed}` in a setting are
+    filled in."""
 
     name: str
     recipe: str
@@ -35,25 +37,30 @@ class Comparison(NamedTuple):
     """What is trained on what and judged by what."""
 
     entries: Sequence[Entry]
-    plan: Sequence[tuple[str, str]]  # (sources joined by +, target, or several targets of one run joined by commas)
+    plan: Sequence[
+        tuple[str, str]
+    ]  # (sources joined by +, target, or several targets of one run joined by commas)
     seeds: Sequence[int] = (0,)
     settings: tuple[str, ...] = ()  # for every entry
     identities: int | None = None  # learn from the first so many of each source, to fit a small budget
 
 
 def leave_one_out(datasets: Sequence[str]) -> list[tuple[str, str]]:
-    """Every dataset is the target once, the others are the sources. Raises DatasetError for fewer than two."""
+    """Every dataset is the target once, the others are the sources. Raises DatasetError for fewer than
+    two."""
     if len(datasets) < 2:
         raise DatasetError("leaving one out takes at least two datasets, joined like market1501:A+folders:B")
     return [("+".join(d for d in datasets if d != target), target) for target in datasets]
 
 
-def compare(asked: Comparison, root: Path, out: Path, tell: Callable[[dict[str, Any]], None] = lambda _: None) -> list[dict[str, Any]]:
+def compare(
+    asked: Comparison, root: Path, out: Path, tell: Callable[[dict[str, Any]], None] = lambda _: None
+) -> list[dict[str, Any]]:
     """Trains and evaluates everything; `tell` hears of every result.
 
-    Each run has its folder under `out`, and its result stands there as `result.json`; what is there already is not done again,
-    and a run that was interrupted goes on. `out/results.json` holds all results. The last epoch counts: nothing is chosen by
-    the target.
+    Each run has its folder under `out`, and its result stands there as `result.json`; what is there already
+    is not done again, and a run that was interrupted goes on. `out/results.json` holds all results. The last
+    epoch counts: nothing is chosen by the target.
     """
     results = []
     for sources, targets in asked.plan:
@@ -72,10 +79,16 @@ def _one(
     """One run, judged by every target. Its minutes stand with the first one."""
     stem = _plain(targets[0])
     folder = out / f"{_plain(entry.name)}-{stem}-{seed}"
-    filled = [s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed)) for s in entry.settings]
+    filled = [
+        s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed))
+        for s in entry.settings
+    ]
     recipe = load_recipe(entry.recipe, [*asked.settings, *filled, f"seed={seed}", f"dataset={sources}"])
     plain = json.loads(json.dumps(recipe.to_dict()))
-    changed = " ".join(f"--set {shlex.quote(s)}" for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"])
+    changed = " ".join(
+        f"--set {shlex.quote(s)}"
+        for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"]
+    )
     crops, minutes = None, 0.0
     for target in targets:
         known = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
@@ -103,7 +116,8 @@ def _one(
             "identities": asked.identities,
             "crops": crops,
             "minutes": round(minutes, 1),
-            "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}",
+            "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python "
+            f"{platform.python_version()}",
             "command": f"resight train {entry.recipe} {changed}",
             "recipe": plain,
         }
@@ -112,13 +126,21 @@ def _one(
         yield result
 
 
-def table(results: Sequence[dict[str, Any]], metrics: Sequence[str] = ("mAP", "rank-1")) -> list[tuple[str, ...]]:
-    """Rows (target, name, seeds, mean ± sample deviation of each metric over the seeds), in the order of the results."""
+def table(
+    results: Sequence[dict[str, Any]], metrics: Sequence[str] = ("mAP", "rank-1")
+) -> list[tuple[str, ...]]:
+    """Rows (target, name, seeds, mean ± sample deviation of each metric over the seeds), in the order of the
+    results."""
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for result in results:
         groups.setdefault((result["target"], result["name"]), []).append(result["metrics"])
     return [
-        (target, name, str(len(found)), *(mean_and_deviation([m[metric] for m in found]) for metric in metrics))
+        (
+            target,
+            name,
+            str(len(found)),
+            *(mean_and_deviation([m[metric] for m in found]) for metric in metrics),
+        )
         for (target, name), found in groups.items()
     ]
 

@@ -25,13 +25,19 @@ Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 Progress = Callable[[int, int], None]
 
 
-def open_embedder(source: Path, device: Device = "auto", engine: str = "auto") -> tuple[Embed, tuple[int, int], str]:
+def open_embedder(
+    source: Path, device: Device = "auto", engine: str = "auto"
+) -> tuple[Embed, tuple[int, int], str]:
     """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes)."""
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
         chosen = choose_engine(bundle, device, engine)
         info = chosen.describe()
-        return chosen.embed, (bundle.manifest.height, bundle.manifest.width), f"{info.engine} {info.provider} {info.precision}"
+        return (
+            chosen.embed,
+            (bundle.manifest.height, bundle.manifest.width),
+            f"{info.engine} {info.provider} {info.precision}",
+        )
     embedder, _ = read_embedder(source)
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     return embed_with(embedder, place), (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
@@ -57,7 +63,11 @@ def open_network(source: Path) -> Embedder:
 
 
 def embed_records(
-    embed: Embed, records: Sequence[Record], size: tuple[int, int], batch: int = 64, progress: Progress | None = None
+    embed: Embed,
+    records: Sequence[Record],
+    size: tuple[int, int],
+    batch: int = 64,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """float32 [N,D] of one record or more, in their order."""
     found: np.ndarray | None = None
@@ -65,7 +75,9 @@ def embed_records(
         part = embed(load_crops(records[start : start + batch], *size))
         if found is None:
             found = np.empty((len(records), part.shape[1]), np.float32)
-        found[start : start + batch] = part  # keeping the pieces would pin the allocator's heap between the crops' large blocks
+        found[start : start + batch] = (
+            part  # keeping the pieces would pin the allocator's heap between the crops' large blocks
+        )
         if progress is not None:
             progress(min(start + batch, len(records)), len(records))
     assert found is not None
@@ -77,16 +89,22 @@ class Embedded(NamedTuple):
 
     query: np.ndarray  # float32 unit [Q,D]
     gallery: np.ndarray  # float32 unit [G,D]
-    labels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # pids of both, cameras of both: [Q], [G], [Q], [G]
+    labels: tuple[
+        np.ndarray, np.ndarray, np.ndarray, np.ndarray
+    ]  # pids of both, cameras of both: [Q], [G], [Q], [G]
     ignore_camera: bool
     single_shot: bool = False
 
 
-def embed_dataset(embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None) -> Embedded:
+def embed_dataset(
+    embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None
+) -> Embedded:
     """Embeds query and gallery. Raises DatasetError where the dataset has no queries."""
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
-    return labelled(dataset, embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress))
+    return labelled(
+        dataset, embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress)
+    )
 
 
 def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
@@ -98,11 +116,15 @@ def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
     return Embedded(embeddings[:n], embeddings[n:], labels, dataset.ignore_camera, dataset.single_shot)
 
 
-def score(found: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0) -> RankingScores:
-    """Ranks the gallery for the queries; for a single-shot dataset ten times, with one gallery image a person drawn anew.
+def score(
+    found: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0
+) -> RankingScores:
+    """Ranks the gallery for the queries; for a single-shot dataset ten times, with one gallery image a person
+    drawn anew.
 
     Args:
-        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0 leaves queries alone.
+        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0
+        leaves queries alone.
 
     Raises ValueError where the dataset is too small for what is asked.
     """
@@ -112,7 +134,9 @@ def score(found: Embedded, precision: Precision = "step", reranked: bool = False
             return pooled([_score(shot, precision, reranked, expanded) for shot in _single_shots(found)])
         return _score(found, precision, reranked, expanded)
     finally:
-        torch.set_num_threads(threads)  # numba asks the OpenMP of both for every core, and torch would take them from here on
+        torch.set_num_threads(
+            threads
+        )  # numba asks the OpenMP of both for every core, and torch would take them from here on
 
 
 def _score(found: Embedded, precision: Precision, reranked: bool, expanded: int) -> RankingScores:
@@ -126,8 +150,12 @@ def _single_shots(found: Embedded, repetitions: int = 10) -> Iterator[Embedded]:
     qp, gp, qc, gc = found.labels
     for seed in range(repetitions):
         shuffled = np.random.default_rng(seed).permutation(len(gp))
-        kept = np.sort(shuffled[np.unique(gp[shuffled], return_index=True)[1]])  # the first of each person in a random order
-        yield found._replace(gallery=found.gallery[kept], labels=(qp, gp[kept], qc, gc[kept]), single_shot=False)
+        kept = np.sort(
+            shuffled[np.unique(gp[shuffled], return_index=True)[1]]
+        )  # the first of each person in a random order
+        yield found._replace(
+            gallery=found.gallery[kept], labels=(qp, gp[kept], qc, gc[kept]), single_shot=False
+        )
 
 
 def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:
@@ -137,24 +165,34 @@ def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingSc
 
 def percentages(scores: RankingScores) -> dict[str, float]:
     """The scores that papers print, in percent."""
-    values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {f"rank-{k}": scores.rank(k) for k in (1, 5, 10)}
+    values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {
+        f"rank-{k}": scores.rank(k) for k in (1, 5, 10)
+    }
     return {name: round(100 * value, 2) for name, value in values.items()}
 
 
 def open_set(found: Embedded) -> dict[str, float]:
-    """What unknown people do to a model: FNIR (percent) and threshold at two FPIR, and a calibration with its error (percent).
+    """What unknown people do to a model: FNIR (percent) and threshold at two FPIR, and a calibration with its
+    error (percent).
 
-    Where people are too few to calibrate with, only the calibration is left out. Raises ValueError where no rate can be had.
+    Where people are too few to calibrate with, only the calibration is left out. Raises ValueError where no
+    rate can be had.
     """
     trial = open_set_trial(found.query, found.gallery, *found.labels, found.ignore_camera)
     values: dict[str, float] = {}
     for rate, (threshold, missed) in open_set_rates(trial).items():
-        values |= {f"FNIR at FPIR {rate:.0%}": round(100 * missed, 2), f"threshold at FPIR {rate:.0%}": round(threshold, 4)}
+        values |= {
+            f"FNIR at FPIR {rate:.0%}": round(100 * missed, 2),
+            f"threshold at FPIR {rate:.0%}": round(threshold, 4),
+        }
     try:
         calibration, error = calibrate(trial)
     except ValueError:
         return values
-    values |= {"calibration slope": round(calibration.slope, 3), "calibration intercept": round(calibration.intercept, 3)}
+    values |= {
+        "calibration slope": round(calibration.slope, 3),
+        "calibration intercept": round(calibration.intercept, 3),
+    }
     return values | {"calibration error": round(100 * error, 2)}
 
 

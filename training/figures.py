@@ -1,4 +1,5 @@
-"""Figures: CMC curves, embeddings in the plane by domain, and what adaptation does to BatchNorm (BNTA's Figs. 1 and 3)."""
+"""Figures: CMC curves, embeddings in the plane by domain, and what adaptation does to BatchNorm (BNTA's Figs.
+1 and 3)."""
 
 from __future__ import annotations
 
@@ -24,15 +25,23 @@ def cmc_figure(curves: Mapping[str, np.ndarray], title: str) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for colour, (name, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
-        axes.plot(np.arange(1, len(curve) + 1), 100 * curve, color=colour, label=f"{name}: rank-1 {100 * curve[0]:.1f} %")
-    axes.set(xlabel="rank", ylabel="queries with a right match, %", title=title, ylim=(None, 101), xlim=(1, None))
+        axes.plot(
+            np.arange(1, len(curve) + 1),
+            100 * curve,
+            color=colour,
+            label=f"{name}: rank-1 {100 * curve[0]:.1f} %",
+        )
+    axes.set(
+        xlabel="rank", ylabel="queries with a right match, %", title=title, ylim=(None, 101), xlim=(1, None)
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
 
 
 def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
-    """t-SNE of unit embeddings [N,D], one colour a domain: domains that mix are domains the model does not see.
+    """t-SNE of unit embeddings [N,D], one colour a domain: domains that mix are domains the model does not
+    see.
 
     Raises ValueError for fewer than five crops in all.
     """
@@ -41,7 +50,9 @@ def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
     rows = np.concatenate(list(groups.values()))
     if len(rows) < 5:
         raise ValueError(f"t-SNE needs five crops or more, not {len(rows)}")
-    plane = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), metric="cosine", init="random", random_state=seed).fit_transform(rows)
+    plane = TSNE(
+        perplexity=min(30.0, (len(rows) - 1) / 3), metric="cosine", init="random", random_state=seed
+    ).fit_transform(rows)
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot()
     start = 0
@@ -54,11 +65,14 @@ def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
     return figure
 
 
-def batchnorm_figure(embedder: Embedder, target: np.ndarray, source: np.ndarray | None = None, seed: int = 0) -> Figure:
+def batchnorm_figure(
+    embedder: Embedder, target: np.ndarray, source: np.ndarray | None = None, seed: int = 0
+) -> Figure:
     """What BNTA does to the BN layers of a network on unlabeled crops of a target.
 
-    Above: the outputs of the layer whose statistics move most, on the target before and after, and on the source where it is given.
-    Below: the layers that change most, in mean, variance, gamma and beta; the change is relative, the mean over channels.
+    Above: the outputs of the layer whose statistics move most, on the target before and after, and on the
+    source where it is given. Below: the layers that change most, in mean, variance, gamma and beta; the
+    change is relative, the mean over channels.
 
     Args:
         embedder: with heads; it is copied. target, source: uint8 [N,H,W,3]. seed: of the adaptation.
@@ -105,7 +119,9 @@ def _outputs(embedder: Embedder, crops: np.ndarray, layer: int, batch: int = 64)
     pixels = PixelEmbedder(embedder).eval()
     try:
         for start in range(0, len(crops), batch):
-            pixels.embedder.features(pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops[start : start + batch]))))
+            pixels.embedder.features(
+                pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops[start : start + batch])))
+            )
     finally:
         hook.remove()
     values = torch.cat(seen).numpy()
@@ -116,7 +132,13 @@ def _densities(axes: Axes, samples: Mapping[str, np.ndarray]) -> None:
     low, high = np.percentile(np.concatenate(list(samples.values())), (0.5, 99.5))
     for colour, (name, values) in zip(_cycle(len(samples)), samples.items(), strict=True):
         axes.hist(
-            values, bins=120, range=(low, high), density=True, histtype="step", color=colour, label=f"{name}: deviation {values.std():.2f}"
+            values,
+            bins=120,
+            range=(low, high),
+            density=True,
+            histtype="step",
+            color=colour,
+            label=f"{name}: deviation {values.std():.2f}",
         )
     axes.legend()
 

@@ -1,4 +1,5 @@
-"""The training loop: device, precision, progress, logs, checkpoints, resume. What a step is, the method says."""
+"""The training loop: device, precision, progress, logs, checkpoints, resume. What a step is, the method
+says."""
 
 from __future__ import annotations
 
@@ -44,8 +45,9 @@ class Run:
     """One training run in one folder: `checkpoint.safetensors`, `recipe.json`, `log.csv`, `tensorboard/`.
 
     Args:
-        recipe: what to train. dataset: on what. out: the run folder; if it holds a checkpoint of the same recipe the
-            run goes on from there, with the same batches and random numbers as if it had never stopped.
+        recipe: what to train. dataset: on what. out: the run folder; if it holds a checkpoint of the same
+            recipe the run goes on from there, with the same batches and random numbers as if it had never
+            stopped.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, out: Path) -> None:
@@ -66,9 +68,13 @@ class Run:
         embedder.trunk.recompute = recipe.gradient_checkpointing
         if recipe.start and not (out / FILE).exists():
             start_from(embedder, recipe.start)
-        self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(memory_format=torch.channels_last)
+        self.method = METHODS[recipe.method](recipe, embedder, self.identities, max(cameras) + 1).to(
+            memory_format=torch.channels_last
+        )
         self.method.to(self.fabric.device)
-        self.stepper = Stepper(self.method, self.fabric, recipe.shards, len(self.identities) if self.method.per_domain else 1)
+        self.stepper = Stepper(
+            self.method, self.fabric, recipe.shards, len(self.identities) if self.method.per_domain else 1
+        )
         self.optimisers = self.stepper.optimisers
         size = (recipe.batch_identities * recipe.shards, recipe.batch_crops, recipe.seed)
         self.sampler: IdentitySampler | DomainSampler
@@ -85,26 +91,40 @@ class Run:
             self.method.begin(lambda: self._embed(crops, labels))
 
     def fit(self, checkpoint_minutes: float = 5.0, max_steps: int | None = None) -> None:
-        """Trains to the end of the recipe (or `max_steps` more steps), saving every epoch, and every few minutes where one process trains.
+        """Trains to the end of the recipe (or `max_steps` more steps), saving every epoch, and every few
+        minutes where one process trains.
 
         Raises TrainingError on a loss that is not finite.
         """
         budget = math.inf if max_steps is None else max_steps
         saved, per_epoch = time.monotonic(), len(self.sampler)
         first, alone = self.fabric.is_global_zero, self.fabric.world_size == 1
-        with self._progress(disable=not first) as progress, Log(self.out, (self.epoch, self.step), silent=not first) as log:
+        with (
+            self._progress(disable=not first) as progress,
+            Log(self.out, (self.epoch, self.step), silent=not first) as log,
+        ):
             task = progress.add_task("", total=self.recipe.optimiser.epochs * per_epoch, rate=0.0, text="")
             while self.epoch <= self.recipe.optimiser.epochs and budget > 0:
                 if self.step == 0:
                     self.stepper.begin_epoch()
-                for shards in self.loader.epoch(self.epoch, self.sampler.batches(self.epoch), self.stepper.slots, skip=self.step):
+                for shards in self.loader.epoch(
+                    self.epoch, self.sampler.batches(self.epoch), self.stepper.slots, skip=self.step
+                ):
                     began = time.perf_counter()
-                    losses = self._train_step([Batch(*(t.to(self.fabric.device) for t in batch)) for batch in shards])
-                    rate = self.fabric.world_size * sum(len(batch.labels) for batch in shards) / (time.perf_counter() - began)
+                    losses = self._train_step(
+                        [Batch(*(t.to(self.fabric.device) for t in batch)) for batch in shards]
+                    )
+                    rate = (
+                        self.fabric.world_size
+                        * sum(len(batch.labels) for batch in shards)
+                        / (time.perf_counter() - began)
+                    )
                     self.step, budget = self.step + 1, budget - 1
                     log.write(self.epoch, self.step, rate, losses)
                     done = (self.epoch - 1) * per_epoch + self.step
-                    text = f"epoch {self.epoch}/{self.recipe.optimiser.epochs} loss {sum(losses.values()):.3f}"
+                    text = (
+                        f"epoch {self.epoch}/{self.recipe.optimiser.epochs} loss {sum(losses.values()):.3f}"
+                    )
                     progress.update(task, completed=done, rate=rate, text=text)
                     if alone and time.monotonic() - saved > checkpoint_minutes * 60:
                         self.save()
@@ -118,7 +138,8 @@ class Run:
             (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=2) + "\n")
 
     def save(self) -> None:
-        """Writes the checkpoint: method with optimisers, position. All processes must call it; the first one writes."""
+        """Writes the checkpoint: method with optimisers, position. All processes must call it; the first one
+        writes."""
         carried = self.stepper.carried()
         if not self.fabric.is_global_zero:
             return
@@ -141,17 +162,31 @@ class Run:
         checkpoint = load_checkpoint(path)
         differs = _first_difference(checkpoint.meta["recipe"], json.loads(json.dumps(self.recipe.to_dict())))
         if differs:
-            raise CheckpointError(f"{self.out} was trained with another recipe: {differs}; choose another --out or the same recipe")
+            raise CheckpointError(
+                f"{self.out} was trained with another recipe: {differs}; choose another --out or the same "
+                f"recipe"
+            )
         if checkpoint.meta["identities"] != self.identities:
-            raise CheckpointError(f"{self.out} was trained on {checkpoint.meta['identities']} identities, the data has {self.identities}")
-        state = {k.removeprefix("method/"): v for k, v in checkpoint.tensors.items() if k.startswith("method/")}
-        embedder = {k.removeprefix("model/"): v for k, v in checkpoint.tensors.items() if k.startswith("model/")}
+            raise CheckpointError(
+                f"{self.out} was trained on {checkpoint.meta['identities']} identities, the data has "
+                f"{self.identities}"
+            )
+        state = {
+            k.removeprefix("method/"): v for k, v in checkpoint.tensors.items() if k.startswith("method/")
+        }
+        embedder = {
+            k.removeprefix("model/"): v for k, v in checkpoint.tensors.items() if k.startswith("model/")
+        }
         state |= {f"pixels.embedder.{k}": v for k, v in embedder.items()}
         self.method.load_state_dict(state, strict=True)
         for name, optimiser in self.optimisers.items():
             restore_optimiser(f"optimiser.{name}", optimiser, checkpoint.tensors)
         device = self.fabric.device
-        carried = {k.removeprefix("carried/"): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith("carried/")}
+        carried = {
+            k.removeprefix("carried/"): v.to(device)
+            for k, v in checkpoint.tensors.items()
+            if k.startswith("carried/")
+        }
         self.stepper.carry(carried)
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
         return True
@@ -161,13 +196,23 @@ class Run:
         """Unit embeddings [N,D] of all training crops by the network as it stands, and their labels [N]."""
         self.method.eval()
         device = self.fabric.device
-        parts = [self.method.pixels(torch.from_numpy(crops[i : i + 64]).to(device)) for i in range(0, len(crops), 64)]
+        parts = [
+            self.method.pixels(torch.from_numpy(crops[i : i + 64]).to(device))
+            for i in range(0, len(crops), 64)
+        ]
         return torch.cat(parts).float(), torch.tensor(labels, device=device)
 
     def _train_step(self, shards: list[Batch]) -> dict[str, float]:
         settings = self.recipe.optimiser
         self.method.train()
-        rate = learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, settings.warmup_epochs, settings.warmup_factor)
+        rate = learning_rate(
+            self.epoch,
+            settings.rate,
+            settings.milestones,
+            settings.gamma,
+            settings.warmup_epochs,
+            settings.warmup_factor,
+        )
         for group in self.optimisers["network"].param_groups:
             group["lr"] = rate
         try:
@@ -180,7 +225,12 @@ class Run:
 
     @staticmethod
     def _progress(disable: bool) -> Progress:
-        columns = (TextColumn("{task.fields[text]}"), BarColumn(), TextColumn("{task.fields[rate]:.0f} images/s"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.fields[text]}"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+        )
         return Progress(*columns, console=Console(stderr=True), refresh_per_second=1, disable=disable)
 
 
@@ -198,7 +248,8 @@ def processes(precision: str) -> Fabric:
 
 
 class Log:
-    """`log.csv` and TensorBoard, one row a step. Rows behind the point a run resumes from are dropped first."""
+    """`log.csv` and TensorBoard, one row a step. Rows behind the point a run resumes from are dropped
+    first."""
 
     FIELDS = ("epoch", "step", "images_per_s", "loss")
 
@@ -213,7 +264,9 @@ class Log:
         kept = []
         if path.exists():
             with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if (int(row["epoch"]), int(row["step"])) <= resume]
+                kept = [
+                    row for row in csv.DictReader(file) if (int(row["epoch"]), int(row["step"])) <= resume
+                ]
         self.file = path.open("w", newline="")
         self.writer: csv.DictWriter[str] | None = None
         self.kept = kept
@@ -246,7 +299,8 @@ class Log:
 
 
 def _first_difference(old: dict, new: dict, prefix: str = "") -> str:
-    """'optimiser.rate was 1, is 2' for the first differing key, '' for equal recipes; `threads` may differ."""
+    """'optimiser.rate was 1, is 2' for the first differing key, '' for equal recipes; `threads` may
+    differ."""
     for key in old.keys() | new.keys():
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
@@ -259,13 +313,16 @@ def _first_difference(old: dict, new: dict, prefix: str = "") -> str:
 
 
 def smoke(recipe: Recipe, out: Path) -> Method:
-    """Two steps of a recipe on generated crops: shows in seconds that it runs. A teacher or a start that it lacks is made the same way."""
+    """Two steps of a recipe on generated crops: shows in seconds that it runs. A teacher or a start that it
+    lacks is made the same way."""
     from training.data.records import join
     from training.synthetic.drawn import draw_sites
 
     if recipe.method == "std" and not recipe.distill.teacher:
         smoke(dataclasses.replace(recipe, method="bot"), out / "teacher")
-        recipe = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, teacher=str(out / "teacher")))
+        recipe = dataclasses.replace(
+            recipe, distill=dataclasses.replace(recipe.distill, teacher=str(out / "teacher"))
+        )
     if recipe.method == "heads" and not recipe.start:
         smoke(dataclasses.replace(recipe, method="bot"), out / "start")
         recipe = dataclasses.replace(recipe, start=str(out / "start"))

@@ -11,7 +11,8 @@ from training.recipe import Losses
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances [N,M] of rows [N,D] and [M,D], in at least float32: half precision cancels in this form."""
+    """Euclidean distances [N,M] of rows [N,D] and [M,D], in at least float32: half precision cancels in this
+    form."""
     dtype = torch.promote_types(a.dtype, torch.float32)
     a, b = a.to(dtype), b.to(dtype)
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
@@ -19,10 +20,12 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
-    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT Eq. 2 context; methods A.0.3).
+    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT Eq. 2 context; methods
+    A.0.3).
 
-    features [B,D] before the neck, not normalised; labels [B]. Identities may have any number of crops in the batch
-    (the BoT code silently assumes equal numbers). Raises ValueError when the batch holds one identity only.
+    features [B,D] before the neck, not normalised; labels [B]. Identities may have any number of crops in the
+    batch (the BoT code silently assumes equal numbers). Raises ValueError when the batch holds one identity
+    only.
     """
     with torch.autocast(features.device.type, enabled=False):
         d = distances(features, features)
@@ -42,10 +45,12 @@ def triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
 
 
 def weighted_triplet(features: Tensor, labels: Tensor) -> Tensor:
-    """AGW's weighted regularisation triplet: softplus of the weighted mean positive minus the weighted mean negative distance.
+    """AGW's weighted regularisation triplet: softplus of the weighted mean positive minus the weighted mean
+    negative distance.
 
-    Far positives and near negatives weigh most, by a softmax over each anchor's distances; there is no margin (methods A.0.3).
-    features [B,D], not normalised; labels [B]. Raises ValueError when the batch holds one identity only.
+    Far positives and near negatives weigh most, by a softmax over each anchor's distances; there is no margin
+    (methods A.0.3). features [B,D], not normalised; labels [B]. Raises ValueError when the batch holds one
+    identity only.
     """
     with torch.autocast(features.device.type, enabled=False):
         d = distances(features, features)
@@ -60,8 +65,9 @@ def weighted_triplet(features: Tensor, labels: Tensor) -> Tensor:
 def restitution_loss(seen: Restored, labels: Tensor) -> Tensor:
     """SNR's dual causality loss of one module (Jin et al. 2020, Eqs. 5 and 6).
 
-    What was put back must pull the same person together and push others apart; what was left out must do the reverse. The paper
-    draws a positive and a negative for each anchor; ours takes the hardest by the feature whose style was taken away.
+    What was put back must pull the same person together and push others apart; what was left out must do the
+    reverse. The paper draws a positive and a negative for each anchor; ours takes the hardest by the feature
+    whose style was taken away.
     seen: three [B,C]; labels [B].
     """
     unit = [nn.functional.normalize(f.float()) for f in (seen.normalised, seen.relevant, seen.irrelevant)]
@@ -71,16 +77,20 @@ def restitution_loss(seen: Restored, labels: Tensor) -> Tensor:
     negative = plain.masked_fill(same, torch.inf).argmin(1, keepdim=True)
     softplus = nn.functional.softplus
     terms = [
-        softplus(more.gather(1, positive) - plain.gather(1, positive)) + softplus(plain.gather(1, negative) - more.gather(1, negative)),
-        softplus(plain.gather(1, positive) - less.gather(1, positive)) + softplus(less.gather(1, negative) - plain.gather(1, negative)),
+        softplus(more.gather(1, positive) - plain.gather(1, positive))
+        + softplus(plain.gather(1, negative) - more.gather(1, negative)),
+        softplus(plain.gather(1, positive) - less.gather(1, positive))
+        + softplus(less.gather(1, negative) - plain.gather(1, negative)),
     ]
     return (terms[0] + terms[1]).mean()
 
 
 class CentreLoss(nn.Module):
-    """Mean squared distance of features to their identity's centre (BoT Eq. 5; the code's mean, methods A.8 row 16).
+    """Mean squared distance of features to their identity's centre (BoT Eq. 5; the code's mean, methods A.8
+    row 16).
 
-    The centres have their own SGD; `undo_weight` removes the loss weight from their gradient before that step.
+    The centres have their own SGD; `undo_weight` removes the loss weight from their gradient before that
+    step.
     """
 
     def __init__(self, identities: int, dim: int) -> None:
@@ -92,7 +102,8 @@ class CentreLoss(nn.Module):
         return (features.float() - self.centres[labels]).square().sum(1).mean()
 
     def undo_weight(self, weight: float) -> None:
-        """Divides the arrived gradient by the loss weight: without it the centres hardly move (BoT issues 43 and 221)."""
+        """Divides the arrived gradient by the loss weight: without it the centres hardly move (BoT issues 43
+        and 221)."""
         if self.centres.grad is not None:
             self.centres.grad /= weight
 
@@ -111,7 +122,8 @@ class SelfSupervisedLoss(nn.Module):
             nn.init.normal_(classifier.weight, std=0.001)
 
     def forward(self, position_logits: Tensor, parts: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """position_logits [B,P,P], parts [B,P,dim], labels [B] -> (position loss, identity loss of the parts)."""
+        """position_logits [B,P,P], parts [B,P,dim], labels [B] -> (position loss, identity loss of the
+        parts)."""
         ce = nn.functional.cross_entropy
         identity = sum(ce(fc(parts[:, h]), labels) for h, fc in enumerate(self.classifiers))
         return position_loss(position_logits), torch.as_tensor(identity)

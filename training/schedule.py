@@ -6,9 +6,15 @@ import bisect
 
 
 def learning_rate(
-    epoch: int, base: float, milestones: tuple[int, ...], gamma: float = 0.1, warmup_epochs: int = 10, warmup_factor: float = 0.01
+    epoch: int,
+    base: float,
+    milestones: tuple[int, ...],
+    gamma: float = 0.1,
+    warmup_epochs: int = 10,
+    warmup_factor: float = 0.01,
 ) -> float:
-    """Rate of `epoch`, counted from 1 as the BoT repository does: base 3.5e-4 gives 3.815e-5 in the first epoch."""
+    """Rate of `epoch`, counted from 1 as the BoT repository does: base 3.5e-4 gives 3.815e-5 in the first
+    epoch."""
     scale = gamma ** bisect.bisect_right(sorted(milestones), epoch)
     if epoch < warmup_epochs:
         share = epoch / warmup_epochs

@@ -16,18 +16,27 @@ from training.recipe import RecipeError
 
 
 def start_from(embedder: Embedder, source: str) -> None:
-    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a new network.
+    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a new
+    network.
 
-    Our own network's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for anything else, by name.
+    Our own network's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for
+    anything else, by name.
     """
     path = Path(source)
     if not path.exists():
-        raise RecipeError(f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as .safetensors")
+        raise RecipeError(
+            f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as "
+            f".safetensors"
+        )
     try:
         if _is_ours(path):
             given = open_network(path).state_dict()
             kept = {name: tensor for name, tensor in given.items() if not name.startswith("heads.")}
-            heads = {name: given.get(name, tensor) for name, tensor in embedder.state_dict().items() if name.startswith("heads.")}
+            heads = {
+                name: given.get(name, tensor)
+                for name, tensor in embedder.state_dict().items()
+                if name.startswith("heads.")
+            }
             embedder.load_state_dict(kept | heads, strict=True)
         else:
             load_imagenet(embedder.trunk, load_file(path))

@@ -1,8 +1,10 @@
-"""One step of training. A batch may have several shards, which one process computes in turn or several processes share.
+"""One step of training. A batch may have several shards, which one process computes in turn or several
+processes share.
 
-Every shard is a P x K batch with BatchNorm statistics, losses and random numbers of its own (for M3L: a meta-task with an inner
-step of its own). Gradients and running statistics are the mean over shards; what shards write into a memory is disjoint and added.
-So the model depends on the number of shards and not on the number of processes.
+Every shard is a P x K batch with BatchNorm statistics, losses and random numbers of its own (for M3L: a
+meta-task with an inner step of its own). Gradients and running statistics are the mean over shards; what
+shards write into a memory is disjoint and added. So the model depends on the number of shards and not on the
+number of processes.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ class Stepper:
     def __init__(self, method: Method, fabric: Fabric, shards: int = 1, groups: int = 1) -> None:
         if shards % fabric.world_size:
             raise RecipeError(
-                f"{fabric.world_size} processes cannot share {shards} shards: set shards to a multiple of {fabric.world_size}"
+                f"{fabric.world_size} processes cannot share {shards} shards: set shards to a multiple of "
+                f"{fabric.world_size}"
             )
         each = shards // fabric.world_size
         self.method, self.fabric, self.shards, self.groups = method, fabric, shards, groups
         self.own = range(fabric.global_rank * each, (fabric.global_rank + 1) * each)
         self.optimisers = method.optimisers()
-        self.states: list[dict[str, Tensor]] = [{} for _ in self.own]  # what `carried` gave for each of our shards
+        self.states: list[dict[str, Tensor]] = [
+            {} for _ in self.own
+        ]  # what `carried` gave for each of our shards
 
     def slots(self, size: int) -> list[list[int]]:
         """Places in a batch of `size` crops that each of our shards takes."""
@@ -52,7 +57,8 @@ class Stepper:
         """One step with the method in train mode; returns its losses, the mean over all shards.
 
         Args:
-            batches: one for each of our shards. seed: of this step's random numbers; the shard's number is mixed in.
+            batches: one for each of our shards. seed: of this step's random numbers; the shard's number is
+            mixed in.
 
         Raises FloatingPointError naming the losses when they are not finite, before any weight moves.
         """
@@ -69,10 +75,15 @@ class Stepper:
 
         self._together(backward)
         names = list(found[0])
-        means = torch.stack([torch.stack([losses[name].float() for losses in found]).sum() for name in names]) / self.shards
+        means = (
+            torch.stack([torch.stack([losses[name].float() for losses in found]).sum() for name in names])
+            / self.shards
+        )
         self._sum([means])
         if not torch.isfinite(means).all():
-            raise FloatingPointError(", ".join(f"{name} {value:g}" for name, value in zip(names, means.tolist(), strict=True)))
+            raise FloatingPointError(
+                ", ".join(f"{name} {value:g}" for name, value in zip(names, means.tolist(), strict=True))
+            )
         self._sum([p.grad for p in self.method.parameters() if p.grad is not None])
         self.method.before_step()
         for optimiser in self.optimisers.values():
@@ -87,7 +98,8 @@ class Stepper:
         return dict(zip(names, means.tolist(), strict=True))
 
     def carried(self) -> dict[str, Tensor]:
-        """What every shard of every process carries from step to step, by `SHARD/NAME`; all processes must ask at once."""
+        """What every shard of every process carries from step to step, by `SHARD/NAME`; all processes must
+        ask at once."""
         found: dict[str, Tensor] = {}
         for place, state in enumerate(self.states):
             for name, tensor in state.items():
@@ -99,16 +111,21 @@ class Stepper:
         """Takes back what `carried` gave."""
         for place, shard in enumerate(self.own):
             prefix = f"{shard}/"
-            self.states[place] = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+            self.states[place] = {
+                name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)
+            }
 
     def _together(self, work: Callable[[int], None]) -> None:
-        """Does the work for each of our shards from the same buffers, then gives all processes the same merged ones."""
+        """Does the work for each of our shards from the same buffers, then gives all processes the same
+        merged ones."""
         buffers: dict[str, Tensor] = {}
         if self.shards > 1:  # a single shard has nothing to merge
             persistent = self.method.state_dict().keys()
             buffers = {name: buffer for name, buffer in self.method.named_buffers() if name in persistent}
         before = {name: buffer.clone() for name, buffer in buffers.items()}
-        change = {name: torch.zeros_like(buffer) for name, buffer in before.items() if buffer.is_floating_point()}  # counters just count
+        change = {
+            name: torch.zeros_like(buffer) for name, buffer in before.items() if buffer.is_floating_point()
+        }  # counters just count
         for place in range(len(self.own)):
             for name, old in before.items():
                 buffers[name].copy_(old)

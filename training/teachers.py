@@ -1,4 +1,5 @@
-"""Networks to distill from: ours from a run, a checkpoint or a bundle, and foreign ones in OpenVINO's format."""
+"""Networks to distill from: ours from a run, a checkpoint or a bundle, and foreign ones in OpenVINO's
+format."""
 
 from __future__ import annotations
 
@@ -24,13 +25,15 @@ from training.recipe import Distill, RecipeError
 
 
 class Teacher(Protocol):
-    """What a student learns from. Never trained: not a module, so no optimiser and no checkpoint can find it."""
+    """What a student learns from. Never trained: not a module, so no optimiser and no checkpoint can find
+    it."""
 
     dim: int
     size: tuple[int, int]  # height and width of the crops it was trained on
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """uint8 [B,H,W,3] of any size -> float32 [B,dim] without gradient: the retrieval feature before unit length."""
+        """uint8 [B,H,W,3] of any size -> float32 [B,dim] without gradient: the retrieval feature before unit
+        length."""
         ...
 
 
@@ -67,7 +70,9 @@ class OpenVinoTeacher:
             self.compiled = core.compile_model(model, "CPU")
             self.dim = int(self.compiled.output(0).partial_shape[1].get_length())
         except (RuntimeError, IndexError) as error:
-            raise RecipeError(f"teacher {path} is no network that OpenVINO reads: {str(error).strip().splitlines()[-1]}") from error
+            raise RecipeError(
+                f"teacher {path} is no network that OpenVINO reads: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
     @torch.no_grad()
     def __call__(self, crops: Tensor) -> Tensor:
@@ -83,7 +88,10 @@ def open_teacher(source: str) -> Teacher:
     """The teacher at a path. Raises RecipeError where there is none."""
     path = Path(source)
     if not source or not path.exists():
-        raise RecipeError(f"distill.teacher {source!r} does not exist; give a run folder, a checkpoint, a bundle or an OpenVINO .xml")
+        raise RecipeError(
+            f"distill.teacher {source!r} does not exist; give a run folder, a checkpoint, a bundle or an "
+            f"OpenVINO .xml"
+        )
     try:
         if path.suffix == ".xml":
             return OpenVinoTeacher(path)
@@ -92,7 +100,9 @@ def open_teacher(source: str) -> Teacher:
         raise RecipeError(f"distill.teacher: {error}") from error
 
 
-def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], device: torch.device) -> Tensor:
+def remembered(
+    teacher: Teacher, settings: Distill, records: Sequence[Record], device: torch.device
+) -> Tensor:
     """The teacher's features float32 [N,dim] of the whole crops, from the cache or, the first time, into it.
 
     Raises RecipeError where the cache holds another teacher's features or those of other crops.
@@ -101,7 +111,9 @@ def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], d
     if not path.exists():
         features = torch.empty(len(records), teacher.dim)  # filled in place, as in embed_records
         for i in range(0, len(records), 64):
-            features[i : i + 64] = teacher(torch.from_numpy(load_crops(records[i : i + 64], *teacher.size)).to(device)).cpu()
+            features[i : i + 64] = teacher(
+                torch.from_numpy(load_crops(records[i : i + 64], *teacher.size)).to(device)
+            ).cpu()
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
         save_file({"features": features}, beside, metadata={"key": key})
@@ -109,7 +121,10 @@ def remembered(teacher: Teacher, settings: Distill, records: Sequence[Record], d
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("key") != key:
-                raise RecipeError(f"distill.cache {path} is of another teacher or other crops; give another file, or delete this one")
+                raise RecipeError(
+                    f"distill.cache {path} is of another teacher or other crops; give another file, or "
+                    f"delete this one"
+                )
             return file.get_tensor("features").to(device)
     except (safetensors.SafetensorError, OSError) as error:
         raise RecipeError(f"distill.cache {path} cannot be read: {error}") from error

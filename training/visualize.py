@@ -13,7 +13,15 @@ from reid.engines import Device
 from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
-from training.evaluate import Embed, Progress, embed_dataset, embed_records, open_embedder, open_network, score
+from training.evaluate import (
+    Embed,
+    Progress,
+    embed_dataset,
+    embed_records,
+    open_embedder,
+    open_network,
+    score,
+)
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
 
 _CELL, _FRAME, _LABEL, _GAP = (64, 128), 4, 12, 6
@@ -52,7 +60,10 @@ def draw(asked: Picture, out: Path, progress: Progress | None = None) -> None:
         return
     embed, size, _ = open_embedder(asked.sources[0], asked.device)
     if asked.what == "embeddings":
-        groups = {part.name: embed_records(embed, _some(part, asked), size, progress=progress) for part in _datasets(asked)}
+        groups = {
+            part.name: embed_records(embed, _some(part, asked), size, progress=progress)
+            for part in _datasets(asked)
+        }
         embedding_figure(groups, asked.seed).savefig(out, dpi=150)
         return
     dataset = read_dataset(asked.dataset, asked.data, asked.split)
@@ -83,8 +94,8 @@ def rank_sheet(
 ) -> Image.Image:
     """Some queries, chosen by the seed, each with its best matches: green frames are right, red ones wrong.
 
-    Under each match stand its camera and its cosine. Crops that evaluation drops (the query's own camera showing the query's
-    person) are dropped here too. Raises DatasetError where the dataset has no queries.
+    Under each match stand its camera and its cosine. Crops that evaluation drops (the query's own camera
+    showing the query's person) are dropped here too. Raises DatasetError where the dataset has no queries.
     """
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to show")
@@ -108,7 +119,9 @@ def rank_sheet(
     return sheet
 
 
-def _paste(sheet: Image.Image, record: Record, place: tuple[int, int], colour: tuple[int, int, int], label: str) -> None:
+def _paste(
+    sheet: Image.Image, record: Record, place: tuple[int, int], colour: tuple[int, int, int], label: str
+) -> None:
     pen = ImageDraw.Draw(sheet)
     x, y = place
     pen.rectangle((x, y, x + _CELL[0] + 2 * _FRAME - 1, y + _CELL[1] + 2 * _FRAME - 1), fill=colour)

@@ -1,4 +1,5 @@
-"""BNTA: BatchNorm test-time adaptation by part positioning and part-nearest-neighbour matching (Algorithm 1 of BNTA)."""
+"""BNTA: BatchNorm test-time adaptation by part positioning and part-nearest-neighbour matching (Algorithm 1
+of BNTA)."""
 
 from __future__ import annotations
 
@@ -53,11 +54,15 @@ def _silent(share: float, stage: str) -> None:
     """No progress wanted."""
 
 
-def adapt(embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, progress: Progress = _silent) -> Report:
-    """Changes statistics and affine values of every BN layer of `embedder`, in place, and nothing else (methods A.3.5).
+def adapt(
+    embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, progress: Progress = _silent
+) -> Report:
+    """Changes statistics and affine values of every BN layer of `embedder`, in place, and nothing else
+    (methods A.3.5).
 
     Args:
-        embedder: with self-supervised heads, holding the values to start from; where it lies is where it is computed.
+        embedder: with self-supervised heads, holding the values to start from; where it lies is where it is
+        computed.
         crops: uint8 [N,H,W,3], N >= 16, of one site, unlabeled.
         progress: called between batches; an exception from it leaves the adaptation there.
 
@@ -65,7 +70,9 @@ def adapt(embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, p
     """
     settings = settings or Bnta()
     if embedder.heads is None:
-        raise AdaptationError("this model has no self-supervised heads; train it with model.ssl_heads: true to adapt it by BNTA")
+        raise AdaptationError(
+            "this model has no self-supervised heads; train it with model.ssl_heads: true to adapt it by BNTA"
+        )
     if len(crops) < MIN_CROPS:
         raise AdaptationError(f"BNTA needs at least {MIN_CROPS} crops, got {len(crops)}")
     device = next(embedder.parameters()).device
@@ -96,7 +103,8 @@ def _part_features(pixels: PixelEmbedder, crops: np.ndarray, progress: Progress,
 
 
 def _features(pixels: PixelEmbedder, crops: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Position logits and part features; the neck runs along, since its statistics must follow (methods A.3.5)."""
+    """Position logits and part features; the neck runs along, since its statistics must follow (methods
+    A.3.5)."""
     device = pixels.pixel_mean.device
     f = pixels.embedder.features(pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops)).to(device)))
     assert f.position_logits is not None and f.parts is not None
@@ -113,8 +121,11 @@ def _batches(pairs: Pairs, settings: Bnta, progress: Callable[[float], None]) ->
             yield Pairs(*(column[chosen] for column in pairs))
 
 
-def _step(pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.ndarray, batch: Pairs, settings: Bnta) -> dict[str, float]:
-    """One step of Eq. 14: both losses, one update of gamma and beta; the forward pass moves the statistics."""
+def _step(
+    pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.ndarray, batch: Pairs, settings: Bnta
+) -> dict[str, float]:
+    """One step of Eq. 14: both losses, one update of gamma and beta; the forward pass moves the
+    statistics."""
     logits, parts = _features(pixels, crops[np.concatenate([batch.first, batch.second])])
     position = position_loss(logits)
     matching = matching_loss(parts, torch.from_numpy(batch.stripe).to(parts.device), settings.margin)
@@ -126,7 +137,8 @@ def _step(pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.nda
 
 @contextmanager
 def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list[nn.Parameter]]:
-    """BN layers in train mode with gradients on gamma and beta; everything else frozen. Restores the flags afterwards."""
+    """BN layers in train mode with gradients on gamma and beta; everything else frozen. Restores the flags
+    afterwards."""
     wanted = [(p, p.requires_grad) for p in embedder.parameters()]
     layers = batchnorm_layers(embedder).values()
     momenta = [layer.momentum for layer in layers]

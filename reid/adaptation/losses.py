@@ -7,22 +7,24 @@ from torch import Tensor, nn
 
 
 def position_loss(position_logits: Tensor) -> Tensor:
-    """L_pos of BNTA (Eq. 5): sum over stripes of the cross entropy of 'which stripe is this', mean over the batch."""
+    """L_pos of BNTA (Eq. 5): sum over stripes of the cross entropy of 'which stripe is this', mean over the
+    batch."""
     batch, parts, _ = position_logits.shape
     target = torch.arange(parts, device=position_logits.device).repeat(batch)
     return nn.functional.cross_entropy(position_logits.flatten(0, 1), target) * parts
 
 
 def matching_loss(parts: Tensor, stripe: Tensor, margin: float = 0.3) -> Tensor:
-    """L_mat of BNTA (Eq. 8): a triplet a pair at the stripe where the two were found nearest; a sum over the pairs.
+    """L_mat of BNTA (Eq. 8): a triplet a pair at the stripe where the two were found nearest; a sum over the
+    pairs.
 
     Args:
         parts: float [2K, P, dim]; rows k and k+K are the two images of pair k.
         stripe: int64 [K], the nearest stripe n_k of each pair.
         margin: phi.
 
-    The negative is the closest other image of the batch at the same stripe, seen from the first image of the pair.
-    A batch of one pair has no negative: its loss is 0.
+    The negative is the closest other image of the batch at the same stripe, seen from the first image of the
+    pair. A batch of one pair has no negative: its loss is 0.
     """
     pairs = len(stripe)
     if len(parts) != 2 * pairs:

@@ -1,4 +1,5 @@
-"""Part-nearest-neighbour pairs (BNTA section 3.3, Eqs. 6 and 7): which crops of a site probably show one person."""
+"""Part-nearest-neighbour pairs (BNTA section 3.3, Eqs. 6 and 7): which crops of a site probably show one
+person."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_PAIRS) -> Pairs:
-    """The nearest pair first, then the nearest of the images that are left, up to min(max_pairs, N // 2) pairs.
+    """The nearest pair first, then the nearest of the images that are left, up to min(max_pairs, N // 2)
+    pairs.
 
     Equal distances go by (i, j). The paper does not say greedy or optimal; this is its literal reading.
     """

@@ -1,4 +1,5 @@
-"""Which crops of a site an adaptation sees: balanced over cameras, near-duplicates dropped. Nothing here imports torch."""
+"""Which crops of a site an adaptation sees: balanced over cameras, near-duplicates dropped. Nothing here
+imports torch."""
 
 from __future__ import annotations
 
@@ -10,16 +11,20 @@ import numpy as np
 from reid.images import Crop
 
 MIN_CROPS = 16  # different crops that BNTA needs; fewer make no batch of pairs
-_NEAR = 3.0  # mean absolute difference of two thumbnails in grey levels; consecutive frames of one track lie below
+# mean absolute difference of two thumbnails in grey levels; consecutive frames of one track lie below
+_NEAR = 3.0
 
 
 def balanced_order(cameras: Sequence[Hashable], seed: int) -> list[int]:
-    """Indices in an order in which cameras take turns, each camera's crops shuffled: any prefix is balanced."""
+    """Indices in an order in which cameras take turns, each camera's crops shuffled: any prefix is
+    balanced."""
     rng = np.random.default_rng(seed)
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index in rng.permutation(len(cameras)):
         groups[cameras[index]].append(int(index))
-    turns = [(turn, str(camera), index) for camera, indices in groups.items() for turn, index in enumerate(indices)]
+    turns = [
+        (turn, str(camera), index) for camera, indices in groups.items() for turn, index in enumerate(indices)
+    ]
     return [index for _, _, index in sorted(turns)]
 
 

@@ -15,15 +15,23 @@ from reid.engines.protocol import Engine, EngineError
 log = logging.getLogger("resight")
 Device = Literal["auto", "cpu", "cuda"]
 ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
-_MODULES = {"tensorrt": "onnxruntime", "cuda": "onnxruntime", "openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
+_MODULES = {
+    "tensorrt": "onnxruntime",
+    "cuda": "onnxruntime",
+    "openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+    "torch": "torch",
+}
 
 
-def choose_engine(bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None) -> Engine:
+def choose_engine(
+    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
+) -> Engine:
     """The first engine of `ENGINES` that works here, or the one that is named.
 
     Args:
-        device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and warns loudly if
-            it cannot be used.
+        device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and warns
+            loudly if it cannot be used.
         name: `auto`, or one of `ENGINES`: then exactly this one.
 
     Raises EngineError when nothing that was asked for works; the message lists why.
@@ -85,7 +93,9 @@ def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: D
 def _onnxruntime(bundle: Bundle, profile: BatchNormProfile | None, provider: str) -> Engine:
     from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, profile, provider, cache=str(bundle.path.parent / f"{bundle.base_id}.tensorrt"))
+    return OnnxRuntimeEngine(
+        bundle, profile, provider, cache=str(bundle.path.parent / f"{bundle.base_id}.tensorrt")
+    )
 
 
 def _openvino(bundle: Bundle, profile: BatchNormProfile | None) -> Engine:

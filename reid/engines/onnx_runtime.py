@@ -1,4 +1,5 @@
-"""onnxruntime: CPU, CUDA or its TensorRT provider. The profile is written into the graph, which the runtime then folds."""
+"""onnxruntime: CPU, CUDA or its TensorRT provider. The profile is written into the graph, which the runtime
+then folds."""
 
 from __future__ import annotations
 
@@ -9,7 +10,11 @@ from reid.batchnorm import BatchNormProfile, write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineError, EngineInfo
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 
 
 class OnnxRuntimeEngine:
@@ -22,13 +27,20 @@ class OnnxRuntimeEngine:
         cache: folder for built TensorRT engines.
     """
 
-    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, provider: str = "cpu", cache: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        profile: BatchNormProfile | None = None,
+        provider: str = "cpu",
+        cache: str | None = None,
+    ) -> None:
         self.bundle, self.provider, self.cache = bundle, provider, cache
         wanted = PROVIDERS[provider]
         if wanted not in ort.get_available_providers():
             raise EngineError(
-                f"onnxruntime {ort.__version__} has no {wanted} (it has {', '.join(ort.get_available_providers())}); "
-                "install the GPU packages: pip install -e '.[gpu]'"
+                f"onnxruntime {ort.__version__} has no {wanted} (it has "
+                f"{', '.join(ort.get_available_providers())}); install the GPU packages: pip install -e "
+                "'.[gpu]'"
             )
         model = bundle.onnx_model()
         if profile is not None:
@@ -39,7 +51,10 @@ class OnnxRuntimeEngine:
         self.session = ort.InferenceSession(model.SerializeToString(), options, providers=self._providers())
         got = self.session.get_providers()[0]
         if got != wanted:
-            raise EngineError(f"{wanted} was asked for, onnxruntime {ort.__version__} gave {got}; its CUDA libraries do not load")
+            raise EngineError(
+                f"{wanted} was asked for, onnxruntime {ort.__version__} gave {got}; its CUDA libraries do "
+                f"not load"
+            )
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8 [B,H,W,3] -> float32 [B,D]."""
@@ -52,13 +67,19 @@ class OnnxRuntimeEngine:
     def describe(self) -> EngineInfo:
         """What the session says of itself."""
         provider = self.session.get_providers()[0]
-        return EngineInfo("onnxruntime", ort.__version__, provider, "cpu" if self.provider == "cpu" else "cuda:0", "fp32")
+        return EngineInfo(
+            "onnxruntime", ort.__version__, provider, "cpu" if self.provider == "cpu" else "cuda:0", "fp32"
+        )
 
     def _providers(self) -> list[str | tuple[str, dict[str, str]]]:
         if self.provider == "tensorrt":
             options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": self.cache or "."}
             return [(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"], PROVIDERS["cpu"]]
         if self.provider == "cuda":
-            options = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+            options = {
+                "arena_extend_strategy": "kSameAsRequested",
+                "cudnn_conv_algo_search": "HEURISTIC",
+                "use_tf32": "0",
+            }
             return [(PROVIDERS["cuda"], options), PROVIDERS["cpu"]]
         return [PROVIDERS["cpu"]]

@@ -23,7 +23,9 @@ class OpenVinoEngine:
             A CPU without bf16 computes in fp32 whatever is asked; `describe` tells.
     """
 
-    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, precision: str | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, profile: BatchNormProfile | None = None, precision: str | None = None
+    ) -> None:
         self.bundle = bundle
         if precision is None:
             passed = bundle.manifest.engines.get("openvino")

@@ -1,4 +1,5 @@
-"""AGW's parts of a network: non-local attention and generalised-mean pooling (Ye et al. 2021; methods A.5.6)."""
+"""AGW's parts of a network: non-local attention and generalised-mean pooling (Ye et al. 2021; methods
+A.5.6)."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ _EPS = 1e-6
 
 
 class NonLocal(nn.Module):
-    """x + BN(W g(x) weighted by theta(x)^T phi(x) / positions); the identity until training moves the norm's weight from 0.
+    """x + BN(W g(x) weighted by theta(x)^T phi(x) / positions); the identity until training moves the norm's
+    weight from 0.
 
     Args:
-        channels: in and out. The inner width is half of them, as in the non-local paper; AGW's code computes 1 by a slip.
+        channels: in and out. The inner width is half of them, as in the non-local paper; AGW's code computes
+        1 by a slip.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,9 +45,16 @@ class GeM(nn.Module):
         self.p = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,C]; values below 1e-6 count as that. In float32 at least: p-th powers overflow half precision."""
+        """[B,C,H,W] -> [B,C]; values below 1e-6 count as that. In float32 at least: p-th powers overflow half
+        precision."""
         with torch.autocast(x.device.type, enabled=False):
-            return x.to(torch.promote_types(x.dtype, torch.float32)).clamp_min(_EPS).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
+            return (
+                x.to(torch.promote_types(x.dtype, torch.float32))
+                .clamp_min(_EPS)
+                .pow(self.p)
+                .mean(dim=(2, 3))
+                .pow(1 / self.p)
+            )
 
 
 def use_non_local(net: ResNet) -> None:

@@ -10,10 +10,13 @@ class ExtendedBottleneck(nn.Module):
     """A bottleneck without downsampling and what is put into it.
 
     Args:
-        block: torchvision's `Bottleneck`; its layers keep their names. within: between the addition and the last ReLU. behind: after it.
+        block: torchvision's `Bottleneck`; its layers keep their names. within: between the addition and the
+        last ReLU. behind: after it.
     """
 
-    def __init__(self, block: nn.Module, within: nn.Module | None = None, behind: nn.Module | None = None) -> None:
+    def __init__(
+        self, block: nn.Module, within: nn.Module | None = None, behind: nn.Module | None = None
+    ) -> None:
         super().__init__()
         assert isinstance(block, Bottleneck)
         self.conv1, self.bn1, self.conv2, self.bn2, self.conv3, self.bn3 = (

@@ -18,7 +18,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What is needed to build a network before its weights are loaded. Stands in every checkpoint and every bundle."""
+    """What is needed to build a network before its weights are loaded. Stands in every checkpoint and every
+    bundle."""
 
     arch: str = "resnet50"
     height: int = 256  # pixels of the input crop
@@ -36,13 +37,16 @@ class ModelSpec:
         rows = TRUNKS[self.arch].rows
         if self.height % rows or self.width % 16 or min(self.height, self.width) < 32:
             raise ValueError(
-                f"input {self.height}x{self.width}: for {self.arch} the height must be a multiple of {rows}, the width one of 16, "
-                "both at least 32"
+                f"input {self.height}x{self.width}: for {self.arch} the height must be a multiple of {rows}, "
+                "the width one of 16, both at least 32"
             )
         if self.last_stride not in (1, 2):
             raise ValueError(f"last_stride must be 1 or 2, not {self.last_stride}")
         if TRUNKS[self.arch].cut and self.ssl_heads:
-            raise ValueError(f"{self.arch} cuts its own stripes and has no feature map for BNTA's heads: set ssl_heads to false")
+            raise ValueError(
+                f"{self.arch} cuts its own stripes and has no feature map for BNTA's heads: set ssl_heads "
+                f"to false"
+            )
 
     @property
     def dim(self) -> int:
@@ -81,7 +85,8 @@ class Mean(nn.Module):
 
 
 class Embedder(nn.Module):
-    """Trunk -> global pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for them."""
+    """Trunk -> global pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for
+    them."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -110,15 +115,20 @@ class Embedder(nn.Module):
 
 
 class PixelEmbedder(nn.Module):
-    """The graph that is exported: uint8 crops in, unit embeddings out, normalisation inside so nobody can apply it twice."""
+    """The graph that is exported: uint8 crops in, unit embeddings out, normalisation inside so nobody can
+    apply it twice."""
 
     def __init__(self, embedder: Embedder) -> None:
         super().__init__()
         self.embedder = embedder
         self.pixel_mean: Tensor
         self.pixel_scale: Tensor
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("pixel_scale", 1 / (torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255), persistent=False)
+        self.register_buffer(
+            "pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False
+        )
+        self.register_buffer(
+            "pixel_scale", 1 / (torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255), persistent=False
+        )
 
     def forward(self, crops: Tensor) -> Tensor:
         """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length."""

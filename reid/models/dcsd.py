@@ -1,7 +1,8 @@
-"""DCSD: a 3x3 convolution whose filters are made from the crop, its predicted domain and its predicted camera (methods A.2).
+"""DCSD: a 3x3 convolution whose filters are made from the crop, its predicted domain and its predicted camera
+(methods A.2).
 
-The layer is depthwise; the 1x1 convolutions around it mix the channels. Domain and camera are predicted from the crop, so
-nothing but the crop is needed at test time.
+The layer is depthwise; the 1x1 convolutions around it mix the channels. Domain and camera are predicted from
+the crop, so nothing but the crop is needed at test time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 TAPS = 9
 _GAIN = math.sqrt(2) / 3  # gain of a ReLU over the side of the filter
-_SQUEEZE = 0.2  # hidden share of the channel branch; reconstructed from the paper's parameter count (methods A.2.4)
+_SQUEEZE = (
+    0.2  # hidden share of the channel branch; reconstructed from the paper's parameter count (methods A.2.4)
+)
 _EPS = 1e-5  # inside the root: equal taps would blow up the gradient otherwise
 
 
@@ -31,14 +34,18 @@ class DynamicConv(nn.Module):
         self.stride = stride
         self.domain = _mlp(channels) if domain else None
         self.camera = _mlp(channels) if camera else None
-        self.detach = True  # filters send no gradient to the embeddings, which learn from domain and camera alone (Table VI)
+        # filters send no gradient to the embeddings, which learn from domain and camera alone (Table VI)
+        self.detach = True
         self.spatial = nn.Conv2d(channels, TAPS, 1, stride)
         hidden = int(_SQUEEZE * channels)
-        self.channel = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, TAPS * channels))
+        self.channel = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, TAPS * channels)
+        )
         self.gain = nn.Parameter(torch.randn(channels, TAPS) * _GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,C,ceil(H/stride),ceil(W/stride)]; the filters see x shifted by the embeddings, the sum sees x (Eq. 2)."""
+        """[B,C,H,W] -> [B,C,ceil(H/stride),ceil(W/stride)]; the filters see x shifted by the embeddings, the
+        sum sees x (Eq. 2)."""
         pooled, maps = x.mean(dim=(2, 3)), self.spatial(x)
         embeddings = [mlp(pooled) for mlp in (self.domain, self.camera) if mlp is not None]
         for embedding in embeddings:
@@ -61,7 +68,8 @@ def filter_norm(taps: Tensor, dim: int) -> Tensor:
 def apply_filters(x: Tensor, channels: Tensor, positions: Tensor, stride: int) -> Tensor:
     """sum_t A[c,t] S[t,p] x[c, stride p + offset_t] with zero padding (Eq. 1).
 
-    x [B,C,H,W]; channels A [B,C,9]; positions S [B,9,H',W']. Nine strided slices: they differentiate twice and export.
+    x [B,C,H,W]; channels A [B,C,9]; positions S [B,9,H',W']. Nine strided slices: they differentiate twice
+    and export.
     """
     height, width = positions.shape[2:]
     padded = F.pad(x, (1, 1, 1, 1))

@@ -1,4 +1,5 @@
-"""The self-supervised heads of BNTA (sections 3.2 and 3.3): part positioning and part-nearest-neighbour features."""
+"""The self-supervised heads of BNTA (sections 3.2 and 3.3): part positioning and part-nearest-neighbour
+features."""
 
 from __future__ import annotations
 
@@ -12,12 +13,14 @@ PART_DIM = 256
 def stripe_weights(rows: int, parts: int = PARTS) -> Tensor:
     """float32 [parts, rows]: row h averages the rows of the h-th horizontal stripe.
 
-    Stripe h covers floor(h*rows/parts) .. ceil((h+1)*rows/parts), as torch's adaptive average pooling does, so
-    neighbouring stripes overlap by a row where `rows` is not a multiple of `parts` (methods A.8, row 31).
+    Stripe h covers floor(h*rows/parts) .. ceil((h+1)*rows/parts), as torch's adaptive average pooling does,
+    so neighbouring stripes overlap by a row where `rows` is not a multiple of `parts` (methods A.8, row 31).
     Raises ValueError when there are fewer rows than parts.
     """
     if rows < parts:
-        raise ValueError(f"a map of {rows} rows cannot be cut into {parts} stripes; use last_stride 1 or a taller input")
+        raise ValueError(
+            f"a map of {rows} rows cannot be cut into {parts} stripes; use last_stride 1 or a taller input"
+        )
     weights = torch.zeros(parts, rows)
     for h in range(parts):
         start, end = h * rows // parts, -(-(h + 1) * rows // parts)
@@ -28,8 +31,9 @@ def stripe_weights(rows: int, parts: int = PARTS) -> Tensor:
 class PartHeads(nn.Module):
     """FC_P and the six Conv^h + BN^h of BNTA.
 
-    The paper does not draw a BN behind Conv^h; its count of 60 BN layers and 60 K affine parameters demands one
-    (methods A.3.2). There is no activation behind it: the feature is compared by distance and keeps its sign.
+    The paper does not draw a BN behind Conv^h; its count of 60 BN layers and 60 K affine parameters demands
+    one (methods A.3.2). There is no activation behind it: the feature is compared by distance and keeps its
+    sign.
     """
 
     def __init__(self, channels: int, rows: int, parts: int = PARTS, dim: int = PART_DIM) -> None:
@@ -47,7 +51,12 @@ class PartHeads(nn.Module):
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         """[B,C,h,w] -> position logits [B,parts,parts], part features [B,parts,dim]."""
-        stripes = torch.einsum("bchw,ph->bpc", feature_map / feature_map.shape[-1], self.stripes.to(feature_map.dtype))
+        stripes = torch.einsum(
+            "bchw,ph->bpc", feature_map / feature_map.shape[-1], self.stripes.to(feature_map.dtype)
+        )
         columns = stripes[:, :, :, None, None]  # [B,P,C,1,1]
-        parts = [bn(conv(columns[:, h])).flatten(1) for h, (conv, bn) in enumerate(zip(self.reduce, self.bn, strict=True))]
+        parts = [
+            bn(conv(columns[:, h])).flatten(1)
+            for h, (conv, bn) in enumerate(zip(self.reduce, self.bn, strict=True))
+        ]
         return self.position(stripes), torch.stack(parts, dim=1)

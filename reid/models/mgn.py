@@ -1,4 +1,5 @@
-"""MGN, alone or with PTL's cells: three branches of ResNet-50 that see the whole person, halves and thirds (methods A.4.2)."""
+"""MGN, alone or with PTL's cells: three branches of ResNet-50 that see the whole person, halves and thirds
+(methods A.4.2)."""
 
 from __future__ import annotations
 
@@ -14,14 +15,21 @@ from reid.models.resnet import unstride
 
 FEATURES, WIDTH = 8, 256  # three of the whole person first, then two halves and three thirds
 _STRIPES = (1, 2, 3)
-ADDED = ("reduce.", "low.", "fuse.", "cells.", "branch_cells.")  # parameters that torchvision's network does not have
+ADDED = (
+    "reduce.",
+    "low.",
+    "fuse.",
+    "cells.",
+    "branch_cells.",
+)  # parameters that torchvision's network does not have
 
 
 class MgnTrunk(Trunk):
-    """Eight features of 256 numbers, one after the other: [B,2048,1,1], so that the rest of an embedder fits behind it.
+    """Eight features of 256 numbers, one after the other: [B,2048,1,1], so that the rest of an embedder fits
+    behind it.
 
-    The first branch keeps layer4's stride, the others see maps of twice its height. Use it at 384x128, with `neck: false` and
-    without self-supervised heads: it has no one feature map that they could cut.
+    The first branch keeps layer4's stride, the others see maps of twice its height. Use it at 384x128, with
+    `neck: false` and without self-supervised heads: it has no one feature map that they could cut.
 
     Args:
         ptl: cells beside the backbone, as in the network that PTL's authors published.
@@ -38,8 +46,12 @@ class MgnTrunk(Trunk):
         self.branches = nn.ModuleList([coarse, fine, copy.deepcopy(fine)])
         self.low = low_cells() if ptl else None
         if ptl:
-            self.fuse = nn.ModuleList(pointwise(*widths) for widths in ((96, 64), (320, 128), (768, 256), (1536, 512)))
-            self.cells = nn.ModuleList(BConvCell(*widths) for widths in ((64, 64, 1), (128, 256, 2), (256, 512, 2)))
+            self.fuse = nn.ModuleList(
+                pointwise(*widths) for widths in ((96, 64), (320, 128), (768, 256), (1536, 512))
+            )
+            self.cells = nn.ModuleList(
+                BConvCell(*widths) for widths in ((64, 64, 1), (128, 256, 2), (256, 512, 2))
+            )
             self.branch_cells = nn.ModuleList(BConvCell(512, 128, stride) for stride in (2, 1, 1))
         self.reduce = nn.ModuleList(pointwise(2048 + (128 if ptl else 0), WIDTH) for _ in range(FEATURES))
         for norm in self.reduce.modules():
@@ -57,13 +69,23 @@ class MgnTrunk(Trunk):
             for each, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
                 y = cell(fuse(torch.cat([each, y], dim=1)))
             y = self.fuse[-1](torch.cat([maps[-1], y], dim=1))
-            ends = [torch.cat([end, cell(y)], dim=1) for end, cell in zip(ends, self.branch_cells, strict=True)]
+            ends = [
+                torch.cat([end, cell(y)], dim=1) for end, cell in zip(ends, self.branch_cells, strict=True)
+            ]
         whole = [end.amax(dim=(2, 3), keepdim=True) for end in ends]
-        cut = [stripe for end, count in zip(ends, _STRIPES, strict=True) if count > 1 for stripe in _stripes(end, count)]
-        return torch.cat([reduction(each) for reduction, each in zip(self.reduce, [*whole, *cut], strict=True)], dim=1)
+        cut = [
+            stripe
+            for end, count in zip(ends, _STRIPES, strict=True)
+            if count > 1
+            for stripe in _stripes(end, count)
+        ]
+        return torch.cat(
+            [reduction(each) for reduction, each in zip(self.reduce, [*whole, *cut], strict=True)], dim=1
+        )
 
     def from_torchvision(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's ResNet-50 by the names it has here: every branch begins with the same end of layer3 and layer4."""
+        """torchvision's ResNet-50 by the names it has here: every branch begins with the same end of layer3
+        and layer4."""
         named: dict[str, Tensor] = {}
         for name, tensor in state.items():
             layer, _, rest = name.partition(".")

@@ -1,6 +1,8 @@
-"""Instance norm inside a ResNet: IBN-a, DualNorm and SNR. Each takes a crop's own style away and needs no statistics.
+"""Instance norm inside a ResNet: IBN-a, DualNorm and SNR. Each takes a crop's own style away and needs no
+statistics.
 
-Instance norms keep no running statistics, so there is nothing in them to adapt, and an exported graph holds plain arithmetic.
+Instance norms keep no running statistics, so there is nothing in them to adapt, and an exported graph holds
+plain arithmetic.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ _SQUEEZE = 16  # SNR: hidden share of the gate
 
 
 class InstanceBatchNorm(nn.Module):
-    """IBN-a's norm: instance norm over the first half of the channels, BatchNorm over the rest (Pan et al. 2018; methods A.6)."""
+    """IBN-a's norm: instance norm over the first half of the channels, BatchNorm over the rest (Pan et al.
+    2018; methods A.6)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,7 +30,13 @@ class InstanceBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> the same shape."""
-        return torch.cat([self.instance(x[:, : self.instances].contiguous()), self.batch(x[:, self.instances :].contiguous())], dim=1)
+        return torch.cat(
+            [
+                self.instance(x[:, : self.instances].contiguous()),
+                self.batch(x[:, self.instances :].contiguous()),
+            ],
+            dim=1,
+        )
 
 
 class Restored(NamedTuple):
@@ -39,7 +48,8 @@ class Restored(NamedTuple):
 
 
 class StyleRestitution(nn.Module):
-    """SNR behind a layer (Jin et al. 2020): instance norm takes the style away, a gate puts back what tells identities apart.
+    """SNR behind a layer (Jin et al. 2020): instance norm takes the style away, a gate puts back what tells
+    identities apart.
 
     In training `seen` keeps the three features its loss compares (`training/losses.py`).
     """
@@ -48,7 +58,9 @@ class StyleRestitution(nn.Module):
         super().__init__()
         self.norm = nn.InstanceNorm2d(channels, affine=True)
         hidden = channels // _SQUEEZE
-        self.gate = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+        self.gate = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
         self.seen: Restored | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +70,9 @@ class StyleRestitution(nn.Module):
         gate = self.gate(lost.mean(dim=(2, 3)))[:, :, None, None]
         restored = normalised + gate * lost
         if self.training:
-            self.seen = Restored(*(m.mean(dim=(2, 3)) for m in (normalised, restored, normalised + (1 - gate) * lost)))
+            self.seen = Restored(
+                *(m.mean(dim=(2, 3)) for m in (normalised, restored, normalised + (1 - gate) * lost))
+            )
         return restored
 
 
@@ -70,7 +84,8 @@ def use_ibn(net: ResNet) -> None:
 
 
 def use_dualnorm(net: ResNet) -> None:
-    """Puts an instance norm between addition and ReLU of the last bottleneck of layers 1 to 3: 3,584 parameters (methods A.3.1)."""
+    """Puts an instance norm between addition and ReLU of the last bottleneck of layers 1 to 3: 3,584
+    parameters (methods A.3.1)."""
     for layer, width in ((net.layer1, 256), (net.layer2, 512), (net.layer3, 1024)):
         layer[-1] = ExtendedBottleneck(layer[-1], within=nn.InstanceNorm2d(width, affine=True))
 

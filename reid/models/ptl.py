@@ -1,7 +1,9 @@
-"""PTL: a stream of BConv-Cells beside a backbone, whose state carries over from batch to batch in training (methods A.4).
+"""PTL: a stream of BConv-Cells beside a backbone, whose state carries over from batch to batch in training
+(methods A.4).
 
-The stream reads from the backbone and never writes into it. At test time every state is zero: the network is then an
-ordinary one, and what it says of a crop does not depend on the others. The paper's second cell, with a hidden state of its own,
+The stream reads from the backbone and never writes into it. At test time every state is zero: the network is
+then an ordinary one, and what it says of a crop does not depend on the others. The paper's second cell, with
+a hidden state of its own,
 is not here: neither its widths nor code nor numbers for re-identification were published (methods A.4.6).
 """
 
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 
 
 class BConvCell(nn.Module):
-    """C_b = sig(f) C_{b-1} + sig(i) tanh(c); y = sig(o) tanh(C_b), with all four gates from one 3x3 convolution.
+    """C_b = sig(f) C_{b-1} + sig(i) tanh(c); y = sig(o) tanh(C_b), with all four gates from one 3x3
+    convolution.
 
-    C_{b-1} is the state that the last training batch left at the same position of the batch. It is detached, starts at zero
-    and is no part of a checkpoint.
+    C_{b-1} is the state that the last training batch left at the same position of the batch. It is detached,
+    starts at zero and is no part of a checkpoint.
 
     Args:
         inputs, outputs: channels. stride: of the convolution.
@@ -32,7 +35,9 @@ class BConvCell(nn.Module):
         i, f, o, c = self.gates(x).chunk(4, dim=1)
         cell = torch.sigmoid(i) * torch.tanh(c)
         if self.training:
-            cell = cell.float() + torch.sigmoid(f) * self._fitted(cell.shape)  # the state stays in float32 under autocast
+            cell = cell.float() + torch.sigmoid(f) * self._fitted(
+                cell.shape
+            )  # the state stays in float32 under autocast
             self.state = cell.detach()
         return torch.sigmoid(o) * torch.tanh(cell)
 
@@ -41,7 +46,8 @@ class BConvCell(nn.Module):
         self.state = self.state.new_empty(0)
 
     def _fitted(self, shape: torch.Size) -> Tensor:
-        """The state for a batch of this shape: cut or padded with zeros along the batch, zero where anything else differs."""
+        """The state for a batch of this shape: cut or padded with zeros along the batch, zero where anything
+        else differs."""
         fitted = self.state.new_zeros(shape)
         if self.state.shape[1:] == shape[1:]:
             count = min(len(self.state), shape[0])
@@ -50,7 +56,8 @@ class BConvCell(nn.Module):
 
 
 class CellStream(nn.Module):
-    """The cells beside a backbone and the 1x1 convolutions between (the cells' widths after the one published network; A.4.3).
+    """The cells beside a backbone and the 1x1 convolutions between (the cells' widths after the one published
+    network; A.4.3).
 
     Args:
         widths: channels behind the backbone's stem and its four stages; the last is also the feature map's.
@@ -62,11 +69,14 @@ class CellStream(nn.Module):
         self.low = low_cells()
         inputs, fused, outputs = (32, 64, 256, 512), (64, 128, 256, 512), (64, 256, 512, 128)
         self.fuse = nn.ModuleList(pointwise(x + y, f) for x, y, f in zip(widths, inputs, fused, strict=False))
-        self.cells = nn.ModuleList(BConvCell(*each) for each in zip(fused, outputs, (1, 2, 2, last_stride), strict=True))
+        self.cells = nn.ModuleList(
+            BConvCell(*each) for each in zip(fused, outputs, (1, 2, 2, last_stride), strict=True)
+        )
         self.out = nn.Conv2d(widths[-1] + outputs[-1], widths[-1], 1)
 
     def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
-        """The image and the maps behind the stem and the four stages -> feature map of the last one's size."""
+        """The image and the maps behind the stem and the four stages -> feature map of the last one's
+        size."""
         y = self.low(image)
         for x, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
             y = cell(fuse(torch.cat([x, y], dim=1)))
@@ -87,4 +97,6 @@ def reset_states(model: nn.Module) -> None:
 
 def pointwise(inputs: int, outputs: int) -> nn.Sequential:
     """A 1x1 convolution with norm and ReLU, where the streams meet."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )

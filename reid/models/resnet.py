@@ -1,4 +1,5 @@
-"""torchvision's ResNet with the two changes re-identification makes to it, and the variants that are built on it."""
+"""torchvision's ResNet with the two changes re-identification makes to it, and the variants that are built on
+it."""
 
 from __future__ import annotations
 
@@ -15,17 +16,24 @@ from reid.models.ptl import CellStream
 from reid.models.recompute import Trunk, run_stage
 
 _WIDTHS = (64, 256, 512, 1024, 2048)  # channels behind the stem and the four layers of ResNet-50
-_EDITS: dict[str, Callable[[ResNet], None]] = {"ibn": use_ibn, "dualnorm": use_dualnorm, "snr": use_snr, "agw": use_non_local}
+_EDITS: dict[str, Callable[[ResNet], None]] = {
+    "ibn": use_ibn,
+    "dualnorm": use_dualnorm,
+    "snr": use_snr,
+    "agw": use_non_local,
+}
 
 
 class ResNetTrunk(Trunk):
     """A ResNet up to its last feature map.
 
-    Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so its checkpoints load unchanged.
+    Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so its checkpoints load
+    unchanged.
 
     Args:
         depth: 18 or 50. variant: of ResNet-50: ibn, dualnorm, snr, agw, dcsd or ptl; "" is the plain one.
-        last_stride: stride of layer4; 1 doubles the last map in both directions (BoT, section 3.3) and adds no weight.
+        last_stride: stride of layer4; 1 doubles the last map in both directions (BoT, section 3.3) and adds
+        no weight.
         stem_relu: False reproduces the BoT and M3L code, which lost the ReLU behind the stem (methods A.0.1).
         domain_branch, camera_branch: of DCSD's modules; the other variants have none.
     """
@@ -45,7 +53,9 @@ class ResNetTrunk(Trunk):
             unstride(net.layer4[0])
         if variant == "dcsd":
             for block in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
-                block.conv2 = DynamicConv(block.conv2.in_channels, block.conv2.stride[0], domain_branch, camera_branch)
+                block.conv2 = DynamicConv(
+                    block.conv2.in_channels, block.conv2.stride[0], domain_branch, camera_branch
+                )
         elif variant in _EDITS:
             _EDITS[variant](net)
         self.conv1, self.bn1, self.maxpool = net.conv1, net.bn1, net.maxpool

@@ -32,7 +32,9 @@ class Kind(NamedTuple):
 
 
 def _resnet(variant: str, depth: int = 50) -> Callable[[ModelSpec], Trunk]:
-    return lambda spec: ResNetTrunk(depth, variant, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch)
+    return lambda spec: ResNetTrunk(
+        depth, variant, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch
+    )
 
 
 TRUNKS = {
@@ -52,20 +54,29 @@ TRUNKS = {
 
 
 def load_imagenet(trunk: nn.Module, state: dict[str, Tensor]) -> None:
-    """Loads a torchvision ImageNet state dict into the trunk; its classifier is ignored, anything else missing is an error.
+    """Loads a torchvision ImageNet state dict into the trunk; its classifier is ignored, anything else
+    missing is an error.
 
-    What re-identification added to the network has no counterpart in it and keeps its initialisation. IBN's norms do too:
-    what they replaced has other statistics.
+    What re-identification added to the network has no counterpart in it and keeps its initialisation. IBN's
+    norms do too: what they replaced has other statistics.
     """
     own = added_prefixes(trunk)
-    own |= {f"{name}." for name, module in trunk.named_modules() if isinstance(module, (DynamicConv, CellStream, InstanceBatchNorm))}
+    own |= {
+        f"{name}."
+        for name, module in trunk.named_modules()
+        if isinstance(module, (DynamicConv, CellStream, InstanceBatchNorm))
+    }
 
     if isinstance(trunk, MgnTrunk):
         own |= set(ADDED)
 
     def loads(name: str) -> bool:
-        return not name.startswith(("fc.", "classifier.")) and not any(name.startswith(prefix) for prefix in own)
+        return not name.startswith(("fc.", "classifier.")) and not any(
+            name.startswith(prefix) for prefix in own
+        )
 
     kept = {name: tensor for name, tensor in trunk.state_dict().items() if not loads(name)}
     given = {k: v for k, v in state.items() if loads(k)}
-    trunk.load_state_dict((trunk.from_torchvision(given) if isinstance(trunk, MgnTrunk) else given) | kept, strict=True)
+    trunk.load_state_dict(
+        (trunk.from_torchvision(given) if isinstance(trunk, MgnTrunk) else given) | kept, strict=True
+    )

@@ -1,7 +1,9 @@
-"""The index in memory: exact half-precision search by FAISS over immutable segments, and a small delta in numpy.
+"""The index in memory: exact half-precision search by FAISS over immutable segments, and a small delta in
+numpy.
 
-FAISS allows no change under a search, so nothing that a reader can see is ever changed. A generation is a tuple of
-sealed segments and a delta; writers build the next generation and flip one reference. Removing copies only the segments
+FAISS allows no change under a search, so nothing that a reader can see is ever changed. A generation is a
+tuple of sealed segments and a delta; writers build the next generation and flip one reference. Removing
+copies only the segments
 that hold a removed item: the vector is gone from memory, not hidden.
 """
 
@@ -18,9 +20,12 @@ import numpy as np
 
 from server.gallery.index import SearchFilter
 
-SEGMENT = 16_384  # items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
+# items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
+SEGMENT = 16_384
 DELTA = 2_048  # items that are searched in numpy before they are sealed
-_pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="faiss")  # a segment is searched by one thread
+_pool = ThreadPoolExecutor(
+    os.cpu_count() or 2, thread_name_prefix="faiss"
+)  # a segment is searched by one thread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,9 @@ class _Segment(_Part):
         parameters = None
         if mask is not None:
             k = min(k, int(mask.sum()))
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))  # type: ignore[call-arg, arg-type]
+            bits = np.packbits(mask, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
+            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         if k == 0:
             return np.empty(0, np.float32), np.empty(0, np.int64)
         scores, rows = self.index.search(vector[None], min(k, len(self.seqs)), params=parameters)
@@ -92,7 +99,9 @@ class FaissIndex:
         parts = [part.seqs for part in self.generation.parts]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
-    def add(self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray) -> None:
+    def add(
+        self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
+    ) -> None:
         """See GalleryIndex. Raises ValueError for vectors of another length."""
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or len(vectors) != len(seqs):
             raise ValueError(f"expected [{len(seqs)}, {self.dim}] values, got {list(vectors.shape)}")
@@ -100,12 +109,17 @@ class FaissIndex:
         with self.lock:
             old = self.generation
             codes = np.array([self._code(camera) for camera in cameras], np.int32)
-            fresh = np.concatenate([old.delta.seqs, np.asarray(seqs, np.int64)]), np.concatenate([old.delta.cameras, codes])
+            fresh = (
+                np.concatenate([old.delta.seqs, np.asarray(seqs, np.int64)]),
+                np.concatenate([old.delta.cameras, codes]),
+            )
             if len(fresh[0]) < self.delta_rows:
                 delta = _Delta(*fresh, np.concatenate([old.delta.vectors, halves.astype(np.float32)]))
                 self.generation = _Generation(old.segments, delta)
             else:
-                self.generation = self._sealed(old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves]))
+                self.generation = self._sealed(
+                    old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves])
+                )
 
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex."""
@@ -118,23 +132,37 @@ class FaissIndex:
                 if keep.all():
                     segments.append(segment)
                 elif keep.any():
-                    segments.append(_seal(segment.seqs[keep], segment.cameras[keep], _halves(segment.index, self.dim)[keep]))
+                    segments.append(
+                        _seal(
+                            segment.seqs[keep], segment.cameras[keep], _halves(segment.index, self.dim)[keep]
+                        )
+                    )
             keep = ~np.isin(old.delta.seqs, gone)
-            delta = old.delta if keep.all() else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
+            delta = (
+                old.delta
+                if keep.all()
+                else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
+            )
             self.generation = _Generation(tuple(segments), delta)
 
-    def search(self, vector: np.ndarray, k: int, where: SearchFilter | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, vector: np.ndarray, k: int, where: SearchFilter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See GalleryIndex."""
         vector = np.ascontiguousarray(vector, np.float32)
         parts = self.generation.parts
         masks = [self._mask(part, where) for part in parts]
         if len(parts) > 2:
-            found = list(_pool.map(lambda pair: pair[0].search(vector, k, pair[1]), zip(parts, masks, strict=True)))
+            found = list(
+                _pool.map(lambda pair: pair[0].search(vector, k, pair[1]), zip(parts, masks, strict=True))
+            )
         else:
             found = [part.search(vector, k, mask) for part, mask in zip(parts, masks, strict=True)]
         if not found:
             return np.empty(0, np.float32), np.empty(0, np.int64)
-        return _best(np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found]), k)
+        return _best(
+            np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found]), k
+        )
 
     def _mask(self, part: _Part, where: SearchFilter | None) -> np.ndarray | None:
         if where is None or where.is_open:
@@ -151,8 +179,11 @@ class FaissIndex:
     def _code(self, camera: str | None) -> int:
         return -1 if camera is None else self.camera_codes.setdefault(camera, len(self.camera_codes))
 
-    def _sealed(self, segments: tuple[_Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Generation:
-        """Fresh rows in segments, topping up the last one so that segments stay few; the delta is empty then."""
+    def _sealed(
+        self, segments: tuple[_Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
+    ) -> _Generation:
+        """Fresh rows in segments, topping up the last one so that segments stay few; the delta is empty
+        then."""
         kept = list(segments)
         if kept and len(kept[-1].seqs) < self.segment_rows:
             last = kept.pop()
@@ -169,8 +200,11 @@ def _no_delta(dim: int) -> _Delta:
 
 
 def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment:
-    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied and not converted."""
-    index = faiss.IndexScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied and not
+    converted."""
+    index = faiss.IndexScalarQuantizer(
+        halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
     index.is_trained = True
     faiss.copy_array_to_vector(np.ascontiguousarray(halves, "<f2").view(np.uint8).ravel(), index.codes)
     index.ntotal = len(halves)

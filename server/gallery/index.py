@@ -1,4 +1,5 @@
-"""What every gallery index promises: a cache of one site's embeddings in one space, searched exactly as asked."""
+"""What every gallery index promises: a cache of one site's embeddings in one space, searched exactly as
+asked."""
 
 from __future__ import annotations
 
@@ -24,10 +25,12 @@ class SearchFilter:
 
 
 class GalleryIndex(Protocol):
-    """Inner-product search over unit vectors. Readers and writers may be different threads at the same time: a search
-    sees the items of one moment, whole."""
+    """Inner-product search over unit vectors. Readers and writers may be different threads at the same time:
+    a search sees the items of one moment, whole."""
 
-    def add(self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray) -> None:
+    def add(
+        self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
+    ) -> None:
         """Adds items; `seqs` ascend and are greater than any before. vectors: float [N,D]."""
         ...
 
@@ -35,7 +38,9 @@ class GalleryIndex(Protocol):
         """Removes items, from results and from memory, before it returns. Unknown seqs are ignored."""
         ...
 
-    def search(self, vector: np.ndarray, k: int, where: SearchFilter | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, vector: np.ndarray, k: int, where: SearchFilter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """float32 [D] -> (scores float32 [n], seqs int64 [n]), n <= k, best first, equal scores by seq."""
         ...
 

@@ -1,7 +1,7 @@
 """The truth: items, images, embeddings, versions, in SQL. What a method has returned from is on disk.
 
-SQLite runs in WAL mode with synchronous=FULL: a commit survives a killed process and a lost power supply. Deleted rows
-are overwritten (secure_delete) and the log is truncated after an erasure.
+SQLite runs in WAL mode with synchronous=FULL: a commit survives a killed process and a lost power supply.
+Deleted rows are overwritten (secure_delete) and the log is truncated after an erasure.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Store:
             if found is None:
                 db.execute(t.meta.insert().values(key="schema", value=str(t.SCHEMA)))
             elif found != str(t.SCHEMA):
-                raise StartError(f"the gallery at {url} has schema {found}, this Resight reads {t.SCHEMA}; update Resight")
+                raise StartError(
+                    f"the gallery at {url} has schema {found}, this Resight reads {t.SCHEMA}; update Resight"
+                )
 
     def close(self) -> None:
         """Closes every connection."""
@@ -69,14 +71,21 @@ class Store:
         """A new site with its first version; does nothing where the site exists."""
         with self._write() as db:
             if db.scalar(sa.select(t.sites.c.name).where(t.sites.c.name == first.site)) is None:
-                db.execute(t.sites.insert().values(name=first.site, version=first.version, created_at=first.created_at))
+                db.execute(
+                    t.sites.insert().values(
+                        name=first.site, version=first.version, created_at=first.created_at
+                    )
+                )
                 db.execute(t.versions.insert().values(**vars(first)))
 
     def live_versions(self) -> list[Version]:
         """The live version of every site, by name."""
         join = sa.and_(t.versions.c.site == t.sites.c.name, t.versions.c.version == t.sites.c.version)
         with self.engine.connect() as db:
-            return [Version(**row._mapping) for row in db.execute(sa.select(t.versions).join(t.sites, join).order_by(t.sites.c.name))]
+            return [
+                Version(**row._mapping)
+                for row in db.execute(sa.select(t.versions).join(t.sites, join).order_by(t.sites.c.name))
+            ]
 
     def version(self, site: str, version: int) -> Version | None:
         """One version of a site."""
@@ -121,36 +130,56 @@ class Store:
         """Commits items with their bytes and embeddings together, or nothing.
 
         Args:
-            images: uploaded bytes, or None where they may not be kept. vectors: float [N,D], stored as float16.
-            request: (Idempotency-Key, fingerprint, facts): the answer is kept with the items, in the same transaction.
+            images: uploaded bytes, or None where they may not be kept. vectors: float [N,D], stored as
+            float16.
+            request: (Idempotency-Key, fingerprint, facts): the answer is kept with the items, in the same
+            transaction.
         """
         now = time.time()
         rows = [{"id": uuid.uuid4().hex, "site": site, "enrolled_at": now, **vars(item)} for item in new]
         halves = vectors.astype("<f2")
         with self._write() as db:
-            first = (db.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name='items'")) or 0) + 1 if self._is_sqlite else None
+            first = (
+                (db.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name='items'")) or 0) + 1
+                if self._is_sqlite
+                else None
+            )
             if first is not None:  # known beforehand, so that one statement inserts them all
                 for offset, row in enumerate(rows):
                     row["seq"] = first + offset
                 db.execute(t.items.insert(), rows)
             else:
-                found = db.execute(t.items.insert().returning(t.items.c.seq, sort_by_parameter_order=True), rows)
+                found = db.execute(
+                    t.items.insert().returning(t.items.c.seq, sort_by_parameter_order=True), rows
+                )
                 for row, seq in zip(rows, found.scalars(), strict=True):
                     row["seq"] = seq
             if images is not None:
-                db.execute(t.images.insert(), [{"seq": r["seq"], "data": d} for r, d in zip(rows, images, strict=True)])
-            kept = [{"space_id": space_id, "seq": r["seq"], "vector": v.tobytes()} for r, v in zip(rows, halves, strict=True)]
+                db.execute(
+                    t.images.insert(),
+                    [{"seq": r["seq"], "data": d} for r, d in zip(rows, images, strict=True)],
+                )
+            kept = [
+                {"space_id": space_id, "seq": r["seq"], "vector": v.tobytes()}
+                for r, v in zip(rows, halves, strict=True)
+            ]
             db.execute(t.embeddings.insert(), kept)
             if request is not None:
                 key, fingerprint, facts = request
                 answer = facts | {"ids": [row["id"] for row in rows]}
-                db.execute(t.requests.insert().values(key=key, fingerprint=fingerprint, answer=answer, created_at=now))
+                db.execute(
+                    t.requests.insert().values(
+                        key=key, fingerprint=fingerprint, answer=answer, created_at=now
+                    )
+                )
         return [Item(**row) for row in rows]
 
     def answered(self, key: str) -> tuple[str, dict[str, Any]] | None:
         """(fingerprint, facts) of the request that was committed under this Idempotency-Key."""
         with self.engine.connect() as db:
-            row = db.execute(sa.select(t.requests.c.fingerprint, t.requests.c.answer).where(t.requests.c.key == key)).first()
+            row = db.execute(
+                sa.select(t.requests.c.fingerprint, t.requests.c.answer).where(t.requests.c.key == key)
+            ).first()
         return (row.fingerprint, row.answer) if row is not None else None
 
     def item(self, item_id: str) -> Item | None:
@@ -177,13 +206,17 @@ class Store:
 
     def page(self, site: str, where: ItemFilter, after: int, limit: int) -> list[Item]:
         """Items of a site in order of enrolling, from behind seq `after`."""
-        wanted = sa.select(t.items).where(t.items.c.seq > after, *_conditions(site, where)).order_by(t.items.c.seq)
+        wanted = (
+            sa.select(t.items).where(t.items.c.seq > after, *_conditions(site, where)).order_by(t.items.c.seq)
+        )
         with self.engine.connect() as db:
             return [_item(row) for row in db.execute(wanted.limit(limit))]
 
     def seqs(self, site: str, where: ItemFilter | None = None) -> np.ndarray:
         """int64 seqs of a site's items, ascending."""
-        wanted = sa.select(t.items.c.seq).where(*_conditions(site, where or ItemFilter())).order_by(t.items.c.seq)
+        wanted = (
+            sa.select(t.items.c.seq).where(*_conditions(site, where or ItemFilter())).order_by(t.items.c.seq)
+        )
         with self.engine.connect() as db:
             return np.fromiter(db.execute(wanted).scalars(), np.int64)
 
@@ -197,7 +230,9 @@ class Store:
     def count(self, site: str) -> int:
         """Items of a site."""
         with self.engine.connect() as db:
-            return db.scalar(sa.select(sa.func.count()).select_from(t.items).where(t.items.c.site == site)) or 0
+            return (
+                db.scalar(sa.select(sa.func.count()).select_from(t.items).where(t.items.c.site == site)) or 0
+            )
 
     def image(self, seq: int) -> bytes | None:
         """The uploaded bytes of an item, where they are kept."""
@@ -207,10 +242,14 @@ class Store:
     def images(self, seqs: Sequence[int]) -> dict[int, bytes]:
         """Uploaded bytes by seq; those that are gone are left out."""
         with self.engine.connect() as db:
-            return {r.seq: r.data for r in db.execute(sa.select(t.images).where(t.images.c.seq.in_([int(s) for s in seqs])))}
+            return {
+                r.seq: r.data
+                for r in db.execute(sa.select(t.images).where(t.images.c.seq.in_([int(s) for s in seqs])))
+            }
 
     def erase(self, seqs: Sequence[int], actor: str, site: str, reason: dict[str, Any]) -> int:
-        """Deletes items with image and embeddings in every space, and notes it in the audit log. Returns how many."""
+        """Deletes items with image and embeddings in every space, and notes it in the audit log. Returns how
+        many."""
         count = 0
         with self._write() as db:
             for start in range(0, len(seqs), _CHUNK):
@@ -228,7 +267,9 @@ class Store:
 
     def embedding(self, seq: int, space_id: str) -> np.ndarray | None:
         """float32 [D] of an item in a space."""
-        wanted = sa.select(t.embeddings.c.vector).where(t.embeddings.c.seq == seq, t.embeddings.c.space_id == space_id)
+        wanted = sa.select(t.embeddings.c.vector).where(
+            t.embeddings.c.seq == seq, t.embeddings.c.space_id == space_id
+        )
         with self.engine.connect() as db:
             data = db.scalar(wanted)
         return np.frombuffer(data, "<f2").astype(np.float32) if data is not None else None
@@ -257,13 +298,22 @@ class Store:
         """Adds embeddings of items in another space; items that were erased meanwhile are left out."""
         halves = vectors.astype("<f2")
         with self._write() as db:
-            alive = set(db.execute(sa.select(t.items.c.seq).where(t.items.c.seq.in_([int(s) for s in seqs]))).scalars())
-            rows = [{"space_id": space_id, "seq": int(s), "vector": v.tobytes()} for s, v in zip(seqs, halves, strict=True) if s in alive]
+            alive = set(
+                db.execute(
+                    sa.select(t.items.c.seq).where(t.items.c.seq.in_([int(s) for s in seqs]))
+                ).scalars()
+            )
+            rows = [
+                {"space_id": space_id, "seq": int(s), "vector": v.tobytes()}
+                for s, v in zip(seqs, halves, strict=True)
+                if s in alive
+            ]
             if rows:
                 db.execute(t.embeddings.insert(), rows)
 
     def drop_unused_spaces(self) -> int:
-        """Deletes embeddings of spaces that no site's live version or its parent uses, and profiles nothing names."""
+        """Deletes embeddings of spaces that no site's live version or its parent uses, and profiles nothing
+        names."""
         used: set[str] = set()
         for live in self.live_versions():
             used.add(live.space_id)
@@ -271,7 +321,11 @@ class Store:
             if parent is not None:
                 used.add(parent.space_id)
         with self.engine.connect() as db:
-            stale = [space for space in db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars() if space not in used]
+            stale = [
+                space
+                for space in db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars()
+                if space not in used
+            ]
         count = sum(self._drop_space(space) for space in stale)
         with self._write() as db:
             db.execute(t.profiles.delete().where(t.profiles.c.id.not_in(sa.select(t.versions.c.profile_id))))
@@ -283,7 +337,11 @@ class Store:
         count = 0
         while True:
             with self._write() as db:
-                deleted = db.execute(t.embeddings.delete().where(t.embeddings.c.space_id == space, t.embeddings.c.seq.in_(some))).rowcount
+                deleted = db.execute(
+                    t.embeddings.delete().where(
+                        t.embeddings.c.space_id == space, t.embeddings.c.seq.in_(some)
+                    )
+                ).rowcount
             if not deleted:
                 return count
             count += deleted
@@ -304,17 +362,23 @@ class Store:
 
     def fail_interrupted_jobs(self) -> int:
         """Marks jobs that a crash cut off as failed; called at start, when none can be running."""
-        why = {"error": "the server stopped while this job ran; the site kept its version; start the job again"}
+        why = {
+            "error": "the server stopped while this job ran; the site kept its version; start the job again"
+        }
         open_states = t.jobs.c.state.in_(["queued", "running"])
         with self._write() as db:
-            return db.execute(t.jobs.update().where(open_states).values(state="failed", stage="interrupted", report=why)).rowcount
+            return db.execute(
+                t.jobs.update().where(open_states).values(state="failed", stage="interrupted", report=why)
+            ).rowcount
 
     # Keys and audit
 
     def add_key(self, key_id: str, digest: str, scopes: str) -> None:
         """Keeps the digest of an API key."""
         with self._write() as db:
-            db.execute(t.keys.insert().values(id=key_id, digest=digest, scopes=scopes, created_at=time.time()))
+            db.execute(
+                t.keys.insert().values(id=key_id, digest=digest, scopes=scopes, created_at=time.time())
+            )
 
     def api_keys(self) -> list[dict[str, Any]]:
         """Every key: id, digest, scopes, created_at."""
@@ -350,7 +414,13 @@ def _open(url: str) -> Engine:
         @sa.event.listens_for(engine, "connect")
         def settle(connection: Any, _: object) -> None:
             connection.isolation_level = None  # transactions are begun by us, not by the driver's guess
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "busy_timeout=30000"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "secure_delete=ON",
+                "busy_timeout=30000",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
 
     return engine

@@ -7,7 +7,12 @@ import sqlalchemy as sa
 SCHEMA = 1
 metadata = sa.MetaData()
 
-meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
 
 sites = sa.Table(
     "sites",
@@ -30,12 +35,19 @@ versions = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
 )
 
-profiles = sa.Table("profiles", metadata, sa.Column("id", sa.String, primary_key=True), sa.Column("data", sa.LargeBinary, nullable=False))
+profiles = sa.Table(
+    "profiles",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
 
 items = sa.Table(
     "items",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),  # order of enrolling; never used twice
+    sa.Column(
+        "seq", sa.Integer, primary_key=True, autoincrement=True
+    ),  # order of enrolling; never used twice
     sa.Column("id", sa.String, nullable=False, unique=True),
     sa.Column("site", sa.String, sa.ForeignKey("sites.name"), nullable=False),
     sa.Column("camera", sa.String),
@@ -59,7 +71,9 @@ embeddings = sa.Table(
     "embeddings",
     metadata,
     sa.Column("space_id", sa.String, primary_key=True),
-    sa.Column("seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
+    sa.Column(
+        "seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True
+    ),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
 )
 

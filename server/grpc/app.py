@@ -21,20 +21,30 @@ from server.service import Service
 
 log = logging.getLogger("resight")
 _CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED, 403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND, 409: grpc.StatusCode.FAILED_PRECONDITION, 413: grpc.StatusCode.INVALID_ARGUMENT,
-    415: grpc.StatusCode.INVALID_ARGUMENT, 422: grpc.StatusCode.FAILED_PRECONDITION, 503: grpc.StatusCode.RESOURCE_EXHAUSTED,
-}  # fmt: skip
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.FAILED_PRECONDITION,
+    503: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 async def _abort(context: Any, error: Exception) -> None:
     """Ends the call with the problem's sentence."""
     if isinstance(error, Problem):
-        trailers = [("resight-code", error.code)] + [(f"resight-{k.replace('_', '-')}", str(v)) for k, v in error.facts.items()]
+        trailers = [("resight-code", error.code)] + [
+            (f"resight-{k.replace('_', '-')}", str(v)) for k, v in error.facts.items()
+        ]
         context.set_trailing_metadata(tuple(trailers))
         await context.abort(_CODES[error.status], error.detail)
     log.exception("a gRPC call failed", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details")
+    await context.abort(
+        grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details"
+    )
 
 
 def _call(scope: str) -> Callable[[Any], Any]:
@@ -90,7 +100,9 @@ class Gallery(_Base, rpc.GalleryServicer):
         return await self._enroll(request)
 
     @_stream("write")
-    async def EnrollStream(self, requests: AsyncIterator[pb.EnrollRequest], actor: str) -> AsyncIterator[pb.EnrollResponse]:
+    async def EnrollStream(
+        self, requests: AsyncIterator[pb.EnrollRequest], actor: str
+    ) -> AsyncIterator[pb.EnrollResponse]:
         """Batch after batch."""
         async for request in requests:
             yield await self._enroll(request)
@@ -120,12 +132,16 @@ class Gallery(_Base, rpc.GalleryServicer):
             raise BadRequest("send either item_id, or site and identity")
         if request.item_id:
             return pb.EraseResponse(erased=await self.service.erase_item(request.item_id, actor))
-        return pb.EraseResponse(erased=await self.service.erase_identity(request.site, request.identity, actor))
+        return pb.EraseResponse(
+            erased=await self.service.erase_identity(request.site, request.identity, actor)
+        )
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
         images = [crop.image for crop in request.crops]
-        found = await self.service.enroll(request.site, images, records, request.idempotency_key or None, request.partial)
+        found = await self.service.enroll(
+            request.site, images, records, request.idempotency_key or None, request.partial
+        )
         return messages.enrolled(found)
 
 
@@ -135,7 +151,11 @@ class Adaptation(_Base, rpc.AdaptationServicer):
     @_call("admin")
     async def Adapt(self, request: pb.AdaptRequest, actor: str) -> pb.Job:
         """Starts a job."""
-        return messages.job(await self.service.adapt(request.site, request.tier or "auto", request.max_samples or None, request.seed))
+        return messages.job(
+            await self.service.adapt(
+                request.site, request.tier or "auto", request.max_samples or None, request.seed
+            )
+        )
 
     @_call("admin")
     async def RollBack(self, request: pb.RollBackRequest, actor: str) -> pb.Job:
@@ -163,7 +183,11 @@ class Adaptation(_Base, rpc.AdaptationServicer):
 async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
     limit = service.settings.max_request_bytes
-    options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_send_message_length", limit),
+        ("grpc.so_reuseport", 0),
+    ]
     # More calls than this wait in the client: bodies in memory stay bounded as over HTTP.
     calls = max(4, service.settings.max_inflight_bytes // limit * 16)
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)

@@ -13,7 +13,12 @@ from server.service import Answer, Enrolled
 
 def record(crop: pb.Crop, index: int) -> NewItem:
     """The fields of a crop. Raises BadRequest naming its index."""
-    values = {"camera": crop.camera, "identity": crop.identity, "captured_at": crop.captured_at or None, "metadata": crop.metadata_json}
+    values = {
+        "camera": crop.camera,
+        "identity": crop.identity,
+        "captured_at": crop.captured_at or None,
+        "metadata": crop.metadata_json,
+    }
     return record_of(values, f"crops[{index}].")
 
 
@@ -33,7 +38,11 @@ def enrolled(found: Enrolled) -> pb.EnrollResponse:
     """The answer of an enroll."""
     errors = [pb.CropError(index=e["index"], code=e["code"], detail=e["detail"]) for e in found.errors]
     return pb.EnrollResponse(
-        site=found.site, version=found.version, space_id=found.space_id, items=[item(i) for i in found.items], errors=errors
+        site=found.site,
+        version=found.version,
+        space_id=found.space_id,
+        items=[item(i) for i in found.items],
+        errors=errors,
     )
 
 

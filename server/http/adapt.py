@@ -47,7 +47,10 @@ async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
 @router.get("/sites")
 async def sites(service: ServiceDep, actor: Reader) -> list[SiteModel]:
     """Every site."""
-    return [SiteModel(**service.site_facts(site)) for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)]
+    return [
+        SiteModel(**service.site_facts(site))
+        for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)
+    ]
 
 
 @router.get("/sites/{site}")
@@ -58,5 +61,6 @@ async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteModel:
 
 @router.post("/sites/{site}/rollback", status_code=202)
 async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
-    """Undo: a new version with the profile before the live one. Items enrolled since are re-embedded, none is lost."""
+    """Undo: a new version with the profile before the live one. Items enrolled since are re-embedded, none is
+    lost."""
     return JobModel.of(await service.roll_back(site))

@@ -15,12 +15,19 @@ VERSION = "0.1.0"
 
 def create_app(service: Service, auth: Auth) -> FastAPI:
     """Routes, errors and limits over a service."""
-    app = FastAPI(title="Resight", version=VERSION, summary="Person re-identification that adapts to its site", responses=RESPONSES)
+    app = FastAPI(
+        title="Resight",
+        version=VERSION,
+        summary="Person re-identification that adapts to its site",
+        responses=RESPONSES,
+    )
     app.state.service, app.state.auth = service, auth
     for module in (gallery, query, adapt, system):
         app.include_router(module.router)
     install(app)
     settings = service.settings
-    app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes, max_inflight=settings.max_inflight_bytes)
+    app.add_middleware(
+        BodyLimits, max_bytes=settings.max_request_bytes, max_inflight=settings.max_inflight_bytes
+    )
     app.add_middleware(Metrics, telemetry=service.telemetry)
     return app

@@ -24,15 +24,28 @@ async def enroll(
     camera: Annotated[str | None, Form(examples=["door"], description="of all images")] = None,
     identity: Annotated[str | None, Form(description="label of the person, if it is known")] = None,
     captured_at: Annotated[str | None, Form(examples=["2026-05-04T09:30:00Z"])] = None,
-    metadata: Annotated[str | None, Form(examples=['{"track": 12}'], description="a JSON object of plain values")] = None,
-    records: Annotated[str | None, Form(description="a JSON array, one object an image, instead of the single fields")] = None,
+    metadata: Annotated[
+        str | None, Form(examples=['{"track": 12}'], description="a JSON object of plain values")
+    ] = None,
+    records: Annotated[
+        str | None, Form(description="a JSON array, one object an image, instead of the single fields")
+    ] = None,
     partial: Annotated[bool, Form(description="store the good images and report the bad ones")] = False,
-    idempotency_key: Annotated[str | None, Header(description="repeating a request under its key enrolls nothing twice")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(description="repeating a request under its key enrolls nothing twice")
+    ] = None,
 ) -> EnrolledModel:
     """Enroll crops. Answers when they are on disk and in the index: all of them, or none."""
-    shared: dict[str, Any] = {"camera": camera, "identity": identity, "captured_at": captured_at, "metadata": metadata}
+    shared: dict[str, Any] = {
+        "camera": camera,
+        "identity": identity,
+        "captured_at": captured_at,
+        "metadata": metadata,
+    }
     data = [await image.read() for image in images]
-    return EnrolledModel.of(await service.enroll(site, data, records_of(records, shared, len(data)), idempotency_key, partial))
+    return EnrolledModel.of(
+        await service.enroll(site, data, records_of(records, shared, len(data)), idempotency_key, partial)
+    )
 
 
 @router.get("")
@@ -69,7 +82,9 @@ async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
     """The uploaded bytes. Every read is noted in the audit log."""
     data = await service.image(item_id, actor)
     kind = "image/png" if data[:4] == b"\x89PNG" else "image/webp" if data[:4] == b"RIFF" else "image/jpeg"
-    return Response(data, media_type=kind, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+    return Response(
+        data, media_type=kind, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    )
 
 
 @router.delete("/{item_id}")

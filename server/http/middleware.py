@@ -33,7 +33,9 @@ class BodyLimits:
             """Counts `total` bytes of this request from now on."""
             nonlocal held
             if total > self.max_bytes:
-                raise TooLarge(f"the request's body is larger than {self.max_bytes} bytes; send fewer images at once")
+                raise TooLarge(
+                    f"the request's body is larger than {self.max_bytes} bytes; send fewer images at once"
+                )
             if self.inflight + total - held > self.max_inflight:
                 raise Overloaded(f"{self.inflight} bytes of other requests are being worked on; try again")
             self.inflight, held = self.inflight + total - held, total

@@ -15,7 +15,9 @@ from server.errors import Problem
 from server.http.schemas import ProblemModel
 
 log = logging.getLogger("resight")
-RESPONSES: dict[int | str, dict[str, Any]] = {"default": {"model": ProblemModel, "description": "An error, as application/problem+json"}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ProblemModel, "description": "An error, as application/problem+json"}
+}
 
 
 def answer(body: dict[str, Any]) -> JSONResponse:
@@ -36,13 +38,22 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or "the body"
+        field = (
+            ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+            or "the body"
+        )
         return answer(_plain(400, "bad-request", f"{field}: {first['msg']}"))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         phrase = HTTPStatus(error.status_code).phrase
-        return answer(_plain(error.status_code, phrase.lower().replace(" ", "-"), f"{request.method} {request.url.path}: {error.detail}"))
+        return answer(
+            _plain(
+                error.status_code,
+                phrase.lower().replace(" ", "-"),
+                f"{request.method} {request.url.path}: {error.detail}",
+            )
+        )
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
@@ -51,4 +62,10 @@ def install(app: FastAPI) -> None:
 
 
 def _plain(status: int, code: str, detail: str) -> dict[str, Any]:
-    return {"type": f"urn:resight:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return {
+        "type": f"urn:resight:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }

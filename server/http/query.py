@@ -20,19 +20,32 @@ async def query(
     service: ServiceDep,
     actor: Reader,
     site: Annotated[str, Form(examples=["lobby"])],
-    images: Annotated[list[UploadFile] | None, File(description="one crop, or the crops of one tracklet")] = None,
+    images: Annotated[
+        list[UploadFile] | None, File(description="one crop, or the crops of one tracklet")
+    ] = None,
     item_id: Annotated[str | None, Form(description="an enrolled item instead of images")] = None,
     top_k: Annotated[int, Form()] = 10,
     camera: Annotated[str | None, Form(description="the query's camera")] = None,
     exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
-    filter: Annotated[str | None, Form(examples=['{"camera": "door", "captured_after": "2026-05-04T00:00:00Z"}'])] = None,
+    filter: Annotated[
+        str | None, Form(examples=['{"camera": "door", "captured_after": "2026-05-04T00:00:00Z"}'])
+    ] = None,
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
     if threshold is not None and not -1 <= threshold <= 1:
         raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images or []]
-    found = await service.query(site, data, item_id, top_k, filter_of(filter), label_of(camera, "camera"), exclude_same_camera, threshold)
+    found = await service.query(
+        site,
+        data,
+        item_id,
+        top_k,
+        filter_of(filter),
+        label_of(camera, "camera"),
+        exclude_same_camera,
+        threshold,
+    )
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in found.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.
     body = await asyncio.to_thread(lambda: AnswerModel.of(found).model_dump_json())

@@ -51,13 +51,17 @@ class EnrolledModel(BaseModel):
     version: int
     space_id: str = Field(description="embeddings of different spaces are never compared")
     items: list[ItemModel]
-    errors: list[dict[str, Any]] = Field(default=[], description="with partial=true: the images that were left out, and why")
+    errors: list[dict[str, Any]] = Field(
+        default=[], description="with partial=true: the images that were left out, and why"
+    )
 
     @classmethod
     def of(cls, found: Enrolled) -> EnrolledModel:
         """The answer of an enroll."""
         items = [ItemModel.of(item) for item in found.items]
-        return cls(site=found.site, version=found.version, space_id=found.space_id, items=items, errors=found.errors)
+        return cls(
+            site=found.site, version=found.version, space_id=found.space_id, items=items, errors=found.errors
+        )
 
 
 class MatchModel(BaseModel):
@@ -127,7 +131,10 @@ class AdaptModel(BaseModel):
     """Body of `POST /adapt`."""
 
     site: str
-    tier: str | int = Field(default="auto", description="auto | none | 2: BNTA on statistics and affine values of every BatchNorm layer")
+    tier: str | int = Field(
+        default="auto",
+        description="auto | none | 2: BNTA on statistics and affine values of every BatchNorm layer",
+    )
     max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
     seed: int = 0
     model_config = {"extra": "forbid", "json_schema_extra": {"examples": [{"site": "lobby", "tier": "auto"}]}}
@@ -148,7 +155,10 @@ class JobModel(BaseModel):
     @classmethod
     def of(cls, values: dict[str, Any]) -> JobModel:
         """A job's snapshot as callers see it."""
-        return cls(job=values["id"], **{k: values[k] for k in ("site", "kind", "state", "progress", "stage", "version", "report")})
+        return cls(
+            job=values["id"],
+            **{k: values[k] for k in ("site", "kind", "state", "progress", "stage", "version", "report")},
+        )
 
 
 class SiteModel(BaseModel):

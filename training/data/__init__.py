@@ -41,7 +41,8 @@ READERS: dict[str, Callable[..., Dataset]] = {
 
 
 def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False) -> Dataset:
-    """Reads a dataset by name, or several to train on: `market1501:market+folders:site-0` joins two folders of `root`.
+    """Reads a dataset by name, or several to train on: `market1501:market+folders:site-0` joins two folders
+    of `root`.
 
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.

@@ -1,10 +1,19 @@
-"""CUHK02 (methods B.1): five pairs of cameras, four images a person. To learn from only; its first pair overlaps CUHK01."""
+"""CUHK02 (methods B.1): five pairs of cameras, four images a person. To learn from only; its first pair
+overlaps CUHK01."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.records import Dataset, Record, list_images, one_split, require_counts, require_folder, unpacked
+from training.data.records import (
+    Dataset,
+    Record,
+    list_images,
+    one_split,
+    require_counts,
+    require_folder,
+    unpacked,
+)
 
 COUNTS = {"ids": 1_816, "images": 7_264}
 PAIRS = ("P1", "P2", "P3", "P4", "P5")

@@ -1,4 +1,5 @@
-"""CUHK03 in its two worlds (methods B.1): the new protocol (767/700) and the old one (1,367/100, single shot). Never mix them."""
+"""CUHK03 in its two worlds (methods B.1): the new protocol (767/700) and the old one (1,367/100, single
+shot). Never mix them."""
 
 from __future__ import annotations
 
@@ -7,19 +8,31 @@ import re
 from pathlib import Path
 
 from training.data.market_style import read_market_style
-from training.data.records import Dataset, DatasetError, Record, matched_images, require_counts, require_folder, unpacked
+from training.data.records import (
+    Dataset,
+    DatasetError,
+    Record,
+    matched_images,
+    require_counts,
+    require_folder,
+    unpacked,
+)
 
 KINDS = ("detected", "labeled")  # split 0 and split 1
 COUNTS = {
     "detected": {"train ids": 767, "train": 7_365, "query": 1_400, "gallery": 5_332},
     "labeled": {"train ids": 767, "train": 7_368, "query": 1_400, "gallery": 5_328},
 }
-OLD_COUNTS = {"ids": 1_467, "images": 28_192}  # detected and labeled crops together, as open-reid and M3L use them
+OLD_COUNTS = {
+    "ids": 1_467,
+    "images": 28_192,
+}  # detected and labeled crops together, as open-reid and M3L use them
 _OLD_NAME = re.compile(r"(\d{8})_(\d{2})_(\d{4})$")
 
 
 def read_cuhk03(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """The new protocol in folder form, cuhk03-np/{detected,labeled}: `split` 0 reads the detected crops, 1 the labeled ones."""
+    """The new protocol in folder form, cuhk03-np/{detected,labeled}: `split` 0 reads the detected crops, 1
+    the labeled ones."""
     if split not in (0, 1):
         raise DatasetError(f"cuhk03 has splits 0 (detected) and 1 (labeled), not {split}")
     kind = KINDS[split]
@@ -28,12 +41,16 @@ def read_cuhk03(root: Path, split: int = 0, counts: dict[str, int] | None = None
 
 
 def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """The old protocol in open-reid's form: images/PPPPPPPP_CC_NNNN.jpg (or .png) and splits.json with 20 splits.
+    """The old protocol in open-reid's form: images/PPPPPPPP_CC_NNNN.jpg (or .png) and splits.json with 20
+    splits.
 
     View 0 asks; of view 1 one image a person answers, drawn anew in each of ten repetitions (`single_shot`).
     """
     root = unpacked(root, "cuhk03-old")
-    images, path = matched_images("cuhk03-old", root / "images", _OLD_NAME, "00000001_00_0000.jpg"), root / "splits.json"
+    images, path = (
+        matched_images("cuhk03-old", root / "images", _OLD_NAME, "00000001_00_0000.jpg"),
+        root / "splits.json",
+    )
     records = [Record(file, int(m[1]) + 1, int(m[2])) for file, m in images]
     found = {"ids": len({r.pid for r in records}), "images": len(records)}
     require_counts("cuhk03-old", found, OLD_COUNTS if counts is None else counts)
@@ -44,4 +61,10 @@ def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = 
         raise DatasetError(f"cuhk03-old: {path} has no split {split} with a list `query`: {error}") from error
     known = [r for r in records if r.pid in test]
     train = [r for r in records if r.pid not in test]
-    return Dataset("cuhk03-old", train, [r for r in known if r.camid == 0], [r for r in known if r.camid == 1], single_shot=True)
+    return Dataset(
+        "cuhk03-old",
+        train,
+        [r for r in known if r.camid == 0],
+        [r for r in known if r.camid == 1],
+        single_shot=True,
+    )

@@ -6,17 +6,28 @@ import re
 from pathlib import Path
 
 from training.data.market_style import count
-from training.data.records import Dataset, DatasetError, Record, matched_images, one_split, require_counts, unpacked
+from training.data.records import (
+    Dataset,
+    DatasetError,
+    Record,
+    matched_images,
+    one_split,
+    require_counts,
+    unpacked,
+)
 
 ALL = {"train ids": 11_934, "train": 34_574}
 EVALUATED = {"train ids": 942, "train": 4_374, "query": 2_900, "gallery ids": 2_900, "gallery": 5_447}
-_ALL_FORMS = {"cropped_images": re.compile(r"p(\d+)_s(\d+)_"), "cropped_image": re.compile(r"p(\d+)_n\d+_s(\d+)_")}
+_ALL_FORMS = {
+    "cropped_images": re.compile(r"p(\d+)_s(\d+)_"),
+    "cropped_image": re.compile(r"p(\d+)_n\d+_s(\d+)_"),
+}
 _EVALUATED_NAME = re.compile(r"(\d+)_s(\d+)_(\d+)_(\d+)$")
 
 
 def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """All crops to learn from (folder `cropped_images`, or `cropped_image` where the scene stands for the camera), or the
-    evaluation form (`train`, `query`, `gallery`), whose ranking knows no cameras.
+    """All crops to learn from (folder `cropped_images`, or `cropped_image` where the scene stands for the
+    camera), or the evaluation form (`train`, `query`, `gallery`), whose ranking knows no cameras.
     """
     one_split("cuhksysu", split)
     for folder, pattern in _ALL_FORMS.items():
@@ -26,8 +37,13 @@ def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = No
             return Dataset("cuhksysu", train, [], [])
     root = unpacked(root, "cuhksysu4reid")
     if not all((root / part).is_dir() for part in ("train", "query", "gallery")):
-        raise DatasetError(f"cuhksysu: {root} holds neither cropped_images/ nor cropped_image/ nor train/, query/ and gallery/")
-    train, query, gallery = (_read(root / part, _EVALUATED_NAME, camera=None) for part in ("train", "query", "gallery"))
+        raise DatasetError(
+            f"cuhksysu: {root} holds neither cropped_images/ nor cropped_image/ nor train/, query/ and "
+            f"gallery/"
+        )
+    train, query, gallery = (
+        _read(root / part, _EVALUATED_NAME, camera=None) for part in ("train", "query", "gallery")
+    )
     require_counts("cuhksysu", count(train, query, gallery), EVALUATED if counts is None else counts)
     return Dataset("cuhksysu", train, query, gallery, ignore_camera=True)
 

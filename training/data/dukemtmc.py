@@ -1,4 +1,5 @@
-"""DukeMTMC-reID (methods B.1), withdrawn by its authors in 2019: for comparison with old numbers by those who hold a copy."""
+"""DukeMTMC-reID (methods B.1), withdrawn by its authors in 2019: for comparison with old numbers by those who
+hold a copy."""
 
 from __future__ import annotations
 
@@ -7,10 +8,19 @@ from pathlib import Path
 from training.data.market_style import read_market_style
 from training.data.records import Dataset, one_split, unpacked
 
-COUNTS = {"train ids": 702, "train": 16_522, "query ids": 702, "query": 2_228, "gallery ids": 1_110, "gallery": 17_661}
+COUNTS = {
+    "train ids": 702,
+    "train": 16_522,
+    "query ids": 702,
+    "query": 2_228,
+    "gallery ids": 1_110,
+    "gallery": 17_661,
+}
 
 
 def read_dukemtmc(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
     """As Market-1501, with 8 cameras; 408 identities of the gallery are distractors."""
     one_split("dukemtmc", split)
-    return read_market_style("dukemtmc", unpacked(root, "DukeMTMC-reID"), COUNTS if counts is None else counts)
+    return read_market_style(
+        "dukemtmc", unpacked(root, "DukeMTMC-reID"), COUNTS if counts is None else counts
+    )

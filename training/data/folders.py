@@ -15,7 +15,8 @@ from training.data.records import Dataset, DatasetError, Record, list_images, on
 
 
 def read_folders(root: Path, split: int = 0) -> Dataset:
-    """Reads the layout above. Identities and cameras are numbered in sorted order of their names, from 1 and from 0."""
+    """Reads the layout above. Identities and cameras are numbered in sorted order of their names, from 1 and
+    from 0."""
     one_split("folders", split)
     parts = {part: _files(root / part) for part in ("train", "query", "gallery")}
     if not parts["train"] and not parts["query"]:
@@ -26,11 +27,14 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     pids = {name: i + 1 for i, name in enumerate(sorted({identity for identity, _, _ in everything}))}
     cams = {name: i for i, name in enumerate(sorted({camera for _, camera, _ in everything}))}
     train, query, gallery = (
-        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]] for part in ("train", "query", "gallery")
+        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]]
+        for part in ("train", "query", "gallery")
     )
     lonely = [name for name, pid in pids.items() if sum(r.pid == pid for r in train) == 1]
     if lonely:
-        raise DatasetError(f"folders: {root / 'train' / lonely[0]} holds one image; a person to learn from needs two or more")
+        raise DatasetError(
+            f"folders: {root / 'train' / lonely[0]} holds one image; a person to learn from needs two or more"
+        )
     if query and len({r.camid for r in query + gallery}) == 1:
         raise DatasetError(
             f"folders: everything under {root / 'query'} and {root / 'gallery'} is of one camera, "

@@ -1,4 +1,5 @@
-"""QMUL GRID (methods B.2): 250 people in two views of an underground station, and 775 images of others in the second."""
+"""QMUL GRID (methods B.2): 250 people in two views of an underground station, and 775 images of others in the
+second."""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ PARTITIONS = "features_and_partitions.mat"
 
 
 def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """The ten official partitions, read from the release's own file: 125 people to learn from, 125 to ask for."""
+    """The ten official partitions, read from the release's own file: 125 people to learn from, 125 to ask
+    for."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     root = unpacked(root, "underground_reid")
     probe, gallery = (_read(root / part, camera) for camera, part in enumerate(("probe", "gallery")))
-    require_counts("grid", {"probe": len(probe), "gallery": len(gallery)}, COUNTS if counts is None else counts)
+    require_counts(
+        "grid", {"probe": len(probe), "gallery": len(gallery)}, COUNTS if counts is None else counts
+    )
     path = root / PARTITIONS
     try:
         partitions = loadmat(str(path))["trainIdxAll"][0]
@@ -31,8 +35,16 @@ def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
             raise
         raise DatasetError(f"grid: {path} is not the partitions of the release: {error}") from error
     train = [r for r in (*probe, *gallery) if r.pid in train_pids]
-    return Dataset("grid", train, [r for r in probe if r.pid not in train_pids], [r for r in gallery if r.pid not in train_pids])
+    return Dataset(
+        "grid",
+        train,
+        [r for r in probe if r.pid not in train_pids],
+        [r for r in gallery if r.pid not in train_pids],
+    )
 
 
 def _read(folder: Path, camera: int) -> list[Record]:
-    return [Record(p, int(m[1]), camera) for p, m in matched_images("grid", folder, _NAME, "0001_1_25004_107_32_106_221.jpeg")]
+    return [
+        Record(p, int(m[1]), camera)
+        for p, m in matched_images("grid", folder, _NAME, "0001_1_25004_107_32_106_221.jpeg")
+    ]

@@ -13,7 +13,8 @@ _NAME = re.compile(r"(\d{4})(\d{3})$")
 
 
 def read_ilids(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """Sixty people are asked for, each by one image with one other in the gallery; the ten draws are ours (splits/ilids.json)."""
+    """Sixty people are asked for, each by one image with one other in the gallery; the ten draws are ours
+    (splits/ilids.json)."""
     root = unpacked(unpacked(root, "i-LIDS_Pedestrian"), "QMUL-iLIDS")
     folder = root / "Persons" if (root / "Persons").is_dir() else root / "images"
     people: dict[int, list[Record]] = {}
@@ -26,7 +27,9 @@ def read_ilids(root: Path, split: int = 0, counts: dict[str, int] | None = None)
     for index, first, second in read_split("ilids", split):
         if index < len(order):
             own = people.pop(order[index])
-            asked = own.pop(int(first * len(own)))  # two shares of 0..1 draw two different images, however many there are
+            asked = own.pop(
+                int(first * len(own))
+            )  # two shares of 0..1 draw two different images, however many there are
             query.append(asked)
             gallery += [own[int(second * len(own))]] if own else []
     return Dataset("ilids", [r for own in people.values() for r in own], query, gallery, ignore_camera=True)

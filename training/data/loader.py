@@ -1,4 +1,5 @@
-"""Records -> batches of tensors. Crops are decoded once and kept in memory; augmentation runs in a few threads."""
+"""Records -> batches of tensors. Crops are decoded once and kept in memory; augmentation runs in a few
+threads."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Batch(NamedTuple):
 
 
 def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
-    """Decodes and resizes every record -> uint8 [N,H,W,3]. An unreadable file is a DatasetError that names it."""
+    """Decodes and resizes every record -> uint8 [N,H,W,3]. An unreadable file is a DatasetError that names
+    it."""
 
     def load(record: Record) -> np.ndarray:
         try:
@@ -55,11 +57,13 @@ def _encoded(path: Path) -> bytes:
 
 
 class TrainingLoader:
-    """Augments and stacks the batches a sampler asks for; the next batch is prepared while the current one trains.
+    """Augments and stacks the batches a sampler asks for; the next batch is prepared while the current one
+    trains.
 
     Args:
         crops: uint8 [N,H,W,3]. labels, cameras, domains: of length N.
-        augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same pixels.
+        augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same
+        pixels.
     """
 
     def __init__(
@@ -72,19 +76,28 @@ class TrainingLoader:
         seed: int,
     ) -> None:
         self.crops, self.augment, self.seed = crops, augment, seed
-        self.columns = [np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))]
+        self.columns = [
+            np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))
+        ]
 
     def epoch(
-        self, epoch: int, batches: Iterable[list[int]], slots: Callable[[int], list[list[int]]] | None = None, skip: int = 0
+        self,
+        epoch: int,
+        batches: Iterable[list[int]],
+        slots: Callable[[int], list[list[int]]] | None = None,
+        skip: int = 0,
     ) -> Iterator[list[Batch]]:
-        """The batches of an epoch from number `skip` on, each as the shards that `slots` cuts out of its places; one without it."""
+        """The batches of an epoch from number `skip` on, each as the shards that `slots` cuts out of its
+        places; one without it."""
         cut = slots or (lambda size: [list(range(size))])
         with ThreadPoolExecutor(1) as pool:
             pending = None
             for number, indices in enumerate(batches):
                 if number < skip:
                     continue
-                following = pool.submit(lambda n, i: [self._collate(epoch, n, i, own) for own in cut(len(i))], number, indices)
+                following = pool.submit(
+                    lambda n, i: [self._collate(epoch, n, i, own) for own in cut(len(i))], number, indices
+                )
                 if pending is not None:
                     yield pending.result()
                 pending = following

@@ -1,4 +1,5 @@
-"""Datasets laid out as Market-1501: folders of images whose names begin with identity and camera, like 0002_c1s1_000451_03.jpg."""
+"""Datasets laid out as Market-1501: folders of images whose names begin with identity and camera, like
+0002_c1s1_000451_03.jpg."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ _NAME = re.compile(r"(-?\d+)_c(\d+)")
 
 
 def read_market_style(name: str, root: Path, counts: dict[str, int]) -> Dataset:
-    """Train, query and gallery of the three folders. Pid -1 is junk and dropped, a gallery pid without queries is a distractor.
+    """Train, query and gallery of the three folders. Pid -1 is junk and dropped, a gallery pid without
+    queries is a distractor.
 
     Args:
         counts: what the release holds, of: train ids, train, query ids, query, gallery.
@@ -30,4 +32,7 @@ def count(train: list[Record], query: list[Record], gallery: list[Record]) -> di
 
 
 def _read(name: str, folder: Path) -> list[Record]:
-    return [Record(path, int(m[1]), int(m[2]) - 1) for path, m in matched_images(name, folder, _NAME, "0002_c1s1_000451_03.jpg")]
+    return [
+        Record(path, int(m[1]), int(m[2]) - 1)
+        for path, m in matched_images(name, folder, _NAME, "0002_c1s1_000451_03.jpg")
+    ]

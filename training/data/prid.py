@@ -14,7 +14,8 @@ _NAME = re.compile(r"person_(\d{4})$")
 
 
 def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """A hundred of the people in both views ask from view A; view B answers with them and all who are only there.
+    """A hundred of the people in both views ask from view A; view B answers with them and all who are only
+    there.
 
     The ten splits are ours (splits/prid.json).
     """
@@ -23,7 +24,14 @@ def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
     for camera, view in enumerate(("cam_a", "cam_b")):
         found = matched_images("prid", folder / view, _NAME, "person_0001.png")
         views.append([Record(path, int(match[1]), camera) for path, match in found])
-    require_counts("prid", {"view a": len(views[0]), "view b": len(views[1])}, COUNTS if counts is None else counts)
+    require_counts(
+        "prid", {"view a": len(views[0]), "view b": len(views[1])}, COUNTS if counts is None else counts
+    )
     test = {i + 1 for i in read_split("prid", split)}
     train = [r for view in views for r in view if r.pid <= BOTH and r.pid not in test]
-    return Dataset("prid", train, [r for r in views[0] if r.pid in test], [r for r in views[1] if r.pid in test or r.pid > BOTH])
+    return Dataset(
+        "prid",
+        train,
+        [r for r in views[0] if r.pid in test],
+        [r for r in views[1] if r.pid in test or r.pid > BOTH],
+    )

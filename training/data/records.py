@@ -32,29 +32,39 @@ class Dataset:
     query: list[Record]
     gallery: list[Record]
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
-    single_shot: bool = False  # True: the gallery holds one image a person, drawn in repetitions (old CUHK03, methods B.3)
+    single_shot: bool = (
+        False  # True: the gallery holds one image a person, drawn in repetitions (old CUHK03, methods B.3)
+    )
 
     def train_labels(self) -> list[int]:
-        """Training identities renumbered 0..n-1 in ascending order of domain, then pid: a domain's labels are consecutive."""
+        """Training identities renumbered 0..n-1 in ascending order of domain, then pid: a domain's labels are
+        consecutive."""
         order = {key: i for i, key in enumerate(sorted({(r.domain, r.pid) for r in self.train}))}
         return [order[r.domain, r.pid] for r in self.train]
 
     def identities(self) -> list[int]:
         """Training identities of each domain."""
         found = {(r.domain, r.pid) for r in self.train}
-        return [sum(domain == d for domain, _ in found) for d in range(max((d for d, _ in found), default=-1) + 1)]
+        return [
+            sum(domain == d for domain, _ in found) for d in range(max((d for d, _ in found), default=-1) + 1)
+        ]
 
     def all_images(self) -> Dataset:
-        """Every crop of a known person to train on, nothing left to evaluate with: query and gallery join the training crops.
+        """Every crop of a known person to train on, nothing left to evaluate with: query and gallery join the
+        training crops.
 
-        For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay out.
+        For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay
+        out.
         """
         known = [r for r in (*self.query, *self.gallery) if r.pid > 0]
-        return dataclasses.replace(self, train=list(dict.fromkeys([*self.train, *known])), query=[], gallery=[])
+        return dataclasses.replace(
+            self, train=list(dict.fromkeys([*self.train, *known])), query=[], gallery=[]
+        )
 
 
 def join(datasets: list[Dataset]) -> Dataset:
-    """Several datasets as one to train on: each a domain of its own, no identity or camera shared. Nothing to evaluate on."""
+    """Several datasets as one to train on: each a domain of its own, no identity or camera shared. Nothing to
+    evaluate on."""
     train: list[Record] = []
     cameras = 0
     for domain, dataset in enumerate(datasets):
@@ -88,8 +98,11 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def matched_images(name: str, folder: Path, pattern: re.Pattern[str], example: str) -> list[tuple[Path, re.Match[str]]]:
-    """Images of a folder with what their names say. Raises DatasetError for a missing folder and for a name that does not fit."""
+def matched_images(
+    name: str, folder: Path, pattern: re.Pattern[str], example: str
+) -> list[tuple[Path, re.Match[str]]]:
+    """Images of a folder with what their names say. Raises DatasetError for a missing folder and for a name
+    that does not fit."""
     found = []
     for path in list_images(require_folder(folder, name)):
         match = pattern.match(path.stem)
@@ -103,4 +116,6 @@ def require_counts(name: str, found: dict[str, int], expected: dict[str, int]) -
     """Raises DatasetError with every count that differs from the published one."""
     wrong = [f"{k} {found[k]} instead of {n}" for k, n in expected.items() if found[k] != n]
     if wrong:
-        raise DatasetError(f"{name}: {', '.join(wrong)}; the folder is incomplete or not the original release")
+        raise DatasetError(
+            f"{name}: {', '.join(wrong)}; the folder is incomplete or not the original release"
+        )

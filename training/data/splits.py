@@ -1,4 +1,5 @@
-"""The seeded splits of the small datasets, shipped as JSON. Published ones are unseeded draws (methods B.2), so ours are ours."""
+"""The seeded splits of the small datasets, shipped as JSON. Published ones are unseeded draws (methods B.2),
+so ours are ours."""
 
 from __future__ import annotations
 

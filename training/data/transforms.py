@@ -1,7 +1,8 @@
-"""Augmentation of uint8 crops, each draw seeded by (seed, epoch, position): the same batch on every machine and resume.
+"""Augmentation of uint8 crops, each draw seeded by (seed, epoch, position): the same batch on every machine
+and resume.
 
-Order as in the BoT code: flip, pad, crop, (normalise,) erase. Normalisation is inside the model, so erasing paints the
-ImageNet mean, which is 0 behind it (methods A.8, row 13).
+Order as in the BoT code: flip, pad, crop, (normalise,) erase. Normalisation is inside the model, so erasing
+paints the ImageNet mean, which is 0 behind it (methods A.8, row 13).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""CIFAR-10's or CIFAR-100's binary release as PNG in one folder a class: `python -m training.data.unpack_cifar CIFAR OUT`."""
+"""CIFAR-10's or CIFAR-100's binary release as PNG in one folder a class: `python -m
+training.data.unpack_cifar CIFAR OUT`."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ class _Release(NamedTuple):
 
 
 _RELEASES = (
-    _Release("batches.meta.txt", 1, [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]),  # CIFAR-10
+    _Release(
+        "batches.meta.txt", 1, [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]
+    ),  # CIFAR-10
     _Release("fine_label_names.txt", 2, ["train.bin"], ["test.bin"]),  # CIFAR-100
 )
 _SIDE = 32
@@ -31,7 +34,10 @@ def unpack_cifar(release: Path, out: Path) -> int:
     """Writes a binary release (not the pickled one) as PNG in one folder a class; returns how many images."""
     kind = next((known for known in _RELEASES if (release / known.names).is_file()), None)
     if kind is None:
-        raise DatasetError(f"{release} holds neither {' nor '.join(k.names for k in _RELEASES)}: give the folder of CIFAR's binary release")
+        raise DatasetError(
+            f"{release} holds neither {' nor '.join(k.names for k in _RELEASES)}: give the folder of "
+            f"CIFAR's binary release"
+        )
     names = (release / kind.names).read_text().split()
     written = 0
     for part, files in (("train", kind.train), ("test", kind.test)):
@@ -46,7 +52,9 @@ def unpack_cifar(release: Path, out: Path) -> int:
                 folder = out / part / names[row[kind.labels - 1]]
                 folder.mkdir(parents=True, exist_ok=True)
                 pixels = row[kind.labels :].reshape(3, _SIDE, _SIDE).transpose(1, 2, 0)
-                Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{Path(file).stem}_{place:05}.png")
+                Image.fromarray(np.ascontiguousarray(pixels)).save(
+                    folder / f"{Path(file).stem}_{place:05}.png"
+                )
                 written += 1
     return written
 

@@ -1,6 +1,8 @@
-"""CUHK03's release (cuhk-03.mat) as the folders its readers take: `python -m training.data.unpack_cuhk03 RELEASE OUT`.
+"""CUHK03's release (cuhk-03.mat) as the folders its readers take: `python -m training.data.unpack_cuhk03
+RELEASE OUT`.
 
-MATLAB's order turns round in HDF5: a cell array of people x 10 reads as (10, people), an image as (3, width, height).
+MATLAB's order turns round in HDF5: a cell array of people x 10 reads as (10, people), an image as (3, width,
+height).
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from training.data.records import DatasetError
 
 _MAT = "cuhk-03.mat"
 _CONFIG = "cuhk03_new_protocol_config_{}.mat"  # of the new protocol's authors, not in the release
-_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\.png$")  # pair, person of the pair, view, image of 10: all from 1
+_NAME = re.compile(
+    r"(\d+)_(\d+)_(\d+)_(\d+)\.png$"
+)  # pair, person of the pair, view, image of 10: all from 1
 _VIEW = 5  # images of a person in each of a pair's two views
 _PARTS = (("train_idx", "bounding_box_train"), ("query_idx", "query"), ("gallery_idx", "bounding_box_test"))
 
@@ -34,7 +38,9 @@ class _Release:
         self._file = file
         self._pairs = {kind: [file[ref] for ref in file[kind][()].ravel()] for kind in KINDS}
         self.people = [cells.shape[1] for cells in self._pairs[KINDS[0]]]
-        self.testsets = [file[ref][()].T.astype(int) - 1 for ref in file["testsets"][()].ravel()]  # rows of pair and person
+        self.testsets = [
+            file[ref][()].T.astype(int) - 1 for ref in file["testsets"][()].ravel()
+        ]  # rows of pair and person
 
     def picture(self, kind: str, pair: int, person: int, place: int) -> Image.Image | None:
         """None where the release has no picture: MATLAB keeps the size of an empty cell instead."""
@@ -43,10 +49,12 @@ class _Release:
 
 
 def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
-    """Writes the old protocol, and the new one where its two configurations lie beside the release; returns images by folder.
+    """Writes the old protocol, and the new one where its two configurations lie beside the release; returns
+    images by folder.
 
-    The old one goes to OUT/cuhk03-old in open-reid's form (labeled and detected crops together, 20 splits, people from 0), but
-    as PNG, so nothing is lost; the new one to OUT/cuhk03-np. Raises DatasetError for a file that is missing or is not what it should be.
+    The old one goes to OUT/cuhk03-old in open-reid's form (labeled and detected crops together, 20 splits,
+    people from 0), but as PNG, so nothing is lost; the new one to OUT/cuhk03-np. Raises DatasetError for a
+    file that is missing or is not what it should be.
     """
     if not (release / _MAT).is_file():
         raise DatasetError(f"{release} holds no {_MAT}: give the folder of CUHK03's release")
@@ -56,9 +64,12 @@ def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
             written = {"cuhk03-old": _old(pictures, out / "cuhk03-old")}
             for kind in KINDS:
                 if (release / _CONFIG.format(kind)).is_file():
-                    written[f"cuhk03-np/{kind}"] = _new(pictures, kind, release / _CONFIG.format(kind), out / "cuhk03-np" / kind)
+                    written[f"cuhk03-np/{kind}"] = _new(
+                        pictures, kind, release / _CONFIG.format(kind), out / "cuhk03-np" / kind
+                    )
     except (OSError, KeyError, ValueError, IndexError, NotImplementedError) as error:
-        # h5py: no HDF5, a part missing; loadmat: no MATLAB file, or one in HDF5; a name or a number beyond the release
+        # h5py: no HDF5, a part missing; loadmat: no MATLAB file, or one in HDF5; a name or a number beyond
+        # the release
         raise DatasetError(f"{release / _MAT} cannot be unpacked: {error}") from error
     return written
 
@@ -83,7 +94,8 @@ def _old(release: _Release, out: Path) -> int:
 
 
 def _of_view(release: _Release, pair: int, person: int, view: int) -> Iterator[Image.Image]:
-    """Labeled before detected, each up to its first gap: so one crop of 28,193 is left out, as in the 28,192 that others count."""
+    """Labeled before detected, each up to its first gap: so one crop of 28,193 is left out, as in the 28,192
+    that others count."""
     for kind in reversed(KINDS):
         for place in range(view * _VIEW, (view + 1) * _VIEW):
             picture = release.picture(kind, pair, person, place)
@@ -94,7 +106,11 @@ def _of_view(release: _Release, pair: int, person: int, view: int) -> Iterator[I
 
 def _new(release: _Release, kind: str, path: Path, out: Path) -> int:
     config = loadmat(path)
-    files, labels, cameras = config["filelist"].ravel(), config["labels"].ravel().astype(int), config["camId"].ravel().astype(int)
+    files, labels, cameras = (
+        config["filelist"].ravel(),
+        config["labels"].ravel().astype(int),
+        config["camId"].ravel().astype(int),
+    )
     written = 0
     for key, folder in _PARTS:
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -112,7 +128,9 @@ def _new(release: _Release, kind: str, path: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("release", type=Path, help=f"the folder of {_MAT}")
     parser.add_argument("out", type=Path, help="the root to read from, later")
     given = parser.parse_args()
@@ -122,4 +140,7 @@ if __name__ == "__main__":
         sys.exit(f"resight: {problem}")
     print("\n".join(f"{folder}: {images} images" for folder, images in counts.items()))
     if len(counts) == 1:
-        print(f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in {given.release}")
+        print(
+            f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in "
+            f"{given.release}"
+        )

@@ -18,8 +18,14 @@ def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None)
     records = []
     for camera, view in enumerate(("cam_a", "cam_b")):
         for path, match in matched_images("viper", root / view, _NAME, "000_45.bmp"):
-            records.append(Record(path, int(match[1]) + 1, camera))  # pid 0 is a person here and would be a distractor elsewhere
-    require_counts("viper", {"ids": len({r.pid for r in records}), "images": len(records)}, COUNTS if counts is None else counts)
+            records.append(
+                Record(path, int(match[1]) + 1, camera)
+            )  # pid 0 is a person here and would be a distractor elsewhere
+    require_counts(
+        "viper",
+        {"ids": len({r.pid for r in records}), "images": len(records)},
+        COUNTS if counts is None else counts,
+    )
     order = sorted({r.pid for r in records})
     test = {order[i] for i in read_split("viper", split) if i < len(order)}
     train = [r for r in records if r.pid not in test]

@@ -1,4 +1,5 @@
-"""A site of the synthetic world (`resight synth`): laid out as Market-1501, its counts beside it in factors.json."""
+"""A site of the synthetic world (`resight synth`): laid out as Market-1501, its counts beside it in
+factors.json."""
 
 from __future__ import annotations
 
@@ -17,10 +18,14 @@ def read_world(root: Path, split: int = 0) -> Dataset:
     planned = require_folder(root, "world") / "factors.json"
     if not planned.is_file():
         raise DatasetError(
-            f"world: {root} holds no factors.json; give a site's folder, like world:site-0 of a folder made by resight synth"
+            f"world: {root} holds no factors.json; give a site's folder, like world:site-0 of a folder made "
+            f"by resight synth"
         )
     crops = json.loads(planned.read_text())["crops"]
-    counts = {part: sum(path.startswith(folder + "/") for path in crops) for part, folder in zip(_PARTS, FOLDERS, strict=True)}
+    counts = {
+        part: sum(path.startswith(folder + "/") for path in crops)
+        for part, folder in zip(_PARTS, FOLDERS, strict=True)
+    }
     try:
         return read_market_style(f"world:{root.name}", root, counts)
     except DatasetError as error:

@@ -1,6 +1,7 @@
 """BoT: the bag of tricks for a strong baseline (Luo et al. 2019), each trick a switch of the recipe.
 
-L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)   [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq. 9]
+L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)   [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq.
+9]
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class BagOfTricks(Method):
     def make_classifier(dim: int, count: int) -> nn.Module:
         """Features -> identity logits; training-only."""
         classifier = nn.Linear(dim, count, bias=False)
-        nn.init.normal_(classifier.weight, std=0.001)  # the code's; the paper says Kaiming (methods A.8, row 15)
+        nn.init.normal_(
+            classifier.weight, std=0.001
+        )  # the code's; the paper says Kaiming (methods A.8, row 15)
         return classifier
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -45,10 +48,13 @@ class BagOfTricks(Method):
         """The losses of features that are there already."""
         weights = self.recipe.losses
         losses = {
-            "identity": weights.identity * self.identity_loss(self.classifier(f.after_neck).float(), batch.labels),
+            "identity": weights.identity
+            * self.identity_loss(self.classifier(f.after_neck).float(), batch.labels),
             "triplet": weights.triplet * triplet_loss(weights, f.before_neck, batch.labels),
         }
-        for number, (weight, module) in enumerate(zip(weights.restitution, restitutions(self.pixels.embedder), strict=False), 1):
+        for number, (weight, module) in enumerate(
+            zip(weights.restitution, restitutions(self.pixels.embedder), strict=False), 1
+        ):
             if weight and module.seen is not None:
                 losses[f"restitution {number}"] = weight * restitution_loss(module.seen, batch.labels)
         if self.centres is not None:
@@ -66,7 +72,9 @@ class BagOfTricks(Method):
         self.centres.requires_grad_(False)
         made = super().optimisers()
         self.centres.requires_grad_(True)
-        return made | {"centres": torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)}
+        return made | {
+            "centres": torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)
+        }
 
     def before_step(self) -> None:
         """Between backward and the optimisers' steps."""

@@ -1,7 +1,8 @@
 """DCSD: joint training on many domains with filters that depend on domain, camera and sample (methods A.2).
 
-L = L_BoT + 1/B sum_blocks CE(domain) + 1/B sum_blocks CE(camera), over the B = 16 dynamic convolutions (Eq. 5).
-It helps where the target is one of the sources; for unseen domains the paper's own Table III shows no gain over BoT.
+L = L_BoT + 1/B sum_blocks CE(domain) + 1/B sum_blocks CE(camera), over the B = 16 dynamic convolutions (Eq.
+5). It helps where the target is one of the sources; for unseen domains the paper's own Table III shows no
+gain over BoT.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from training.recipe import Recipe, RecipeError
 
 
 class Dcsd(BagOfTricks):
-    """See the module. The classifiers of domain and camera are training-only. Raises RecipeError for a network without DCSD modules."""
+    """See the module. The classifiers of domain and camera are training-only. Raises RecipeError for a
+    network without DCSD modules."""
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__(recipe, embedder, identities, cameras)
         layers = dynamic_layers(embedder)
         if not layers:
-            raise RecipeError(f"method dcsd needs a network with its modules, like model.arch=resnet50-dcsd, not {embedder.spec.arch}")
+            raise RecipeError(
+                f"method dcsd needs a network with its modules, like model.arch=resnet50-dcsd, not "
+                f"{embedder.spec.arch}"
+            )
         self.branches: dict[str, nn.ModuleList] = {}
         self.seen: dict[str, list[Tensor]] = {}
         for name, classes in (("domain", len(identities)), ("camera", cameras)):
@@ -38,7 +43,9 @@ class Dcsd(BagOfTricks):
             self.branches[name] = heads
             self.add_module(f"{name}_heads", heads)
             for mlp in mlps:
-                mlp.register_forward_hook(lambda _, __, embedding, name=name: self.seen.setdefault(name, []).append(embedding))
+                mlp.register_forward_hook(
+                    lambda _, __, embedding, name=name: self.seen.setdefault(name, []).append(embedding)
+                )
         for layer in layers:
             layer.detach = recipe.losses.detach
 
@@ -52,6 +59,8 @@ class Dcsd(BagOfTricks):
         ):
             if name in self.branches and weight:
                 logits = [head(e) for head, e in zip(self.branches[name], self.seen[name], strict=True)]
-                losses[name] = weight * torch.stack([F.cross_entropy(each.float(), labels) for each in logits]).mean()
+                losses[name] = (
+                    weight * torch.stack([F.cross_entropy(each.float(), labels) for each in logits]).mean()
+                )
         self.seen.clear()
         return losses

@@ -1,4 +1,5 @@
-"""BNTA's heads on a network that was trained without them and stays as it is (methods A.7: every served model needs heads)."""
+"""BNTA's heads on a network that was trained without them and stays as it is (methods A.7: every served model
+needs heads)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from training.recipe import Recipe, RecipeError
 
 
 class Heads(Method):
-    """L = 0.1 L_pos + 0.1 L_part (BNTA Eq. 9 without the identity loss). Trunk and neck learn nothing and stay in eval mode.
+    """L = 0.1 L_pos + 0.1 L_part (BNTA Eq. 9 without the identity loss). Trunk and neck learn nothing and
+    stay in eval mode.
 
     Raises RecipeError without heads, or without weights to start from.
     """
@@ -23,7 +25,9 @@ class Heads(Method):
         if embedder.heads is None:
             raise RecipeError("method heads trains the heads: set model.ssl_heads to true")
         if not recipe.start:
-            raise RecipeError("method heads needs a trained network: give start=RUN, a checkpoint or a .safetensors file")
+            raise RecipeError(
+                "method heads needs a trained network: give start=RUN, a checkpoint or a .safetensors file"
+            )
         embedder.requires_grad_(False)
         embedder.heads.requires_grad_(True)
         self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS)

@@ -1,7 +1,9 @@
-"""M3L: memory-based multi-source meta-learning (Zhao et al. 2021). One domain plays the unseen one in every step.
+"""M3L: memory-based multi-source meta-learning (Zhao et al. 2021). One domain plays the unseen one in every
+step.
 
-L = 1/(S-1) sum_{i != T} [ L_tri(X_i; theta) + L_mem(X_i; theta) ] + L_tri(X_T; theta') + mean_i L_mem(X_T^i; theta')
-with theta' = one Adam step from theta on the first term, and X_T^i mixed by MetaBN with domain i's statistics.
+L = 1/(S-1) sum_{i != T} [ L_tri(X_i; theta) + L_mem(X_i; theta) ] + L_tri(X_T; theta') + mean_i L_mem(X_T^i;
+theta') with theta' = one Adam step from theta on the first term, and X_T^i mixed by MetaBN with domain i's
+statistics.
 """
 
 from __future__ import annotations
@@ -36,18 +38,30 @@ class M3L(Method):
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if len(identities) < 2:
-            raise RecipeError("m3l needs at least two domains; join them like dataset=folders:site-0+folders:site-1")
+            raise RecipeError(
+                "m3l needs at least two domains; join them like dataset=folders:site-0+folders:site-1"
+            )
         if not embedder.spec.neck:
             raise RecipeError("m3l compares features behind the neck: leave model.neck true")
         embedder.neck = MetaBatchNorm(embedder.spec.dim, len(identities) - 1, recipe.meta.metabn_scale)
         super().__init__(recipe, embedder, identities, cameras)
         for layer in dynamic_layers(embedder):
-            layer.detach = False  # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
-        self.memory = Memory(identities, embedder.spec.dim, recipe.meta.memory_momentum, recipe.meta.temperature, recipe.meta.memory_update)
+            layer.detach = (
+                False  # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
+            )
+        self.memory = Memory(
+            identities,
+            embedder.spec.dim,
+            recipe.meta.memory_momentum,
+            recipe.meta.temperature,
+            recipe.meta.memory_update,
+        )
         self.classifier: nn.Module | None = None  # in the place of the memory
         if recipe.meta.classifier != "memory":
             self.classifier = BagOfTricks.make_classifier(embedder.spec.dim, sum(identities))
-        self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
+        self.ssl = (
+            SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
+        )
 
     @property
     def net(self) -> _Net:
@@ -63,17 +77,27 @@ class M3L(Method):
             return {"memory and triplet": torch.stack(joint).mean()}
         target = int(torch.randint(len(own), ()))
         train = [d for d in range(len(own)) if d != target]
-        losses = [self._loss(self.net(x[own[d]], slot=slot), batch.labels[own[d]], d) for slot, d in enumerate(train)]
+        losses = [
+            self._loss(self.net(x[own[d]], slot=slot), batch.labels[own[d]], d)
+            for slot, d in enumerate(train)
+        ]
         meta_train = torch.stack(losses).mean()
         moved = self._inner_step(meta_train)
-        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}  # the copy must not touch the running statistics
-        output = functional_call(self.net, (moved, buffers), (x[own[target]],), {"sample": self.recipe.meta.metabn})
+        buffers = {
+            name: buffer.clone() for name, buffer in self.net.named_buffers()
+        }  # the copy must not touch the running statistics
+        output = functional_call(
+            self.net, (moved, buffers), (x[own[target]],), {"sample": self.recipe.meta.metabn}
+        )
         return {"meta-train": meta_train, "meta-test": self._loss(output, batch.labels[own[target]], target)}
 
     def _loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
-        """Triplet on the pooled feature and the mean memory loss of the embeddings; BNTA's heads beside them."""
+        """Triplet on the pooled feature and the mean memory loss of the embeddings; BNTA's heads beside
+        them."""
         weights = self.recipe.losses
-        identity = torch.stack([self._identity_loss(output, i, labels, domain) for i in range(len(output.embeddings))]).mean()
+        identity = torch.stack(
+            [self._identity_loss(output, i, labels, domain) for i in range(len(output.embeddings))]
+        ).mean()
         loss = weights.identity * identity + weights.triplet * triplet_loss(weights, output.pooled, labels)
         if self.ssl is not None and output.position_logits is not None and output.parts is not None:
             position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
@@ -84,7 +108,9 @@ class M3L(Method):
         if not output.logits:
             return self.memory(output.embeddings[mixture], labels, domain)
         logits = output.logits[mixture].float()
-        low, high = self.memory.ranges[domain] if self.recipe.meta.classifier == "parallel" else (0, logits.shape[1])
+        low, high = (
+            self.memory.ranges[domain] if self.recipe.meta.classifier == "parallel" else (0, logits.shape[1])
+        )
         return F.cross_entropy(logits[:, low:high], labels - low)
 
     def _inner_step(self, loss: Tensor) -> dict[str, Tensor]:
@@ -92,7 +118,9 @@ class M3L(Method):
         meta, rate = self.recipe.meta, self._outer.param_groups[0]["lr"]
         parameters = {n: p for n, p in self.net.named_parameters() if p.requires_grad}
         second = meta.inner_grad != "first_order"
-        gradients = torch.autograd.grad(loss, tuple(parameters.values()), create_graph=second, retain_graph=True)
+        gradients = torch.autograd.grad(
+            loss, tuple(parameters.values()), create_graph=second, retain_graph=True
+        )
         moved = inner_adam(parameters, gradients, rate, meta.inner_weight_decay, meta.inner_grad)
         return moved | {n: p for n, p in self.net.named_parameters() if not p.requires_grad}
 
@@ -102,14 +130,16 @@ class M3L(Method):
             self.memory.fill(*embed())
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all times)."""
+        """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all
+        times)."""
         made = super().optimisers()
         self._outer = made["network"]
         return made
 
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
-        """Moves the memories of all domains towards the new embeddings, in train mode as the paper's code does."""
+        """Moves the memories of all domains towards the new embeddings, in train mode as the paper's code
+        does."""
         if self.classifier is not None:
             return
         x = self.pixels.normalise(batch.crops)
@@ -119,8 +149,17 @@ class M3L(Method):
 
 
 class _Output:
-    def __init__(self, pooled: Tensor, embeddings: list[Tensor], logits: list[Tensor], heads: tuple[Tensor | None, Tensor | None]) -> None:
-        self.pooled, self.embeddings = pooled, embeddings  # [B,D] before the neck; unit [B,D], one for each MetaBN mixture
+    def __init__(
+        self,
+        pooled: Tensor,
+        embeddings: list[Tensor],
+        logits: list[Tensor],
+        heads: tuple[Tensor | None, Tensor | None],
+    ) -> None:
+        self.pooled, self.embeddings = (
+            pooled,
+            embeddings,
+        )  # [B,D] before the neck; unit [B,D], one for each MetaBN mixture
         self.logits = logits  # [B,identities] for each mixture, where there is a parametric classifier
         self.position_logits, self.parts = heads
 
@@ -147,14 +186,19 @@ class _Net(nn.Module):
 
 
 def inner_adam(
-    parameters: Mapping[str, Tensor], gradients: tuple[Tensor, ...], rate: float, weight_decay: float, inner_grad: str
+    parameters: Mapping[str, Tensor],
+    gradients: tuple[Tensor, ...],
+    rate: float,
+    weight_decay: float,
+    inner_grad: str,
 ) -> dict[str, Tensor]:
-    """Adam's first step from zero moments (methods A.1.3, step 4): theta - rate * g / (sqrt(g^2 + 1e-5) + 1e-8).
+    """Adam's first step from zero moments (methods A.1.3, step 4): theta - rate * g / (sqrt(g^2 + 1e-5) +
+    1e-8).
 
     Args:
         gradients: in the order of `parameters`; weight decay is added to them.
-        inner_grad: what reaches theta through theta'. `full` is Eq. (1) of the paper; `second_order_only` is the official
-            code, whose copy starts from detached values; `first_order` leaves the Hessian out.
+        inner_grad: what reaches theta through theta'. `full` is Eq. (1) of the paper; `second_order_only` is
+            the official code, whose copy starts from detached values; `first_order` leaves the Hessian out.
     """
     moved = {}
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
@@ -162,6 +206,8 @@ def inner_adam(
         if inner_grad == "full":
             g = gradient + weight_decay * parameter
         else:
-            g = (gradient.detach() if inner_grad == "first_order" else gradient) + weight_decay * parameter.detach()
+            g = (
+                gradient.detach() if inner_grad == "first_order" else gradient
+            ) + weight_decay * parameter.detach()
         moved[name] = base - rate * g / ((g.square() + 1e-5).sqrt() + 1e-8)
     return moved

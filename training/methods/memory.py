@@ -15,11 +15,14 @@ class Memory(nn.Module):
     Args:
         identities: of each domain. dim: length of the embeddings.
         momentum: share of the old vector that stays, 0.2 in paper and code. temperature: 0.05 in both.
-        update: `mean` is Eq. (2) of the paper, with unit length restored: one step towards the batch's mean of an identity;
-            `sequential` is the official code: a step for every crop, so that the last one counts most.
+        update: `mean` is Eq. (2) of the paper, with unit length restored: one step towards the batch's mean
+            of an identity; `sequential` is the official code: a step for every crop, so that the last one
+            counts most.
     """
 
-    def __init__(self, identities: list[int], dim: int, momentum: float, temperature: float, update: str) -> None:
+    def __init__(
+        self, identities: list[int], dim: int, momentum: float, temperature: float, update: str
+    ) -> None:
         super().__init__()
         self.momentum, self.temperature, self.rule = momentum, temperature, update
         edges = [0, *torch.tensor(identities).cumsum(0).tolist()]
@@ -28,7 +31,8 @@ class Memory(nn.Module):
         self.register_buffer("vectors", F.normalize(torch.ones(sum(identities), dim)))
 
     def forward(self, embeddings: Tensor, labels: Tensor, domain: int) -> Tensor:
-        """Cross entropy of unit embeddings [B,D] against the memory of their domain; labels [B] count over all domains."""
+        """Cross entropy of unit embeddings [B,D] against the memory of their domain; labels [B] count over
+        all domains."""
         low, high = self.ranges[domain]
         with torch.autocast(embeddings.device.type, enabled=False):
             logits = F.linear(embeddings, self.vectors[low:high]) / self.temperature
@@ -45,7 +49,9 @@ class Memory(nn.Module):
         embeddings = embeddings.to(self.vectors.dtype)
         if self.rule == "sequential":
             for embedding, label in zip(embeddings, labels, strict=True):
-                self.vectors[label] = F.normalize(self.momentum * self.vectors[label] + (1 - self.momentum) * embedding, dim=0)
+                self.vectors[label] = F.normalize(
+                    self.momentum * self.vectors[label] + (1 - self.momentum) * embedding, dim=0
+                )
             return
         there = labels.unique()
         means = _sums(embeddings, labels, len(self.vectors))[there] / torch.bincount(labels)[there, None]

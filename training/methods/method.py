@@ -23,7 +23,9 @@ class Method(nn.Module):
     """
 
     per_domain = False  # True: every batch holds a batch of every domain
-    disjoint: tuple[str, ...] = ()  # buffers that the shards of a batch write in different places; the others are averaged
+    disjoint: tuple[
+        str, ...
+    ] = ()  # buffers that the shards of a batch write in different places; the others are averaged
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__()
@@ -38,7 +40,8 @@ class Method(nn.Module):
         """Before a run begins or goes on. `records`: its training crops; `Batch.places` counts in them."""
 
     def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all training crops."""
+        """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all
+        training crops."""
 
     def begin_epoch(self) -> None:
         """Before the first step of an epoch: the cells of a PTL network forget."""
@@ -63,9 +66,17 @@ class Method(nn.Module):
         settings = self.recipe.optimiser
         trained = [p for p in self.parameters() if p.requires_grad]
         if settings.kind == "sgd":
-            return {"network": torch.optim.SGD(trained, settings.rate, settings.momentum, weight_decay=settings.weight_decay)}
+            return {
+                "network": torch.optim.SGD(
+                    trained, settings.rate, settings.momentum, weight_decay=settings.weight_decay
+                )
+            }
         amsgrad = settings.kind == "amsgrad"
-        return {"network": torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay, amsgrad=amsgrad)}
+        return {
+            "network": torch.optim.Adam(
+                trained, lr=settings.rate, weight_decay=settings.weight_decay, amsgrad=amsgrad
+            )
+        }
 
     def before_step(self) -> None:
         """Between backward and the optimisers' steps."""

@@ -1,6 +1,8 @@
-"""MGN, alone or with PTL's cells: every one of its eight features classified, the three of the whole person also compared.
+"""MGN, alone or with PTL's cells: every one of its eight features classified, the three of the whole person
+also compared.
 
-L = mean of eight CE + mean of three batch-hard triplets (methods A.4.2; the network that PTL's authors published).
+L = mean of eight CE + mean of three batch-hard triplets (methods A.4.2; the network that PTL's authors
+published).
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ class Mgn(Ptl):
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if not isinstance(embedder.trunk, MgnTrunk):
-            raise RecipeError(f"method mgn needs a network of that kind, like model.arch=mgn-ptl, not {embedder.spec.arch}")
+            raise RecipeError(
+                f"method mgn needs a network of that kind, like model.arch=mgn-ptl, not {embedder.spec.arch}"
+            )
         if recipe.losses.centre:
             raise RecipeError("mgn has no centre loss: set losses.centre to 0")
         super().__init__(recipe, embedder, identities, cameras)
@@ -36,8 +40,16 @@ class Mgn(Ptl):
     def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
         """The losses of features that are there already."""
         weights = self.recipe.losses
-        classified, compared = (x.unflatten(1, (FEATURES, WIDTH)).unbind(1) for x in (f.after_neck, f.before_neck))
+        classified, compared = (
+            x.unflatten(1, (FEATURES, WIDTH)).unbind(1) for x in (f.after_neck, f.before_neck)
+        )
         assert isinstance(self.classifier, nn.ModuleList)
-        identity = [self.identity_loss(fc(x).float(), batch.labels) for fc, x in zip(self.classifier, classified, strict=True)]
+        identity = [
+            self.identity_loss(fc(x).float(), batch.labels)
+            for fc, x in zip(self.classifier, classified, strict=True)
+        ]
         triplets = [triplet_loss(weights, x, batch.labels) for x in compared[:_WHOLE]]
-        return {"identity": weights.identity * torch.stack(identity).mean(), "triplet": weights.triplet * torch.stack(triplets).mean()}
+        return {
+            "identity": weights.identity * torch.stack(identity).mean(),
+            "triplet": weights.triplet * torch.stack(triplets).mean(),
+        }

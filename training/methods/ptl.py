@@ -1,4 +1,5 @@
-"""PTL: progressive transfer learning (methods A.4): cross entropy through cells that carry state from batch to batch."""
+"""PTL: progressive transfer learning (methods A.4): cross entropy through cells that carry state from batch
+to batch."""
 
 from __future__ import annotations
 
@@ -13,4 +14,6 @@ class Ptl(BagOfTricks):
     @staticmethod
     def make_classifier(dim: int, count: int) -> nn.Module:
         """Three linear layers, as the paper says; their widths are ours."""
-        return nn.Sequential(nn.Linear(dim, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, count))
+        return nn.Sequential(
+            nn.Linear(dim, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, count)
+        )

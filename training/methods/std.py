@@ -1,6 +1,7 @@
 """STD: a trained teacher into a plain student (PTL paper section 3.4; methods A.4.5).
 
-L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)   [+ BNTA's heads, unscaled]
+L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)   [+ BNTA's heads,
+unscaled]
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ _HEADS = ("position", "part identity")  # they train other parameters and do not
 
 
 class Distillation(BagOfTricks):
-    """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the same crops.
+    """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the
+    same crops.
 
-    Where the teacher's feature has another length, the student's goes through a linear layer that only training has. With
-    `distill.cache` the teacher has seen the whole crops once, beforehand, at its own size.
+    Where the teacher's feature has another length, the student's goes through a linear layer that only
+    training has. With `distill.cache` the teacher has seen the whole crops once, beforehand, at its own size.
     """
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
@@ -37,13 +39,17 @@ class Distillation(BagOfTricks):
     def prepare(self, records: Sequence[Record]) -> None:
         """Reads or makes the cache."""
         if self.recipe.distill.cache and self.recipe.distill.weight:
-            self.cached = remembered(self.teacher, self.recipe.distill, records, next(self.parameters()).device)
+            self.cached = remembered(
+                self.teacher, self.recipe.distill, records, next(self.parameters()).device
+            )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The labels' losses and the teacher's."""
         share = self.recipe.distill.weight
         features = self.pixels.embedder.features(self.pixels.normalise(batch.crops))
-        found = {n: loss if n in _HEADS else (1 - share) * loss for n, loss in self.losses(features, batch).items()}
+        found = {
+            n: loss if n in _HEADS else (1 - share) * loss for n, loss in self.losses(features, batch).items()
+        }
         if share == 0:
             return found  # the teacher need not even look
         taught = self.teacher(batch.crops) if self.cached is None else self.cached[batch.places]

@@ -1,7 +1,8 @@
 """Bodies without clothes: a rest shape for every person, a skeleton, and how to bend it.
 
-The shapes come from `anny` (Apache-2.0 code over MakeHuman's CC0 bodies); it is asked once for each person. Bending is ours:
-joints turn about axes of the rest pose, so no bone's own frame matters. Metres; x is the body's left, -y its front, z is up.
+The shapes come from `anny` (Apache-2.0 code over MakeHuman's CC0 bodies); it is asked once for each person.
+Bending is ours: joints turn about axes of the rest pose, so no bone's own frame matters. Metres; x is the
+body's left, -y its front, z is up.
 """
 
 from __future__ import annotations
@@ -123,9 +124,13 @@ def load_bodies() -> _Bodies:
         warp.config.quiet = True
         import anny
     except ImportError as error:
-        raise SynthError(f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({error})") from None
+        raise SynthError(
+            f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({error})"
+        ) from None
     logging.getLogger("anny").setLevel(logging.ERROR)
-    model = anny.Anny(rig="game_engine", topology="notoes_collapse10pc", skinning_method="lbs").requires_grad_(False)
+    model = anny.Anny(
+        rig="game_engine", topology="notoes_collapse10pc", skinning_method="lbs"
+    ).requires_grad_(False)
     labels, parents = list(model.bone_labels), list(model.bone_parents)
     rows = [labels.index(name) for name in NAMES]
     owner = []

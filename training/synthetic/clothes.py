@@ -1,8 +1,9 @@
 """A dressed person as one mesh: skin, shells that stand off the body, and the few things that are no shell.
 
-A garment is the part of the body that it may cover, moved outwards along the normals; where it ends (sleeve, hem, hairline) is
-decided for every pixel by the shader, from rest positions, so edges are crisp however coarse the mesh. What hangs (skirts, coats,
-untucked shirts) is a tube around both legs. Metres; axes as in `body.py`.
+A garment is the part of the body that it may cover, moved outwards along the normals; where it ends (sleeve,
+hem, hairline) is decided for every pixel by the shader, from rest positions, so edges are crisp however
+coarse the mesh. What hangs (skirts, coats, untucked shirts) is a tube around both legs. Metres; axes as in
+`body.py`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,15 @@ class _Mesh:
         self.faces: list[np.ndarray] = []
         self.count = 0
 
-    def add(self, place: np.ndarray, rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, arm: np.ndarray, material: int) -> None:
+    def add(
+        self,
+        place: np.ndarray,
+        rest: np.ndarray,
+        faces: np.ndarray,
+        weights: np.ndarray,
+        arm: np.ndarray,
+        material: int,
+    ) -> None:
         """Adds a part without the vertices that no face uses."""
         used, faces = np.unique(faces, return_inverse=True)
         faces = faces.reshape(-1, 3)
@@ -81,12 +90,23 @@ class _Mesh:
 
     def hang(self, vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray, material: int) -> None:
         """Adds a part that is no shell of the body: it rests where it is made, and no sleeve cuts it."""
-        self.add(vertices.astype(np.float32), vertices, faces, weights, np.zeros(len(vertices), np.float32), material)
+        self.add(
+            vertices.astype(np.float32),
+            vertices,
+            faces,
+            weights,
+            np.zeros(len(vertices), np.float32),
+            material,
+        )
 
     def figure(self, joints: np.ndarray, measures: Measures) -> Figure:
         """The whole."""
-        places, normals, cut, weights = (np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True))
-        return Figure(places, normals, cut, weights, np.concatenate(self.faces).astype(np.int32), joints, measures)
+        places, normals, cut, weights = (
+            np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True)
+        )
+        return Figure(
+            places, normals, cut, weights, np.concatenate(self.faces).astype(np.int32), joints, measures
+        )
 
 
 def dress(person: Person, body: Body) -> Figure:
@@ -122,9 +142,20 @@ def dress(person: Person, body: Body) -> Figure:
     start = measures.hip + 0.10
     if person.hem > 0.02:
         flare = {"dress": 0.30, "coat": 0.14}.get(person.upper, 0.04)
-        _tube(mesh, UPPER, body, measures, start, measures.below(person.hem), outer + 0.012 * person.loose, flare)
+        _tube(
+            mesh,
+            UPPER,
+            body,
+            measures,
+            start,
+            measures.below(person.hem),
+            outer + 0.012 * person.loose,
+            flare,
+        )
     if person.lower == "skirt" and person.upper != "dress":
-        _tube(mesh, LOWER, body, measures, start, measures.below(person.leg), 0.010, 0.10 + 0.25 * person.loose)
+        _tube(
+            mesh, LOWER, body, measures, start, measures.below(person.leg), 0.010, 0.10 + 0.25 * person.loose
+        )
     _hair(mesh, person, body, measures, arm, head)
     _carried(mesh, person, body, measures)
     return mesh.figure(body.joints, measures)
@@ -137,7 +168,9 @@ def _measure(body: Body) -> Measures:
     hip = body.joints[[INDEX["thigh_l"], INDEX["thigh_r"]], 2].mean()
     ankle = body.joints[[INDEX["foot_l"], INDEX["foot_r"]], 2].mean()
     head = (float(x), float(y), float(z))
-    return Measures(float(hip), float(ankle), float(body.joints[INDEX["neck_01"], 2]), head, float(high[2] - low[2]) / 2)
+    return Measures(
+        float(hip), float(ankle), float(body.joints[INDEX["neck_01"], 2]), head, float(high[2] - low[2]) / 2
+    )
 
 
 def _arm(body: Body) -> np.ndarray:
@@ -149,7 +182,9 @@ def _arm(body: Body) -> np.ndarray:
         first, second = elbow - shoulder, wrist - elbow
         whole = np.linalg.norm(first) + np.linalg.norm(second)
         along = np.clip((body.vertices - shoulder) @ first / np.linalg.norm(first), 0, np.linalg.norm(first))
-        along = along + np.clip((body.vertices - elbow) @ second / np.linalg.norm(second), 0, 2 * np.linalg.norm(second))
+        along = along + np.clip(
+            (body.vertices - elbow) @ second / np.linalg.norm(second), 0, 2 * np.linalg.norm(second)
+        )
         found = np.maximum(found, along / whole * np.clip(mine * 1.2, 0, 1))
     return found.astype(np.float32)
 
@@ -161,7 +196,16 @@ def _folds(vertices: np.ndarray, person: Person) -> np.ndarray:
     return np.sin(vertices @ waves.T + rng.uniform(0, 6.3, 5)).mean(1)
 
 
-def _tube(mesh: _Mesh, material: int, body: Body, measures: Measures, top: float, hem: float, offset: float, flare: float) -> None:
+def _tube(
+    mesh: _Mesh,
+    material: int,
+    body: Body,
+    measures: Measures,
+    top: float,
+    hem: float,
+    offset: float,
+    flare: float,
+) -> None:
     """A tube around pelvis and both legs; its lower part follows the thigh that it lies on."""
     sectors, rings = 28, 9
     angles = np.arange(sectors) * 2 * np.pi / sectors
@@ -181,20 +225,34 @@ def _tube(mesh: _Mesh, material: int, body: Body, measures: Measures, top: float
     depth = np.clip((measures.hip + 0.03 - vertices[:, 2]) / 0.3, 0, 1)
     left = 1 / (1 + np.exp(-vertices[:, 0] / 0.03))
     weights[:, INDEX["pelvis"]] = 1 - 0.85 * depth
-    weights[:, INDEX["thigh_l"]], weights[:, INDEX["thigh_r"]] = 0.85 * depth * left, 0.85 * depth * (1 - left)
+    weights[:, INDEX["thigh_l"]], weights[:, INDEX["thigh_r"]] = (
+        0.85 * depth * left,
+        0.85 * depth * (1 - left),
+    )
     mesh.hang(vertices, _grid(rings, sectors, True), weights, material)
 
 
-def _hair(mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.ndarray, head: np.ndarray) -> None:
+def _hair(
+    mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.ndarray, head: np.ndarray
+) -> None:
     centre = np.array(measures.head)
     out = body.vertices - centre
     out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
     faces = body.faces[(head > 0.5)[body.faces].all(1)]
 
     def cap(material: int, thick: float) -> None:
-        mesh.add(body.vertices + (out * thick).astype(np.float32), body.vertices, faces, body.weights, arm, material)
+        mesh.add(
+            body.vertices + (out * thick).astype(np.float32),
+            body.vertices,
+            faces,
+            body.weights,
+            arm,
+            material,
+        )
 
-    thick = {"short": 0.010, "medium": 0.022, "long": 0.020, "tail": 0.012, "afro": 0.06}.get(person.hair_style, 0.0)
+    thick = {"short": 0.010, "medium": 0.022, "long": 0.020, "tail": 0.012, "afro": 0.06}.get(
+        person.hair_style, 0.0
+    )
     if thick and person.hat != "hood":
         cap(HAIR, thick)
     worn = {"cap": 0.020, "beanie": 0.026, "brim": 0.020, "hood": 0.034}.get(person.hat, 0.0)
@@ -215,7 +273,8 @@ def _hair(mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.n
         ways = np.stack([np.cos(angles) * 0.8, np.sin(angles)], 1) * size * 0.72
         height = z + 0.30 * size
         rows = [
-            np.concatenate([np.array([x, y]) + ways * r, np.full((len(ways), 1), h)], 1) for r, h in ((near, height), (far, height - 0.012))
+            np.concatenate([np.array([x, y]) + ways * r, np.full((len(ways), 1), h)], 1)
+            for r, h in ((near, height), (far, height - 0.012))
         ]
         _rigid(mesh, HAT, np.concatenate(rows), _grid(2, len(angles), False), "head")
 
@@ -232,7 +291,11 @@ def _curtain(mesh: _Mesh, body: Body, measures: Measures, length: float) -> None
         back = max(float(near[:, 1].max()), y + measures.skull * 0.75) + 0.015
         wide = measures.skull * (0.78 - 0.03 * i)
         centre = y + 0.02
-        rows.append(np.stack([x + wide * np.cos(angles), centre + (back - centre) * np.sin(angles), np.full(15, height)], 1))
+        rows.append(
+            np.stack(
+                [x + wide * np.cos(angles), centre + (back - centre) * np.sin(angles), np.full(15, height)], 1
+            )
+        )
     vertices = np.concatenate(rows)
     weights = np.zeros((len(vertices), len(NAMES)))
     low = np.clip((z - vertices[:, 2]) / 0.3, 0, 1)
@@ -250,17 +313,32 @@ def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> Non
         _box(mesh, BAG, (0, back + 0.085, chest[2] + 0.02), (0.15 * grow, 0.085, 0.22 * grow), "spine_03")
     elif person.bag == "shoulder":
         wide = float(torso[np.abs(torso[:, 2] - hip[2]) < 0.1][:, 0].max())
-        _box(mesh, BAG, (side * (wide + 0.07), hip[1], hip[2] - 0.06), (0.05, 0.14 * grow, 0.11 * grow), "pelvis")
+        _box(
+            mesh,
+            BAG,
+            (side * (wide + 0.07), hip[1], hip[2] - 0.06),
+            (0.05, 0.14 * grow, 0.11 * grow),
+            "pelvis",
+        )
     elif person.bag == "handbag":
         name = "hand_l" if side > 0 else "hand_r"
         wrist, elbow = body.joints[INDEX[name]], body.joints[INDEX[name.replace("hand", "lowerarm")]]
         down = (wrist - elbow) / np.linalg.norm(wrist - elbow)
-        _box(mesh, BAG, tuple(wrist + down * (0.17 + 0.12 * grow)), (0.045, 0.13 * grow, 0.11 * grow), name, down)
+        _box(
+            mesh,
+            BAG,
+            tuple(wrist + down * (0.17 + 0.12 * grow)),
+            (0.045, 0.13 * grow, 0.11 * grow),
+            name,
+            down,
+        )
     if person.scarf != "none":
         neck = body.joints[INDEX["neck_01"]]
         ring, turn = np.meshgrid(np.linspace(0, 2 * np.pi, 17), np.linspace(0, 2 * np.pi, 9), indexing="ij")
         r = 0.075 + 0.034 * np.cos(turn)
-        place = np.stack([r * np.cos(ring), neck[1] - 0.012 + r * np.sin(ring), neck[2] + 0.025 + 0.042 * np.sin(turn)], -1)
+        place = np.stack(
+            [r * np.cos(ring), neck[1] - 0.012 + r * np.sin(ring), neck[2] + 0.025 + 0.042 * np.sin(turn)], -1
+        )
         _rigid(mesh, SCARF, place.reshape(-1, 3), _grid(17, 9, False), "neck_01")
 
 
@@ -270,7 +348,14 @@ def _rigid(mesh: _Mesh, material: int, vertices: np.ndarray, faces: np.ndarray, 
     mesh.hang(vertices, faces, weights, material)
 
 
-def _box(mesh: _Mesh, material: int, centre: tuple, half: tuple[float, float, float], joint: str, down: np.ndarray | None = None) -> None:
+def _box(
+    mesh: _Mesh,
+    material: int,
+    centre: tuple,
+    half: tuple[float, float, float],
+    joint: str,
+    down: np.ndarray | None = None,
+) -> None:
     """A box with round edges; `down` tilts it so that its lower side points there."""
     shape = rounded(0.35) * np.array(half)
     if down is not None:
@@ -286,13 +371,18 @@ def _ball(mesh: _Mesh, material: int, centre: tuple, half: tuple, joint: str) ->
 
 
 def rounded(power: float) -> np.ndarray:
-    """[144,3]: a superellipsoid within -1..1, from a ball (power 1) towards a box (power 0); faces are `_grid(9, 16, True)`."""
+    """[144,3]: a superellipsoid within -1..1, from a ball (power 1) towards a box (power 0); faces are
+    `_grid(9, 16, True)`."""
     up, around = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 9), np.arange(16) * np.pi / 8, indexing="ij")
 
     def bent(wave: np.ndarray) -> np.ndarray:
         return np.sign(wave) * np.abs(wave) ** power
 
-    parts = [bent(np.cos(up)) * bent(np.cos(around)), bent(np.cos(up)) * bent(np.sin(around)), bent(np.sin(up))]
+    parts = [
+        bent(np.cos(up)) * bent(np.cos(around)),
+        bent(np.cos(up)) * bent(np.sin(around)),
+        bent(np.sin(up)),
+    ]
     return np.stack(parts, -1).reshape(-1, 3)
 
 

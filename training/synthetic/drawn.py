@@ -1,7 +1,9 @@
-"""Drawn pedestrians: a fast, seeded, licence-clean stand-in for people, for the demo, the tests and `--smoke`.
+"""Drawn pedestrians: a fast, seeded, licence-clean stand-in for people, for the demo, the tests and
+`--smoke`.
 
-Identity, camera and sample are kept apart: an identity has a body, clothes and things it carries; a camera has a
-background, a light, a colour cast, a viewpoint and a sharpness; a sample has a pose, a place in the box and noise.
+Identity, camera and sample are kept apart: an identity has a body, clothes and things it carries; a camera
+has a background, a light, a colour cast, a viewpoint and a sharpness; a sample has a pose, a place in the box
+and noise.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class Camera:
 
 
 def make_identity(seed: int) -> Identity:
-    """The identity of a seed. Hues and tones follow a rough prior of street clothes: many dark, some strong colours."""
+    """The identity of a seed. Hues and tones follow a rough prior of street clothes: many dark, some strong
+    colours."""
     rng = np.random.default_rng((1, seed))
 
     def cloth() -> Colour:
@@ -110,7 +113,9 @@ def draw(identity: Identity, camera: Camera, sample: int) -> np.ndarray:
     _person(ImageDraw.Draw(image), identity, camera, rng)
     if rng.random() < 0.15:
         _occluder(ImageDraw.Draw(image), rng)
-    image = image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(camera.blur))
+    image = image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).filter(
+        ImageFilter.GaussianBlur(camera.blur)
+    )
     image = ImageEnhance.Brightness(image).enhance(camera.brightness * rng.uniform(0.93, 1.07))
     image = ImageEnhance.Contrast(image).enhance(camera.contrast)
     pixels = np.asarray(image, np.float32) * np.array(camera.gain, np.float32)
@@ -118,12 +123,14 @@ def draw(identity: Identity, camera: Camera, sample: int) -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
-def draw_dataset(root: Path, identities: int, seed: int = 0, sites: int = 4, cameras: int = 4, images: int = 2) -> Dataset:
+def draw_dataset(
+    root: Path, identities: int, seed: int = 0, sites: int = 4, cameras: int = 4, images: int = 2
+) -> Dataset:
     """Draws a folder dataset under `root` and returns it as read.
 
     Args:
-        identities: people to learn from, spread over `sites` sites of `cameras` cameras; a fifth as many more, at a site
-            that training never sees, make query (one crop a camera) and gallery.
+        identities: people to learn from, spread over `sites` sites of `cameras` cameras; a fifth as many
+            more, at a site that training never sees, make query (one crop a camera) and gallery.
         images: crops a camera and identity.
     """
     from training.data.folders import read_folders
@@ -135,8 +142,11 @@ def draw_dataset(root: Path, identities: int, seed: int = 0, sites: int = 4, cam
     return read_folders(root)
 
 
-def draw_sites(root: Path, sites: int, identities: int, seed: int = 0, cameras: int = 4, images: int = 2) -> list[Dataset]:
-    """Draws a folder dataset `root/site-N` for each site: people to learn from and others to evaluate on, all of that site."""
+def draw_sites(
+    root: Path, sites: int, identities: int, seed: int = 0, cameras: int = 4, images: int = 2
+) -> list[Dataset]:
+    """Draws a folder dataset `root/site-N` for each site: people to learn from and others to evaluate on, all
+    of that site."""
     from training.data.folders import read_folders
 
     found, tested = [], max(4, identities // 5)
@@ -150,18 +160,24 @@ def draw_sites(root: Path, sites: int, identities: int, seed: int = 0, cameras: 
 
 
 def _draw_person(root: Path, part: str, seed: int, number: int, site: int, cameras: int, images: int) -> None:
-    """Crops of one person at every camera of a site; a `test` person's first crop at each camera is a query."""
+    """Crops of one person at every camera of a site; a `test` person's first crop at each camera is a
+    query."""
     who = make_identity(seed * 1_000_000 + number)
     for camera in range(cameras):
         view = make_camera(site, camera)
         for n in range(images):
-            here = root / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part) / f"{number:05d}"
+            here = (
+                root
+                / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part)
+                / f"{number:05d}"
+            )
             here.mkdir(parents=True, exist_ok=True)
             (here / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
 
 
 def hash_identity(identity: Identity) -> int:
-    """A number that depends on the identity's looks alone (Python's own hash of text differs from run to run)."""
+    """A number that depends on the identity's looks alone (Python's own hash of text differs from run to
+    run)."""
     return int.from_bytes(repr(dataclasses.astuple(identity)).encode(), "little") % (2**63)
 
 
@@ -189,7 +205,8 @@ def _background(camera: Camera, rng: np.random.Generator) -> Image.Image:
 
 
 def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.random.Generator) -> None:
-    """Draws from the shoes up. Lengths are shares of the body height, as in a drawing class: a body is 7.5 heads."""
+    """Draws from the shoes up. Lengths are shares of the body height, as in a drawing class: a body is 7.5
+    heads."""
     body = who.height * camera.scale * HEIGHT * _SCALE * rng.uniform(0.96, 1.03)
     centre = WIDTH * _SCALE * (0.5 + rng.uniform(-0.06, 0.06))
     foot = HEIGHT * _SCALE * (0.97 + rng.uniform(-0.02, 0.02))
@@ -205,11 +222,18 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
         width = max(2, int(thick * body * who.girth))
         pen.line(points, fill=shade(colour, light), width=width, joint="curve")
         for x, y in points:
-            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=shade(colour, light))
+            pen.ellipse(
+                (x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=shade(colour, light)
+            )
 
-    pen.ellipse((centre - half * 1.6, foot - 6, centre + half * 1.6, foot + 8), fill=shade(camera.ground, 0.65))
+    pen.ellipse(
+        (centre - half * 1.6, foot - 6, centre + half * 1.6, foot + 8), fill=shade(camera.ground, 0.65)
+    )
     for side, move in ((-1, stride), (1, -stride)):
-        start, end = (centre + side * half * 0.45, hip), (centre + side * half * 0.45 + move, foot - 0.03 * body)
+        start, end = (
+            (centre + side * half * 0.45, hip),
+            (centre + side * half * 0.45 + move, foot - 0.03 * body),
+        )
         mid = ((start[0] + end[0]) / 2 + abs(move) * 0.2, knee)
         limb([start, mid, end], who.bottom if who.legs == "trousers" else who.skin, 0.075)
         if who.legs == "shorts":
@@ -226,20 +250,42 @@ def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.ran
             fill=shade(who.bottom, light),
         )
     if who.bag == "backpack" and not behind:
-        pen.rounded_rectangle((centre - half * 1.2, neck + 0.04 * body, centre + half * 1.2, hip - 0.1 * body), 12, who.bag_colour)
+        pen.rounded_rectangle(
+            (centre - half * 1.2, neck + 0.04 * body, centre + half * 1.2, hip - 0.1 * body),
+            12,
+            who.bag_colour,
+        )
     _arms(limb, who, centre, half, neck, hip, swing)
     _torso(pen, who, centre, half, neck, hip, light, behind)
     if who.bag == "backpack" and behind:
-        pen.rounded_rectangle((centre - half * 0.75, neck + 0.03 * body, centre + half * 0.75, hip - 0.07 * body), 14, who.bag_colour)
+        pen.rounded_rectangle(
+            (centre - half * 0.75, neck + 0.03 * body, centre + half * 0.75, hip - 0.07 * body),
+            14,
+            who.bag_colour,
+        )
     if who.bag == "shoulder":
         side = -1 if behind else 1
-        pen.line((centre - side * half * 0.8, neck + 4, centre + side * half * 1.1, hip), fill=who.bag_colour, width=6)
+        pen.line(
+            (centre - side * half * 0.8, neck + 4, centre + side * half * 1.1, hip),
+            fill=who.bag_colour,
+            width=6,
+        )
         x = centre + side * half * 1.2
-        pen.rounded_rectangle((x - half * 0.5, hip - 0.05 * body, x + half * 0.5, hip + 0.09 * body), 6, who.bag_colour)
+        pen.rounded_rectangle(
+            (x - half * 0.5, hip - 0.05 * body, x + half * 0.5, hip + 0.09 * body), 6, who.bag_colour
+        )
     _head(pen, who, centre, top, body, behind, light)
 
 
-def _arms(limb: Callable[..., None], who: Identity, centre: float, half: float, neck: float, hip: float, swing: float) -> None:
+def _arms(
+    limb: Callable[..., None],
+    who: Identity,
+    centre: float,
+    half: float,
+    neck: float,
+    hip: float,
+    swing: float,
+) -> None:
     for side, move in ((-1, swing), (1, -swing)):
         shoulder = (centre + side * half * 1.02, neck + half * 0.35)
         hand = (centre + side * half * 1.35 + move * 0.6, hip + half * 0.3)
@@ -250,7 +296,14 @@ def _arms(limb: Callable[..., None], who: Identity, centre: float, half: float, 
 
 
 def _torso(
-    pen: ImageDraw.ImageDraw, who: Identity, centre: float, half: float, neck: float, hip: float, light: float, behind: bool
+    pen: ImageDraw.ImageDraw,
+    who: Identity,
+    centre: float,
+    half: float,
+    neck: float,
+    hip: float,
+    light: float,
+    behind: bool,
 ) -> None:
     left, right = centre - half, centre + half
     pen.rounded_rectangle((left, neck, right, hip + half * 0.3), int(half * 0.45), shade(who.top, light))
@@ -262,26 +315,50 @@ def _torso(
     elif who.pattern == "panel":
         pen.rectangle((left + 1, (neck + hip) / 2, right - 1, hip), fill=second)
     elif who.pattern == "chest" and not behind:
-        pen.rectangle((centre - half * 0.45, neck + half * 0.6, centre + half * 0.45, neck + half * 1.3), fill=second)
+        pen.rectangle(
+            (centre - half * 0.45, neck + half * 0.6, centre + half * 0.45, neck + half * 1.3), fill=second
+        )
 
 
-def _head(pen: ImageDraw.ImageDraw, who: Identity, centre: float, top: float, body: float, behind: bool, light: float) -> None:
+def _head(
+    pen: ImageDraw.ImageDraw,
+    who: Identity,
+    centre: float,
+    top: float,
+    body: float,
+    behind: bool,
+    light: float,
+) -> None:
     r, middle = 0.062 * body, top + 0.075 * body
     hair = shade(who.hair, light)
-    pen.rectangle((centre - r * 0.4, middle, centre + r * 0.4, top + 0.17 * body), fill=shade(who.skin, 0.9 * light))
+    pen.rectangle(
+        (centre - r * 0.4, middle, centre + r * 0.4, top + 0.17 * body), fill=shade(who.skin, 0.9 * light)
+    )
     if who.hair_style == "long":
-        pen.rounded_rectangle((centre - r * 1.15, middle - r, centre + r * 1.15, top + 0.2 * body), int(r), hair)
-    pen.ellipse((centre - r, middle - r * 1.2, centre + r, middle + r * 1.2), fill=hair if behind else shade(who.skin, light))
+        pen.rounded_rectangle(
+            (centre - r * 1.15, middle - r, centre + r * 1.15, top + 0.2 * body), int(r), hair
+        )
+    pen.ellipse(
+        (centre - r, middle - r * 1.2, centre + r, middle + r * 1.2),
+        fill=hair if behind else shade(who.skin, light),
+    )
     if not behind:
-        pen.chord((centre - r * 1.05, middle - r * 1.3, centre + r * 1.05, middle + r * 0.9), 180, 360, fill=hair)
+        pen.chord(
+            (centre - r * 1.05, middle - r * 1.3, centre + r * 1.05, middle + r * 0.9), 180, 360, fill=hair
+        )
         for side in (-1, 1):
             x = centre + side * r * 0.4
             pen.ellipse((x - 2, middle + 1, x + 2, middle + 5), fill=(40, 30, 30))
     if who.hair_style == "cap":
         cap = shade(who.top_second, light)
-        pen.chord((centre - r * 1.1, middle - r * 1.35, centre + r * 1.1, middle + r * 0.9), 180, 360, fill=cap)
+        pen.chord(
+            (centre - r * 1.1, middle - r * 1.35, centre + r * 1.1, middle + r * 0.9), 180, 360, fill=cap
+        )
         if not behind:
-            pen.rectangle((centre - r * 1.1, middle - r * 0.35, centre + r * 1.1, middle - r * 0.1), fill=shade(cap, 0.7))
+            pen.rectangle(
+                (centre - r * 1.1, middle - r * 0.35, centre + r * 1.1, middle - r * 0.1),
+                fill=shade(cap, 0.7),
+            )
 
 
 def _occluder(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:

@@ -1,7 +1,8 @@
-"""Everything that makes a crop, drawn from seeds and kept apart: who it is, which site, which camera, which moment.
+"""Everything that makes a crop, drawn from seeds and kept apart: who it is, which site, which camera, which
+moment.
 
-Nothing here renders. Factors are frozen dataclasses of plain values, so that a world can be written down as JSON before a
-single pixel exists, and a crop can be made again from its factors alone.
+Nothing here renders. Factors are frozen dataclasses of plain values, so that a world can be written down as
+JSON before a single pixel exists, and a crop can be made again from its factors alone.
 """
 
 from __future__ import annotations
@@ -15,10 +16,23 @@ import numpy as np
 
 Colour = tuple[float, float, float]  # sRGB, 0 to 1
 KINDS = ("plain", "null", "between", "cast", "monochrome", "uniform", "feet", "coats")
-PATTERNS = ("solid", "horizontal", "vertical", "checks", "dots", "block", "logo", "gradient", "camouflage", "denim")
+PATTERNS = (
+    "solid",
+    "horizontal",
+    "vertical",
+    "checks",
+    "dots",
+    "block",
+    "logo",
+    "gradient",
+    "camouflage",
+    "denim",
+)
 PLATES = 8  # backgrounds of a camera
 _REACH = 1.2  # how far severity 5 goes, against the ranges that factors are drawn from
-_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)  # the first number of every seed: no two draws share a stream
+_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(
+    5
+)  # the first number of every seed: no two draws share a stream
 
 
 class Cloth(NamedTuple):
@@ -129,7 +143,8 @@ def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, 
     """The person `number`. A look-alike group shares one or two garments, a uniform group all of them.
 
     Args:
-        kind: of the site; people at a `uniform` site wear one of two uniforms, at a `coats` site long plain coats.
+        kind: of the site; people at a `uniform` site wear one of two uniforms, at a `coats` site long plain
+        coats.
         group: kind of group (alike, uniform) and its number within the site.
     """
     rng = np.random.default_rng((_PEOPLE, seed, number))
@@ -139,18 +154,35 @@ def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, 
         person = _share(person, shared, group[0], np.random.default_rng((_GROUPS, seed, site, group[1], 1)))
         person = dataclasses.replace(person, group=f"{group[0]}-{site}-{group[1]}")
     if kind == "uniform":
-        worn = _draw_person(np.random.default_rng((_GROUPS, seed, site, 10_000 + int(rng.integers(2)))), number)
-        person = dataclasses.replace(person, upper="jacket", upper_cloth=worn.upper_cloth, sleeve=0.95, hem=0.12, is_open=False, hat="none")
+        worn = _draw_person(
+            np.random.default_rng((_GROUPS, seed, site, 10_000 + int(rng.integers(2)))), number
+        )
+        person = dataclasses.replace(
+            person,
+            upper="jacket",
+            upper_cloth=worn.upper_cloth,
+            sleeve=0.95,
+            hem=0.12,
+            is_open=False,
+            hat="none",
+        )
     if kind == "coats":
         dark = Cloth("solid", (_dark(rng),) * 3, 1.0, 0.0)
         person = dataclasses.replace(
-            person, upper="coat", upper_cloth=dark, sleeve=0.97, hem=rng.uniform(0.45, 0.75), lower="trousers", leg=1.0
+            person,
+            upper="coat",
+            upper_cloth=dark,
+            sleeve=0.97,
+            hem=rng.uniform(0.45, 0.75),
+            lower="trousers",
+            leg=1.0,
         )
     return person
 
 
 def group_of(seed: int, site: int, people: int) -> dict[int, tuple[str, int]]:
-    """Which of `people` places of a site belong to a group: 15 % to look-alikes of two to four, 5 % to uniforms."""
+    """Which of `people` places of a site belong to a group: 15 % to look-alikes of two to four, 5 % to
+    uniforms."""
     rng = np.random.default_rng((_GROUPS, seed, site))
     order = [int(i) for i in rng.permutation(people)]
     found: dict[int, tuple[str, int]] = {}
@@ -185,9 +217,19 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         "loose_box": rng.uniform(-0.02, 0.25),
         "jitter": rng.uniform(0.02, 0.12),
     }
-    neutral = {"exposure": 1.0, "gamma": 1.0, "saturation": 1.0, "contrast": 1.0, "haze": 0.0, "pixels": 150.0, "noise": 2.0}
+    neutral = {
+        "exposure": 1.0,
+        "gamma": 1.0,
+        "saturation": 1.0,
+        "contrast": 1.0,
+        "haze": 0.0,
+        "pixels": 150.0,
+        "noise": 2.0,
+    }
     neutral |= {"motion": 0.0, "quality": 90.0, "pitch": 12.0, "loose_box": 0.06, "jitter": 0.03}
-    reach = 0.4 if kind == "between" else 1.0  # a site between the others: its factors lie inside what they span
+    reach = (
+        0.4 if kind == "between" else 1.0
+    )  # a site between the others: its factors lie inside what they span
     far = {k: float(neutral[k] + level * reach * (v - neutral[k]) * _REACH) for k, v in drawn.items()}
     gain = 1 + level * reach * _REACH * (light - 1)
     far["gamma"], far["exposure"] = max(0.5, far["gamma"]), max(0.35, far["exposure"])
@@ -210,14 +252,17 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         pitch=min(40.0, max(0.0, far["pitch"])),
         loose_box=max(-0.03, far["loose_box"]),
         jitter=max(0.01, far["jitter"]),
-        indoor=level > 0 and bool(rng.random() < 0.4),  # indoors, floors, walls and light are others: neutral is outdoors
+        indoor=level > 0
+        and bool(rng.random() < 0.4),  # indoors, floors, walls and light are others: neutral is outdoors
     )
 
 
 def make_camera(seed: int, site: Site, number: int) -> Camera:
     """Camera `number` of a site: its own place, its own side of the people, its own small colour error."""
     rng = np.random.default_rng((_CAMERA, seed, site.number, number))
-    level = 0.25 + 0.75 * min(1.0, site.severity / 5)  # cameras of a neutral site still stand in different places
+    level = 0.25 + 0.75 * min(
+        1.0, site.severity / 5
+    )  # cameras of a neutral site still stand in different places
     light = np.array([rng.normal(), 0.9 + rng.random(), 0.3 + rng.random()])
     sides = (0.0, 180.0, 90.0, 270.0, 35.0, 215.0, 145.0, 325.0)
     return Camera(
@@ -234,8 +279,11 @@ def make_camera(seed: int, site: Site, number: int) -> Camera:
     )
 
 
-def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, others: Sequence[int]) -> Sample:
-    """The `shot`-th moment of a person before a camera. Depends on the person's number only to be another draw.
+def make_sample(
+    seed: int, site: Site, camera: Camera, person: int, shot: int, others: Sequence[int]
+) -> Sample:
+    """The `shot`-th moment of a person before a camera. Depends on the person's number only to be another
+    draw.
 
     Args:
         others: numbers of people who may stand in the way.
@@ -243,7 +291,9 @@ def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, o
     rng = np.random.default_rng((_SAMPLE, seed, site.number, camera.number, person, shot))
     free = rng.random() < 0.2  # now and then somebody walks another way
     draw = rng.random()
-    occluder = "person" if draw < 0.12 else str(rng.choice(["pole", "cart", "plant"])) if draw < 0.25 else "none"
+    occluder = (
+        "person" if draw < 0.12 else str(rng.choice(["pole", "cart", "plant"])) if draw < 0.25 else "none"
+    )
     blocker = others[int(rng.integers(len(others)))] if occluder == "person" else -1
     if blocker == person:
         occluder, blocker = "none", -1
@@ -272,7 +322,10 @@ def make_sample(seed: int, site: Site, camera: Camera, person: int, shot: int, o
 
 
 def _draw_person(rng: np.random.Generator, number: int) -> Person:
-    gender, age = float(rng.choice([rng.uniform(0, 0.2), rng.uniform(0.8, 1)])), float(rng.uniform(0.55, 0.95))
+    gender, age = (
+        float(rng.choice([rng.uniform(0, 0.2), rng.uniform(0.8, 1)])),
+        float(rng.uniform(0.55, 0.95)),
+    )
     tone = float(rng.beta(1.2, 1.4))
     upper = str(rng.choice(["tee", "tee", "shirt", "shirt", "jacket", "jacket", "coat", "dress"]))
     if upper == "dress" and gender < 0.5:
@@ -281,7 +334,9 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
     if (lower == "skirt" and gender < 0.5) or upper == "coat":
         lower = "trousers"
     hair_styles = (
-        ["short", "short", "short", "medium", "bald"] if gender < 0.5 else ["long", "long", "tail", "tail", "medium", "short", "afro"]
+        ["short", "short", "short", "medium", "bald"]
+        if gender < 0.5
+        else ["long", "long", "tail", "tail", "medium", "short", "afro"]
     )
     return Person(
         number=number,
@@ -297,16 +352,22 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
         hair_style=str(rng.choice(hair_styles)),
         upper=upper,
         upper_cloth=_cloth(rng, 0.45),
-        sleeve={"tee": rng.uniform(0.15, 0.4), "dress": rng.uniform(0.0, 0.5)}.get(upper, 0.96) if rng.random() < 0.85 else 0.5,
-        hem={"coat": rng.uniform(0.35, 0.7), "dress": rng.uniform(0.35, 0.8), "jacket": rng.uniform(0.04, 0.14)}.get(
-            upper, rng.uniform(0.0, 0.12)
-        ),
+        sleeve={"tee": rng.uniform(0.15, 0.4), "dress": rng.uniform(0.0, 0.5)}.get(upper, 0.96)
+        if rng.random() < 0.85
+        else 0.5,
+        hem={
+            "coat": rng.uniform(0.35, 0.7),
+            "dress": rng.uniform(0.35, 0.8),
+            "jacket": rng.uniform(0.04, 0.14),
+        }.get(upper, rng.uniform(0.0, 0.12)),
         loose=float(rng.uniform(0.3, 1.3)),
         inner=_cloth(rng, 0.25),
         is_open=bool(upper in ("jacket", "coat", "shirt") and rng.random() < 0.45),
         lower=lower,
         lower_cloth=_lower_cloth(rng),
-        leg={"shorts": rng.uniform(0.3, 0.52), "skirt": rng.uniform(0.3, 0.75)}.get(lower, rng.choice([0.99, 0.99, 0.99, 0.85])),
+        leg={"shorts": rng.uniform(0.3, 0.52), "skirt": rng.uniform(0.3, 0.75)}.get(
+            lower, rng.choice([0.99, 0.99, 0.99, 0.85])
+        ),
         shoes=_cloth(rng, 0.1),
         sole=_hsv(0.1, 0.05, rng.choice([0.1, 0.9, 0.9])),
         bag=str(rng.choice(["none"] * 5 + ["backpack", "backpack", "shoulder", "shoulder", "handbag"])),
@@ -330,7 +391,12 @@ def _share(person: Person, shared: Person, kind: str, rng: np.random.Generator) 
 
 def _cloth(rng: np.random.Generator, patterned: float) -> Cloth:
     pattern = str(rng.choice(PATTERNS[1:-1])) if rng.random() < patterned else "solid"
-    return Cloth(pattern, (garment(rng), garment(rng), garment(rng)), float(np.exp(rng.uniform(-0.5, 0.7))), float(rng.random()))
+    return Cloth(
+        pattern,
+        (garment(rng), garment(rng), garment(rng)),
+        float(np.exp(rng.uniform(-0.5, 0.7))),
+        float(rng.random()),
+    )
 
 
 def _lower_cloth(rng: np.random.Generator) -> Cloth:
@@ -342,7 +408,8 @@ def _lower_cloth(rng: np.random.Generator) -> Cloth:
 
 
 def garment(rng: np.random.Generator) -> Colour:
-    """A garment's colour: about 63 % black, grey, navy, white and beige, the rest of any hue, seldom glaring."""
+    """A garment's colour: about 63 % black, grey, navy, white and beige, the rest of any hue, seldom
+    glaring."""
     draw = rng.random()
     if draw < 0.24:
         return _dark(rng)
@@ -368,7 +435,8 @@ def _hair(rng: np.random.Generator, age: float) -> Colour:
 
 
 def _illuminant(kelvin: float) -> tuple[float, float, float]:
-    """Channel gains of a black body's light against 6,500 K, a smooth fit good to a few percent between 2,500 and 9,000 K."""
+    """Channel gains of a black body's light against 6,500 K, a smooth fit good to a few percent between 2,500
+    and 9,000 K."""
     x = np.log(kelvin / 6500)
     return float(np.exp(-0.42 * x)), 1.0, float(np.exp(0.85 * x if x < 0 else 0.45 * x))
 

@@ -11,8 +11,9 @@ from training.synthetic.factors import Sample
 def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
     """Rotations [3,3] of the joints that are not straight, for `body.bend`.
 
-    Hips, knees and ankles follow the usual curves of level walking (hip flexion about 30 to -12 degrees, a knee that bends
-    60 degrees in swing); arms swing against the legs. Bending forwards is a positive turn about x for arms and legs here.
+    Hips, knees and ankles follow the usual curves of level walking (hip flexion about 30 to -12 degrees, a
+    knee that bends 60 degrees in swing); arms swing against the legs. Bending forwards is a positive turn
+    about x for arms and legs here.
     """
     rng = np.random.default_rng((6, sample.seed))
     walking = sample.stance in ("walk", "carry") or (sample.stance == "phone" and rng.random() < 0.5)
@@ -30,14 +31,18 @@ def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
         turns[f"foot_{side}"] = rotation("x", ankle + hip * 0.25 - knee * 0.2)
         turns |= _arm(side, sample, -stride * 22 * np.cos(t) - 4, hand, rng, joints)
     turns["pelvis"] = rotation("z", stride * 5 * np.sin(2 * np.pi * sample.phase))
-    turns["spine_02"] = rotation("x", float(rng.normal(3, 3))) @ rotation("z", -stride * 8 * np.sin(2 * np.pi * sample.phase))
+    turns["spine_02"] = rotation("x", float(rng.normal(3, 3))) @ rotation(
+        "z", -stride * 8 * np.sin(2 * np.pi * sample.phase)
+    )
     down = 25.0 if sample.stance == "phone" else float(rng.normal(4, 8))
     turns["neck_01"] = rotation("x", down / 2) @ rotation("z", float(rng.normal(0, 14)))
     turns["head"] = rotation("x", down / 2) @ rotation("z", float(rng.normal(0, 10)))
     return turns
 
 
-def _arm(side: str, sample: Sample, swing: float, hand: str, rng: np.random.Generator, joints: np.ndarray) -> dict[str, np.ndarray]:
+def _arm(
+    side: str, sample: Sample, swing: float, hand: str, rng: np.random.Generator, joints: np.ndarray
+) -> dict[str, np.ndarray]:
     sign = 1 if side == "l" else -1
     shoulder, elbow, inward = float(swing), 14 + 0.5 * max(0.0, -swing) + float(rng.uniform(0, 14)), 0.0
     pocket = float(rng.random())
@@ -48,12 +53,18 @@ def _arm(side: str, sample: Sample, swing: float, hand: str, rng: np.random.Gene
     elif sample.stance == "carry":
         shoulder, elbow = swing * 0.2, 8.0
     lower = _outward(joints, f"upperarm_{side}", f"lowerarm_{side}") - float(rng.uniform(7, 13))
-    upper, fore = _along(joints, f"upperarm_{side}", f"lowerarm_{side}"), _along(joints, f"lowerarm_{side}", f"hand_{side}")
-    # The resting forearm is bent forwards already; only what is missing is added, in the plane of the arm and the front.
+    upper, fore = (
+        _along(joints, f"upperarm_{side}", f"lowerarm_{side}"),
+        _along(joints, f"lowerarm_{side}", f"hand_{side}"),
+    )
+    # The resting forearm is bent forwards already; only what is missing is added, in the plane of the arm and
+    # the front.
     hinge = np.cross(upper, [0, -1, 0])
     bent = float(np.degrees(np.arccos(np.clip(upper @ fore, -1, 1))))
     return {
-        f"upperarm_{side}": rotation("x", shoulder) @ rotation("y", sign * lower) @ about(upper, sign * inward),
+        f"upperarm_{side}": rotation("x", shoulder)
+        @ rotation("y", sign * lower)
+        @ about(upper, sign * inward),
         f"lowerarm_{side}": about(hinge, elbow - bent),
     }
 

@@ -13,7 +13,8 @@ SIZE = 320
 
 
 def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray:
-    """uint8 [count,SIZE,SIZE,3]: one place from slightly different angles, with different things standing about.
+    """uint8 [count,SIZE,SIZE,3]: one place from slightly different angles, with different things standing
+    about.
 
     Args:
         seed: of the camera.
@@ -25,12 +26,22 @@ def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray
     floor = kinds[int(place.integers(len(kinds)))]
     back = [_bricks, _windows, _panels, _hedge, _fence][int(place.integers(3 if indoor else 5))]
     horizon = int(SIZE * np.clip(0.52 - pitch / 90 + place.uniform(-0.08, 0.12), 0.03, 0.7))
-    plates = [_plate(np.random.default_rng((9, seed, n)), ground, wall, accent, floor, back, horizon, indoor) for n in range(count)]
+    plates = [
+        _plate(np.random.default_rng((9, seed, n)), ground, wall, accent, floor, back, horizon, indoor)
+        for n in range(count)
+    ]
     return np.stack(plates)
 
 
 def _plate(
-    rng: np.random.Generator, ground: Colour, wall: Colour, accent: Colour, floor: Callable, back: Callable, horizon: int, indoor: bool
+    rng: np.random.Generator,
+    ground: Colour,
+    wall: Colour,
+    accent: Colour,
+    floor: Callable,
+    back: Callable,
+    horizon: int,
+    indoor: bool,
 ) -> np.ndarray:
     horizon = int(np.clip(horizon + rng.integers(-25, 26), 0, SIZE))
     image = Image.new("RGB", (SIZE, SIZE), wall)
@@ -61,7 +72,11 @@ def _tone(rng: np.random.Generator, saturation: float) -> Colour:
 
 
 def _tiles(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
-    line, step, x0 = shade(ground, rng.uniform(0.75, 1.2)), int(rng.integers(25, 80)), int(rng.integers(-400, 400))
+    line, step, x0 = (
+        shade(ground, rng.uniform(0.75, 1.2)),
+        int(rng.integers(25, 80)),
+        int(rng.integers(-400, 400)),
+    )
     for x in range(-SIZE * 3, SIZE * 4, step):
         pen.line((SIZE / 2 + (x - SIZE / 2) * 0.3 + x0 * 0.1, horizon, x + x0, SIZE), fill=line, width=2)
     y, gap = float(horizon), 5.0
@@ -81,15 +96,23 @@ def _asphalt(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour,
     pen.line((x, horizon, x + tilt, SIZE), fill=shade(ground, 1.5), width=int(rng.integers(3, 14)))
     if rng.random() < 0.5:
         for i in range(-2, 9):
-            pen.polygon([(i * 60, SIZE), (i * 60 + 30, SIZE), (i * 50 + 40, SIZE - 70), (i * 50 + 15, SIZE - 70)], fill=shade(ground, 1.6))
+            pen.polygon(
+                [(i * 60, SIZE), (i * 60 + 30, SIZE), (i * 50 + 40, SIZE - 70), (i * 50 + 15, SIZE - 70)],
+                fill=shade(ground, 1.6),
+            )
 
 
 def _grass(pen: ImageDraw.ImageDraw, rng: np.random.Generator, ground: Colour, horizon: int) -> None:
     edge = int(rng.integers(horizon, SIZE + 60))
-    pen.rectangle((0, horizon, SIZE, edge), fill=(int(rng.integers(60, 110)), int(rng.integers(80, 125)), int(rng.integers(45, 80))))
+    pen.rectangle(
+        (0, horizon, SIZE, edge),
+        fill=(int(rng.integers(60, 110)), int(rng.integers(80, 125)), int(rng.integers(45, 80))),
+    )
 
 
-def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+def _bricks(
+    pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int
+) -> None:
     line, tall = shade(wall, 0.8), int(rng.integers(8, 22))
     for row, y in enumerate(range(horizon, -tall, -tall)):
         pen.line((0, y, SIZE, y), fill=line)
@@ -98,16 +121,25 @@ def _bricks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, ac
     _posters(pen, rng, accent, horizon)
 
 
-def _windows(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+def _windows(
+    pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int
+) -> None:
     wide, x = int(rng.integers(40, 110)), int(rng.integers(-60, 0))
     while x < SIZE:
         glass = shade((90, 110, 125), rng.uniform(0.4, 1.7))
-        pen.rectangle((x, -5, x + wide, max(0, horizon - int(rng.integers(4, 60)))), fill=glass, outline=shade(wall, 0.6), width=4)
+        pen.rectangle(
+            (x, -5, x + wide, max(0, horizon - int(rng.integers(4, 60)))),
+            fill=glass,
+            outline=shade(wall, 0.6),
+            width=4,
+        )
         x += wide + int(rng.integers(8, 50))
     _posters(pen, rng, accent, horizon)
 
 
-def _panels(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+def _panels(
+    pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int
+) -> None:
     x = int(rng.integers(-60, 0))
     while x < SIZE:
         wide = int(rng.integers(30, 120))
@@ -117,14 +149,18 @@ def _panels(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, ac
     _posters(pen, rng, accent, horizon)
 
 
-def _hedge(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+def _hedge(
+    pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int
+) -> None:
     for _ in range(160):
         x, y, r = rng.uniform(0, SIZE), rng.uniform(-20, horizon), rng.uniform(8, 26)
         g = int(rng.integers(45, 120))
         pen.ellipse((x - r, y - r, x + r, y + r), fill=(int(g * 0.7), g, int(g * 0.5)))
 
 
-def _fence(pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int) -> None:
+def _fence(
+    pen: ImageDraw.ImageDraw, rng: np.random.Generator, wall: Colour, accent: Colour, horizon: int
+) -> None:
     step = int(rng.integers(12, 34))
     for x in range(int(rng.integers(-step, 0)), SIZE, step):
         pen.rectangle((x, horizon - 150, x + step // 3, horizon), fill=shade(accent, 0.7))
@@ -145,7 +181,13 @@ def _car(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> No
     paint, h = _tone(rng, 0.7), w // 3
     pen.rounded_rectangle((x, y - h // 2, x + w, y + h // 4), h // 6, fill=paint)
     pen.polygon(
-        [(x + w // 5, y - h // 2), (x + w // 3, y - h), (x + 2 * w // 3, y - h), (x + 5 * w // 6, y - h // 2)], fill=shade(paint, 0.5)
+        [
+            (x + w // 5, y - h // 2),
+            (x + w // 3, y - h),
+            (x + 2 * w // 3, y - h),
+            (x + 5 * w // 6, y - h // 2),
+        ],
+        fill=shade(paint, 0.5),
     )
     for wheel in (x + w // 5, x + 4 * w // 5):
         pen.ellipse((wheel - h // 5, y, wheel + h // 5, y + 2 * h // 5), fill=(25, 25, 25))
@@ -181,6 +223,10 @@ def _walker(pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) ->
     top, wide = foot - tall, tall * 0.13
     upper, lower = _tone(rng, 0.6), shade(_tone(rng, 0.4), 0.5)
     for leg in (-0.5, 0.5):
-        pen.rectangle((x + wide * (leg - 0.35), foot - tall * 0.48, x + wide * (leg + 0.35), foot), fill=lower)
-    pen.rounded_rectangle((x - wide, top + tall * 0.14, x + wide, foot - tall * 0.45), int(wide / 2), fill=upper)
+        pen.rectangle(
+            (x + wide * (leg - 0.35), foot - tall * 0.48, x + wide * (leg + 0.35), foot), fill=lower
+        )
+    pen.rounded_rectangle(
+        (x - wide, top + tall * 0.14, x + wide, foot - tall * 0.45), int(wide / 2), fill=upper
+    )
     pen.ellipse((x - wide * 0.5, top, x + wide * 0.5, top + tall * 0.14), fill=(150, 115, 95))

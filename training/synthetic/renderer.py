@@ -1,4 +1,5 @@
-"""Draws figures before background plates with OpenGL: Mesa's software rasteriser on a CPU, the driver's on a GPU (EGL, no screen)."""
+"""Draws figures before background plates with OpenGL: Mesa's software rasteriser on a CPU, the driver's on a
+GPU (EGL, no screen)."""
 
 from __future__ import annotations
 
@@ -10,13 +11,28 @@ from typing import Any
 import numpy as np
 
 from training.synthetic.body import SynthError
-from training.synthetic.clothes import BAG, HAIR, HAT, INNER, LOWER, MATERIALS, PROP, SCARF, SHOES, SKIN, UPPER, Figure
+from training.synthetic.clothes import (
+    BAG,
+    HAIR,
+    HAT,
+    INNER,
+    LOWER,
+    MATERIALS,
+    PROP,
+    SCARF,
+    SHOES,
+    SKIN,
+    UPPER,
+    Figure,
+)
 from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person
 
 try:
     import moderngl
 except ImportError as missing:
-    raise SynthError(f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({missing})") from None
+    raise SynthError(
+        f"synthetic people need the extra `synthetic`: pip install -e '.[synthetic]' ({missing})"
+    ) from None
 
 HAIR_STYLES = ("bald", "short", "medium", "long", "tail", "afro")
 HATS = ("none", "cap", "beanie", "brim", "hood")
@@ -61,7 +77,8 @@ class Renderer:
             self.context = moderngl.create_standalone_context(**_CONTEXT)
         except Exception as error:  # moderngl raises plain Exception
             raise SynthError(
-                "no OpenGL 3.3 without a screen (EGL); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri: " + str(error)
+                "no OpenGL 3.3 without a screen (EGL); on Debian and Ubuntu install libegl1 and "
+                "libgl1-mesa-dri: " + str(error)
             ) from None
         self.height, self.width = height, width
         self.figures = self._program("figure")
@@ -74,7 +91,9 @@ class Renderer:
         self._grain.filter = (moderngl.LINEAR, moderngl.LINEAR)
         _uniform(self.figures, "grain").value = 1
         size = (width, height)
-        self._target = self.context.framebuffer([self.context.renderbuffer(size, 4)], self.context.depth_renderbuffer(size))
+        self._target = self.context.framebuffer(
+            [self.context.renderbuffer(size, 4)], self.context.depth_renderbuffer(size)
+        )
         self._plates: dict[int, moderngl.TextureArray] = {}
 
     def _program(self, name: str) -> moderngl.Program:
@@ -91,7 +110,9 @@ class Renderer:
         if key not in self._plates:
             images = make()
             count, height, width = images.shape[:3]
-            texture = self.context.texture_array((width, height, count), 3, np.ascontiguousarray(images[:, ::-1]).tobytes())
+            texture = self.context.texture_array(
+                (width, height, count), 3, np.ascontiguousarray(images[:, ::-1]).tobytes()
+            )
             texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
             texture.repeat_x = texture.repeat_y = False
             self._plates[key] = texture
@@ -142,8 +163,11 @@ class Renderer:
         self.context.release()
 
 
-def look(points: np.ndarray, pitch: float, margin: float, cut: tuple[float, float, float, float], aspect: float) -> tuple[View, float]:
-    """The view of a camera whose detector has put a box around `points`, and the box's height against the person's.
+def look(
+    points: np.ndarray, pitch: float, margin: float, cut: tuple[float, float, float, float], aspect: float
+) -> tuple[View, float]:
+    """The view of a camera whose detector has put a box around `points`, and the box's height against the
+    person's.
 
     Args:
         points: float [N,3] of the posed figure, feet near z = 0.
@@ -194,7 +218,14 @@ def person_looks(person: Person, figure: Figure) -> dict[str, np.ndarray]:
         HAT: person.upper_cloth if person.hat == "hood" else person.hat_cloth,
         SCARF: person.scarf_cloth,
     }
-    folds = {SKIN: 0.05, HAIR: 0.5, UPPER: 0.35 + 0.3 * person.loose, INNER: 0.35, LOWER: 0.3 + 0.3 * person.loose, SCARF: 0.8}
+    folds = {
+        SKIN: 0.05,
+        HAIR: 0.5,
+        UPPER: 0.35 + 0.3 * person.loose,
+        INNER: 0.35,
+        LOWER: 0.3 + 0.3 * person.loose,
+        SCARF: 0.8,
+    }
     m = figure.measures
     waist = m.hip + (0.02 if person.upper in ("tee", "shirt", "dress") and person.hem > 0.02 else 0.10)
     collar = m.neck + {"tee": 0.0, "dress": -0.02, "shirt": 0.03, "jacket": 0.04, "coat": 0.05}[person.upper]
@@ -212,7 +243,13 @@ def prop_looks(colours: tuple[Colour, Colour]) -> dict[str, np.ndarray]:
     """What the shader wants to know of something that stands in the way."""
     cloths = {name: _plain(colours[0]) for name in range(len(MATERIALS))} | {BAG: _plain(colours[1])}
     zero = np.zeros(4)
-    return _looks(cloths, {PROP: 0.5}) | {"cut": zero, "cut2": zero[:3], "head": np.ones(4), "style": zero[:3], "strap": zero}
+    return _looks(cloths, {PROP: 0.5}) | {
+        "cut": zero,
+        "cut2": zero[:3],
+        "head": np.ones(4),
+        "style": zero[:3],
+        "strap": zero,
+    }
 
 
 def standing(x: float, y: float, yaw: float) -> np.ndarray:
@@ -223,7 +260,10 @@ def standing(x: float, y: float, yaw: float) -> np.ndarray:
 
 def _looks(cloths: dict[int, Cloth], folds: dict[int, float]) -> dict[str, np.ndarray]:
     colours = np.array([[*(np.array(c) ** 2), 1.0] for m in range(len(MATERIALS)) for c in cloths[m].colours])
-    patterns = [[PATTERNS.index(cloths[m].pattern), cloths[m].scale, cloths[m].phase, folds.get(m, 0.25)] for m in range(len(MATERIALS))]
+    patterns = [
+        [PATTERNS.index(cloths[m].pattern), cloths[m].scale, cloths[m].phase, folds.get(m, 0.25)]
+        for m in range(len(MATERIALS))
+    ]
     return {"colours": colours, "pattern": np.array(patterns)}
 
 

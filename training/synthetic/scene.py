@@ -24,14 +24,17 @@ class Scene:
 
     def __init__(self, height: int, width: int, supersample: int = 1) -> None:
         self.size = (height, width)
-        # Before the context: torch brings an LLVM of its own along, which crashes when Mesa's is loaded already.
+        # Before the context: torch brings an LLVM of its own along, which crashes when Mesa's is loaded
+        # already.
         load_bodies()
         # Drawn at least at 256 rows: the sensor decides what is left of them.
         scale = max(1, -(-256 // height))
         self.renderer = Renderer(height * scale * supersample, width * scale * supersample)
         self._figures: collections.OrderedDict[object, Drawn] = collections.OrderedDict()
 
-    def crop(self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person]) -> np.ndarray:
+    def crop(
+        self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person]
+    ) -> np.ndarray:
         """uint8 [H,W,3].
 
         Args:
@@ -39,21 +42,32 @@ class Scene:
         """
         return self.finish(self.clean(person, site, camera, sample, who), site, camera, sample)
 
-    def finish(self, drawn: tuple[np.ndarray, float], site: Site, camera: Camera, sample: Sample) -> np.ndarray:
+    def finish(
+        self, drawn: tuple[np.ndarray, float], site: Site, camera: Camera, sample: Sample
+    ) -> np.ndarray:
         """What the site's recorder makes of a clean crop."""
         return expose(drawn[0], site, camera, sample, drawn[1], self.size)
 
     def clean(
-        self, person: Person, site: Site, camera: Camera, sample: Sample, who: Callable[[int], Person], plates_of: Camera | None = None
+        self,
+        person: Person,
+        site: Site,
+        camera: Camera,
+        sample: Sample,
+        who: Callable[[int], Person],
+        plates_of: Camera | None = None,
     ) -> tuple[np.ndarray, float]:
         """The crop before optics and sensor, uint8 [h,w,3], and its height against the person's.
 
         Args:
-            plates_of: another camera, whose backgrounds to put behind the person (to test what a background gives away).
+            plates_of: another camera, whose backgrounds to put behind the person (to test what a background
+            gives away).
         """
         figure = self._person(person)
         body = _posed(figure, sample, standing(0.0, 0.0, sample.yaw))
-        view, box = look(body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height)
+        view, box = look(
+            body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height
+        )
         rng = np.random.default_rng((12, sample.seed))
         self._behind(site, plates_of or camera, sample, rng)
         self.renderer.shadow(view, 0.0, 0.0, 0.45 if site.indoor else 0.6)
@@ -75,14 +89,27 @@ class Scene:
         self.renderer.plates(camera.seed, lambda: make_plates(camera.seed, PLATES, camera.pitch, site.indoor))
         tall = rng.uniform(0.45, 0.85)
         wide = tall * self.renderer.width / self.renderer.height
-        self.renderer.begin(camera.seed, sample.plate, (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall))
+        self.renderer.begin(
+            camera.seed,
+            sample.plate,
+            (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall),
+        )
 
-    def _in_the_way(self, sample: Sample, view: View, camera: Camera, who: Callable[[int], Person], rng: np.random.Generator) -> None:
+    def _in_the_way(
+        self,
+        sample: Sample,
+        view: View,
+        camera: Camera,
+        who: Callable[[int], Person],
+        rng: np.random.Generator,
+    ) -> None:
         near = -float(rng.uniform(0.5, 1.2))
         if sample.occluder == "person":
             other = self._person(who(sample.occluder_person))
             stand = standing(0.6 * sample.occluder_place, near, float(rng.uniform(0, 360)))
-            moment = dataclasses.replace(sample, seed=sample.seed + 1, phase=float(rng.random()), stance="walk")
+            moment = dataclasses.replace(
+                sample, seed=sample.seed + 1, phase=float(rng.random()), stance="walk"
+            )
             self.renderer.draw(other, _posed(other, moment, stand), view, camera)
             return
         kind = (sample.occluder, sample.seed % 7)

@@ -14,12 +14,15 @@ from training.synthetic.paint import jpeg
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def expose(pixels: np.ndarray, site: Site, camera: Camera, sample: Sample, box: float, size: tuple[int, int]) -> np.ndarray:
+def expose(
+    pixels: np.ndarray, site: Site, camera: Camera, sample: Sample, box: float, size: tuple[int, int]
+) -> np.ndarray:
     """What the site's recorder gives out for a clean crop.
 
     Args:
         pixels: uint8 [H,W,3] as drawn.
-        box: height of the crop against the person's, so that `site.pixels` is the person's height on the sensor.
+        box: height of the crop against the person's, so that `site.pixels` is the person's height on the
+        sensor.
         size: height and width of what comes out.
 
     Returns uint8 [*size,3].
@@ -31,17 +34,29 @@ def expose(pixels: np.ndarray, site: Site, camera: Camera, sample: Sample, box: 
     if high < pixels.shape[0]:
         image = image.resize((wide, high), Image.Resampling.BOX)
     if site.motion > 0:
-        image = image.filter(ImageFilter.BoxBlur((max(0.0, site.motion * image.width * rng.uniform(0.2, 1) / 2), 0)))
-    gain = np.array(site.gain) * np.array(camera.gain) * np.array(sample.cast) * site.exposure * camera.exposure * sample.exposure
+        image = image.filter(
+            ImageFilter.BoxBlur((max(0.0, site.motion * image.width * rng.uniform(0.2, 1) / 2), 0))
+        )
+    gain = (
+        np.array(site.gain)
+        * np.array(camera.gain)
+        * np.array(sample.cast)
+        * site.exposure
+        * camera.exposure
+        * sample.exposure
+    )
     seen = _lit(np.asarray(image), gain.astype(np.float64), site)
     if site.noise > 0:
         seen = seen + _grain(seen.shape[:2], float(site.noise), rng)
     recorded = io.BytesIO(jpeg(np.clip(seen + 0.5, 0, 255).astype(np.uint8), site.quality))
-    return np.asarray(Image.open(recorded).convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.open(recorded).convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    )
 
 
 def _lit(pixels: np.ndarray, gain: np.ndarray, site: Site) -> np.ndarray:
-    """float32 [H,W,3] 0..255: gains in linear light with a soft shoulder, then saturation, haze, tone curve and contrast."""
+    """float32 [H,W,3] 0..255: gains in linear light with a soft shoulder, then saturation, haze, tone curve
+    and contrast."""
     grey = np.arange(256) / 255
     linear = grey[:, None] ** 2.2 * gain
     bright = np.where(linear > 0.8, 0.8 + 0.2 * np.tanh((linear - 0.8) / 0.2), linear) ** (1 / 2.2)
@@ -56,7 +71,8 @@ def _lit(pixels: np.ndarray, gain: np.ndarray, site: Site) -> np.ndarray:
 
 
 def _grain(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """float32 [H,W,3]: sensor noise, two thirds of it common to the channels; a window of one fixed sheet, which is quick."""
+    """float32 [H,W,3]: sensor noise, two thirds of it common to the channels; a window of one fixed sheet,
+    which is quick."""
     sheet = _sheet()
     y, x = (int(rng.integers(0, sheet.shape[i] - shape[i])) for i in range(2))
     return sheet[y : y + shape[0], x : x + shape[1]] * np.float32(sigma)

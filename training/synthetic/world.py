@@ -1,11 +1,13 @@
-"""A world on disk: planned in full before the first pixel, rendered by several processes, taken up again where it was left.
+"""A world on disk: planned in full before the first pixel, rendered by several processes, taken up again
+where it was left.
 
-    OUT/world.json                           what was asked for; the same question continues, another one is refused
-    OUT/site-N/factors.json                  site, cameras, people and every crop's sample, by file name
-    OUT/site-N/bounding_box_train|query|bounding_box_test/PPPP_cCs1_NNNNNN_00.jpg      as Market-1501 lays out its crops
+    OUT/world.json                           what was asked for; the same question continues, another one is
+    refused OUT/site-N/factors.json                  site, cameras, people and every crop's sample, by file
+    name OUT/site-N/bounding_box_train|query|bounding_box_test/PPPP_cCs1_NNNNNN_00.jpg      as Market-1501
+    lays out its crops
 
-Six tenths of a site's people are for learning, the others are queries (one crop a camera) and gallery. Pid 0 are distractors:
-people whom one camera alone has seen.
+Six tenths of a site's people are for learning, the others are queries (one crop a camera) and gallery. Pid 0
+are distractors: people whom one camera alone has seen.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from training.synthetic.paint import jpeg
 if TYPE_CHECKING:
     from training.synthetic.scene import Scene
 
-_GENERATOR = 2  # grows when the same question gives another world: a folder that was begun with the old one is not mixed with it
+# grows when the same question gives another world: a folder that was begun with the old one is not mixed with
+# it
+_GENERATOR = 2
 _LEARNED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
@@ -106,7 +110,11 @@ def plan(world: World, number: int) -> Plan:
         for camera in seen:
             for shot in range(world.images):
                 folder = (
-                    "bounding_box_train" if place < learned else "query" if place < world.identities and shot == 0 else "bounding_box_test"
+                    "bounding_box_train"
+                    if place < learned
+                    else "query"
+                    if place < world.identities and shot == 0
+                    else "bounding_box_test"
                 )
                 pid = place + 1 if place < world.identities else 0
                 # Distractors share pid 0; a running number keeps their names apart.
@@ -129,10 +137,14 @@ def _groups(world: World, site: int) -> dict[int, tuple[str, int]]:
 
 def sample(world: World, planned: Plan, crop: Crop) -> Sample:
     """The moment of a crop."""
-    return factors.make_sample(world.seed, planned.site, planned.cameras[crop.camera], crop.person, crop.shot, planned.people)
+    return factors.make_sample(
+        world.seed, planned.site, planned.cameras[crop.camera], crop.person, crop.shot, planned.people
+    )
 
 
-def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int], None] = lambda done, whole: None) -> int:
+def render(
+    world: World, out: Path, workers: int = 0, report: Callable[[int, int], None] = lambda done, whole: None
+) -> int:
     """Renders a world under `out`, or what is missing of it, and returns how many crops that were.
 
     Args:
@@ -143,7 +155,10 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
     """
     check(world)
     if world.images < 2:
-        raise SynthError("images=1: one crop a camera would be the query and leave none to find; at least 2 (a sheet takes 1)")
+        raise SynthError(
+            "images=1: one crop a camera would be the query and leave none to find; at least 2 (a sheet "
+            "takes 1)"
+        )
     _claim(world, out)
     plans = [plan(world, number) for number in range(world.sites)]
     whole = sum(len(p.crops) for p in plans)
@@ -161,11 +176,15 @@ def render(world: World, out: Path, workers: int = 0, report: Callable[[int, int
     done = whole - left
     with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start) as pool:
         try:
-            for count in pool.map(_render, [(world, out, number, crops) for number, crops in missing], chunksize=1):
+            for count in pool.map(
+                _render, [(world, out, number, crops) for number, crops in missing], chunksize=1
+            ):
                 done += count
                 report(done, whole)
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise SynthError(f"a rendering process died ({error}); what is done stays, run the same command again") from None
+            raise SynthError(
+                f"a rendering process died ({error}); what is done stays, run the same command again"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -192,7 +211,8 @@ def _claim(world: World, out: Path) -> None:
         if other:
             key = other[0]
             raise SynthError(
-                f"{out} holds another world ({key}={there.get(key)!r}, asked {asked[key]!r}); choose another folder, or delete it"
+                f"{out} holds another world ({key}={there.get(key)!r}, asked {asked[key]!r}); choose "
+                f"another folder, or delete it"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -211,7 +231,11 @@ def _write_factors(world: World, planned: Plan, folder: Path) -> None:
         "cameras": [dataclasses.asdict(camera) for camera in planned.cameras],
         "people": [dataclasses.asdict(person(world, number)) for number in planned.people],
         "crops": {
-            crop.path: {"person": crop.person, "camera": crop.camera, **dataclasses.asdict(sample(world, planned, crop))}
+            crop.path: {
+                "person": crop.person,
+                "camera": crop.camera,
+                **dataclasses.asdict(sample(world, planned, crop)),
+            }
             for crop in planned.crops
         },
     }
@@ -219,7 +243,9 @@ def _write_factors(world: World, planned: Plan, folder: Path) -> None:
 
 
 def _by_person(planned: Plan, folder: Path) -> Iterator[list[Crop]]:
-    there = {f"{part.name}/{file.name}" for part in folder.iterdir() if part.is_dir() for file in part.iterdir()}
+    there = {
+        f"{part.name}/{file.name}" for part in folder.iterdir() if part.is_dir() for file in part.iterdir()
+    }
     waiting: dict[int, list[Crop]] = {}
     for crop in planned.crops:
         if crop.path not in there:
@@ -254,7 +280,9 @@ def _render(job: tuple[World, Path, int, list[Crop]]) -> int:
     for crop in crops:
         moment = sample(world, planned, crop)
         camera = planned.cameras[crop.camera]
-        pixels = scene.crop(person(world, crop.person), planned.site, camera, moment, functools.partial(person, world))
+        pixels = scene.crop(
+            person(world, crop.person), planned.site, camera, moment, functools.partial(person, world)
+        )
         _replace(out / f"site-{number}" / crop.path, jpeg(pixels, 90))
     return len(crops)
 

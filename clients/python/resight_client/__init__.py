@@ -12,4 +12,16 @@ from resight_client.aio import AsyncClient
 from resight_client.client import Client
 from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Match, Page, ResightError, Site
 
-__all__ = ["Answer", "AsyncClient", "Client", "Enrolled", "Item", "Job", "JobFailed", "Match", "Page", "ResightError", "Site"]
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "Enrolled",
+    "Item",
+    "Job",
+    "JobFailed",
+    "Match",
+    "Page",
+    "ResightError",
+    "Site",
+]

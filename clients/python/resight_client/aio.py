@@ -21,7 +21,9 @@ class AsyncClient:
     Every method raises ResightError with the server's sentence.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0
+    ) -> None:
         self.url = url.rstrip("/")
         self.http = httpx.AsyncClient(base_url=self.url, headers=calls.headers(api_key), timeout=timeout_s)
 
@@ -51,7 +53,9 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> Enrolled:
         """Enrolls crops: the fields hold for all of them, or `records` has one object a crop."""
-        call = calls.enroll(site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key)
+        call = calls.enroll(
+            site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
+        )
         return values.enrolled(await self._send(call))
 
     async def query(
@@ -75,7 +79,13 @@ class AsyncClient:
         return values.item(await self._send(Call("GET", f"/gallery/{item_id}", {})))
 
     async def items(
-        self, site: str, *, camera: str | None = None, identity: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        site: str,
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page:
         """A page of a site's items."""
         return values.page(await self._send(calls.listing(site, camera, identity, cursor, limit)))
@@ -89,7 +99,9 @@ class AsyncClient:
         params = {"site": site, "identity": identity}
         return int((await self._send(Call("DELETE", "/gallery", {"params": params})))["erased"])
 
-    async def adapt(self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0) -> Job:
+    async def adapt(
+        self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0
+    ) -> Job:
         """Starts an adaptation."""
         return values.job(await self._send(calls.adapt(site, tier, max_samples, seed)))
 

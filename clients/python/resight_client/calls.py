@@ -35,7 +35,13 @@ def enroll(
     idempotency_key: str | None,
 ) -> Call:
     """POST /gallery."""
-    fields = {"site": site, "camera": camera, "identity": identity, "captured_at": captured_at, "partial": "true" if partial else None}
+    fields = {
+        "site": site,
+        "camera": camera,
+        "identity": identity,
+        "captured_at": captured_at,
+        "partial": "true" if partial else None,
+    }
     fields["metadata"] = json.dumps(metadata) if metadata is not None else None
     fields["records"] = json.dumps(list(records)) if records is not None else None
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
@@ -65,7 +71,9 @@ def query(
 
 def adapt(site: str, tier: str, max_samples: int | None, seed: int) -> Call:
     """POST /adapt."""
-    return Call("POST", "/adapt", {"json": {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed}})
+    return Call(
+        "POST", "/adapt", {"json": {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed}}
+    )
 
 
 def listing(site: str, camera: str | None, identity: str | None, cursor: str | None, limit: int) -> Call:
@@ -88,7 +96,9 @@ def failure(status: int, content: bytes) -> ResightError:
         facts = {k: v for k, v in body.items() if k not in ("type", "title", "status", "code", "detail")}
         return ResightError(status, body["code"], body["detail"], facts)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ResightError(status, "unexpected", f"the server answered {status} without a reason; is this a Resight server?")
+        return ResightError(
+            status, "unexpected", f"the server answered {status} without a reason; is this a Resight server?"
+        )
 
 
 def headers(api_key: str | None) -> dict[str, str]:
@@ -99,7 +109,10 @@ def headers(api_key: str | None) -> dict[str, str]:
 def unreachable(url: str, error: Exception) -> ResightError:
     """The error of no answer."""
     return ResightError(
-        0, "unreachable", f"no answer from {url}: {error or type(error).__name__}; start a server with: resight serve --bundle B"
+        0,
+        "unreachable",
+        f"no answer from {url}: {error or type(error).__name__}; start a server with: resight serve "
+        f"--bundle B",
     )
 
 

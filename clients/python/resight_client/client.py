@@ -21,7 +21,9 @@ class Client:
     Every method raises ResightError with the server's sentence.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0
+    ) -> None:
         self.url = url.rstrip("/")
         self.http = httpx.Client(base_url=self.url, headers=calls.headers(api_key), timeout=timeout_s)
 
@@ -51,7 +53,9 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Enrolled:
         """Enrolls crops: the fields hold for all of them, or `records` has one object a crop."""
-        call = calls.enroll(site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key)
+        call = calls.enroll(
+            site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
+        )
         return values.enrolled(self._send(call))
 
     def query(
@@ -75,7 +79,13 @@ class Client:
         return values.item(self._send(Call("GET", f"/gallery/{item_id}", {})))
 
     def items(
-        self, site: str, *, camera: str | None = None, identity: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        site: str,
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page:
         """A page of a site's items."""
         return values.page(self._send(calls.listing(site, camera, identity, cursor, limit)))

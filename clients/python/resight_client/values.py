@@ -122,7 +122,12 @@ def enrolled(values: dict[str, Any]) -> Enrolled:
 
 def answer(values: dict[str, Any]) -> Answer:
     """Reads the answer of a query."""
-    return Answer(values["site"], values["version"], values["space_id"], [_known(Match, match) for match in values["matches"]])
+    return Answer(
+        values["site"],
+        values["version"],
+        values["space_id"],
+        [_known(Match, match) for match in values["matches"]],
+    )
 
 
 def page(values: dict[str, Any]) -> Page:
