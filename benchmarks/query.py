@@ -37,7 +37,9 @@ def fill(folder: Path, space_id: str, vectors: np.ndarray) -> None:
     store = Store(folder)
     for start in range(0, len(vectors), _CHUNK):
         some = vectors[start : start + _CHUNK]
-        store.enroll(SITE, space_id, [NewItem(camera=f"c{i % 8}") for i in range(len(some))], None, some)
+        store.items.enroll(
+            SITE, space_id, [NewItem(camera=f"c{i % 8}") for i in range(len(some))], None, some
+        )
     store.close()
 
 

@@ -82,7 +82,7 @@ def key_list(data: Annotated[Path, typer.Option(help="the server's data folder")
     """Ids and scopes of the keys there are; their text is not kept."""
     from server.gallery.store import Store
 
-    table("keys", ("id", "scope"), [(row["id"], row["scopes"]) for row in Store(data).api_keys()])
+    table("keys", ("id", "scope"), [(row["id"], row["scopes"]) for row in Store(data).keys.all()])
 
 
 def key_revoke(
@@ -92,5 +92,5 @@ def key_revoke(
     """Revoke a key; the running server refuses it from then on."""
     from server.gallery.store import Store
 
-    if not Store(data).revoke_key(key):
+    if not Store(data).keys.revoke(key):
         fail(f"there is no key {key}")

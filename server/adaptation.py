@@ -1,12 +1,14 @@
-"""`adapt`: crops of a site -> BNTA -> profile -> engine -> shadow re-embedding -> swap. Torch is imported in
-here, by the job."""
+"""One adaptation: crops of a site -> BNTA -> profile -> engine -> re-embedding -> swap.
+
+Torch is imported in here, by the job.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,13 +19,14 @@ from server.engines import Engines
 from server.errors import Conflict, Unprocessable
 from server.gallery.store import Store
 from server.jobs import Declined, Handle
-from server.rebuild import Rebuild, decode_stored
-from server.sites import Site, Sites
+from server.rebuild import Rebuilder
+from server.reports import JobReport
+from server.sites import Site
 
 Tier = Literal["auto", "none", "2"]
-_CARRIED = (
-    0.995  # cosine of engine and torch with the new values; lower means that the engine does not carry them
-)
+TIERS: tuple[Tier, ...] = get_args(Tier)
+# Cosine of engine and torch with the new values; lower means that the engine does not compute with them.
+_LOWEST_PARITY = 0.995
 
 
 class Adaptation:
@@ -42,16 +45,16 @@ class Adaptation:
         max_samples: int,
         seed: int,
         store: Store,
-        sites: Sites,
         engines: Engines,
+        rebuilder: Rebuilder,
     ) -> None:
         self.site, self.tier, self.max_samples, self.seed = site, tier, max_samples, seed
-        self.store, self.sites, self.engines = store, sites, engines
+        self.store, self.engines, self.rebuilder = store, engines, rebuilder
 
     def check(self) -> str | None:
         """What stands in the way. Raises where the site can never be adapted as asked; under `auto`, returns
         the reason."""
-        count = self.store.count(self.site.name)
+        count = self.store.items.count(self.site.name)
         if count == 0:
             raise Unprocessable(f"site {self.site.name!r} has no items to adapt to; enroll some first")
         if self.tier == "none":
@@ -64,7 +67,7 @@ class Adaptation:
             obstacle = f"site {self.site.name!r} has {count} items; BNTA needs at least {MIN_CROPS}"
         elif find_spec("torch") is None:
             obstacle = "adaptation needs torch; install it with: pip install -e '.[train]'"
-        elif not len(self.store.cameras(self.site.name)[0]):
+        elif not len(self.store.items.cameras(self.site.name)[0]):
             raise Conflict(f"the images of site {self.site.name!r} are not kept, so it cannot be adapted")
         if obstacle and self.tier == "2":
             raise Unprocessable(obstacle)
@@ -73,30 +76,34 @@ class Adaptation:
     def run(self, handle: Handle) -> None:
         """The job's work; the report grows as it goes."""
         report = handle.job.report
-        report["tier"] = self.tier
+        report.tier = self.tier
         if self.tier == "none":
             profile_id = self.engines.base_id
         else:
             obstacle = self.check()
             if obstacle:
                 raise Declined(f"{obstacle}; the site keeps version {self.site.state.version.version}")
-            report["tier"] = "2"
+            report.tier = "2"
             profile_id = self._bnta(handle, report)
         began = time.perf_counter()
         live = self.site.state.version
-        rebuild = Rebuild(self.site, profile_id, self.store, self.sites, self.engines)
-        version = rebuild.run(
-            "adapt", live.version, handle.job.id, lambda share: handle.step(0.5 + share / 2, "re-embedding")
+        version = self.rebuilder.run(
+            self.site,
+            profile_id,
+            "adapt",
+            live.version,
+            handle.job.id,
+            lambda share: handle.step(0.5 + share / 2, "re-embedding"),
         )
-        report.setdefault("seconds", {})["re-embed"] = round(time.perf_counter() - began, 3)
+        report.seconds = (report.seconds or {}) | {"re-embed": round(time.perf_counter() - began, 3)}
         handle.job.version = version.version
 
-    def _bnta(self, handle: Handle, report: dict[str, Any]) -> str:
-        seconds = report["seconds"] = {}
+    def _bnta(self, handle: Handle, report: JobReport) -> str:
+        seconds: dict[str, float] = {}
         began = time.perf_counter()
         crops, cameras = self._sample(handle)
         seconds["sample"] = round(time.perf_counter() - began, 3)
-        report |= {"crops": len(crops), "cameras": cameras}
+        report.crops, report.cameras = len(crops), cameras
 
         began = time.perf_counter()
         handle.step(0.1, "loading torch")
@@ -115,67 +122,58 @@ class Adaptation:
         seconds["load"] = round(time.perf_counter() - began, 3)
 
         began = time.perf_counter()
-        found = adapt(
+        result = adapt(
             embedder, crops, Bnta(seed=self.seed), lambda share, stage: handle.step(0.1 + 0.35 * share, stage)
         )
         seconds["adapt"] = round(time.perf_counter() - began, 3)
-        report |= {
-            "device": "cuda" if on_gpu else "cpu",
-            "pairs": found.pairs,
-            "mean_pair_distance": round(found.mean_pair_distance, 4),
-        }
-        report["losses"] = found.losses
+        report.device = "cuda" if on_gpu else "cpu"
+        report.pairs, report.mean_pair_distance = result.pairs, round(result.mean_pair_distance, 4)
+        report.losses = result.losses
         profile = profile_from_model(self.engines.bundle.base_id, embedder)
 
         began = time.perf_counter()
         handle.step(0.45, "compiling")
-        few = np.ascontiguousarray(crops[:16])
+        probe = np.ascontiguousarray(crops[:16])
         with torch.inference_mode():
-            expected = (
-                PixelEmbedder(embedder)(torch.from_numpy(few).to("cuda" if on_gpu else "cpu")).cpu().numpy()
-            )
-        self._install(profile, few, expected, report)
+            pixels = torch.from_numpy(probe).to("cuda" if on_gpu else "cpu")
+            expected = PixelEmbedder(embedder)(pixels).cpu().numpy()
+        self._install(profile, probe, expected, report)
         seconds["compile"] = round(time.perf_counter() - began, 3)
+        report.seconds = seconds
         return profile.id
 
     def _install(
-        self, profile: BatchNormProfile, few: np.ndarray, expected: np.ndarray, report: dict[str, Any]
+        self, profile: BatchNormProfile, probe: np.ndarray, expected: np.ndarray, report: JobReport
     ) -> None:
         """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
         if not all(np.isfinite(values).all() for values in profile.site.values()):
             raise Declined("the adapted values are not finite")
-        self.store.save_profile(profile)
-        found = self.engines.add(profile).submit(few).result()
-        lowest = float(cosine(found, expected).min())
-        if lowest < _CARRIED:
+        self.store.versions.save_profile(profile)
+        adapted = self.engines.add(profile).submit(probe).result()
+        lowest = float(cosine(adapted, expected).min())
+        if lowest < _LOWEST_PARITY:
             raise Declined(
                 f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})"
             )
-        before = self.engines.base.submit(few).result()
-        report |= {
-            "profile": profile.id,
-            "engine_parity": round(lowest, 6),
-            "drift": round(1 - float(cosine(found, before).mean()), 6),
-        }
+        before = self.engines.base.submit(probe).result()
+        report.profile, report.engine_parity = profile.id, round(lowest, 6)
+        report.drift = round(1 - float(cosine(adapted, before).mean()), 6)
 
     def _sample(self, handle: Handle) -> tuple[np.ndarray, dict[str, int]]:
         """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each
         camera."""
-        manifest = self.engines.bundle.manifest
-        seqs, cameras = self.store.cameras(self.site.name)
+        seqs, cameras = self.store.items.cameras(self.site.name)
         seen, counts = Thumbnails(), Counter[str]()
         crops: list[np.ndarray] = []
         order = balanced_order(cameras, self.seed)
         for start in range(0, len(order), 64):
             handle.step(0.1 * start / len(order), "choosing crops")
             chunk = order[start : start + 64]
-            images = self.store.images([int(seqs[i]) for i in chunk])
+            images = self.store.items.images([int(seqs[i]) for i in chunk])
             for i in chunk:
                 if int(seqs[i]) not in images or len(crops) == self.max_samples:
                     continue
-                crop = decode_stored(
-                    images[int(seqs[i])], f"number {seqs[i]}", manifest.height, manifest.width
-                )
+                crop = self.rebuilder.embedding.decode_stored(images[int(seqs[i])], f"number {seqs[i]}")
                 if seen.is_new(crop, cameras[i]):
                     crops.append(crop)
                     counts[cameras[i] or ""] += 1

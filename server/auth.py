@@ -26,7 +26,7 @@ class Auth:
 
     def first_key(self) -> str | None:
         """An admin key for a server that needs one and has none; shown once and never again."""
-        if not self.required or self.store.api_keys():
+        if not self.required or self.store.keys.all():
             return None
         return make_key(self.store, "admin")
 
@@ -37,7 +37,7 @@ class Auth:
         if not key:
             raise Unauthorized("send an API key: header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
         digest, found = _digest(key), None
-        for row in self.store.api_keys():
+        for row in self.store.keys.all():
             if hmac.compare_digest(row["digest"], digest):
                 found = row
         if found is None:
@@ -52,7 +52,7 @@ def make_key(store: Store, scope: str) -> str:
     if scope not in SCOPES:
         raise BadRequest(f"scope {scope!r} is unknown; there are {', '.join(SCOPES)}")
     key = "rs_" + secrets.token_urlsafe(32)
-    store.add_key("key-" + uuid.uuid4().hex[:8], _digest(key), scope)
+    store.keys.add("key-" + uuid.uuid4().hex[:8], _digest(key), scope)
     return key
 
 

@@ -24,7 +24,7 @@ class Engines:
     def __init__(self, bundle: Bundle, settings: Settings, store: Store) -> None:
         self.bundle, self.settings, self.store = bundle, settings, store
         self.base_profile = bundle.profile()
-        self.base_id = store.save_profile(self.base_profile)
+        self.base_id = store.versions.save_profile(self.base_profile)
         engine = choose_engine(bundle, settings.device, settings.engine)
         self.info: EngineInfo = engine.describe()
         manifest = bundle.manifest
@@ -54,7 +54,7 @@ class Engines:
         found = self.ready(profile_id)
         if found is not None:
             return found
-        profile = self.store.profile(profile_id)
+        profile = self.store.versions.profile(profile_id)
         if profile is None:
             raise Conflict(f"profile {profile_id} is not in the store; roll the site back")
         return self.add(profile)

@@ -15,6 +15,7 @@ from typing import Any
 
 from server.errors import Conflict, NotFound, Problem
 from server.gallery.store import Store
+from server.reports import JobReport
 
 log = logging.getLogger("resight")
 ENDED = ("succeeded", "declined", "failed", "cancelled")
@@ -30,7 +31,7 @@ class Declined(Exception):
 
 @dataclasses.dataclass
 class Job:
-    """A job's state; `snapshot` is what callers see."""
+    """A job's state."""
 
     id: str
     site: str
@@ -39,13 +40,22 @@ class Job:
     state: str = "queued"  # queued | running | succeeded | declined | failed | cancelled
     progress: float = 0.0
     stage: str = "queued"
-    report: dict[str, Any] = dataclasses.field(default_factory=dict)
+    report: JobReport = dataclasses.field(default_factory=JobReport)
     version: int | None = None  # of the site, when the job made one
     created_at: float = dataclasses.field(default_factory=time.time)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Plain values."""
-        return dataclasses.asdict(self)
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> Job:
+        """A job that the store kept."""
+        return cls(**(row | {"report": JobReport.model_validate(row["report"])}))
+
+    def row(self) -> dict[str, Any]:
+        """The job as the store keeps it."""
+        return vars(self) | {"report": self.report.model_dump()}
+
+    def snapshot(self) -> Job:
+        """A copy that stays as it is while the job goes on."""
+        return dataclasses.replace(self, report=self.report.model_copy(deep=True))
 
 
 class Handle:
@@ -70,7 +80,7 @@ class Jobs:
         self.handles: dict[str, Handle] = {}
         self.lock = threading.Lock()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="job")
-        self.listeners: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]]] = {}
+        self.listeners: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Job]]]] = {}
 
     def start(self, site: str, kind: str, request: dict[str, Any], work: Callable[[Handle], None]) -> Job:
         """Queues work. Raises Conflict while the site has an open job."""
@@ -84,36 +94,38 @@ class Jobs:
                     )
             job = Job(uuid.uuid4().hex, site, kind, request)
             handle = self.handles[job.id] = Handle(job, self)
-            self.store.save_job(job.snapshot())
+            self.store.jobs.save(job.row())
         self.pool.submit(self._run, handle, work)
-        return job
+        return job.snapshot()
 
-    def get(self, job_id: str) -> dict[str, Any]:
+    def get(self, job_id: str) -> Job:
         """A job by id, of this process or of the store. Raises NotFound."""
         handle = self.handles.get(job_id)
-        values = handle.job.snapshot() if handle is not None else self.store.job(job_id)
-        if values is None:
+        if handle is not None:
+            return handle.job.snapshot()
+        row = self.store.jobs.get(job_id)
+        if row is None:
             raise NotFound(f"there is no job {job_id!r}")
-        return values
+        return Job.of_row(row)
 
-    def cancel(self, job_id: str) -> dict[str, Any]:
+    def cancel(self, job_id: str) -> Job:
         """Asks a job to end; the site keeps its version. A job that has ended stays as it is."""
         handle = self.handles.get(job_id)
         if handle is not None:
             handle.stop.set()
         return self.get(job_id)
 
-    async def watch(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, job_id: str) -> AsyncIterator[Job]:
         """The job now, and after every change until it has ended."""
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        queue: asyncio.Queue[Job] = asyncio.Queue()
         listener = (asyncio.get_running_loop(), queue)
         self.listeners.setdefault(job_id, []).append(listener)
         try:
-            values = self.get(job_id)
-            yield values
-            while values["state"] not in ENDED:
-                values = await queue.get()
-                yield values
+            job = self.get(job_id)
+            yield job
+            while job.state not in ENDED:
+                job = await queue.get()
+                yield job
         finally:
             self.listeners[job_id].remove(listener)
             if not self.listeners[job_id]:
@@ -124,17 +136,21 @@ class Jobs:
         for loop, queue in list(self.listeners.get(job.id, [])):
             loop.call_soon_threadsafe(queue.put_nowait, job.snapshot())
 
-    def close(self) -> None:
-        """Cancels what runs and waits for it."""
+    def stop_all(self) -> None:
+        """Asks running jobs to end, so that those who watch them are let go."""
         for handle in list(self.handles.values()):
             handle.stop.set()
+
+    def close(self) -> None:
+        """Cancels what runs and waits for it."""
+        self.stop_all()
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, handle: Handle, work: Callable[[Handle], None]) -> None:
         job = handle.job
         try:
             job.state = "running"
-            self.store.save_job(job.snapshot())
+            self.store.jobs.save(job.row())
             handle.step(0.0, "starting")
             work(handle)
             job.state, job.progress, job.stage = "succeeded", 1.0, "done"
@@ -142,15 +158,15 @@ class Jobs:
             job.state, job.stage = "cancelled", "cancelled"
         except Declined as why:
             job.state, job.stage = "declined", "declined"
-            job.report["reason"] = str(why)
+            job.report.reason = str(why)
         except Exception as error:  # a job must end in a state, whatever happened
             job.state, job.stage = "failed", "failed"
-            job.report["error"] = (
+            job.report.error = (
                 error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
             )
             log.exception("job %s failed", job.id)
         finally:
-            self.store.save_job(job.snapshot())
+            self.store.jobs.save(job.row())
             self.publish(job)
             with self.lock:
                 del self.handles[job.id]  # the store answers for it from now on

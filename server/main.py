@@ -20,7 +20,6 @@ from server.engines import Engines
 from server.errors import StartError
 from server.gallery.store import Store
 from server.http.app import create_app
-from server.rebuild import Rebuild
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
@@ -38,22 +37,25 @@ def open_service(settings: Settings) -> Service:
         bundle = Bundle.load(settings.bundle)
     except BundleError as error:
         raise StartError(str(error)) from error
-    store = Store(settings.data)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.store_url)
     try:
         engines = Engines(bundle, settings, store)
     except EngineError as error:
         raise StartError(str(error)) from error
-    interrupted = store.fail_interrupted_jobs()
+    interrupted = store.jobs.fail_interrupted()
     if interrupted:
         log.warning(
             "%d job(s) were interrupted by the last stop; their sites kept their versions", interrupted
         )
     sites = Sites(store, engines)
-    for site in sites.load(settings.reembed):
+    stale = sites.load(settings.reembed)
+    service = Service(settings, bundle, store, engines, sites)
+    for site in stale:
         log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
-        Rebuild(site, engines.base_id, store, sites, engines).run("reembed", None)
-    store.drop_unused_spaces()
-    return Service(settings, bundle, store, engines, sites)
+        service.rebuilder.run(site, engines.base_id, "reembed", None)
+    service.rebuilder.drop_unused()
+    return service
 
 
 def serve(settings: Settings) -> None:
@@ -109,7 +111,7 @@ async def _serve(service: Service, settings: Settings) -> None:
     _say(service, settings)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
-    service.jobs_stopping()
+    service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)
     await serving

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reid.images import Limits
+from server.gallery.database import sqlite_url
 
 
 class Settings(BaseSettings):
@@ -25,6 +26,11 @@ class Settings(BaseSettings):
             "data", "RESIGHT_GALLERY"
         ),  # RESIGHT_DATA is the root of training datasets
         description="where the gallery is kept",
+    )
+    store: str | None = Field(
+        default=None,
+        description="where items are kept: sqlite:///PATH or postgresql://USER@HOST/NAME; "
+        "default: the file gallery.db in the data folder",
     )
     host: str = "127.0.0.1"
     port: int = 8000
@@ -59,6 +65,11 @@ class Settings(BaseSettings):
     adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
     decode_threads: int = 2
     drain_s: float = Field(default=10.0, description="how long requests may finish after Ctrl-C")
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the store."""
+        return self.store or sqlite_url(self.data)
 
     @property
     def limits(self) -> Limits:

@@ -11,8 +11,8 @@ import time
 
 from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
-from server.gallery.faiss_index import FaissIndex
 from server.gallery.index import GalleryIndex
+from server.gallery.indexes import new_index, open_index
 from server.gallery.records import Version
 from server.gallery.store import Store
 
@@ -52,24 +52,17 @@ class Sites:
         ours.
         """
         stale = []
-        for live in self.store.live_versions():
+        for live in self.store.versions.live():
             fits = self.engines.space(live.profile_id) == live.space_id
             if not fits and not reembed:
                 raise StartError(_mismatch(live, self.engines))
-            index = self.load_index(live) if fits else FaissIndex(self.engines.bundle.manifest.dim)
+            index = open_index(self.store, live) if fits else new_index(self.engines.bundle.manifest.dim)
             site = self.by_name[live.site] = Site(live.site, SiteState(live, index))
             if fits:
                 self.engines.get(live.profile_id)
             else:
                 stale.append(site)
         return stale
-
-    def load_index(self, version: Version) -> FaissIndex:
-        """An index of everything the store holds in the version's space."""
-        index = FaissIndex(version.dim)
-        for chunk in self.store.embedded(version.site, version.space_id):
-            index.add(chunk.seqs, chunk.cameras, chunk.vectors)
-        return index
 
     def get(self, name: str) -> Site:
         """A site. Raises NotFound."""
@@ -95,8 +88,8 @@ class Sites:
                 first = Version(
                     name, 1, profile, self.engines.space(profile), dim, None, "created", time.time()
                 )
-                self.store.add_site(first)
-                self.by_name[name] = Site(name, SiteState(first, FaissIndex(dim)))
+                self.store.versions.add_site(first)
+                self.by_name[name] = Site(name, SiteState(first, new_index(dim)))
             return self.by_name[name]
 
 

@@ -27,7 +27,6 @@ class Telemetry:
             "resight_request_seconds", "Time to answer", ["call"], buckets=_SECONDS, registry=self.registry
         )
         self.enrolled = Counter("resight_enrolled_items", "Items committed", ["site"], registry=self.registry)
-        self.jobs = Counter("resight_jobs", "Ended jobs", ["kind", "state"], registry=self.registry)
 
     def watch(self, service: Service) -> None:
         """Adds the gauges of a service."""

@@ -34,7 +34,7 @@ def adapted(engines: Engines, shift: float) -> BatchNormProfile:
     move = np.array([0, 0, shift, 0], np.float32)[:, None]  # rows: gamma, beta, mean, variance
     site = {name: table + move for name, table in engines.base_profile.site.items()}
     profile = dataclasses.replace(engines.base_profile, site=site)
-    engines.store.save_profile(profile)
+    engines.store.versions.save_profile(profile)
     return profile
 
 

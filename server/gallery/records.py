@@ -19,6 +19,15 @@ class NewItem:
 
 
 @dataclasses.dataclass(frozen=True)
+class EnrollRequest:
+    """An enroll that must not be repeated: its Idempotency-Key, what it held, what was answered."""
+
+    key: str
+    fingerprint: str  # of the request's content
+    answer: dict[str, Any]  # site, version, space_id
+
+
+@dataclasses.dataclass(frozen=True)
 class Item:
     """An enrolled crop, without its bytes."""
 

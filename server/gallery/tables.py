@@ -1,18 +1,12 @@
-"""The tables of the store. SQLAlchemy Core, so that SQLite and PostgreSQL read the same."""
+"""The tables of the newest schema, as queries use them. What creates and changes them stands in
+`migrations/`."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA = 1
 metadata = sa.MetaData()
-
-meta = sa.Table(
-    "meta",
-    metadata,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("value", sa.String, nullable=False),
-)
+_SEQ = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows by INTEGER only
 
 sites = sa.Table(
     "sites",
@@ -63,7 +57,7 @@ items = sa.Table(
 images = sa.Table(
     "images",
     metadata,
-    sa.Column("seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),  # the uploaded bytes
 )
 
@@ -113,7 +107,7 @@ keys = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("seq", _SEQ, primary_key=True, autoincrement=True),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("actor", sa.String, nullable=False),
     sa.Column("action", sa.String, nullable=False),

@@ -113,7 +113,7 @@ class Gallery(_Base, rpc.GalleryServicer):
         threshold = request.threshold if request.HasField("threshold") else None
         if threshold is not None and not -1 <= threshold <= 1:
             raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
-        found = await self.service.query(
+        found = await self.service.querying.query(
             request.site,
             list(request.images),
             request.item_id or None,
@@ -131,15 +131,15 @@ class Gallery(_Base, rpc.GalleryServicer):
         if bool(request.item_id) == bool(request.identity):
             raise BadRequest("send either item_id, or site and identity")
         if request.item_id:
-            return pb.EraseResponse(erased=await self.service.erase_item(request.item_id, actor))
+            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor))
         return pb.EraseResponse(
-            erased=await self.service.erase_identity(request.site, request.identity, actor)
+            erased=await self.service.items.erase_identity(request.site, request.identity, actor)
         )
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
         images = [crop.image for crop in request.crops]
-        found = await self.service.enroll(
+        found = await self.service.enrolling.enroll(
             request.site, images, records, request.idempotency_key or None, request.partial
         )
         return messages.enrolled(found)
@@ -152,7 +152,7 @@ class Adaptation(_Base, rpc.AdaptationServicer):
     async def Adapt(self, request: pb.AdaptRequest, actor: str) -> pb.Job:
         """Starts a job."""
         return messages.job(
-            await self.service.adapt(
+            await self.service.adapting.adapt(
                 request.site, request.tier or "auto", request.max_samples or None, request.seed
             )
         )
@@ -160,7 +160,7 @@ class Adaptation(_Base, rpc.AdaptationServicer):
     @_call("admin")
     async def RollBack(self, request: pb.RollBackRequest, actor: str) -> pb.Job:
         """Starts a job."""
-        return messages.job(await self.service.roll_back(request.site))
+        return messages.job(await self.service.adapting.roll_back(request.site))
 
     @_call("read")
     async def GetJob(self, request: pb.JobRequest, actor: str) -> pb.Job:

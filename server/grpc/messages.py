@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from proto.resight.v1 import resight_pb2 as pb
+from server.enroll import Enrolled
 from server.fields import record_of
 from server.gallery.records import Item, NewItem
-from server.service import Answer, Enrolled
+from server.jobs import Job
+from server.query import Answer
 
 
 def record(crop: pb.Crop, index: int) -> NewItem:
@@ -52,15 +53,15 @@ def answer(found: Answer) -> pb.QueryResponse:
     return pb.QueryResponse(site=found.site, version=found.version, space_id=found.space_id, matches=matches)
 
 
-def job(values: dict[str, Any]) -> pb.Job:
+def job(snapshot: Job) -> pb.Job:
     """A job's snapshot."""
     return pb.Job(
-        job=values["id"],
-        site=values["site"],
-        kind=values["kind"],
-        state=values["state"],
-        progress=values["progress"],
-        stage=values["stage"],
-        version=values["version"] or 0,
-        report_json=json.dumps(values["report"]),
+        job=snapshot.id,
+        site=snapshot.site,
+        kind=snapshot.kind,
+        state=snapshot.state,
+        progress=snapshot.progress,
+        stage=snapshot.stage,
+        version=snapshot.version or 0,
+        report_json=snapshot.report.model_dump_json(),
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, Reader, ServiceDep
-from server.http.schemas import AdaptModel, JobModel, SiteModel
+from server.http.schemas import AdaptModel, JobModel
+from server.reports import SiteReport
 
 router = APIRouter(tags=["adaptation"])
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["adaptation"])
 @router.post("/adapt", status_code=202)
 async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel:
     """Adapt a site's BatchNorm layers to its own crops and re-embed its gallery. Queries go on meanwhile."""
-    return JobModel.of(await service.adapt(body.site, str(body.tier), body.max_samples, body.seed))
+    return JobModel.of(await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed))
 
 
 @router.get("/adapt/{job}")
@@ -32,8 +32,8 @@ async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceRes
     service.jobs.get(job)
 
     async def stream() -> AsyncIterator[dict[str, str]]:
-        async for values in service.jobs.watch(job):
-            yield {"event": "job", "data": json.dumps(JobModel.of(values).model_dump())}
+        async for seen in service.jobs.watch(job):
+            yield {"event": "job", "data": JobModel.of(seen).model_dump_json()}
 
     return EventSourceResponse(stream())
 
@@ -45,22 +45,21 @@ async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
 
 
 @router.get("/sites")
-async def sites(service: ServiceDep, actor: Reader) -> list[SiteModel]:
+async def sites(service: ServiceDep, actor: Reader) -> list[SiteReport]:
     """Every site."""
     return [
-        SiteModel(**service.site_facts(site))
-        for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)
+        service.status.site(site) for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)
     ]
 
 
 @router.get("/sites/{site}")
-async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteModel:
+async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteReport:
     """One site: its version, embedding space and size."""
-    return SiteModel(**service.site_facts(service.sites.get(site)))
+    return service.status.site(service.sites.get(site))
 
 
 @router.post("/sites/{site}/rollback", status_code=202)
 async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
     """Undo: a new version with the profile before the live one. Items enrolled since are re-embedded, none is
     lost."""
-    return JobModel.of(await service.roll_back(site))
+    return JobModel.of(await service.adapting.roll_back(site))

@@ -44,7 +44,9 @@ async def enroll(
     }
     data = [await image.read() for image in images]
     return EnrolledModel.of(
-        await service.enroll(site, data, records_of(records, shared, len(data)), idempotency_key, partial)
+        await service.enrolling.enroll(
+            site, data, records_of(records, shared, len(data)), idempotency_key, partial
+        )
     )
 
 
@@ -59,7 +61,7 @@ async def listing(
     limit: Annotated[int, Query(description="1 to 1000")] = 100,
 ) -> PageModel:
     """Items of a site in order of enrolling."""
-    items, following = await service.page(site, filter_of(None, camera, identity), cursor, limit)
+    items, following = await service.items.page(site, filter_of(None, camera, identity), cursor, limit)
     return PageModel(items=[ItemModel.of(item) for item in items], cursor=following)
 
 
@@ -68,19 +70,19 @@ async def erase_identity(service: ServiceDep, actor: Writer, site: str, identity
     """Erase a person: every item of the identity, with images and embeddings of every version."""
     if not identity:
         raise BadRequest("identity is empty; name the person to erase")
-    return ErasedModel(erased=await service.erase_identity(site, identity, actor))
+    return ErasedModel(erased=await service.items.erase_identity(site, identity, actor))
 
 
 @router.get("/{item_id}")
 async def read(service: ServiceDep, actor: Reader, item_id: str) -> ItemModel:
     """One item."""
-    return ItemModel.of(await service.item(item_id))
+    return ItemModel.of(await service.items.get(item_id))
 
 
 @router.get("/{item_id}/image", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
     """The uploaded bytes. Every read is noted in the audit log."""
-    data = await service.image(item_id, actor)
+    data = await service.items.image(item_id, actor)
     kind = "image/png" if data[:4] == b"\x89PNG" else "image/webp" if data[:4] == b"RIFF" else "image/jpeg"
     return Response(
         data, media_type=kind, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -90,4 +92,4 @@ async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
 @router.delete("/{item_id}")
 async def erase(service: ServiceDep, actor: Writer, item_id: str) -> ErasedModel:
     """Erase one item."""
-    return ErasedModel(erased=await service.erase_item(item_id, actor))
+    return ErasedModel(erased=await service.items.erase_item(item_id, actor))

@@ -36,7 +36,7 @@ async def query(
     if threshold is not None and not -1 <= threshold <= 1:
         raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images or []]
-    found = await service.query(
+    found = await service.querying.query(
         site,
         data,
         item_id,

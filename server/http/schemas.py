@@ -6,9 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
-from server.service import Answer, Enrolled
+from server.jobs import Job
+from server.query import Answer
+from server.reports import JobReport
 
 _ITEM: dict[str, Any] = {
     "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d",
@@ -145,33 +148,26 @@ class JobModel(BaseModel):
 
     job: str
     site: str
-    kind: str
+    kind: str = Field(description="adapt | rollback")
     state: str = Field(description="queued | running | succeeded | declined | failed | cancelled")
-    progress: float
+    progress: float = Field(description="0 to 1")
     stage: str
     version: int | None = Field(description="the version of the site it made")
-    report: dict[str, Any]
+    report: JobReport
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> JobModel:
-        """A job's snapshot as callers see it."""
+    def of(cls, job: Job) -> JobModel:
+        """A job as callers see it."""
         return cls(
-            job=values["id"],
-            **{k: values[k] for k in ("site", "kind", "state", "progress", "stage", "version", "report")},
+            job=job.id,
+            site=job.site,
+            kind=job.kind,
+            state=job.state,
+            progress=job.progress,
+            stage=job.stage,
+            version=job.version,
+            report=job.report,
         )
-
-
-class SiteModel(BaseModel):
-    """A site."""
-
-    site: str
-    version: int
-    space_id: str
-    profile: str
-    items: int
-    adapted: bool
-    can_roll_back: bool
-    cause: str
 
 
 class ProblemModel(BaseModel):

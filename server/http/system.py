@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
 from server.http.access import Reader, ServiceDep
+from server.reports import ServerReport
 
 router = APIRouter(tags=["system"])
 
@@ -19,9 +18,9 @@ async def root() -> RedirectResponse:
 
 
 @router.get("/info")
-async def info(service: ServiceDep, actor: Reader) -> dict[str, Any]:
+async def info(service: ServiceDep, actor: Reader) -> ServerReport:
     """What really runs: bundle, engine, provider, precision, device."""
-    return service.info()
+    return service.status.server()
 
 
 @router.get("/health")
@@ -33,7 +32,7 @@ async def health() -> dict[str, str]:
 @router.get("/ready")
 async def ready(service: ServiceDep) -> dict[str, str]:
     """A canary crop went through the engine and the store can be written; 503 otherwise."""
-    await service.ready()
+    await service.status.ready()
     return {"status": "ready"}
 
 

@@ -1,0 +1,209 @@
+"""Enroll: crops are decoded, embedded, committed and put into the index, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from server.batching import EmbedError
+from server.embedding import Embedding
+from server.errors import BadRequest, Conflict, Overloaded, Problem, TooLarge, Unprocessable
+from server.gallery.records import EnrollRequest, Item, NewItem, Version
+from server.gallery.store import Store
+from server.settings import Settings
+from server.sites import Site, Sites, SiteState
+from server.telemetry import Telemetry
+
+_SWAP_RETRIES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Enrolled:
+    """What an enroll committed; `errors` only with `partial`."""
+
+    site: str
+    version: int
+    space_id: str
+    items: list[Item]
+    errors: list[dict[str, Any]]
+
+
+@dataclasses.dataclass
+class _Crops:
+    """The crops of a request that are still to be committed; rows of all four belong together."""
+
+    crops: np.ndarray  # uint8 [n,H,W,3]
+    images: list[bytes]
+    records: list[NewItem]
+    indices: list[int]  # places in the request
+
+    def keep(self, rows: list[int]) -> _Crops:
+        """Only these rows."""
+        images, records = [self.images[row] for row in rows], [self.records[row] for row in rows]
+        return _Crops(self.crops[rows], images, records, [self.indices[row] for row in rows])
+
+
+class Enrolling:
+    """The use case. Raises `server.errors.Problem` for everything that a caller can do something about."""
+
+    def __init__(
+        self, settings: Settings, store: Store, sites: Sites, embedding: Embedding, telemetry: Telemetry
+    ) -> None:
+        self.settings, self.store, self.sites = settings, store, sites
+        self.embedding, self.telemetry = embedding, telemetry
+        self.writers = ThreadPoolExecutor(2, thread_name_prefix="write")
+
+    def close(self) -> None:
+        """Finishes what is being committed."""
+        self.writers.shutdown(wait=True)
+
+    async def enroll(
+        self,
+        site_name: str,
+        images: Sequence[bytes],
+        records: Sequence[NewItem],
+        idempotency_key: str | None = None,
+        partial: bool = False,
+    ) -> Enrolled:
+        """Embeds and commits crops; returns when they are on disk and in the index.
+
+        Args:
+            records: one per image.
+            idempotency_key: repeating the request under it returns the first answer.
+            partial: store the good crops and report the bad ones, instead of storing nothing.
+        """
+        self._check_counts(images, records)
+        fingerprint = ""
+        if idempotency_key:
+            fingerprint = _fingerprint(site_name, images, records)
+            earlier = await self._earlier(idempotency_key, fingerprint)
+            if earlier is not None:
+                return earlier
+        site = self.sites.get_or_create(site_name)
+        self.embedding.admit(site.state.version.profile_id, len(images))
+        decoded, problems = await self.embedding.decode(images, partial)
+        good = [i for i in range(len(images)) if i not in problems]
+        items: list[Item] = []
+        version = site.state.version
+        if good:
+            crops = _Crops(decoded, [images[i] for i in good], [records[i] for i in good], good)
+            request = (idempotency_key, fingerprint) if idempotency_key else None
+            items, version = await self._commit(site, crops, problems, request, partial)
+        self.telemetry.enrolled.labels(site_name).inc(len(items))
+        errors = [{"index": i, **problems[i].body()} for i in sorted(problems)]
+        return Enrolled(site_name, version.version, version.space_id, items, errors)
+
+    def _check_counts(self, images: Sequence[bytes], records: Sequence[NewItem]) -> None:
+        limit = self.settings.max_images
+        if not images:
+            raise BadRequest("no images: send at least one file part named 'images'")
+        if len(images) > limit:
+            raise TooLarge(f"{len(images)} images in one request; at most {limit} are accepted")
+        if len(images) != len(records):
+            raise BadRequest(
+                f"{len(images)} images but {len(records)} records; send one record an image, in the same "
+                f"order"
+            )
+
+    async def _commit(
+        self,
+        site: Site,
+        crops: _Crops,
+        problems: dict[int, Problem],
+        request: tuple[str, str] | None,
+        partial: bool,
+    ) -> tuple[list[Item], Version]:
+        """Embeds under the live profile and commits, again from the start if the site was swapped in between.
+
+        With `partial`, crops that the engine fails on are added to `problems`.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(_SWAP_RETRIES):
+            state = site.state
+            try:
+                vectors = await self.embedding.embed(state.version.profile_id, crops.crops, "bulk")
+            except EmbedError as error:
+                failed = _problems_of(error, crops.indices)
+                if not partial:
+                    raise next(iter(failed.values())) from error
+                problems.update(failed)
+                crops = crops.keep([row for row in range(len(crops.indices)) if row not in error.rows])
+                if not crops.indices:
+                    return [], state.version
+                continue
+            try:
+                items = await loop.run_in_executor(
+                    self.writers, self._write, site, state, crops, vectors, request
+                )
+            except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
+                if request is None or await self._earlier(*request) is None:
+                    raise
+                raise Conflict(
+                    f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one"
+                ) from error
+            if items is not None:
+                return items, state.version
+        raise Overloaded("the site was adapted again and again while these crops were embedded; try again")
+
+    def _write(
+        self,
+        site: Site,
+        state: SiteState,
+        crops: _Crops,
+        vectors: np.ndarray,
+        request: tuple[str, str] | None,
+    ) -> list[Item] | None:
+        """Commits and indexes; None, with nothing committed, when the site has another space by now."""
+        version = state.version
+        with site.lock:
+            if site.state.version.space_id != version.space_id:
+                return None
+            repeatable = None
+            if request is not None:
+                answer = {"site": site.name, "version": version.version, "space_id": version.space_id}
+                repeatable = EnrollRequest(*request, answer)
+            images = crops.images if self.settings.keep_images else None
+            items = self.store.items.enroll(
+                site.name, version.space_id, crops.records, images, vectors, repeatable
+            )
+            site.state.index.add([item.seq for item in items], [item.camera for item in items], vectors)
+            return items
+
+    async def _earlier(self, key: str, fingerprint: str) -> Enrolled | None:
+        """The answer of an earlier request under this key. Raises Conflict when that one had other
+        content."""
+        earlier = await asyncio.to_thread(self.store.requests.answer, key)
+        if earlier is None:
+            return None
+        if earlier[0] != fingerprint:
+            raise Conflict(
+                f"Idempotency-Key {key!r} was used for another request; take a new key for new content"
+            )
+        answer = earlier[1]
+        by_id = await asyncio.to_thread(self.store.items.by_id, answer["ids"])
+        items = [by_id[i] for i in answer["ids"] if i in by_id]
+        return Enrolled(answer["site"], answer["version"], answer["space_id"], items, [])
+
+
+def _problems_of(error: EmbedError, indices: list[int]) -> dict[int, Problem]:
+    """The problems of crops that the engine failed on, by their places in the request."""
+    problems: dict[int, Problem] = {}
+    for row, why in error.rows.items():
+        index = indices[row]
+        problems[index] = Unprocessable(f"image {index}: {why}", index=index)
+    return problems
+
+
+def _fingerprint(site: str, images: Sequence[bytes], records: Sequence[NewItem]) -> str:
+    digest = hashlib.sha256(json.dumps([site, [vars(r) for r in records]], sort_keys=True).encode())
+    for data in images:
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()

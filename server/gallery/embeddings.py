@@ -1,0 +1,98 @@
+"""Embeddings of items: float16 vectors, one for each space that a site's live version or its parent uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+
+from server.gallery import tables as t
+from server.gallery.database import Database
+from server.gallery.records import Embedded
+from server.gallery.versions import VersionRows
+
+_DROPPED_AT_ONCE = 2000  # rows of one transaction, so that enrolls get their turn between them
+
+
+class EmbeddingRows:
+    """The vectors that indexes are built from."""
+
+    def __init__(self, database: Database, versions: VersionRows) -> None:
+        self.database, self.versions = database, versions
+
+    def get(self, seq: int, space_id: str) -> np.ndarray | None:
+        """float32 [D] of an item in a space."""
+        query = sa.select(t.embeddings.c.vector)
+        query = query.where(t.embeddings.c.seq == seq, t.embeddings.c.space_id == space_id)
+        with self.database.read() as db:
+            data = db.scalar(query)
+        return np.frombuffer(data, "<f2").astype(np.float32) if data is not None else None
+
+    def of_site(self, site: str, space_id: str, chunk: int = 16_384) -> Iterator[Embedded]:
+        """Every embedding of a site in a space, ascending by seq, in chunks."""
+        query = (
+            sa.select(t.items.c.seq, t.items.c.camera, t.embeddings.c.vector)
+            .join(t.embeddings, t.embeddings.c.seq == t.items.c.seq)
+            .where(t.items.c.site == site, t.embeddings.c.space_id == space_id)
+            .order_by(t.items.c.seq)
+        )
+        with self.database.read() as db:
+            for rows in db.execution_options(yield_per=chunk).execute(query).partitions():
+                vectors = np.frombuffer(b"".join(r.vector for r in rows), "<f2").reshape(len(rows), -1)
+                yield Embedded(np.array([r.seq for r in rows], np.int64), [r.camera for r in rows], vectors)
+
+    def missing(self, site: str, space_id: str) -> np.ndarray:
+        """int64 seqs of the items of a site that have no embedding in a space, ascending."""
+        present = sa.exists().where(t.embeddings.c.seq == t.items.c.seq, t.embeddings.c.space_id == space_id)
+        query = sa.select(t.items.c.seq).where(t.items.c.site == site, ~present).order_by(t.items.c.seq)
+        with self.database.read() as db:
+            return np.fromiter(db.execute(query).scalars(), np.int64)
+
+    def add(self, space_id: str, seqs: Sequence[int], vectors: np.ndarray) -> None:
+        """Adds embeddings (float [N,D], stored as float16) in a space; items that were erased meanwhile are
+        left out."""
+        with self.database.write() as db:
+            insert(db, space_id, seqs, vectors, present_only=True)
+
+    def drop_unused(self) -> int:
+        """Deletes embeddings of spaces that no site's live version or its parent uses. Returns how many."""
+        used: set[str] = set()
+        for live in self.versions.live():
+            used.add(live.space_id)
+            parent = self.versions.get(live.site, live.parent) if live.parent is not None else None
+            if parent is not None:
+                used.add(parent.space_id)
+        with self.database.read() as db:
+            spaces = list(db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars())
+        return sum(self._drop(space) for space in spaces if space not in used)
+
+    def _drop(self, space: str) -> int:
+        in_space = t.embeddings.c.space_id == space
+        seqs = sa.select(t.embeddings.c.seq).where(in_space).limit(_DROPPED_AT_ONCE)
+        count = 0
+        while True:
+            with self.database.write() as db:
+                deleted = db.execute(
+                    t.embeddings.delete().where(in_space, t.embeddings.c.seq.in_(seqs))
+                ).rowcount
+            if not deleted:
+                return count
+            count += deleted
+
+
+def insert(
+    db: sa.Connection, space_id: str, seqs: Sequence[int], vectors: np.ndarray, present_only: bool = False
+) -> None:
+    """Adds embeddings inside an open transaction; with `present_only`, only those of items that still
+    exist."""
+    halves = vectors.astype("<f2")
+    present = {int(s) for s in seqs}
+    if present_only:
+        present = set(db.execute(sa.select(t.items.c.seq).where(t.items.c.seq.in_(present))).scalars())
+    rows = []
+    for seq, vector in zip(seqs, halves, strict=True):
+        if int(seq) in present:
+            rows.append({"space_id": space_id, "seq": int(seq), "vector": vector.tobytes()})
+    if rows:
+        db.execute(t.embeddings.insert(), rows)

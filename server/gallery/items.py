@@ -1,0 +1,149 @@
+"""Items with their images: what was enrolled, committed as a whole or not at all."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from server.gallery import embeddings, requests
+from server.gallery import tables as t
+from server.gallery.audit import note
+from server.gallery.conditions import conditions
+from server.gallery.database import Database
+from server.gallery.records import EnrollRequest, Item, ItemFilter, NewItem
+
+_CHUNK = 500  # values in one IN list; SQLite takes 32,766, PostgreSQL is happier with fewer
+
+
+class ItemRows:
+    """The items of every site."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def enroll(
+        self,
+        site: str,
+        space_id: str,
+        new: Sequence[NewItem],
+        images: Sequence[bytes] | None,
+        vectors: np.ndarray,
+        request: EnrollRequest | None = None,
+    ) -> list[Item]:
+        """Commits items with their bytes and embeddings together, or nothing.
+
+        Args:
+            images: uploaded bytes, or None where they may not be kept.
+            vectors: float [N,D], stored as float16.
+            request: where the client sent an Idempotency-Key; its answer is kept in the same transaction.
+        """
+        now = time.time()
+        rows = [{"id": uuid.uuid4().hex, "site": site, "enrolled_at": now, **vars(item)} for item in new]
+        with self.database.write() as db:
+            self._insert(db, rows)
+            seqs = [row["seq"] for row in rows]
+            if images is not None:
+                kept = [{"seq": seq, "data": data} for seq, data in zip(seqs, images, strict=True)]
+                db.execute(t.images.insert(), kept)
+            embeddings.insert(db, space_id, seqs, vectors)
+            if request is not None:
+                requests.remember(db, request, [row["id"] for row in rows])
+        return [Item(**row) for row in rows]
+
+    def _insert(self, db: sa.Connection, rows: list[dict[str, Any]]) -> None:
+        """Inserts rows and fills in their `seq`, ascending in the order of the rows."""
+        if (
+            self.database.is_sqlite
+        ):  # the next seq is known beforehand, so that one statement inserts them all
+            last = db.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name='items'")) or 0
+            for offset, row in enumerate(rows, 1):
+                row["seq"] = last + offset
+            db.execute(t.items.insert(), rows)
+            return
+        inserted = db.execute(t.items.insert().returning(t.items.c.seq, sort_by_parameter_order=True), rows)
+        for row, seq in zip(rows, inserted.scalars(), strict=True):
+            row["seq"] = seq
+
+    def get(self, item_id: str) -> Item | None:
+        """One item."""
+        items = self._by(t.items.c.id, [item_id])
+        return items[0] if items else None
+
+    def by_seq(self, seqs: Sequence[int]) -> dict[int, Item]:
+        """Items by seq; those that are gone are left out."""
+        return {item.seq: item for item in self._by(t.items.c.seq, seqs)}
+
+    def by_id(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Items by id; those that are gone are left out."""
+        return {item.id: item for item in self._by(t.items.c.id, ids)}
+
+    def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
+        items: list[Item] = []
+        with self.database.read() as db:
+            for start in range(0, len(values), _CHUNK):
+                chunk = values[start : start + _CHUNK]
+                items += [_item(row) for row in db.execute(sa.select(t.items).where(column.in_(chunk)))]
+        return items
+
+    def page(self, site: str, where: ItemFilter, after: int, limit: int) -> list[Item]:
+        """Items of a site in order of enrolling, from behind seq `after`."""
+        query = (
+            sa.select(t.items).where(t.items.c.seq > after, *conditions(site, where)).order_by(t.items.c.seq)
+        )
+        with self.database.read() as db:
+            return [_item(row) for row in db.execute(query.limit(limit))]
+
+    def seqs(self, site: str, where: ItemFilter | None = None) -> np.ndarray:
+        """int64 seqs of a site's items, ascending."""
+        query = (
+            sa.select(t.items.c.seq).where(*conditions(site, where or ItemFilter())).order_by(t.items.c.seq)
+        )
+        with self.database.read() as db:
+            return np.fromiter(db.execute(query).scalars(), np.int64)
+
+    def cameras(self, site: str) -> tuple[np.ndarray, list[str | None]]:
+        """int64 seqs [N] and cameras [N] of the items of a site whose images are kept, ascending by seq."""
+        query = sa.select(t.items.c.seq, t.items.c.camera).join(t.images, t.images.c.seq == t.items.c.seq)
+        with self.database.read() as db:
+            rows = db.execute(query.where(t.items.c.site == site).order_by(t.items.c.seq)).all()
+        return np.array([row.seq for row in rows], np.int64), [row.camera for row in rows]
+
+    def count(self, site: str) -> int:
+        """Items of a site."""
+        query = sa.select(sa.func.count()).select_from(t.items).where(t.items.c.site == site)
+        with self.database.read() as db:
+            return db.scalar(query) or 0
+
+    def image(self, seq: int) -> bytes | None:
+        """The uploaded bytes of an item, where they are kept."""
+        with self.database.read() as db:
+            return db.scalar(sa.select(t.images.c.data).where(t.images.c.seq == seq))
+
+    def images(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        """Uploaded bytes by seq; those that are gone are left out."""
+        query = sa.select(t.images).where(t.images.c.seq.in_([int(s) for s in seqs]))
+        with self.database.read() as db:
+            return {row.seq: row.data for row in db.execute(query)}
+
+    def erase(self, seqs: Sequence[int], actor: str, site: str, reason: dict[str, Any]) -> int:
+        """Deletes items with image and embeddings in every space, and notes it in the audit log. Returns how
+        many."""
+        count = 0
+        with self.database.write() as db:
+            for start in range(0, len(seqs), _CHUNK):
+                chunk = [int(s) for s in seqs[start : start + _CHUNK]]
+                for table in (t.embeddings, t.images, t.items):  # the items last: the others refer to them
+                    deleted = db.execute(table.delete().where(table.c.seq.in_(chunk))).rowcount
+                count += deleted
+            note(db, actor, "erase", site, reason | {"items": count})
+        self.database.truncate_log()
+        return count
+
+
+def _item(row: sa.Row[Any]) -> Item:
+    return Item(**row._mapping)

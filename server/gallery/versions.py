@@ -1,0 +1,67 @@
+"""Sites, their versions, and the BatchNorm profiles that versions name."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from reid.batchnorm import BatchNormProfile
+from server.gallery import tables as t
+from server.gallery.database import Database
+from server.gallery.records import Version
+
+
+class VersionRows:
+    """Which version of a site is live, and what it was made from."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def add_site(self, first: Version) -> None:
+        """A new site with its first version; does nothing where the site exists."""
+        with self.database.write() as db:
+            if db.scalar(sa.select(t.sites.c.name).where(t.sites.c.name == first.site)) is None:
+                site = {"name": first.site, "version": first.version, "created_at": first.created_at}
+                db.execute(t.sites.insert().values(**site))
+                db.execute(t.versions.insert().values(**vars(first)))
+
+    def live(self) -> list[Version]:
+        """The live version of every site, by name."""
+        join = sa.and_(t.versions.c.site == t.sites.c.name, t.versions.c.version == t.sites.c.version)
+        query = sa.select(t.versions).join(t.sites, join).order_by(t.sites.c.name)
+        with self.database.read() as db:
+            return [Version(**row._mapping) for row in db.execute(query)]
+
+    def get(self, site: str, version: int) -> Version | None:
+        """One version of a site."""
+        query = sa.select(t.versions).where(t.versions.c.site == site, t.versions.c.version == version)
+        with self.database.read() as db:
+            row = db.execute(query).first()
+        return Version(**row._mapping) if row is not None else None
+
+    def make_live(self, version: Version, job: str | None = None) -> None:
+        """Writes a version, makes it the live one and marks its job succeeded, in one transaction."""
+        with self.database.write() as db:
+            db.execute(t.versions.insert().values(**vars(version)))
+            db.execute(t.sites.update().where(t.sites.c.name == version.site).values(version=version.version))
+            if job is not None:
+                end = {"state": "succeeded", "progress": 1.0, "stage": "done", "version": version.version}
+                db.execute(t.jobs.update().where(t.jobs.c.id == job).values(**end))
+
+    def save_profile(self, profile: BatchNormProfile) -> str:
+        """Keeps a profile under its content address and returns that."""
+        with self.database.write() as db:
+            if db.scalar(sa.select(t.profiles.c.id).where(t.profiles.c.id == profile.id)) is None:
+                db.execute(t.profiles.insert().values(id=profile.id, data=profile.to_bytes()))
+        return profile.id
+
+    def profile(self, profile_id: str) -> BatchNormProfile | None:
+        """A kept profile."""
+        with self.database.read() as db:
+            data = db.scalar(sa.select(t.profiles.c.data).where(t.profiles.c.id == profile_id))
+        return BatchNormProfile.from_bytes(data) if data is not None else None
+
+    def drop_unused_profiles(self) -> None:
+        """Deletes profiles that no version names."""
+        named = sa.select(t.versions.c.profile_id)
+        with self.database.write() as db:
+            db.execute(t.profiles.delete().where(t.profiles.c.id.not_in(named)))

@@ -1,0 +1,82 @@
+"""What the server says about itself, and whether it can answer."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+
+import numpy as np
+
+from reid.bundle import Bundle
+from server.adaptation import TIERS
+from server.batching import EmbedError
+from server.engines import Engines
+from server.errors import Overloaded
+from server.gallery.store import Store
+from server.reports import BundleReport, EngineReport, ServerReport, SiteReport
+from server.settings import Settings
+from server.sites import Site
+
+_CANARY_S = 10  # the canary's answer must come within this time
+
+
+class Status:
+    """Reports of the server and its sites."""
+
+    def __init__(self, settings: Settings, bundle: Bundle, store: Store, engines: Engines) -> None:
+        self.settings, self.bundle, self.store, self.engines = settings, bundle, store, engines
+        self.started_at = time.time()
+
+    def site(self, site: Site) -> SiteReport:
+        """A site as callers see it."""
+        state = site.state
+        version = state.version
+        return SiteReport(
+            site=site.name,
+            version=version.version,
+            space_id=version.space_id,
+            profile=version.profile_id,
+            items=len(state.index),
+            adapted=version.profile_id != self.engines.base_id,
+            can_roll_back=version.parent is not None,
+            cause=version.cause,
+        )
+
+    def server(self) -> ServerReport:
+        """What really runs."""
+        manifest = self.bundle.manifest
+        bundle = BundleReport(
+            name=manifest.name,
+            base=self.bundle.base_id,
+            architecture=manifest.architecture,
+            dim=manifest.dim,
+            height=manifest.height,
+            width=manifest.width,
+            training_domains=manifest.training_domains,
+            ssl_heads=manifest.ssl_heads,
+            weights_licence=manifest.weights_licence,
+            metrics=manifest.metrics,
+        )
+        return ServerReport(
+            bundle=bundle,
+            engine=EngineReport(**dataclasses.asdict(self.engines.info)),
+            max_batch=self.engines.max_batch,
+            keep_images=self.settings.keep_images,
+            tiers=list(TIERS),
+            uptime_s=round(time.time() - self.started_at, 1),
+        )
+
+    async def ready(self) -> None:
+        """A crop goes through the real batcher and a write to the store. Raises Overloaded where either does
+        not work."""
+        manifest = self.bundle.manifest
+        canary = np.zeros((1, manifest.height, manifest.width, 3), np.uint8)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.engines.base.submit(canary)), _CANARY_S)
+        except (EmbedError, TimeoutError, asyncio.TimeoutError) as error:
+            raise Overloaded(
+                f"the engine does not answer: {error or f'no answer within {_CANARY_S} s'}"
+            ) from error
+        if not await asyncio.to_thread(self.store.database.writable):
+            raise Overloaded("the store cannot be written; is the disk full?")
