@@ -9,7 +9,8 @@ from typing import Any
 
 import safetensors
 
-from reid.models.build import Embedder, ModelSpec, build
+from reid.models.build import Embedder, build
+from reid.models.spec import ModelSpec
 
 SCHEMA = 1
 FILE = "checkpoint.safetensors"
@@ -23,7 +24,8 @@ class CheckpointError(ValueError):
 def read_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
     """The embedder of a run folder or checkpoint file, in eval mode, and the checkpoint's header.
 
-    Raises CheckpointError when there is none, or it is damaged or of another schema.
+    Raises CheckpointError when there is none, it is damaged or of another schema, or its network is one that
+    this version cannot build.
     """
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
@@ -38,7 +40,11 @@ def read_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
     except (safetensors.SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     require_schema(path, meta)
-    embedder = build(ModelSpec.from_dict(meta["model"]))
+    try:
+        spec = ModelSpec.from_dict(meta["model"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    embedder = build(spec)
     embedder.load_state_dict(state, strict=True)
     return embedder.eval(), meta
 

@@ -16,8 +16,8 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from export.bundle import export_bundle
 from reid.bundle import Bundle
-from reid.models import ModelSpec, build
-from reid.models.build import batchnorm_layers
+from reid.models.build import batchnorm_layers, build
+from reid.models.spec import ModelSpec
 from training.checkpoint import Checkpoint, model_tensors
 from training.synthetic.body import SynthError
 from training.synthetic.drawn import draw, make_camera, make_identity

@@ -12,8 +12,8 @@ from reid.adaptation.sampling import Thumbnails, balanced_order
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
 from reid.images import decode_crop
-from reid.models import ModelSpec, build
-from reid.models.build import batchnorm_layers
+from reid.models.build import batchnorm_layers, build
+from reid.models.spec import ModelSpec
 
 SPEC = ModelSpec("resnet18", 96, 48)
 

@@ -50,8 +50,10 @@ def test_arrows_run_down_only(room: str) -> None:
         assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
 
 
-@pytest.mark.parametrize("what", ["server.main", "server.http.app", "server.grpc.app", "resight"])
-def test_importing_the_server_does_not_import_torch(what: str) -> None:
+@pytest.mark.parametrize(
+    "what", ["server.main", "server.http.app", "server.grpc.app", "resight", "reid.models.spec"]
+)
+def test_importing_the_server_or_a_specification_does_not_import_torch(what: str) -> None:
     code = f"import {what}, sys; sys.exit('torch' in sys.modules or 'training' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 

@@ -13,7 +13,7 @@ from export.card import card
 from export.parity import ParityError
 from reid.bundle import Bundle, BundleError
 from reid.checkpoint import FILE, CheckpointError
-from reid.models import ModelSpec
+from reid.models.spec import ModelSpec
 from tests.conftest import SMALL, make_checkpoint
 from training.checkpoint import load_checkpoint
 

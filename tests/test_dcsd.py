@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from reid.models import build
+from reid.models.build import build
 from reid.models.dcsd import DynamicConv, apply_filters, dynamic_layers, filter_norm
+from reid.models.imagenet import load_imagenet
 from reid.models.resnet import ResNetTrunk
-from reid.models.trunks import load_imagenet
 from training.data.loader import Batch
 from training.methods.dcsd import Dcsd
 from training.recipe import RecipeError, load_recipe

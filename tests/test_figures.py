@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from reid.adaptation.bnta import AdaptationError
-from reid.models import ModelSpec, build
+from reid.models.build import build
+from reid.models.spec import ModelSpec
 from training.figures import batchnorm_figure, change_rates, cmc_figure, embedding_figure
 from training.loop import smoke
 from training.recipe import load_recipe

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from reid.checkpoint import read_embedder
-from reid.models import ModelSpec, build
+from reid.models.build import build
+from reid.models.spec import ModelSpec
 from training.data import read_dataset
 from training.data.loader import Batch
 from training.data.records import Dataset, Record, join

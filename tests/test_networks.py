@@ -6,15 +6,15 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from reid.models import ModelSpec, build
 from reid.models.agw import GeM, NonLocal
 from reid.models.bottleneck import ExtendedBottleneck
-from reid.models.build import batchnorm_layers
+from reid.models.build import batchnorm_layers, build
 from reid.models.densenet import DenseNetTrunk
+from reid.models.imagenet import load_imagenet
 from reid.models.mgn import MgnTrunk
 from reid.models.norms import InstanceBatchNorm, Restored, StyleRestitution
 from reid.models.resnet import ResNetTrunk
-from reid.models.trunks import load_imagenet
+from reid.models.spec import ModelSpec
 from training.losses import restitution_loss, weighted_triplet
 from training.methods import METHODS
 from training.recipe import RecipeError, load_recipe

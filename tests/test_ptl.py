@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reid.models import ModelSpec, build
+from reid.models.build import build
 from reid.models.ptl import BConvCell, reset_states
+from reid.models.spec import ModelSpec
 from training.recipe import RecipeError, load_recipe
 
 

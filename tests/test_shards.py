@@ -11,7 +11,8 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from reid.models import ModelSpec, build
+from reid.models.build import build
+from reid.models.spec import ModelSpec
 from training.checkpoint import load_checkpoint
 from training.data import read_dataset
 from training.data.loader import Batch

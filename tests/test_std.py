@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from reid.bundle import Bundle
-from reid.models import ModelSpec, build
-from reid.models.trunks import TRUNKS
+from reid.models.build import build
+from reid.models.spec import ARCHITECTURES, ModelSpec
 from tests.conftest import make_checkpoint
 from training.data.loader import Batch
 from training.data.records import Record
@@ -99,7 +99,7 @@ def test_every_kind_of_teacher(run: Path, bundle: Bundle, batch: Batch, tmp_path
     expected = batch.crops.float().mean(dim=(1, 2)).flip(1)  # blue first
     assert foreign.dim == 3 and torch.allclose(foreign(batch.crops), expected, rtol=1e-2)
     made = student(path)
-    assert made.project(torch.zeros(1, TRUNKS["resnet18"].channels)).shape == (1, 3)
+    assert made.project(torch.zeros(1, ARCHITECTURES["resnet18"].channels)).shape == (1, 3)
     torch.stack(list(made(batch).values())).sum().backward()
 
 

@@ -86,7 +86,9 @@ class Run:
         resumed = self._resume()
         self.method.prepare(dataset.train)
         crops = load_crops(dataset.train, recipe.model.height, recipe.model.width)
-        self.loader = TrainingLoader(crops, labels, cameras, domains, recipe.augment, recipe.seed)
+        self.loader = TrainingLoader(
+            crops, labels, cameras, domains, recipe.augment, recipe.seed, recipe.model.mean_pixel
+        )
         if not resumed:
             self.method.begin(lambda: self._embed(crops, labels))
 

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from reid.models.build import ModelSpec
+from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
 from training.data.transforms import Augmentation
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from reid.bundle import BundleError
 from reid.checkpoint import CheckpointError
 from reid.models.build import Embedder
-from reid.models.trunks import load_imagenet
+from reid.models.imagenet import load_imagenet
 from training.evaluate import open_network
 from training.recipe import RecipeError
 

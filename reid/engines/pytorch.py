@@ -8,14 +8,22 @@ import torch
 from reid.batchnorm import BatchNormProfile, write_into_model
 from reid.bundle import Bundle, BundleError
 from reid.engines.protocol import EngineInfo
-from reid.models.build import Embedder, ModelSpec, PixelEmbedder, build
+from reid.models.build import Embedder, PixelEmbedder, build
+from reid.models.spec import ModelSpec
 
 
 def load_embedder(bundle: Bundle, profile: BatchNormProfile | None = None) -> Embedder:
-    """The bundle's network as a torch module in eval mode. Raises BundleError for a wrapped foreign model."""
+    """The bundle's network as a torch module in eval mode.
+
+    Raises BundleError for a wrapped foreign model, or one whose specification this version cannot build.
+    """
     if not bundle.manifest.model:
         raise BundleError(f"bundle {bundle.path} wraps a foreign model; it has no torch network")
-    embedder = build(ModelSpec.from_dict(bundle.manifest.model))
+    try:
+        spec = ModelSpec.from_dict(bundle.manifest.model)
+    except ValueError as error:
+        raise BundleError(f"bundle {bundle.path}: {error}") from error
+    embedder = build(spec)
     embedder.load_state_dict({k: torch.from_numpy(v) for k, v in bundle.weights().items()}, strict=True)
     if profile is not None:
         write_into_model(profile, embedder)

@@ -1,5 +1,1 @@
-"""Networks: a ModelSpec goes in, an Embedder comes out."""
-
-from reid.models.build import Embedder, ModelSpec, build
-
-__all__ = ["Embedder", "ModelSpec", "build"]
+"""Networks: `spec.py` says what one is, `build.py` makes it."""

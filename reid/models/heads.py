@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-PARTS = 6
+from reid.models.spec import PARTS
+
 PART_DIM = 256
 
 

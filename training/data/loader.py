@@ -62,8 +62,9 @@ class TrainingLoader:
 
     Args:
         crops: uint8 [N,H,W,3]. labels, cameras, domains: of length N.
-        augment: applied to every crop. seed: mixed with epoch and position, so a resumed run sees the same
-        pixels.
+        augment: applied to every crop. seed: mixed with epoch and position, so that a resumed run sees the
+            same pixels.
+        mean_pixel: RGB 0..255 that erasing paints, `ModelSpec.mean_pixel`.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class TrainingLoader:
         domains: Sequence[int],
         augment: Augmentation,
         seed: int,
+        mean_pixel: tuple[int, int, int],
     ) -> None:
-        self.crops, self.augment, self.seed = crops, augment, seed
+        self.crops, self.augment, self.seed, self.mean_pixel = crops, augment, seed, mean_pixel
         self.columns = [
             np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))
         ]
@@ -108,6 +110,6 @@ class TrainingLoader:
         crops = np.empty((len(slots), *self.crops.shape[1:]), np.uint8)
         for place, slot in enumerate(slots):
             rng = np.random.default_rng((self.seed, epoch, number, slot))
-            crops[place] = self.augment(self.crops[indices[slot]], rng)
+            crops[place] = self.augment(self.crops[indices[slot]], rng, self.mean_pixel)
         chosen = np.asarray(indices)[slots]
         return Batch(*(torch.from_numpy(a) for a in (crops, *(column[chosen] for column in self.columns))))

@@ -2,7 +2,7 @@
 and resume.
 
 Order as in the BoT code: flip, pad, crop, (normalise,) erase. Normalisation is inside the model, so erasing
-paints the ImageNet mean, which is 0 behind it (methods A.8, row 13).
+paints the model's mean pixel, which normalisation maps to 0 (methods A.8, row 13).
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from reid.models.build import IMAGENET_MEAN
 from training.checks import at_least, within
-
-_MEAN_PIXEL = np.round(np.array(IMAGENET_MEAN) * 255).astype(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +31,10 @@ class Augmentation:
         if self.erase_area[0] > self.erase_area[1]:
             raise ValueError(f"erase_area is {list(self.erase_area)}; the smaller share comes first")
 
-    def __call__(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [H,W,3] -> uint8 [H,W,3], a new array."""
+    def __call__(
+        self, crop: np.ndarray, rng: np.random.Generator, mean_pixel: tuple[int, int, int]
+    ) -> np.ndarray:
+        """uint8 [H,W,3] -> uint8 [H,W,3], a new array; erasing paints `mean_pixel` (RGB 0..255)."""
         height, width = crop.shape[:2]
         if rng.random() < self.flip:
             crop = crop[:, ::-1]
@@ -46,10 +45,10 @@ class Augmentation:
             crop = canvas[top : top + height, left : left + width]
         crop = np.ascontiguousarray(crop).copy()
         if rng.random() < self.erase:
-            self._erase(crop, rng)
+            self._erase(crop, rng, mean_pixel)
         return crop
 
-    def _erase(self, crop: np.ndarray, rng: np.random.Generator) -> None:
+    def _erase(self, crop: np.ndarray, rng: np.random.Generator, mean_pixel: tuple[int, int, int]) -> None:
         height, width = crop.shape[:2]
         for _ in range(100):
             area = rng.uniform(*self.erase_area) * height * width
@@ -57,5 +56,5 @@ class Augmentation:
             h, w = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
             if h < height and w < width:
                 top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-                crop[top : top + h, left : left + w] = _MEAN_PIXEL
+                crop[top : top + h, left : left + w] = mean_pixel
                 return

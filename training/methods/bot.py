@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from reid.models.build import Embedder, Features
-from reid.models.heads import PART_DIM, PARTS
+from reid.models.heads import PART_DIM
 from reid.models.norms import restitutions
+from reid.models.spec import PARTS
 from training.data.loader import Batch
 from training.losses import CentreLoss, SelfSupervisedLoss, restitution_loss, triplet_loss
 from training.methods.method import Method

@@ -6,7 +6,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from reid.models.build import Embedder
-from reid.models.heads import PART_DIM, PARTS
+from reid.models.heads import PART_DIM
+from reid.models.spec import PARTS
 from training.data.loader import Batch
 from training.losses import SelfSupervisedLoss
 from training.methods.method import Method

@@ -17,7 +17,8 @@ from torch.func import functional_call
 
 from reid.models.build import Embedder
 from reid.models.dcsd import dynamic_layers
-from reid.models.heads import PART_DIM, PARTS
+from reid.models.heads import PART_DIM
+from reid.models.spec import PARTS
 from training.data.loader import Batch
 from training.losses import SelfSupervisedLoss, triplet_loss
 from training.methods.bot import BagOfTricks

@@ -1,0 +1,39 @@
+"""torchvision's ImageNet weights into a trunk."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from reid.models.bottleneck import added_prefixes
+from reid.models.dcsd import DynamicConv
+from reid.models.mgn import ADDED, MgnTrunk
+from reid.models.norms import InstanceBatchNorm
+from reid.models.ptl import CellStream
+
+_CLASSIFIERS = ("fc.", "classifier.")  # of torchvision's networks; a trunk has none
+
+
+def load_imagenet(trunk: nn.Module, state: dict[str, Tensor]) -> None:
+    """Loads a torchvision ImageNet state dict into the trunk, without its classifier.
+
+    What re-identification added to the network has no counterpart there and keeps its initialisation. IBN's
+    norms do too: what they replaced has other statistics. Raises RuntimeError where anything else is missing
+    or does not fit.
+    """
+    left_out = (*_CLASSIFIERS, *_added(trunk))
+    weights = {name: tensor for name, tensor in state.items() if not name.startswith(left_out)}
+    if isinstance(trunk, MgnTrunk):
+        weights = trunk.from_torchvision(weights)
+    kept = {name: tensor for name, tensor in trunk.state_dict().items() if name.startswith(left_out)}
+    trunk.load_state_dict(weights | kept, strict=True)
+
+
+def _added(trunk: nn.Module) -> set[str]:
+    """Prefixes of the parameters that torchvision's network does not have."""
+    prefixes = added_prefixes(trunk)
+    for name, module in trunk.named_modules():
+        if isinstance(module, (DynamicConv, CellStream, InstanceBatchNorm)):
+            prefixes.add(f"{name}.")
+    if isinstance(trunk, MgnTrunk):
+        prefixes |= set(ADDED)
+    return prefixes
