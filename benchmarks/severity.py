@@ -16,11 +16,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from reid.adaptation.bnta import adapt
+from reid.batches import BATCH
 from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+from reid.models.runner import CropRunner, run_crops
 from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset
@@ -28,7 +29,6 @@ from training.evaluate import (
     Embedded,
     embed_dataset,
     embed_records,
-    embed_with,
     labelled,
     open_network,
     score,
@@ -45,11 +45,8 @@ def restatted(network: Embedder, crops: np.ndarray) -> Embedder:
         layer.reset_running_stats()
         layer.momentum = None  # cumulative
         layer.train()
-    pixels = PixelEmbedder(found)
-    with torch.inference_mode():
-        for start in range(0, len(crops), 64):
-            if len(crops) - start > 1:
-                pixels(torch.from_numpy(crops[start : start + 64]))
+    # a last batch of a single crop has no variance
+    run_crops(PixelEmbedder(found), crops[:-1] if len(crops) % BATCH == 1 else crops)
     return found.eval()
 
 
@@ -72,7 +69,7 @@ def per_camera(network: Embedder, dataset: Dataset, size: tuple[int, int], crops
     learned, asked = (np.array([r.camid for r in records]) for records in (dataset.train, everything))
     found = np.zeros((len(everything), network.spec.dim), np.float32)
     for camera in np.unique(asked):
-        embed = embed_with(restatted(network, crops[learned == camera]))
+        embed = CropRunner(restatted(network, crops[learned == camera])).embed
         rows = np.flatnonzero(asked == camera)
         found[rows] = embed_records(embed, [everything[i] for i in rows], size)
     return labelled(dataset, found)
@@ -82,13 +79,13 @@ def ways(network: Embedder, dataset: Dataset) -> dict[str, float]:
     """mAP, percent, of each way to adapt."""
     size = (network.spec.height, network.spec.width)
     crops = load_crops(dataset.train, *size)
-    found = {"none": embed_dataset(embed_with(network), dataset, size)}
+    found = {"none": embed_dataset(CropRunner(network).embed, dataset, size)}
     found["per-camera centring"] = centred(found["none"])
-    found["BN statistics, pooled"] = embed_dataset(embed_with(restatted(network, crops)), dataset, size)
+    found["BN statistics, pooled"] = embed_dataset(CropRunner(restatted(network, crops)).embed, dataset, size)
     found["BN statistics, per camera"] = per_camera(network, dataset, size, crops)
     adapted = copy.deepcopy(network)
     adapt(adapted, crops)
-    found["BNTA"] = embed_dataset(embed_with(adapted), dataset, size)
+    found["BNTA"] = embed_dataset(CropRunner(adapted).embed, dataset, size)
     return {name: 100 * score(embedded).mean_ap for name, embedded in found.items()}
 
 

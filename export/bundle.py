@@ -14,29 +14,9 @@ from export.parity import Parity, ParityError, compare, probe_crops, run_gate
 from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
 from reid.checkpoint import read_embedder
 from reid.engines.chooser import require_installed
-from reid.engines.protocol import EngineError, EngineInfo
-from reid.models.build import Embedder, PixelEmbedder
+from reid.models.runner import CropRunner
 
 PROBES = 64
-
-
-class _Reference:
-    """The checkpoint itself in float32 torch, as an engine: what every exported one is held against."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.model = PixelEmbedder(embedder).eval()
-
-    def embed(self, crops: np.ndarray) -> np.ndarray:
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.from_numpy(crops)).numpy()
-
-    def with_profile(self, profile: object) -> _Reference:
-        raise EngineError("the reference runs the checkpoint's own values only")
-
-    def describe(self) -> EngineInfo:
-        return EngineInfo("torch", "", "cpu", "cpu", "fp32")
 
 
 def export_bundle(
@@ -80,10 +60,10 @@ def export_bundle(
     bundle = write_bundle(staging, manifest, to_onnx(embedder), weights)
     try:
         crops = probe_crops(spec.height, spec.width, PROBES)
-        reference = _Reference(embedder)
-        results = run_gate(bundle, reference, crops)
+        expected = CropRunner(embedder).embed(crops)
+        results = run_gate(bundle, expected, crops)
         if tensorrt:
-            results.append(_tensorrt(bundle, reference, crops))
+            results.append(_tensorrt(bundle, expected, crops))
         engines = {
             p.engine: EngineParity.model_validate({"precision": p.precision, "min_cosine": p.min_cosine})
             for p in results
@@ -112,11 +92,11 @@ def _stored(array: np.ndarray, half: bool) -> np.ndarray:
     return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
 
 
-def _tensorrt(bundle: Bundle, reference: _Reference, crops: np.ndarray) -> Parity:
+def _tensorrt(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> Parity:
     from reid.engines import choose_engine
 
     engine = choose_engine(bundle, "cuda", "tensorrt")
-    parity = compare("tensorrt", engine, reference, crops)
+    parity = compare("tensorrt", engine, expected, crops)
     if not parity.passed:
         raise ParityError(
             f"tensorrt: cosine {parity.min_cosine:.6f} to torch is below the floor of {parity.precision}"

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from reid.batchnorm import BatchNormProfile
+from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
 from reid.engines.protocol import Engine
 
@@ -43,26 +43,29 @@ def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarra
     return np.clip(fine + rng.integers(-12, 13, fine.shape), 0, 255).astype(np.uint8)
 
 
-def compare(name: str, engine: Engine, reference: Engine, crops: np.ndarray) -> Parity:
-    """Smallest cosine between engine and reference over all crops and batch sizes.
+def compare(name: str, engine: Engine, expected: np.ndarray, crops: np.ndarray) -> Parity:
+    """Smallest cosine between an engine's embeddings and torch's, over all crops and batch sizes.
+
+    Args:
+        expected: float32 [N,D], torch's embeddings of the crops, uint8 [N,H,W,3].
 
     Raises ParityError if an engine's answer for a crop depends on its batch by more than the precision's
     floor: that shows as a low cosine too, and is reported as one.
     """
     lowest = 1.0
-    expected = reference.embed(crops)
     for batch in BATCHES:
-        found = np.concatenate([engine.embed(crops[i : i + batch]) for i in range(0, len(crops), batch)])
-        if not np.isfinite(found).all():
+        embeddings = in_batches(len(crops), lambda rows: engine.embed(crops[rows]), batch)
+        if not np.isfinite(embeddings).all():
             raise ParityError(f"{name} returns values that are not finite at batch {batch}")
-        lowest = min(lowest, float(cosine(found, expected).min()))
+        lowest = min(lowest, float(cosine(embeddings, expected).min()))
     return Parity(name, engine.describe().precision, lowest)
 
 
-def run_gate(
-    bundle: Bundle, reference: Engine, crops: np.ndarray, profile: BatchNormProfile | None = None
-) -> list[Parity]:
-    """Every CPU engine that is installed, OpenVINO in bf16 first and in fp32 where bf16 does not pass.
+def run_gate(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> list[Parity]:
+    """Compares every installed CPU engine, OpenVINO in bf16 first and in fp32 where bf16 does not pass.
+
+    Args:
+        expected: float32 [N,D], torch's embeddings of the crops, uint8 [N,H,W,3].
 
     Raises ParityError when an engine fails in fp32: then the graph is wrong, not the precision.
     """
@@ -70,8 +73,8 @@ def run_gate(
 
     results = []
     for name in installed_engines("cpu"):
-        for engine in _variants(name, bundle, profile):
-            parity = compare(name, engine, reference, crops)
+        for engine in _variants(name, bundle):
+            parity = compare(name, engine, expected, crops)
             if parity.passed:
                 results.append(parity)
                 break
@@ -83,15 +86,15 @@ def run_gate(
     return results
 
 
-def _variants(name: str, bundle: Bundle, profile: BatchNormProfile | None) -> list[Engine]:
+def _variants(name: str, bundle: Bundle) -> list[Engine]:
     if name == "openvino":
         from reid.engines.open_vino import OpenVinoEngine
 
-        return [OpenVinoEngine(bundle, profile, "bf16"), OpenVinoEngine(bundle, profile, "fp32")]
+        return [OpenVinoEngine(bundle, precision="bf16"), OpenVinoEngine(bundle, precision="fp32")]
     if name == "onnxruntime":
         from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
-        return [OnnxRuntimeEngine(bundle, profile)]
+        return [OnnxRuntimeEngine(bundle)]
     from reid.engines.pytorch import TorchEngine
 
-    return [TorchEngine(bundle, profile)]
+    return [TorchEngine(bundle)]

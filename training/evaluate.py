@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from reid.batches import BATCH, Progress, in_batches
 from reid.bundle import Bundle
 from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
 from reid.engines.pytorch import load_embedder
-from reid.models.build import Embedder, PixelEmbedder
+from reid.models.build import Embedder
+from reid.models.runner import CropRunner
 from reid.open_set import open_set_rates, open_set_trial
 from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
@@ -22,7 +24,6 @@ from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
-Progress = Callable[[int, int], None]
 
 
 def open_embedder(
@@ -40,18 +41,8 @@ def open_embedder(
         )
     embedder, _ = read_embedder(source)
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    return embed_with(embedder, place), (embedder.spec.height, embedder.spec.width), f"torch {place} fp32"
-
-
-def embed_with(network: Embedder, place: str = "cpu") -> Embed:
-    """A torch network as a function of crops; it is put into eval mode."""
-    pixels = PixelEmbedder(network).eval().to(place)
-
-    @torch.inference_mode()
-    def embed(crops: np.ndarray) -> np.ndarray:
-        return pixels(torch.from_numpy(crops).to(place)).float().cpu().numpy()
-
-    return embed
+    size = (embedder.spec.height, embedder.spec.width)
+    return CropRunner(embedder, place).embed, size, f"torch {place} fp32"
 
 
 def open_network(source: Path) -> Embedder:
@@ -66,22 +57,15 @@ def embed_records(
     embed: Embed,
     records: Sequence[Record],
     size: tuple[int, int],
-    batch: int = 64,
+    batch: int = BATCH,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """float32 [N,D] of one record or more, in their order."""
-    found: np.ndarray | None = None
-    for start in range(0, len(records), batch):
-        part = embed(load_crops(records[start : start + batch], *size))
-        if found is None:
-            found = np.empty((len(records), part.shape[1]), np.float32)
-        found[start : start + batch] = (
-            part  # keeping the pieces would pin the allocator's heap between the crops' large blocks
-        )
-        if progress is not None:
-            progress(min(start + batch, len(records)), len(records))
-    assert found is not None
-    return found
+    """float32 [N,D] of the records in their order; only one batch of crops is in memory at a time."""
+
+    def compute(rows: slice) -> np.ndarray:
+        return embed(load_crops(records[rows], *size))
+
+    return in_batches(len(records), compute, batch, progress)
 
 
 class Embedded(NamedTuple):

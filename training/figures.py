@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reid.adaptation.bnta import Bnta, adapt
 from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+from reid.models.runner import run_crops
 
 _COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#4b4b4b", "#d16ba5", "#2aa198")
 _VALUES = {"mean": "running_mean", "variance": "running_var", "gamma": "weight", "beta": "bias"}
@@ -110,18 +111,18 @@ def _relative(old: Tensor, new: Tensor) -> float:
     return float((new - old).abs().mean() / old.abs().mean().clamp_min(1e-6))
 
 
-@torch.no_grad()
-def _outputs(embedder: Embedder, crops: np.ndarray, layer: int, batch: int = 64) -> np.ndarray:
+def _outputs(embedder: Embedder, crops: np.ndarray, layer: int) -> np.ndarray:
     """All outputs of one BN layer in eval mode, at most a hundred thousand of them."""
     seen: list[Tensor] = []
     module = list(batchnorm_layers(embedder).values())[layer]
-    hook = module.register_forward_hook(lambda _, __, output: seen.append(output.flatten()))
     pixels = PixelEmbedder(embedder).eval()
+
+    def features(batch: Tensor) -> Tensor:  # of all layers, the heads' too
+        return embedder.features(pixels.normalise(batch)).after_neck
+
+    hook = module.register_forward_hook(lambda _, __, output: seen.append(output.flatten()))
     try:
-        for start in range(0, len(crops), batch):
-            pixels.embedder.features(
-                pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops[start : start + batch])))
-            )
+        run_crops(features, crops)
     finally:
         hook.remove()
     values = torch.cat(seen).numpy()

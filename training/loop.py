@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import build
+from reid.models.runner import run_crops
 from training.checkpoint import (
     Checkpoint,
     flatten_optimiser,
@@ -193,16 +194,12 @@ class Run:
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
         return True
 
-    @torch.inference_mode()
     def _embed(self, crops: np.ndarray, labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit embeddings [N,D] of all training crops by the network as it stands, and their labels [N]."""
         self.method.eval()
         device = self.fabric.device
-        parts = [
-            self.method.pixels(torch.from_numpy(crops[i : i + 64]).to(device))
-            for i in range(0, len(crops), 64)
-        ]
-        return torch.cat(parts).float(), torch.tensor(labels, device=device)
+        embeddings = run_crops(self.method.pixels, crops, device)
+        return torch.from_numpy(embeddings).to(device), torch.tensor(labels, device=device)
 
     def _train_step(self, shards: list[Batch]) -> dict[str, float]:
         settings = self.recipe.optimiser

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reid.batches import in_batches
 from reid.bundle import MANIFEST, BundleError
 from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import Embedder, PixelEmbedder
@@ -109,11 +110,12 @@ def remembered(
     """
     path, key = Path(settings.cache), _fingerprint(Path(settings.teacher), records)
     if not path.exists():
-        features = torch.empty(len(records), teacher.dim)  # filled in place, as in embed_records
-        for i in range(0, len(records), 64):
-            features[i : i + 64] = teacher(
-                torch.from_numpy(load_crops(records[i : i + 64], *teacher.size)).to(device)
-            ).cpu()
+
+        def compute(rows: slice) -> np.ndarray:
+            crops = torch.from_numpy(load_crops(records[rows], *teacher.size))
+            return teacher(crops.to(device)).cpu().numpy()
+
+        features = torch.from_numpy(in_batches(len(records), compute))
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
         save_file({"features": features}, beside, metadata={"key": key})

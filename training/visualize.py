@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from reid.batches import Progress
 from reid.engines import Device
 from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 from training.evaluate import (
     Embed,
-    Progress,
     embed_dataset,
     embed_records,
     open_embedder,

@@ -8,7 +8,8 @@ import torch
 from reid.batchnorm import BatchNormProfile, write_into_model
 from reid.bundle import Bundle, BundleError
 from reid.engines.protocol import EngineInfo
-from reid.models.build import Embedder, PixelEmbedder, build
+from reid.models.build import Embedder, build
+from reid.models.runner import CropRunner
 from reid.models.spec import ModelSpec
 
 
@@ -39,12 +40,11 @@ class TorchEngine:
 
     def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, device: str = "cpu") -> None:
         self.bundle, self.device = bundle, device
-        self.model = PixelEmbedder(load_embedder(bundle, profile)).eval().to(device)
+        self.runner = CropRunner(load_embedder(bundle, profile), device)
 
-    @torch.inference_mode()
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8 [B,H,W,3] -> float32 [B,D]."""
-        return self.model(torch.from_numpy(crops).to(self.device)).float().cpu().numpy()
+        return self.runner.embed(crops)
 
     def with_profile(self, profile: BatchNormProfile) -> TorchEngine:
         """A second network with these BN values."""
