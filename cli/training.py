@@ -155,8 +155,8 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
     from reid.checkpoint import CheckpointError
     from training.data.records import DatasetError
     from training.loop import TrainingError
-    from training.loop import smoke as smoke_run
     from training.recipe import RecipeError, load_recipe
+    from training.smoke import smoke as smoke_run
     from training.transfer import train_in_order
 
     try:

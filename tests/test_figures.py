@@ -11,8 +11,8 @@ from reid.adaptation.bnta import AdaptationError
 from reid.models.build import build
 from reid.models.spec import ModelSpec
 from training.figures import batchnorm_figure, change_rates, cmc_figure, embedding_figure
-from training.loop import smoke
 from training.recipe import load_recipe
+from training.smoke import smoke
 from training.synthetic.drawn import draw_sites
 from training.visualize import Picture, draw
 

@@ -9,8 +9,10 @@ import torch
 
 from reid.checkpoint import FILE, CheckpointError, read_embedder
 from training.data.records import join
-from training.loop import Run, TrainingError, smoke
-from training.recipe import RECIPES, RecipeError, load_recipe
+from training.log import Log
+from training.loop import Run, TrainingError
+from training.recipe import RECIPES, RecipeError, first_difference, load_recipe
+from training.smoke import smoke
 from training.synthetic.drawn import draw_dataset, draw_sites
 
 SMALL = [
@@ -62,6 +64,38 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         load_recipe("bot", [setting])
+
+
+def test_recipes_are_compared_key_by_key() -> None:
+    recipe = load_recipe("bot")
+    changed = recipe.changed("optimiser.rate", 1e-3).changed("threads", 7)
+    assert changed.value("optimiser.rate") == 1e-3
+    assert recipe.value("optimiser.rate") == 3.5e-4
+    assert first_difference(recipe.to_dict(), changed.to_dict()) == "optimiser.rate was 0.00035, is 0.001"
+    assert first_difference(recipe.to_dict(), recipe.changed("threads", 7).to_dict()) == ""
+    with pytest.raises(RecipeError, match="epoch"):
+        recipe.changed("optimiser.epoch", 3)
+
+
+def test_a_log_keeps_the_rows_before_the_point_of_resumption(tmp_path: Path) -> None:
+    with Log(tmp_path, (1, 0)) as log:
+        for step in (1, 2, 3):
+            log.write(1, step, 10.0, {"identity": 2.0, "triplet": 0.5})
+    with Log(tmp_path, (1, 2)) as log:
+        log.write(1, 3, 20.0, {"identity": 1.0, "triplet": 0.25})
+    assert (tmp_path / "log.csv").read_text().splitlines() == [
+        "epoch,step,images_per_s,loss,identity,triplet",
+        "1,1,10.0,2.50000,2.00000,0.50000",
+        "1,2,10.0,2.50000,2.00000,0.50000",
+        "1,3,20.0,1.25000,1.00000,0.25000",
+    ]
+
+
+def test_a_network_that_a_method_needs_is_made_first(tmp_path: Path) -> None:
+    recipe = load_recipe("heads", SMALL)
+    smoke(recipe, tmp_path)
+    assert read_embedder(tmp_path)[1]["recipe"]["start"] == str(tmp_path / "start")
+    assert read_embedder(tmp_path / "start")[1]["recipe"]["method"] == "bot"
 
 
 def test_an_unknown_method_is_refused_by_name(tmp_path: Path) -> None:

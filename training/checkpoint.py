@@ -66,6 +66,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, meta)
 
 
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The model's state under the names a checkpoint uses."""
     return {MODEL + name: tensor for name, tensor in model.state_dict().items()}

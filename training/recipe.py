@@ -174,6 +174,19 @@ class Recipe:
         """Plain values, as they stand in a checkpoint."""
         return dataclasses.asdict(self)
 
+    def value(self, key: str) -> Any:
+        """The value of a key like `distill.teacher`."""
+        value: Any = self
+        for name in key.split("."):
+            value = getattr(value, name)
+        return value
+
+    def changed(self, key: str, value: Any) -> Recipe:
+        """A copy with another value of a key like `distill.teacher`. Raises RecipeError as `load_recipe`."""
+        values = self.to_dict()
+        _set(values, key, value)
+        return recipe_from_dict(values)
+
 
 def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
     """A recipe by name (a file of `recipes/`) or by path, with `key=value` settings applied on top.
@@ -189,17 +202,37 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
         key, equals, text = setting.partition("=")
         if not equals:
             raise RecipeError(f"setting {setting!r} must look like optimiser.epochs=60")
-        node = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = yaml.safe_load(text)
+        _set(values, key, yaml.safe_load(text))
     return recipe_from_dict(values, str(path))
 
 
 def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     """Builds the typed recipe; `where` stands in the error messages."""
     return _typed(Recipe, values, where)
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    """'optimiser.rate was 1, is 2' for the first key in which two recipes differ, '' for equal ones.
+
+    `threads` may differ: it belongs to the machine.
+    """
+    for key in [*old, *(key for key in new if key not in old)]:
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            difference = first_difference(before, now, f"{prefix}{key}.")
+            if difference:
+                return difference
+        elif before != now and key != "threads":
+            return f"{prefix}{key} was {before}, is {now}"
+    return ""
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets `distill.teacher` or the like in nested sections."""
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = value
 
 
 def _typed(cls: Any, values: Any, where: str) -> Any:

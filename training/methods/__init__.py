@@ -10,6 +10,7 @@ from training.methods.method import Method
 from training.methods.mgn import Mgn
 from training.methods.ptl import Ptl
 from training.methods.std import Distillation
+from training.recipe import Recipe, RecipeError
 
 METHODS: dict[str, type[Method]] = {
     "bot": BagOfTricks,
@@ -20,3 +21,10 @@ METHODS: dict[str, type[Method]] = {
     "ptl": Ptl,
     "std": Distillation,
 }
+
+
+def method_of(recipe: Recipe) -> type[Method]:
+    """The recipe's method. Raises RecipeError where there is none of that name."""
+    if recipe.method not in METHODS:
+        raise RecipeError(f"unknown method {recipe.method!r}; known: {', '.join(METHODS)}")
+    return METHODS[recipe.method]

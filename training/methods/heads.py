@@ -21,6 +21,8 @@ class Heads(Method):
     Raises RecipeError without heads, or without weights to start from.
     """
 
+    needs_networks = ("start",)
+
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__(recipe, embedder, identities, cameras)
         if embedder.heads is None:

@@ -23,9 +23,10 @@ class Method(nn.Module):
     """
 
     per_domain = False  # True: every batch holds a batch of every domain
-    disjoint: tuple[
-        str, ...
-    ] = ()  # buffers that the shards of a batch write in different places; the others are averaged
+    # keys of the recipe that must name a trained network before a run can begin
+    needs_networks: tuple[str, ...] = ()
+    # buffers that the shards of a batch write in different places; the others are averaged
+    disjoint: tuple[str, ...] = ()
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__()

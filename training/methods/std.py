@@ -29,6 +29,8 @@ class Distillation(BagOfTricks):
     training has. With `distill.cache` the teacher has seen the whole crops once, beforehand, at its own size.
     """
 
+    needs_networks = ("distill.teacher",)
+
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__(recipe, embedder, identities, cameras)
         self.teacher = open_teacher(recipe.distill.teacher)

@@ -1,0 +1,31 @@
+"""Two steps of a recipe on drawn people: shows in seconds that it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from training.data.records import join
+from training.loop import Run
+from training.methods import method_of
+from training.methods.method import Method
+from training.recipe import Recipe
+from training.synthetic.drawn import draw_sites
+
+
+def smoke(recipe: Recipe, out: Path) -> Method:
+    """Takes two steps of the recipe in the run folder `out` and returns the trained method.
+
+    A trained network that the method needs and the recipe does not name is made the same way first, under
+    `out`. Raises what `Run` raises.
+    """
+    for key in method_of(recipe).needs_networks:
+        if not recipe.value(key):
+            folder = out / key
+            smoke(dataclasses.replace(recipe, method="bot"), folder)
+            recipe = recipe.changed(key, str(folder))
+    small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
+    sites = draw_sites(out / "crops", recipe.dataset.count("+") + 1, identities=8, cameras=2, images=2)
+    run = Run(small, join(sites) if len(sites) > 1 else sites[0], out)
+    run.fit(max_steps=2)
+    return run.method
