@@ -1,2 +1,1 @@
-"""The ground floor of Resight: what a crop, a model, a bundle, a profile and a ranking are. Imports nothing
-of the project."""
+"""What a crop, a model, a bundle, a profile and a ranking are. Imports nothing else of the project."""

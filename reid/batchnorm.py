@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -66,17 +66,16 @@ class BatchNormProfile:
         return result
 
     def shrink(self, source: BatchNormProfile, weight: float) -> BatchNormProfile:
-        """Statistics and affine moved toward `source`: weight 1 keeps this profile, 0 gives the source.
+        """Statistics and affine values moved toward `source`: 1 keeps this profile, 0 gives the source.
 
-        Variances are mixed with the means' distance in them, as the variance of the mixture of both
-        populations.
+        A variance becomes that of the mixture of both populations, so the distance of their means adds to it.
         Raises ProfileError where the layers differ.
         """
         self.require_layers(source.site)
 
-        def mix(mine: Table) -> dict[str, np.ndarray]:
+        def mix(table: Table) -> dict[str, np.ndarray]:
             mixed = {}
-            for name, values in mine.items():
+            for name, values in table.items():
                 other = source.site[name]
                 new = weight * values + (1 - weight) * other
                 new[3] += weight * (1 - weight) * (values[2] - other[2]) ** 2
@@ -89,12 +88,12 @@ class BatchNormProfile:
 
     def require_layers(self, layers: Iterable[str]) -> None:
         """Raises ProfileError unless the profile has exactly these layers."""
-        wanted = set(layers)
-        missing, extra = wanted - set(self.site), set(self.site) - wanted
+        expected = set(layers)
+        missing, extra = expected - set(self.site), set(self.site) - expected
         if missing or extra:
             raise ProfileError(
-                f"profile {self.id} does not fit the model: missing layers {sorted(missing)[:3] or 'none'}, "
-                f"unknown layers {sorted(extra)[:3] or 'none'}"
+                f"profile {self.id} was made for another model: it lacks layers "
+                f"{sorted(missing)[:3] or 'none'}, and has unknown layers {sorted(extra)[:3] or 'none'}"
             )
 
     def to_bytes(self) -> bytes:
@@ -149,18 +148,17 @@ def profile_from_weights(base: str, weights: Mapping[str, np.ndarray]) -> BatchN
 
 def profile_from_model(base: str, model: nn.Module) -> BatchNormProfile:
     """The profile inside a torch model."""
-    return profile_from_weights(
-        base, {k: v.detach().float().cpu().numpy() for k, v in model.state_dict().items()}
-    )
+    weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+    return profile_from_weights(base, weights)
 
 
 def write_into_model(profile: BatchNormProfile, model: nn.Module, camera: str | None = None) -> None:
-    """Puts a table of the profile into a torch model of the same layers. Nothing else of the model
-    changes."""
+    """Writes a table of the profile into a torch model with the same layers; nothing else changes."""
     import torch
 
     state = model.state_dict()
-    profile.require_layers(n.removesuffix(".running_mean") for n in state if n.endswith(".running_mean"))
+    layers = [name.removesuffix(".running_mean") for name in state if name.endswith(".running_mean")]
+    profile.require_layers(layers)
     with torch.no_grad():
         for name, values in profile.table(camera).items():
             for key, row in zip(_KEYS, values, strict=True):
@@ -170,8 +168,7 @@ def write_into_model(profile: BatchNormProfile, model: nn.Module, camera: str | 
 def batchnorm_layers_of(graph: ModelProto) -> dict[str, list[str]]:
     """BN nodes of an ONNX graph: layer name -> its four initializers (gamma, beta, mean, variance).
 
-    Raises ProfileError when a BN node's tensors are not named by one module path, as Resight's export names
-    them.
+    Raises ProfileError for a BN node whose tensors do not carry the names of one module.
     """
     layers = {}
     for node in graph.graph.node:
@@ -187,21 +184,19 @@ def batchnorm_layers_of(graph: ModelProto) -> dict[str, list[str]]:
 
 
 def write_into_onnx(profile: BatchNormProfile, model: ModelProto, camera: str | None = None) -> None:
-    """Puts a table of the profile into the BN initializers of an ONNX model, in place.
+    """Writes a table of the profile into the BN initializers of an ONNX model, in place.
 
     The runtime folds the new values when it builds its session. `SessionOptions.add_initializer` is no
-    substitute: it computes with the old values and says nothing. Raises ProfileError if the graph has BN
-    layers the profile lacks.
+    substitute: it silently computes with the old values. Raises ProfileError if the graph has BN layers that
+    the profile lacks, or none at all.
     """
     table = profile.table(camera)
     layers = batchnorm_layers_of(model)
     missing = set(layers) - set(table)
-    if missing or not layers:
-        raise ProfileError(
-            f"profile {profile.id} lacks {sorted(missing)[:3]}"
-            if missing
-            else "the graph has no BatchNorm left"
-        )
+    if not layers:
+        raise ProfileError("the graph has no BatchNorm left: its exporter folded it; export it again")
+    if missing:
+        raise ProfileError(f"profile {profile.id} was made for another model: it lacks {sorted(missing)[:3]}")
     initializers = {i.name: i for i in model.graph.initializer}
     for layer, names in layers.items():
         for name, row in zip(names, table[layer], strict=True):
@@ -214,12 +209,6 @@ def write_into_onnx(profile: BatchNormProfile, model: ModelProto, camera: str | 
 
 
 def space_id(base: str, profile: str, preprocessing: str, precision: str) -> str:
-    """Names an embedding space: vectors may be compared when, and only when, this is equal. `space-` and 16
-    hex digits."""
-    facts: dict[str, Any] = {
-        "base": base,
-        "profile": profile,
-        "preprocessing": preprocessing,
-        "precision": precision,
-    }
+    """`space-` and 16 hex digits that name an embedding space: only vectors of one space may be compared."""
+    facts = {"base": base, "profile": profile, "preprocessing": preprocessing, "precision": precision}
     return "space-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

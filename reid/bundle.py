@@ -1,8 +1,7 @@
-"""The deployable model: a directory `<name>.resight/` with manifest, graph and weights. No pickle, every byte
-checked.
+"""The deployable model: a directory `<name>.resight/` without pickle, every byte of it checked.
 
 manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
-model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors lie in weights.safetensors
+model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors are in weights.safetensors
 weights.safetensors   the whole model with its self-supervised heads, stored once
 """
 
@@ -32,8 +31,7 @@ PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
 
 
 class BundleError(ValueError):
-    """A bundle that is incomplete, damaged or made by a newer version; the message says which and what to
-    do."""
+    """A bundle that is incomplete, damaged or made by a newer version; the message says what to do."""
 
 
 class EngineParity(BaseModel):
@@ -51,7 +49,7 @@ class Manifest(BaseModel):
     schema_version: int = SCHEMA
     name: str
     architecture: str
-    model: dict[str, Any] = Field(description="reid.models.ModelSpec; empty for a wrapped foreign model")
+    model: dict[str, Any] = Field(description="reid.models.spec.ModelSpec; empty for a wrapped foreign model")
     height: int
     width: int
     dim: int
@@ -78,8 +76,7 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
-        """Reads and verifies a bundle. Raises BundleError naming the file, number or key that does not
-        fit."""
+        """Reads and verifies a bundle. Raises BundleError naming the file, number or key that is wrong."""
         path = Path(path)
         if not (path / MANIFEST).is_file():
             raise BundleError(
@@ -126,11 +123,11 @@ class Bundle:
         return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
 
     def profile(self) -> BatchNormProfile:
-        """The bundle's own BN values: the profile of a site nobody has adapted."""
+        """The bundle's own BN values: the profile of a site that has not been adapted."""
         return profile_from_weights(self.base_id, self.weights())
 
     def onnx_model(self) -> onnx.ModelProto:
-        """The graph with every tensor inside it, ready to be written into or handed to a runtime as bytes."""
+        """The graph with every tensor inside it, for a profile to be written into and a runtime to read."""
         model = onnx.load(self.path / GRAPH, load_external_data=False)
         external_data_helper.load_external_data_for_model(model, str(self.path))
         for tensor in model.graph.initializer:
@@ -143,11 +140,11 @@ class Bundle:
         graph = onnx.load(self.path / GRAPH, load_external_data=False).graph
         shape_in = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
         shape_out = [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim][1:]
-        m = self.manifest
-        if shape_in != [m.height, m.width, 3] or shape_out != [m.dim]:
+        manifest = self.manifest
+        if shape_in != [manifest.height, manifest.width, 3] or shape_out != [manifest.dim]:
             raise BundleError(
                 f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, the manifest says "
-                f"[{m.height}, {m.width}, 3] to [{m.dim}]"
+                f"[{manifest.height}, {manifest.width}, 3] to [{manifest.dim}]; export it again"
             )
 
 
@@ -156,8 +153,9 @@ def write_bundle(
 ) -> Bundle:
     """Writes a bundle beside `path`, verifies it and moves it into place.
 
-    The graph's initializers that carry a name in `weights` are stored there only; graph.onnx points at them.
-    Half precision weights get a Cast behind them, so that every engine computes as the manifest says.
+    Initializers of the graph that carry a name in `weights` are stored in weights.safetensors only;
+    model.onnx points at them. A Cast follows every half-precision weight, so that every engine computes in
+    the precision of the manifest.
     """
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -196,16 +194,16 @@ def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: dict[str, int]) -> None:
+    """Lets the graph's initializers refer to the weights file instead of holding their values."""
     casts = []
     for tensor in graph.graph.initializer:
         if tensor.name not in weights:
             continue
-        array = weights[tensor.name]
+        original = name = tensor.name
+        array = weights[original]
         if array.dtype == np.float16:
-            half = tensor.name + _HALF
-            casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT))
-        original = tensor.name
-        name = half if array.dtype == np.float16 else original
+            name = original + _HALF
+            casts.append(onnx.helper.make_node("Cast", [name], [original], to=onnx.TensorProto.FLOAT))
         replaced = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         external_data_helper.set_external_data(
             replaced, WEIGHTS, offset=offsets[original], length=array.nbytes
@@ -219,8 +217,7 @@ def _point_at(graph: onnx.ModelProto, weights: dict[str, np.ndarray], offsets: d
 
 
 def _widen(model: onnx.ModelProto) -> None:
-    """Replaces half-precision weights and the Casts behind them by single-precision ones: runtimes fold
-    BatchNorm into those."""
+    """Replaces half-precision weights and their Casts by float32 ones, into which runtimes fold BatchNorm."""
     halves = {t.name: t for t in model.graph.initializer if t.name.endswith(_HALF)}
     for node in [n for n in model.graph.node if n.op_type == "Cast" and n.input[0] in halves]:
         array = onnx.numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
@@ -233,10 +230,11 @@ def _verify(path: Path, name: str, expected: str) -> None:
         raise BundleError(f"bundle {path}: file name {name!r} leaves the bundle")
     if not (path / name).is_file():
         raise BundleError(f"bundle {path}: file {name} is missing")
-    found = _sha256(path / name)
-    if found != expected:
+    actual = _sha256(path / name)
+    if actual != expected:
         raise BundleError(
-            f"bundle {path}: {name} is damaged (sha256 {found[:12]}..., the manifest says {expected[:12]}...)"
+            f"bundle {path}: {name} is damaged (sha256 {actual[:12]}..., the manifest says "
+            f"{expected[:12]}...); copy or export it again"
         )
 
 
@@ -249,13 +247,11 @@ def _sha256(path: Path) -> str:
 
 
 def assert_batchnorm_count(graph: onnx.ModelProto, expected: int) -> None:
-    """Raises BundleError unless the graph shows exactly `expected` BN nodes: an exporter that folds them ends
-    adaptation."""
-    found = len(batchnorm_layers_of(graph))
-    if found != expected:
+    """Raises BundleError unless the graph has `expected` BN nodes: folded ones cannot be adapted."""
+    count = len(batchnorm_layers_of(graph))
+    if count != expected:
         raise BundleError(
-            f"the exported graph has {found} BatchNorm nodes, the model {expected}; the exporter folded "
-            f"them away"
+            f"the exported graph has {count} BatchNorm nodes, the model {expected}: the exporter folded them"
         )
 
 

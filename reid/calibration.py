@@ -1,5 +1,4 @@
-"""From a score to the probability that the best match is the right person (Platt 1999), and how far off such
-probabilities are."""
+"""Probabilities that the best match is the right person, from its score (Platt 1999), and their error."""
 
 from __future__ import annotations
 
@@ -22,36 +21,45 @@ class Calibration(NamedTuple):
 
 
 def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
-    """The most likely calibration of scores [N] that were right or not (bool [N]). Raises ValueError where
-    all or none were."""
+    """The most likely calibration of scores [N] and whether each best match was right, bool [N].
+
+    Raises ValueError where all or none were right.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    found = LogisticRegression(C=np.inf).fit(scores[:, None].astype(np.float64), right)
-    return Calibration(float(found.coef_[0, 0]), float(found.intercept_[0]))
+    model = LogisticRegression(C=np.inf).fit(scores[:, None].astype(np.float64), right)
+    return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
 def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error, 0 to 1: |mean probability - share that was right| over bins of equally
-    many, by their share."""
+    """Expected calibration error, 0 to 1, over bins of equally many queries.
+
+    The mean over bins of |mean probability - share of right matches|, weighted by the bins' sizes.
+    """
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return float(sum(abs(probabilities[p].mean() - right[p].mean()) * len(p) for p in parts) / len(order))
 
 
 def calibrate(trial: Trial, seed: int = 0) -> tuple[Calibration, float]:
-    """A calibration from half of the people, known and unknown ones, and its expected error on the other
-    half.
+    """A calibration fitted on half of the people, and its expected error on the other half.
 
-    Raises ValueError where a half has no right or no wrong match: there are too few people then.
+    Each half has its share of enrolled and of unknown people. Raises ValueError where a half has no right or
+    no wrong match: there are too few people then.
     """
-    halves = [
-        np.random.default_rng(seed).permutation(np.unique(trial.pids[chosen]))
-        for chosen in (trial.unknown, trial.known)
-    ]
-    learned = np.isin(trial.pids, np.concatenate([people[::2] for people in halves]))
-    asked = trial.unknown | trial.known
-    first, second = asked & learned, asked & ~learned
-    if any(len(np.unique(trial.right[half])) < 2 for half in (first, second)):
-        raise ValueError("a calibration needs right and wrong best matches in either half of the people")
-    found = fit(trial.best[first], trial.right[first])
-    return found, expected_error(found(trial.best[second]), trial.right[second])
+    fitted_pids = []
+    for group in (trial.unknown, trial.known):
+        people = np.random.default_rng(seed).permutation(np.unique(trial.pids[group]))
+        fitted_pids.append(people[::2])
+    in_fit = np.isin(trial.pids, np.concatenate(fitted_pids))
+    queries = trial.unknown | trial.known
+    fit_half, test_half = queries & in_fit, queries & ~in_fit
+    for half in (fit_half, test_half):
+        if len(np.unique(trial.right[half])) < 2:
+            raise ValueError(
+                "a calibration needs right and wrong best matches in both halves of the people; evaluate on "
+                "more people"
+            )
+    calibration = fit(trial.best[fit_half], trial.right[fit_half])
+    error = expected_error(calibration(trial.best[test_half]), trial.right[test_half])
+    return calibration, error

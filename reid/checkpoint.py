@@ -1,5 +1,4 @@
-"""Reading the network out of a training checkpoint: weights as safetensors, facts as JSON in its header. No
-pickle."""
+"""Reads the network out of a training checkpoint: a safetensors file with JSON in its header, no pickle."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ MODEL = "model/"  # prefix of the embedder's tensors
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this version, or does not fit the run that asks for it."""
+    """A file that is not a checkpoint of this version, or does not fit the run that resumes from it."""
 
 
 def read_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
@@ -52,4 +51,6 @@ def read_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
 def require_schema(path: Path, meta: object) -> None:
     """Raises CheckpointError unless the header is one of this schema."""
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} is not a Resight checkpoint of schema {SCHEMA}")
+        raise CheckpointError(
+            f"{path} is not a Resight checkpoint of schema {SCHEMA}; train it again with this version"
+        )

@@ -1,7 +1,6 @@
 """Bytes in, crop out: the one definition of decoding and resizing, shared by training, export and server.
 
-Limits are checked on the header, before a pixel is decoded, because the decoders themselves happily allocate
-whatever a header claims.
+Limits are checked on the header, before a pixel is decoded: decoders allocate whatever a header claims.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Crop = np.ndarray  # uint8 [H,W,3], RGB, upright
 
 _EXIF_ORIENTATION = 0x0112
-_MAX_JPEG_SCANS = (
-    64  # a progressive file of normal make has about 10; thousands are an attack on the decoder's time
-)
+# a usual progressive file has about 10; thousands are an attack on the decoder's time
+_MAX_JPEG_SCANS = 64
 
 
 class ImageError(ValueError):
@@ -82,8 +80,7 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
 
 
 def resize(image: Crop, height: int, width: int) -> Crop:
-    """uint8 [H,W,3] -> uint8 [height,width,3], bilinear with antialiasing (what torchvision's training
-    transforms do)."""
+    """uint8 [H,W,3] -> uint8 [height,width,3], bilinear with antialiasing, as in torchvision's transforms."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -115,8 +112,7 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _png_bit_depth(data: bytes) -> int:
-    """Bits a channel of a PNG, 8 for anything else. Pillow reports 16-bit RGB as plain RGB, so the header is
-    read here."""
+    """Bits a channel of a PNG, 8 for anything else. Pillow reports 16-bit RGB as plain RGB."""
     return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 else 8
 
 

@@ -1,5 +1,4 @@
-"""Whether a match is the right person at all: how often people who were never enrolled raise one, and what
-refusing them costs."""
+"""Open-set identification: how often unknown people raise a match, and what a threshold against it costs."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ class Trial(NamedTuple):
 
     pids: np.ndarray  # int [Q]
     best: np.ndarray  # float [Q], the score
-    right: np.ndarray  # bool [Q], it is the same person
-    unknown: np.ndarray  # bool [Q], the person is not enrolled
-    known: np.ndarray  # bool [Q], the person is enrolled and could be found
+    right: np.ndarray  # bool [Q], whether it is the same person
+    unknown: np.ndarray  # bool [Q], whether the person is not enrolled
+    known: np.ndarray  # bool [Q], whether the person is enrolled under a camera that counts
 
 
 class Rate(NamedTuple):
-    """What a false positive identification rate costs."""
+    """What keeping a false positive identification rate costs."""
 
     threshold: float  # only scores above it count
     missed: float  # false negative identification rate, 0 to 1
@@ -40,30 +39,34 @@ def open_set_trial(
     ignore_camera: bool = False,
     seed: int = 0,
 ) -> Trial:
-    """Takes half of the queries' identities, chosen by the seed, out of the gallery: their queries should
-    match nobody.
+    """Removes half of the queries' identities, chosen by the seed, from the gallery.
+
+    Their queries should then match nobody.
 
     Args:
-        query, gallery: float32 unit embeddings [Q,D] and [G,D]. *_pids, *_cams: integers [Q] and [G], as for
-        ranking.
+        query, gallery: float32 unit embeddings [Q,D] and [G,D].
+        *_pids, *_cams: integers [Q] and [G], as for ranking.
 
     Raises ValueError where either half has no query.
     """
     people = np.random.default_rng(seed).permutation(np.unique(query_pids))
     strangers = people[: len(people) // 2]
-    there = ~np.isin(gallery_pids, strangers) & (gallery_pids != JUNK)
-    gallery, gallery_pids, gallery_cams = gallery[there], gallery_pids[there], gallery_cams[there]
-    best, right, mated = np.full(len(query), -np.inf), np.zeros(len(query), bool), np.zeros(len(query), bool)
+    enrolled = ~np.isin(gallery_pids, strangers) & (gallery_pids != JUNK)
+    gallery, gallery_pids, gallery_cams = gallery[enrolled], gallery_pids[enrolled], gallery_cams[enrolled]
+    best = np.full(len(query), -np.inf)
+    right, mated = np.zeros(len(query), bool), np.zeros(len(query), bool)
     for start in range(0, len(query) if len(gallery) else 0, _BLOCK):
-        own = slice(start, start + _BLOCK)
-        scores = query[own] @ gallery.T
-        same = query_pids[own, None] == gallery_pids
+        rows = slice(start, start + _BLOCK)
+        scores = query[rows] @ gallery.T
+        same = query_pids[rows, None] == gallery_pids
         if not ignore_camera:
-            dropped = same & (query_cams[own, None] == gallery_cams)
-            scores[dropped], same = -np.inf, same & ~dropped
+            dropped = same & (query_cams[rows, None] == gallery_cams)
+            scores[dropped] = -np.inf
+            same &= ~dropped
         first = scores.argmax(1)[:, None]
-        best[own] = np.take_along_axis(scores, first, 1)[:, 0]
-        right[own], mated[own] = np.take_along_axis(same, first, 1)[:, 0], same.any(1)
+        best[rows] = np.take_along_axis(scores, first, 1)[:, 0]
+        right[rows] = np.take_along_axis(same, first, 1)[:, 0]
+        mated[rows] = same.any(1)
     unknown = np.isin(query_pids, strangers)
     known = ~unknown & mated
     if not unknown.any() or not known.any():
@@ -72,17 +75,16 @@ def open_set_trial(
 
 
 def open_set_rates(trial: Trial, rates: Sequence[float] = (0.01, 0.1)) -> Mapping[float, Rate]:
-    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1, rank
-    1).
+    """False negative identification rate at each false positive identification rate (ISO/IEC 19795-1).
 
-    The threshold is the lowest at which at most the given share of the unknown people's queries still has a
-    match above it; a query of a known person is missed unless its best match is right and above the
-    threshold.
+    Rank 1 only. The threshold is the lowest at which at most the given share of the unknown people's queries
+    has a match above it. A query of a known person is missed unless its best match is right and above it.
     """
     alarms = np.sort(trial.best[trial.unknown])[::-1]
-    found = {}
+    costs = {}
     for rate in rates:
         allowed = int(rate * len(alarms))
         threshold = float(alarms[allowed]) if allowed < len(alarms) else -np.inf
-        found[rate] = Rate(threshold, float(1 - (trial.right & (trial.best > threshold))[trial.known].mean()))
-    return found
+        identified = trial.right & (trial.best > threshold)
+        costs[rate] = Rate(threshold, float(1 - identified[trial.known].mean()))
+    return costs

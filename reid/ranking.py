@@ -1,8 +1,7 @@
-"""How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4), without sorting the
-gallery.
+"""How good a ranking is: CMC, mAP, mINP under the field's rules (methods B.3 and B.4).
 
-For each query only its few positives are sorted; a pass over the gallery for each of them then counts how
-many others stand before it. That gives every rank that CMC, AP and INP need.
+The gallery is never sorted. For each query only its few positives are; a pass over the gallery for each of
+them then counts how many other items rank before it. That gives every rank that CMC, AP and INP need.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Literal
 import numba
 import numpy as np
 
-JUNK = -1  # pid of crops that are neither right nor wrong: they are skipped
+JUNK = -1  # pid of crops that count neither as right nor as wrong
 Precision = Literal["step", "trapezoid"]
 _BLOCK = 512  # queries whose scores are in memory at once
 
@@ -37,8 +36,7 @@ class RankingScores:
     def interval(
         self, name: Literal["mAP", "mINP", "rank-1"], rounds: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
-        """95 % bootstrap interval of a mean over queries: how far other queries of the same people could move
-        it."""
+        """95 % bootstrap interval of a mean: how far other queries of the same people could move it."""
         ap, inp, first = self.per_query.T
         values = {"mAP": ap, "mINP": inp, "rank-1": (first == 1).astype(np.float64)}[name]
         rng = np.random.default_rng(seed)
@@ -62,12 +60,11 @@ def rank_embeddings(
 
     Args:
         query, gallery: float32 unit embeddings [Q,D] and [G,D].
-        *_pids, *_cams: integers [Q] and [G]. Pid -1 in the gallery is junk, a pid no query has is a
-        distractor.
-        precision: `step` is the average precision of today's papers, `trapezoid` that of Market-1501's own
-        code.
+        *_pids, *_cams: integers [Q] and [G]. Pid -1 in the gallery is junk, a pid without queries a
+            distractor.
+        precision: `step` is the average precision of today's papers, `trapezoid` that of Market-1501's code.
         ignore_camera: keep positives of the query's own camera, which are dropped otherwise.
-        depth: how long the CMC is.
+        depth: length of the CMC.
 
     Raises ValueError when lengths differ or no query has a positive.
     """
@@ -96,26 +93,28 @@ def rank_scores(
     ignore_camera: bool = False,
     depth: int = 50,
 ) -> RankingScores:
-    """As `rank_embeddings`, from a score matrix float32 [Q,G], higher is better; equal scores rank in gallery
-    order."""
+    """As `rank_embeddings`, from a score matrix float32 [Q,G].
+
+    Higher scores are better; equal ones rank in gallery order.
+    """
     return _rank(
         [scores], (query_pids, gallery_pids, query_cams, gallery_cams), precision, ignore_camera, depth
     )
 
 
 def rank_hits(hits: list[np.ndarray], depth: int = 50) -> RankingScores:
-    """Scores of finished rankings, as a server answers them.
+    """Scores of finished rankings, like those a server returns.
 
     Args:
-        hits: per query the 1-based ranks of ALL its positives, after junk and same-camera positives were
-        removed.
+        hits: for each query the 1-based ranks of all its positives, with junk and same-camera positives
+            removed.
     """
-    rows = [_ap_inp_first(np.sort(np.asarray(r, np.int64)), False) for r in hits]
+    rows = [_ap_inp_first(np.sort(np.asarray(ranks, np.int64)), False) for ranks in hits]
     return _mean(np.array(rows).reshape(-1, 3), depth)
 
 
 def pooled(repetitions: list[RankingScores]) -> RankingScores:
-    """Means over the queries of several rankings of equally many queries."""
+    """Means over the queries of several rankings."""
     rows = np.concatenate([scores.per_query for scores in repetitions])
     skipped = sum(scores.skipped for scores in repetitions)
     return dataclasses.replace(_mean(rows, len(repetitions[0].cmc)), skipped=skipped)
@@ -128,31 +127,27 @@ def _rank(
     ignore_camera: bool,
     depth: int,
 ) -> RankingScores:
-    """Scores of consecutive rows [b,G] of the score matrix."""
+    """Scores from the score matrix, given as consecutive blocks of rows [b,G].
+
+    Args:
+        labels: pids of query and gallery, cameras of query and gallery.
+    """
     qp, gp, qc, gc = (np.ascontiguousarray(a, np.int64) for a in labels)
-    rows, start = [np.zeros((0, 3))], 0
+    results, start = [np.zeros((0, 3))], 0
     for block in blocks:
-        own = slice(start, start + len(block))
-        rows.append(
-            _per_query(
-                np.ascontiguousarray(block, np.float32),
-                qp[own],
-                gp,
-                qc[own],
-                gc,
-                ignore_camera,
-                precision == "trapezoid",
-            )
-        )
-        start = own.stop
-    return _mean(np.concatenate(rows), depth)
+        rows = slice(start, start + len(block))
+        scores = np.ascontiguousarray(block, np.float32)
+        trapezoid = precision == "trapezoid"
+        results.append(_per_query(scores, qp[rows], gp, qc[rows], gc, ignore_camera, trapezoid))
+        start = rows.stop
+    return _mean(np.concatenate(results), depth)
 
 
 def _mean(rows: np.ndarray, depth: int) -> RankingScores:
     counted = rows[rows[:, 2] > 0]
     if not len(counted):
         raise ValueError(
-            "no query has a positive in the gallery: check identities, and cameras if all come from one"
+            "no query has a positive in the gallery: check the identities, and the cameras if all are of one"
         )
     first = counted[:, 2]
     cmc = (first[:, None] <= np.arange(1, depth + 1)).mean(0)
@@ -175,12 +170,12 @@ def _ap_inp_first(ranks: np.ndarray, trapezoid: bool) -> tuple[float, float, flo
     total = 0.0
     for j in range(count):
         r = ranks[j]
-        now = (j + 1) / r
+        precision = (j + 1) / r
         if trapezoid:
             before = 1.0 if r == 1 else j / (r - 1)
-            total += (now + before) / 2
+            total += (precision + before) / 2
         else:
-            total += now
+            total += precision
     return total / count, count / ranks[-1], float(ranks[0])
 
 

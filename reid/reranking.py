@@ -1,9 +1,7 @@
-"""k-reciprocal re-ranking (Zhong et al. 2017; methods A.5.5): distances that ask whose neighbours two crops
-share.
+"""k-reciprocal re-ranking (Zhong et al. 2017; methods A.5.5): distances by the neighbours two crops share.
 
-Sparse: memory grows with queries x gallery and with neighbours, never with the square of everything. A tool
-for offline
-evaluation: a new query changes the neighbour lists of all others, so it has no place in a server.
+Sparse: memory grows with queries x gallery and with the neighbours, never with the square of all items. For
+offline evaluation only: a new query changes the neighbour lists of all others, so a server cannot use it.
 """
 
 from __future__ import annotations
@@ -28,7 +26,9 @@ def rerank(
     """
     everything = np.ascontiguousarray(np.concatenate([query, gallery]), np.float32)
     if not 1 <= k2 <= k1 < len(everything):
-        raise ValueError(f"k1 {k1} and k2 {k2}: 1 <= k2 <= k1 < {len(everything)} items must hold")
+        raise ValueError(
+            f"k1 {k1} and k2 {k2} do not fit {len(everything)} items: choose 1 <= k2 <= k1 < items"
+        )
     near, farthest = _neighbours(everything, k1 + 1)
     half = int(np.around(k1 / 2)) + 1  # rounds half to even, as the published code does
     members, values, counts = _encode(
@@ -47,15 +47,19 @@ def rerank(
 
 
 def expand_queries(query: np.ndarray, gallery: np.ndarray, k: int, alpha: float = 3.0) -> np.ndarray:
-    """Unit embeddings float32 [Q,D] of the queries averaged with their k best matches, each weighted by
-    cosine ** alpha.
+    """Unit embeddings float32 [Q,D] of the queries, averaged with their k best matches.
 
-    `query` and `gallery` are float32 unit embeddings [Q,D] and [G,D] (alpha query expansion, Radenovic et al.
-    2018).
+    Each match is weighted by cosine ** alpha (alpha query expansion, Radenovic et al. 2018).
+
+    Args:
+        query, gallery: float32 unit embeddings [Q,D] and [G,D].
+
     Raises ValueError unless 1 <= k <= G.
     """
     if not 1 <= k <= len(gallery):
-        raise ValueError(f"query expansion by {k} matches needs 1 to {len(gallery)}")
+        raise ValueError(
+            f"query expansion by {k} matches: choose 1 to {len(gallery)}, the size of the gallery"
+        )
     scores = query @ gallery.T
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     weights = np.maximum(np.take_along_axis(scores, best, 1), 0) ** alpha
@@ -64,8 +68,10 @@ def expand_queries(query: np.ndarray, gallery: np.ndarray, k: int, alpha: float 
 
 
 def _neighbours(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """int32 [N,count] nearest items, nearest first, each item its own first; float32 [N] squared distance of
-    the farthest."""
+    """The nearest items of each item, and how far the farthest item is.
+
+    Returns int32 [N,count], nearest first and each item its own first, and float32 [N], squared distances.
+    """
     near, farthest = np.empty((len(x), count), np.int32), np.empty(len(x), np.float32)
     for start in range(0, len(x), _BLOCK):
         distances = np.maximum(2 - 2 * (x[start : start + _BLOCK] @ x.T), 0)
@@ -81,47 +87,51 @@ def _neighbours(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 @numba.njit(parallel=True, cache=True)
 def _reciprocal(near: np.ndarray, count: int) -> np.ndarray:
     """int32 [N,count]: those of the `count` nearest that have the item among theirs, padded with -1."""
-    found = np.full((len(near), count), -1, np.int32)
+    mutual = np.full((len(near), count), -1, np.int32)
     for i in numba.prange(len(near)):
         filled = 0
         for j in near[i, :count]:
             for back in near[j, :count]:
                 if back == i:
-                    found[i, filled] = j
+                    mutual[i, filled] = j
                     filled += 1
                     break
-    return found
+    return mutual
 
 
 @numba.njit(cache=True)
 def _holds(row: np.ndarray, count: int, value: int) -> bool:
-    """Whether one of the first `count` values is `value`. A loop: numba 0.68 miscompiles `(row[:count] ==
-    value).any()` in a prange."""
-    found = False
+    """Whether one of the first `count` values is `value`.
+
+    A loop, since numba 0.68 miscompiles `(row[:count] == value).any()` in a prange.
+    """
+    held = False
     for place in range(count):
-        found |= row[place] == value
-    return found
+        held |= row[place] == value
+    return held
 
 
 @numba.njit(parallel=True, cache=True)
 def _encode(
     x: np.ndarray, farthest: np.ndarray, near: np.ndarray, whole: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each item as weights over its expanded neighbourhood: members int32 [N,cap], values float32 [N,cap],
-    counts [N]."""
+    """Each item as weights over its expanded neighbourhood.
+
+    Returns members int32 [N,cap], values float32 [N,cap] and counts [N], the filled part of each row.
+    """
     cap = whole.shape[1] * (1 + half.shape[1])
     members = np.empty((len(x), cap), np.int32)
     values = np.empty((len(x), cap), np.float32)
     counts = np.zeros(len(x), np.int32)
     for i in numba.prange(len(x)):
-        own = whole[i][whole[i] >= 0]
-        count = len(own)
-        members[i, :count] = own
-        for j in own:
+        mutual = whole[i][whole[i] >= 0]
+        count = len(mutual)
+        members[i, :count] = mutual
+        for j in mutual:
             candidate = half[j][half[j] >= 0]
             shared = 0
             for c in candidate:
-                shared += _holds(own, len(own), c)
+                shared += _holds(mutual, len(mutual), c)
             if 3 * shared > 2 * len(candidate):
                 for c in candidate:
                     if not _holds(members[i], count, c):
@@ -173,7 +183,7 @@ def _expand(
 def _by_member(
     members: np.ndarray, values: np.ndarray, counts: np.ndarray, queries: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gallery's encodings turned around: for each member, which gallery items have it, and how much."""
+    """The gallery's encodings inverted: for each member, the gallery items that contain it, and weights."""
     filled = np.arange(members.shape[1]) < counts[queries:, None]
     member, share = members[queries:][filled], values[queries:][filled]
     item = np.repeat(np.arange(len(counts) - queries, dtype=np.int32), counts[queries:])

@@ -1,4 +1,4 @@
-"""Which engine runs: TensorRT, CUDA, OpenVINO, onnxruntime on the CPU, torch; never a silent step down."""
+"""Chooses the engine: TensorRT, CUDA, OpenVINO, onnxruntime on the CPU or torch; never a silent fallback."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def choose_engine(
     """The first engine of `ENGINES` that works here, or the one that is named.
 
     Args:
-        device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and warns
-            loudly if it cannot be used.
+        device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
+            a warning if it cannot be used.
         name: `auto`, or one of `ENGINES`: then exactly this one.
 
-    Raises EngineError when nothing that was asked for works; the message lists why.
+    Raises EngineError when no such engine works; the message says why for each.
     """
     if name != "auto":
         if name not in ENGINES:
@@ -63,7 +63,7 @@ def require_installed(name: str) -> None:
     if name == "tensorrt" and find_spec("tensorrt") is None:
         raise EngineError("TensorRT is not installed; install it with: pip install 'tensorrt-cu13<11'")
     if find_spec(_MODULES[name]) is None:
-        raise EngineError(f"{_MODULES[name]} is not installed")
+        raise EngineError(f"{_MODULES[name]} is not installed; install it with: pip install {_MODULES[name]}")
 
 
 def gpu_present() -> bool:
@@ -110,6 +110,6 @@ def _torch(bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> 
     from reid.engines.pytorch import TorchEngine
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("torch sees no CUDA device")
+        raise EngineError("torch finds no CUDA device; choose device cpu")
     use_gpu = device != "cpu" and torch.cuda.is_available()
     return TorchEngine(bundle, profile, "cuda:0" if use_gpu else "cpu")

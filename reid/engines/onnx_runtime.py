@@ -1,5 +1,4 @@
-"""onnxruntime: CPU, CUDA or its TensorRT provider. The profile is written into the graph, which the runtime
-then folds."""
+"""onnxruntime on the CPU, with CUDA or with TensorRT. A new session folds the profile's values."""
 
 from __future__ import annotations
 
@@ -22,9 +21,10 @@ class OnnxRuntimeEngine:
 
     Args:
         bundle: what to run. profile: BN values; None keeps the bundle's own.
-        provider: a key of `PROVIDERS`. If the session does not really get it, EngineError is raised:
-            onnxruntime itself would fall back to the CPU without a word.
+        provider: a key of `PROVIDERS`.
         cache: folder for built TensorRT engines.
+
+    Raises EngineError if the session does not get that provider: onnxruntime silently falls back to the CPU.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class OnnxRuntimeEngine:
         cache: str | None = None,
     ) -> None:
         self.bundle, self.provider, self.cache = bundle, provider, cache
-        wanted = PROVIDERS[provider]
-        if wanted not in ort.get_available_providers():
+        requested = PROVIDERS[provider]
+        if requested not in ort.get_available_providers():
             raise EngineError(
-                f"onnxruntime {ort.__version__} has no {wanted} (it has "
+                f"onnxruntime {ort.__version__} has no {requested} (it has "
                 f"{', '.join(ort.get_available_providers())}); install the GPU packages: pip install -e "
                 "'.[gpu]'"
             )
@@ -49,11 +49,11 @@ class OnnxRuntimeEngine:
         options.enable_mem_pattern = False  # batch sizes vary
         options.log_severity_level = 3
         self.session = ort.InferenceSession(model.SerializeToString(), options, providers=self._providers())
-        got = self.session.get_providers()[0]
-        if got != wanted:
+        actual = self.session.get_providers()[0]
+        if actual != requested:
             raise EngineError(
-                f"{wanted} was asked for, onnxruntime {ort.__version__} gave {got}; its CUDA libraries do "
-                f"not load"
+                f"onnxruntime {ort.__version__} uses {actual} instead of {requested}: its CUDA libraries do "
+                f"not load; install them with: pip install -e '.[gpu]'"
             )
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class OnnxRuntimeEngine:
         return OnnxRuntimeEngine(self.bundle, profile, self.provider, self.cache)
 
     def describe(self) -> EngineInfo:
-        """What the session says of itself."""
+        """What the session reports."""
         provider = self.session.get_providers()[0]
         return EngineInfo(
             "onnxruntime", ort.__version__, provider, "cpu" if self.provider == "cpu" else "cuda:0", "fp32"

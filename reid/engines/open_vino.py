@@ -20,7 +20,7 @@ class OpenVinoEngine:
     Args:
         bundle: what to run. profile: BN values; None keeps the bundle's own.
         precision: fp32 or bf16; None takes what passed the export's parity gate, fp32 where nothing did.
-            A CPU without bf16 computes in fp32 whatever is asked; `describe` tells.
+            A CPU without bf16 computes in fp32 all the same; `describe` reports it.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class OpenVinoEngine:
         if precision is None:
             passed = bundle.manifest.engines.get("openvino")
             precision = passed.precision if passed is not None else "fp32"
-        self.wanted = precision
+        self.requested_precision = precision
         model = bundle.onnx_model()
         if profile is not None:
             write_into_onnx(profile, model)
@@ -49,10 +49,10 @@ class OpenVinoEngine:
 
     def with_profile(self, profile: BatchNormProfile) -> OpenVinoEngine:
         """A new compiled model with these BN values."""
-        return OpenVinoEngine(self.bundle, profile, self.wanted)
+        return OpenVinoEngine(self.bundle, profile, self.requested_precision)
 
     def describe(self) -> EngineInfo:
-        """What the compiled model says of itself."""
-        kind = str(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
-        precision = "bf16" if "bf" in kind else "fp16" if "16" in kind else "fp32"
+        """What the compiled model reports."""
+        hint = str(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
+        precision = "bf16" if "bf" in hint else "fp16" if "16" in hint else "fp32"
         return EngineInfo("openvino", ov.__version__.split("-")[0], "CPU", "cpu", precision)

@@ -1,4 +1,4 @@
-"""What every engine promises."""
+"""What every engine offers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EngineError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class EngineInfo:
-    """What really runs, read back from the runtime, not from the wish."""
+    """What really runs, as the runtime reports it; a request may have been ignored."""
 
     engine: str  # onnxruntime | openvino | torch
     version: str

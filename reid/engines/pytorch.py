@@ -51,5 +51,5 @@ class TorchEngine:
         return TorchEngine(self.bundle, profile, self.device)
 
     def describe(self) -> EngineInfo:
-        """What torch says of itself."""
+        """What torch reports."""
         return EngineInfo("torch", torch.__version__.split("+")[0], self.device, self.device, "fp32")

@@ -1,5 +1,4 @@
-"""AGW's parts of a network: non-local attention and generalised-mean pooling (Ye et al. 2021; methods
-A.5.6)."""
+"""AGW's parts of a network: non-local attention and generalised-mean pooling (Ye et al. 2021; A.5.6)."""
 
 from __future__ import annotations
 
@@ -13,12 +12,13 @@ _EPS = 1e-6
 
 
 class NonLocal(nn.Module):
-    """x + BN(W g(x) weighted by theta(x)^T phi(x) / positions); the identity until training moves the norm's
-    weight from 0.
+    """x + BN(W g(x)), g(x) weighted by theta(x)^T phi(x) / positions.
+
+    It is the identity until training moves the norm's weight away from 0.
 
     Args:
         channels: in and out. The inner width is half of them, as in the non-local paper; AGW's code computes
-        1 by a slip.
+            1 by mistake.
     """
 
     def __init__(self, channels: int) -> None:
@@ -38,27 +38,24 @@ class NonLocal(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised mean over positions: 1 averages, infinity takes the maximum, p is learned from 3."""
+    """Generalised mean over positions: p = 1 averages, infinity takes the maximum; p is learned from 3."""
 
     def __init__(self) -> None:
         super().__init__()
         self.p = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,C]; values below 1e-6 count as that. In float32 at least: p-th powers overflow half
-        precision."""
+        """[B,C,H,W] -> [B,C]; values below 1e-6 count as 1e-6.
+
+        Computed in float32 at least: p-th powers overflow half precision.
+        """
         with torch.autocast(x.device.type, enabled=False):
-            return (
-                x.to(torch.promote_types(x.dtype, torch.float32))
-                .clamp_min(_EPS)
-                .pow(self.p)
-                .mean(dim=(2, 3))
-                .pow(1 / self.p)
-            )
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            return x.clamp_min(_EPS).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
 
 
 def use_non_local(net: ResNet) -> None:
-    """Attention behind the last two bottlenecks of layer2 and the last three of layer3."""
+    """Puts attention behind the last two bottlenecks of layer2 and the last three of layer3."""
     for layer, width, count in ((net.layer2, 512, 2), (net.layer3, 1024, 3)):
         for place in range(len(layer) - count, len(layer)):
             layer[place] = ExtendedBottleneck(layer[place], behind=NonLocal(width))

@@ -7,11 +7,11 @@ from torchvision.models.resnet import Bottleneck
 
 
 class ExtendedBottleneck(nn.Module):
-    """A bottleneck without downsampling and what is put into it.
+    """A bottleneck without downsampling, and what is added to it.
 
     Args:
-        block: torchvision's `Bottleneck`; its layers keep their names. within: between the addition and the
-        last ReLU. behind: after it.
+        block: torchvision's `Bottleneck`; its layers keep their names.
+        within: runs between the addition and the last ReLU. behind: runs after that ReLU.
     """
 
     def __init__(
@@ -19,14 +19,9 @@ class ExtendedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         assert isinstance(block, Bottleneck)
-        self.conv1, self.bn1, self.conv2, self.bn2, self.conv3, self.bn3 = (
-            block.conv1,
-            block.bn1,
-            block.conv2,
-            block.bn2,
-            block.conv3,
-            block.bn3,
-        )
+        self.conv1, self.bn1 = block.conv1, block.bn1
+        self.conv2, self.bn2 = block.conv2, block.bn2
+        self.conv3, self.bn3 = block.conv3, block.bn3
         self.relu = block.relu
         self.within, self.behind = within, behind
 
@@ -40,6 +35,6 @@ class ExtendedBottleneck(nn.Module):
 
 
 def added_prefixes(model: nn.Module) -> set[str]:
-    """Where the parameters lie that torchvision's network does not have."""
+    """Prefixes of the parameters that torchvision's network does not have."""
     blocks = [name for name, module in model.named_modules() if isinstance(module, ExtendedBottleneck)]
     return {f"{name}.{part}." for name in blocks for part in ("within", "behind")}

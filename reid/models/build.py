@@ -15,7 +15,7 @@ from reid.models.trunks import make_trunk
 
 
 class Features(NamedTuple):
-    """Everything a training or adaptation step may want from one forward pass."""
+    """All features of one forward pass, for training and adaptation."""
 
     before_neck: Tensor  # [B,D] f_t of BoT: triplet and centre loss
     after_neck: Tensor  # [B,D] f_i of BoT: identity loss and retrieval
@@ -32,8 +32,7 @@ class Mean(nn.Module):
 
 
 class Embedder(nn.Module):
-    """Trunk -> global pool -> BN neck -> unit embedding, with BNTA's heads beside it if the spec asks for
-    them."""
+    """Trunk -> global pool -> BN neck -> unit embedding; beside it BNTA's heads, if the spec says so."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -61,8 +60,10 @@ class Embedder(nn.Module):
 
 
 class PixelEmbedder(nn.Module):
-    """The graph that is exported: uint8 crops in, unit embeddings out. Normalisation is inside, so that
-    nobody can apply it twice."""
+    """The graph that is exported: uint8 crops in, unit embeddings out.
+
+    Normalisation is inside, so that no caller can forget it or apply it twice.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
         super().__init__()

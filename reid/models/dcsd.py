@@ -1,5 +1,4 @@
-"""DCSD: a 3x3 convolution whose filters are made from the crop, its predicted domain and its predicted camera
-(methods A.2).
+"""DCSD: a 3x3 convolution whose filters depend on the crop, its domain and its camera (methods A.2).
 
 The layer is depthwise; the 1x1 convolutions around it mix the channels. Domain and camera are predicted from
 the crop, so nothing but the crop is needed at test time.
@@ -15,14 +14,13 @@ from torch import Tensor, nn
 
 TAPS = 9
 _GAIN = math.sqrt(2) / 3  # gain of a ReLU over the side of the filter
-_SQUEEZE = (
-    0.2  # hidden share of the channel branch; reconstructed from the paper's parameter count (methods A.2.4)
-)
+# hidden share of the channel branch; reconstructed from the paper's parameter count (methods A.2.4)
+_SQUEEZE = 0.2
 _EPS = 1e-5  # inside the root: equal taps would blow up the gradient otherwise
 
 
 class DynamicConv(nn.Module):
-    """One DCSD module in the place of a 3x3 convolution.
+    """One DCSD module, in place of a 3x3 convolution.
 
     Args:
         channels: in and out. stride: 1 or 2.
@@ -44,8 +42,10 @@ class DynamicConv(nn.Module):
         self.gain = nn.Parameter(torch.randn(channels, TAPS) * _GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,C,ceil(H/stride),ceil(W/stride)]; the filters see x shifted by the embeddings, the
-        sum sees x (Eq. 2)."""
+        """[B,C,H,W] -> [B,C,ceil(H/stride),ceil(W/stride)].
+
+        The filters see x shifted by the embeddings, the sum sees x itself (Eq. 2).
+        """
         pooled, maps = x.mean(dim=(2, 3)), self.spatial(x)
         embeddings = [mlp(pooled) for mlp in (self.domain, self.camera) if mlp is not None]
         for embedding in embeddings:
@@ -68,8 +68,8 @@ def filter_norm(taps: Tensor, dim: int) -> Tensor:
 def apply_filters(x: Tensor, channels: Tensor, positions: Tensor, stride: int) -> Tensor:
     """sum_t A[c,t] S[t,p] x[c, stride p + offset_t] with zero padding (Eq. 1).
 
-    x [B,C,H,W]; channels A [B,C,9]; positions S [B,9,H',W']. Nine strided slices: they differentiate twice
-    and export.
+    x [B,C,H,W]; channels A [B,C,9]; positions S [B,9,H',W']. Written as nine strided slices, which can be
+    exported and differentiated twice.
     """
     height, width = positions.shape[2:]
     padded = F.pad(x, (1, 1, 1, 1))

@@ -16,8 +16,8 @@ class DenseNetTrunk(Trunk):
     """DenseNet-161 up to its last feature map. Parameter names are torchvision's behind `features.`.
 
     Args:
-        ptl: a stream of cells beside it. last_stride: of the last dense block; 1 leaves its transition's
-        pooling out.
+        ptl: adds a stream of PTL's cells.
+        last_stride: of the last dense block; 1 omits the pooling before it.
     """
 
     def __init__(self, ptl: bool = False, last_stride: int = 1) -> None:

@@ -1,5 +1,4 @@
-"""The self-supervised heads of BNTA (sections 3.2 and 3.3): part positioning and part-nearest-neighbour
-features."""
+"""BNTA's self-supervised heads (sections 3.2 and 3.3): part positioning and part-nearest-neighbours."""
 
 from __future__ import annotations
 
@@ -32,8 +31,8 @@ def stripe_weights(rows: int, parts: int = PARTS) -> Tensor:
 class PartHeads(nn.Module):
     """FC_P and the six Conv^h + BN^h of BNTA.
 
-    The paper does not draw a BN behind Conv^h; its count of 60 BN layers and 60 K affine parameters demands
-    one (methods A.3.2). There is no activation behind it: the feature is compared by distance and keeps its
+    The paper does not draw a BN behind Conv^h, but its count of 60 BN layers and 60 K affine parameters
+    requires one (methods A.3.2). No activation follows it: the feature is compared by distance and keeps its
     sign.
     """
 

@@ -1,5 +1,4 @@
-"""MGN, alone or with PTL's cells: three branches of ResNet-50 that see the whole person, halves and thirds
-(methods A.4.2)."""
+"""MGN, alone or with PTL's cells: three branches of ResNet-50, for whole, halves and thirds (A.4.2)."""
 
 from __future__ import annotations
 
@@ -14,25 +13,19 @@ from reid.models.recompute import Trunk, run_stage
 from reid.models.resnet import unstride
 
 FEATURES, WIDTH = 8, 256  # three of the whole person first, then two halves and three thirds
-_STRIPES = (1, 2, 3)
-ADDED = (
-    "reduce.",
-    "low.",
-    "fuse.",
-    "cells.",
-    "branch_cells.",
-)  # parameters that torchvision's network does not have
+_STRIPES = (2, 3)  # of the second and the third branch
+# prefixes of the parameters that torchvision's network does not have
+ADDED = ("reduce.", "low.", "fuse.", "cells.", "branch_cells.")
 
 
 class MgnTrunk(Trunk):
-    """Eight features of 256 numbers, one after the other: [B,2048,1,1], so that the rest of an embedder fits
-    behind it.
+    """Eight features of 256 numbers, concatenated: [B,2048,1,1], as the rest of an embedder expects.
 
     The first branch keeps layer4's stride, the others see maps of twice its height. Use it at 384x128, with
-    `neck: false` and without self-supervised heads: it has no one feature map that they could cut.
+    `neck: false` and without self-supervised heads: there is no single feature map for them to cut.
 
     Args:
-        ptl: cells beside the backbone, as in the network that PTL's authors published.
+        ptl: adds PTL's cells to the backbone, as in the network that PTL's authors published.
     """
 
     def __init__(self, ptl: bool = False) -> None:
@@ -66,26 +59,24 @@ class MgnTrunk(Trunk):
         ends = [run_stage(branch, maps[-1], self.recompute) for branch in self.branches]
         if self.low is not None:
             y = self.low(x)
-            for each, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
-                y = cell(fuse(torch.cat([each, y], dim=1)))
+            for x, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
+                y = cell(fuse(torch.cat([x, y], dim=1)))
             y = self.fuse[-1](torch.cat([maps[-1], y], dim=1))
             ends = [
                 torch.cat([end, cell(y)], dim=1) for end, cell in zip(ends, self.branch_cells, strict=True)
             ]
         whole = [end.amax(dim=(2, 3), keepdim=True) for end in ends]
-        cut = [
-            stripe
-            for end, count in zip(ends, _STRIPES, strict=True)
-            if count > 1
-            for stripe in _stripes(end, count)
+        stripes = [
+            stripe for end, count in zip(ends[1:], _STRIPES, strict=True) for stripe in _cut(end, count)
         ]
-        return torch.cat(
-            [reduction(each) for reduction, each in zip(self.reduce, [*whole, *cut], strict=True)], dim=1
-        )
+        features = zip(self.reduce, [*whole, *stripes], strict=True)
+        return torch.cat([reduction(feature) for reduction, feature in features], dim=1)
 
     def from_torchvision(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's ResNet-50 by the names it has here: every branch begins with the same end of layer3
-        and layer4."""
+        """torchvision's ResNet-50 under the names used here.
+
+        Every branch starts with a copy of the end of layer3 and of layer4.
+        """
         named: dict[str, Tensor] = {}
         for name, tensor in state.items():
             layer, _, rest = name.partition(".")
@@ -99,6 +90,6 @@ class MgnTrunk(Trunk):
         return named
 
 
-def _stripes(x: Tensor, count: int) -> list[Tensor]:
+def _cut(x: Tensor, count: int) -> list[Tensor]:
     """[B,C,H,W] -> the maximum of each of `count` equal stripes, [B,C,1,1] each."""
     return [stripe.amax(dim=(2, 3), keepdim=True) for stripe in x.chunk(count, dim=2)]

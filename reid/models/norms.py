@@ -1,8 +1,7 @@
-"""Instance norm inside a ResNet: IBN-a, DualNorm and SNR. Each takes a crop's own style away and needs no
-statistics.
+"""Instance norm inside a ResNet: IBN-a, DualNorm and SNR, each removing a crop's own style.
 
-Instance norms keep no running statistics, so there is nothing in them to adapt, and an exported graph holds
-plain arithmetic.
+Instance norms keep no running statistics, so there is nothing in them to adapt. An exported graph holds them
+as plain arithmetic.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ _SQUEEZE = 16  # SNR: hidden share of the gate
 
 
 class InstanceBatchNorm(nn.Module):
-    """IBN-a's norm: instance norm over the first half of the channels, BatchNorm over the rest (Pan et al.
-    2018; methods A.6)."""
+    """IBN-a's norm (Pan et al. 2018): instance norm on the first half of the channels, BN on the rest."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,18 +38,18 @@ class InstanceBatchNorm(nn.Module):
 
 
 class Restored(NamedTuple):
-    """What one SNR module saw, averaged over positions, [B,C] each."""
+    """The three features of one SNR module, averaged over positions, [B,C] each."""
 
-    normalised: Tensor  # the style taken away
-    relevant: Tensor  # and what tells identities apart put back
-    irrelevant: Tensor  # and the rest put back
+    normalised: Tensor  # without the style
+    relevant: Tensor  # with the part of it that distinguishes identities restored
+    irrelevant: Tensor  # with the rest of it restored instead
 
 
 class StyleRestitution(nn.Module):
-    """SNR behind a layer (Jin et al. 2020): instance norm takes the style away, a gate puts back what tells
-    identities apart.
+    """SNR behind a layer (Jin et al. 2020).
 
-    In training `seen` keeps the three features its loss compares (`training/losses.py`).
+    Instance norm removes the style; a gate restores the part of it that distinguishes identities. In training
+    `seen` keeps the three features that its loss compares (`training/losses.py`).
     """
 
     def __init__(self, channels: int) -> None:
@@ -66,13 +64,12 @@ class StyleRestitution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> the same shape."""
         normalised = self.norm(x)
-        lost = x - normalised
-        gate = self.gate(lost.mean(dim=(2, 3)))[:, :, None, None]
-        restored = normalised + gate * lost
+        style = x - normalised
+        gate = self.gate(style.mean(dim=(2, 3)))[:, :, None, None]
+        restored = normalised + gate * style
         if self.training:
-            self.seen = Restored(
-                *(m.mean(dim=(2, 3)) for m in (normalised, restored, normalised + (1 - gate) * lost))
-            )
+            other = normalised + (1 - gate) * style
+            self.seen = Restored(*(m.mean(dim=(2, 3)) for m in (normalised, restored, other)))
         return restored
 
 
@@ -84,8 +81,10 @@ def use_ibn(net: ResNet) -> None:
 
 
 def use_dualnorm(net: ResNet) -> None:
-    """Puts an instance norm between addition and ReLU of the last bottleneck of layers 1 to 3: 3,584
-    parameters (methods A.3.1)."""
+    """Puts an instance norm between addition and ReLU of the last bottleneck of layers 1 to 3.
+
+    That adds 3,584 parameters (methods A.3.1).
+    """
     for layer, width in ((net.layer1, 256), (net.layer2, 512), (net.layer3, 1024)):
         layer[-1] = ExtendedBottleneck(layer[-1], within=nn.InstanceNorm2d(width, affine=True))
 

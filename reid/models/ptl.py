@@ -1,10 +1,9 @@
-"""PTL: a stream of BConv-Cells beside a backbone, whose state carries over from batch to batch in training
-(methods A.4).
+"""PTL: a stream of BConv-Cells beside a backbone, whose state carries over between batches (methods A.4).
 
 The stream reads from the backbone and never writes into it. At test time every state is zero: the network is
-then an ordinary one, and what it says of a crop does not depend on the others. The paper's second cell, with
-a hidden state of its own,
-is not here: neither its widths nor code nor numbers for re-identification were published (methods A.4.6).
+then an ordinary one, and the embedding of a crop does not depend on the other crops. The paper's second cell,
+with a hidden state of its own, is left out: neither its widths nor code nor numbers for re-identification
+were published (methods A.4.6).
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from torch import Tensor, nn
 
 
 class BConvCell(nn.Module):
-    """C_b = sig(f) C_{b-1} + sig(i) tanh(c); y = sig(o) tanh(C_b), with all four gates from one 3x3
-    convolution.
+    """C_b = sig(f) C_{b-1} + sig(i) tanh(c); y = sig(o) tanh(C_b), all four gates from one 3x3 convolution.
 
     C_{b-1} is the state that the last training batch left at the same position of the batch. It is detached,
     starts at zero and is no part of a checkpoint.
@@ -35,19 +33,20 @@ class BConvCell(nn.Module):
         i, f, o, c = self.gates(x).chunk(4, dim=1)
         cell = torch.sigmoid(i) * torch.tanh(c)
         if self.training:
-            cell = cell.float() + torch.sigmoid(f) * self._fitted(
-                cell.shape
-            )  # the state stays in float32 under autocast
+            # the state stays in float32 under autocast
+            cell = cell.float() + torch.sigmoid(f) * self._fitted(cell.shape)
             self.state = cell.detach()
         return torch.sigmoid(o) * torch.tanh(cell)
 
     def reset_state(self) -> None:
-        """Forgets the batches so far."""
+        """Clears the state."""
         self.state = self.state.new_empty(0)
 
     def _fitted(self, shape: torch.Size) -> Tensor:
-        """The state for a batch of this shape: cut or padded with zeros along the batch, zero where anything
-        else differs."""
+        """The state for a batch of this shape.
+
+        Cut or padded with zeros along the batch; zero where another dimension differs.
+        """
         fitted = self.state.new_zeros(shape)
         if self.state.shape[1:] == shape[1:]:
             count = min(len(self.state), shape[0])
@@ -56,12 +55,13 @@ class BConvCell(nn.Module):
 
 
 class CellStream(nn.Module):
-    """The cells beside a backbone and the 1x1 convolutions between (the cells' widths after the one published
-    network; A.4.3).
+    """The cells beside a backbone and the 1x1 convolutions that join the streams.
+
+    The cells' widths are those of the one published network (A.4.3).
 
     Args:
         widths: channels behind the backbone's stem and its four stages; the last is also the feature map's.
-        last_stride: of the last stage. A map is half as large as the one before it from the second stage on.
+        last_stride: of the last stage. From the second stage on, a map is half as large as the one before.
     """
 
     def __init__(self, widths: tuple[int, ...], last_stride: int) -> None:
@@ -70,13 +70,12 @@ class CellStream(nn.Module):
         inputs, fused, outputs = (32, 64, 256, 512), (64, 128, 256, 512), (64, 256, 512, 128)
         self.fuse = nn.ModuleList(pointwise(x + y, f) for x, y, f in zip(widths, inputs, fused, strict=False))
         self.cells = nn.ModuleList(
-            BConvCell(*each) for each in zip(fused, outputs, (1, 2, 2, last_stride), strict=True)
+            BConvCell(*sizes) for sizes in zip(fused, outputs, (1, 2, 2, last_stride), strict=True)
         )
         self.out = nn.Conv2d(widths[-1] + outputs[-1], widths[-1], 1)
 
     def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
-        """The image and the maps behind the stem and the four stages -> feature map of the last one's
-        size."""
+        """The image and the maps behind the stem and the four stages -> a map of the last one's size."""
         y = self.low(image)
         for x, fuse, cell in zip(maps, self.fuse, self.cells, strict=False):
             y = cell(fuse(torch.cat([x, y], dim=1)))
@@ -89,14 +88,14 @@ def low_cells() -> nn.Module:
 
 
 def reset_states(model: nn.Module) -> None:
-    """Every cell forgets (the paper: at the beginning of an epoch)."""
+    """Clears the state of every cell (the paper: at the beginning of an epoch)."""
     for module in model.modules():
         if isinstance(module, BConvCell):
             module.reset_state()
 
 
 def pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    """A 1x1 convolution with norm and ReLU, where the streams meet."""
+    """A 1x1 convolution with norm and ReLU, which joins two streams."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )

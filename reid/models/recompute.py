@@ -1,5 +1,4 @@
-"""Gradient checkpointing: a stage's inner values are thrown away and computed once more in the backward
-pass."""
+"""Gradient checkpointing: a stage's activations are discarded and computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -20,27 +19,25 @@ class Trunk(nn.Module):
 
 
 def run_stage(stage: nn.Module, x: Tensor, recompute: bool) -> Tensor:
-    """stage(x); with `recompute` in training without keeping its inner values, and its BatchNorm layers move
-    once only.
+    """stage(x); with `recompute`, in training, without keeping its activations.
 
-    The second computation uses the parameters that the first one saw, which for M3L's copy are not the
-    module's own.
+    Its BatchNorm layers update their statistics only once. The second computation uses the parameters that
+    the first one saw, which for M3L's copy are not the module's own.
     """
     if not (recompute and stage.training and torch.is_grad_enabled()):
         return stage(x)
     seen: dict[str, Any] = dict(stage.named_parameters())
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _StatisticsStand(stage)
+        return nullcontext(), _FrozenStatistics(stage)
 
     return checkpoint(
         lambda y: functional_call(stage, seen, (y,)), x, use_reentrant=False, context_fn=contexts
     )
 
 
-class _StatisticsStand:
-    """BatchNorm layers normalise by the batch and leave their running statistics alone; may be entered again
-    and again."""
+class _FrozenStatistics:
+    """BatchNorm layers normalise by the batch and leave their running statistics alone. Reentrant."""
 
     def __init__(self, module: nn.Module) -> None:
         self.layers = [m for m in module.modules() if isinstance(m, _BatchNorm)]

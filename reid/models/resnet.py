@@ -1,5 +1,4 @@
-"""torchvision's ResNet with the two changes re-identification makes to it, and the variants that are built on
-it."""
+"""torchvision's ResNet with re-identification's two changes to it, and the variants built on it."""
 
 from __future__ import annotations
 
@@ -28,14 +27,14 @@ class ResNetTrunk(Trunk):
     """A ResNet up to its last feature map.
 
     Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so its checkpoints load
-    unchanged.
+    directly.
 
     Args:
         depth: 18 or 50. variant: of ResNet-50: ibn, dualnorm, snr, agw, dcsd or ptl; "" is the plain one.
-        last_stride: stride of layer4; 1 doubles the last map in both directions (BoT, section 3.3) and adds
-        no weight.
+        last_stride: stride of layer4; 1 doubles the last map in both directions, without more weights (BoT,
+            section 3.3).
         stem_relu: False reproduces the BoT and M3L code, which lost the ReLU behind the stem (methods A.0.1).
-        domain_branch, camera_branch: of DCSD's modules; the other variants have none.
+        domain_branch, camera_branch: of DCSD's modules; `ModelSpec` refuses them for the other variants.
     """
 
     def __init__(

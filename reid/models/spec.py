@@ -1,5 +1,4 @@
-"""What an architecture is, and what one network of it is. Imports no torch, so that a manifest can be read
-without it."""
+"""What an architecture is, and what one network of it is; a manifest is read without importing torch."""
 
 from __future__ import annotations
 
@@ -50,11 +49,10 @@ ARCHITECTURES = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What is needed to build a network before its weights are loaded. Stands in every checkpoint and every
-    bundle.
+    """What is needed to build a network before its weights are loaded; part of checkpoints and bundles.
 
-    Raises ValueError for an unknown architecture, an input size that does not fit it, or a value that it
-    cannot honour.
+    Raises ValueError for an unknown architecture, an input size that does not fit it, or a value that the
+    architecture cannot honour.
     """
 
     arch: str = "resnet50"
@@ -136,8 +134,10 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelSpec:
-        """Reads a spec. Raises ValueError for a key that this version does not know, since it would change
-        what is built."""
+        """Reads a spec.
+
+        Raises ValueError for a key that this version does not know, since it would change what is built.
+        """
         unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"model specification has unknown keys: {', '.join(sorted(unknown))}")
