@@ -91,7 +91,7 @@ def test_a_calibration_is_judged_by_people_it_has_not_seen(rng: np.random.Genera
 def test_too_few_people_to_calibrate_with_still_have_rates() -> None:
     x, pids = np.eye(2, dtype=np.float32), np.arange(2)
     few = Embedded(x, x, (pids, pids, np.zeros(2), np.ones(2)), ignore_camera=False)
-    with pytest.raises(ValueError, match="either half"):
+    with pytest.raises(ValueError, match="both halves"):
         calibrate(open_set_trial(few.query, few.gallery, *few.labels))
     assert list(open_set(few)) == [
         f"{name} at FPIR {rate}%" for rate in (1, 10) for name in ("FNIR", "threshold")

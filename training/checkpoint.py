@@ -1,5 +1,4 @@
-"""Checkpoints: one safetensors file with weights, optimiser state and RNG, the recipe as JSON in its header.
-No pickle."""
+"""Checkpoints: one safetensors file with weights and optimiser state, the recipe as JSON in its header."""
 
 from __future__ import annotations
 
@@ -37,12 +36,10 @@ class Checkpoint:
                 os.fsync(file.fileno())
         except (safetensors.SafetensorError, OSError) as error:  # the first is how a full disk looks
             partial.unlink(missing_ok=True)
-            there = (
-                "; the one before it is untouched, and the same command goes on from there"
-                if path.exists()
-                else ""
-            )
-            raise CheckpointError(f"cannot write {path}: {error}{there}") from error
+            hint = ""
+            if path.exists():
+                hint = "; the one before it is untouched, and the same command resumes from there"
+            raise CheckpointError(f"cannot write {path}: {error}{hint}") from error
         os.replace(partial, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -55,7 +52,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint file, or `checkpoint.safetensors` of a run folder."""
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
+        raise CheckpointError(f"no checkpoint at {path}; train one with: resight train RECIPE --out RUN")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {}).get("resight", "null"))

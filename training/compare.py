@@ -1,5 +1,4 @@
-"""Recipes beside each other: trained on the same sources with the same seeds, evaluated on the same targets,
-one table."""
+"""Compares recipes: trained on the same sources with the same seeds, evaluated on the same targets."""
 
 from __future__ import annotations
 
@@ -25,8 +24,10 @@ METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
 
 class Entry(NamedTuple):
-    """One row of the table: a recipe and what it changes. `{runs}`, `{target}` and `{seed}` in a setting are
-    filled in."""
+    """One row of the table: a recipe and what it changes.
+
+    `{runs}`, `{target}` and `{seed}` in a setting are filled in.
+    """
 
     name: str
     recipe: str
@@ -34,73 +35,82 @@ class Entry(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What is trained on what and judged by what."""
+    """What is trained on, and what is evaluated on."""
 
     entries: Sequence[Entry]
-    plan: Sequence[
-        tuple[str, str]
-    ]  # (sources joined by +, target, or several targets of one run joined by commas)
+    # (sources joined by +, target), or several targets of one run joined by commas
+    plan: Sequence[tuple[str, str]]
     seeds: Sequence[int] = (0,)
     settings: tuple[str, ...] = ()  # for every entry
-    identities: int | None = None  # learn from the first so many of each source, to fit a small budget
+    identities: int | None = None  # train on the first so many of each source only
 
 
 def leave_one_out(datasets: Sequence[str]) -> list[tuple[str, str]]:
-    """Every dataset is the target once, the others are the sources. Raises DatasetError for fewer than
-    two."""
+    """Every dataset is the target once, the others are the sources.
+
+    Raises DatasetError for fewer than two.
+    """
     if len(datasets) < 2:
-        raise DatasetError("leaving one out takes at least two datasets, joined like market1501:A+folders:B")
+        raise DatasetError("leave-one-out needs at least two datasets, joined like market1501:A+folders:B")
     return [("+".join(d for d in datasets if d != target), target) for target in datasets]
 
 
 def compare(
-    asked: Comparison, root: Path, out: Path, tell: Callable[[dict[str, Any]], None] = lambda _: None
+    comparison: Comparison, root: Path, out: Path, report: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> list[dict[str, Any]]:
-    """Trains and evaluates everything; `tell` hears of every result.
+    """Trains and evaluates everything; `report` is called with every result.
 
-    Each run has its folder under `out`, and its result stands there as `result.json`; what is there already
-    is not done again, and a run that was interrupted goes on. `out/results.json` holds all results. The last
-    epoch counts: nothing is chosen by the target.
+    Each run has its folder under `out`, with its result in `result.json`. A result that exists is not
+    computed again, and an interrupted run resumes. `out/results.json` holds all results. The last epoch
+    counts: no checkpoint is selected on the target.
     """
     results = []
-    for sources, targets in asked.plan:
-        for entry in asked.entries:
-            for seed in asked.seeds:
-                for result in _one(asked, entry, sources, targets.split(","), seed, root, out):
+    for sources, targets in comparison.plan:
+        for entry in comparison.entries:
+            for seed in comparison.seeds:
+                for result in _one(comparison, entry, sources, targets.split(","), seed, root, out):
                     results.append(result)
-                    tell(result)
+                    report(result)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 
 def _one(
-    asked: Comparison, entry: Entry, sources: str, targets: Sequence[str], seed: int, root: Path, out: Path
+    comparison: Comparison,
+    entry: Entry,
+    sources: str,
+    targets: Sequence[str],
+    seed: int,
+    root: Path,
+    out: Path,
 ) -> Iterator[dict[str, Any]]:
-    """One run, judged by every target. Its minutes stand with the first one."""
+    """One run, evaluated on every target. Its minutes stand in the first result only."""
     stem = _plain(targets[0])
     folder = out / f"{_plain(entry.name)}-{stem}-{seed}"
-    filled = [
-        s.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed))
-        for s in entry.settings
-    ]
-    recipe = load_recipe(entry.recipe, [*asked.settings, *filled, f"seed={seed}", f"dataset={sources}"])
+    common = [f"seed={seed}", f"dataset={sources}"]
+    filled = []
+    for setting in entry.settings:
+        filled.append(
+            setting.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed))
+        )
+    recipe = load_recipe(entry.recipe, [*comparison.settings, *filled, *common])
     plain = json.loads(json.dumps(recipe.to_dict()))
-    changed = " ".join(
-        f"--set {shlex.quote(s)}"
-        for s in [*asked.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"]
-    )
+    settings = [*comparison.settings, *entry.settings, *common]
+    changed = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     crops, minutes = None, 0.0
     for target in targets:
-        known = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
-        if known.is_file():
-            result: dict[str, Any] = json.loads(known.read_text())
-            if result["recipe"] != plain or result["identities"] != asked.identities:
-                raise RecipeError(f"{known} is of another recipe; choose another --out")
+        path = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
+        if path.is_file():
+            result: dict[str, Any] = json.loads(path.read_text())
+            if result["recipe"] != plain or result["identities"] != comparison.identities:
+                raise RecipeError(f"{path} was measured with another recipe; choose another --out")
             crops = result["crops"]
             yield result
             continue
         if crops is None:
-            dataset = _first(read_dataset(sources, root, recipe.split, recipe.all_images), asked.identities)
+            dataset = _first(
+                read_dataset(sources, root, recipe.split, recipe.all_images), comparison.identities
+            )
             crops, began = len(dataset.train), time.monotonic()
             Run(recipe, dataset, folder).fit()
             minutes = (time.monotonic() - began) / 60
@@ -113,7 +123,7 @@ def _one(
             "seed": seed,
             "metrics": percentages(scores),
             "queries": scores.queries,
-            "identities": asked.identities,
+            "identities": comparison.identities,
             "crops": crops,
             "minutes": round(minutes, 1),
             "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python "
@@ -122,27 +132,22 @@ def _one(
             "recipe": plain,
         }
         minutes = 0.0
-        known.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n")
         yield result
 
 
 def table(
     results: Sequence[dict[str, Any]], metrics: Sequence[str] = ("mAP", "rank-1")
 ) -> list[tuple[str, ...]]:
-    """Rows (target, name, seeds, mean ± sample deviation of each metric over the seeds), in the order of the
-    results."""
+    """Rows (target, name, seeds, mean ± sample deviation of each metric over the seeds)."""
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for result in results:
         groups.setdefault((result["target"], result["name"]), []).append(result["metrics"])
-    return [
-        (
-            target,
-            name,
-            str(len(found)),
-            *(mean_and_deviation([m[metric] for m in found]) for metric in metrics),
-        )
-        for (target, name), found in groups.items()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for (target, name), runs in groups.items():
+        cells = [mean_and_deviation([run[metric] for run in runs]) for metric in metrics]
+        rows.append((target, name, str(len(runs)), *cells))
+    return rows
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -152,13 +157,15 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def _first(dataset: Dataset, identities: int | None) -> Dataset:
+    """The dataset with the first so many training identities of each domain."""
     if identities is None:
         return dataset
-    kept: dict[int, list[int]] = {}
+    people: dict[int, list[int]] = {}
     for domain, pid in sorted({(r.domain, r.pid) for r in dataset.train}):
-        kept.setdefault(domain, []).append(pid)
-    some = {(domain, pid) for domain, pids in kept.items() for pid in pids[:identities]}
-    return dataclasses.replace(dataset, train=[r for r in dataset.train if (r.domain, r.pid) in some])
+        people.setdefault(domain, []).append(pid)
+    kept = {domain: set(pids[:identities]) for domain, pids in people.items()}
+    train = [r for r in dataset.train if r.pid in kept[r.domain]]
+    return dataclasses.replace(dataset, train=train)
 
 
 def _plain(name: str) -> str:

@@ -29,7 +29,7 @@ Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 def open_embedder(
     source: Path, device: Device = "auto", engine: str = "auto"
 ) -> tuple[Embed, tuple[int, int], str]:
-    """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes)."""
+    """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text)."""
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
         chosen = choose_engine(bundle, device, engine)
@@ -69,13 +69,12 @@ def embed_records(
 
 
 class Embedded(NamedTuple):
-    """A dataset's query and gallery as a model sees them."""
+    """Embeddings and labels of a dataset's query and gallery."""
 
     query: np.ndarray  # float32 unit [Q,D]
     gallery: np.ndarray  # float32 unit [G,D]
-    labels: tuple[
-        np.ndarray, np.ndarray, np.ndarray, np.ndarray
-    ]  # pids of both, cameras of both: [Q], [G], [Q], [G]
+    # pids of query and gallery, cameras of query and gallery: [Q], [G], [Q], [G]
+    labels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     ignore_camera: bool
     single_shot: bool = False
 
@@ -85,61 +84,60 @@ def embed_dataset(
 ) -> Embedded:
     """Embeds query and gallery. Raises DatasetError where the dataset has no queries."""
     if not dataset.query:
-        raise DatasetError(f"{dataset.name} has no query crops to evaluate with")
-    return labelled(
-        dataset, embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress)
-    )
+        raise DatasetError(f"{dataset.name} has no query crops to evaluate on")
+    embeddings = embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress)
+    return labelled(dataset, embeddings)
 
 
 def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
-    """Embeddings [Q+G,D] of a dataset's queries and then its gallery, with who is on them."""
-    everything = [*dataset.query, *dataset.gallery]
-    pids, cams = (np.array(column) for column in zip(*[(r.pid, r.camid) for r in everything], strict=True))
+    """Embeddings [Q+G,D] of a dataset's query and then its gallery, with their labels."""
+    records = [*dataset.query, *dataset.gallery]
+    pids, cams = np.array([r.pid for r in records]), np.array([r.camid for r in records])
     n = len(dataset.query)
     labels = (pids[:n], pids[n:], cams[:n], cams[n:])
     return Embedded(embeddings[:n], embeddings[n:], labels, dataset.ignore_camera, dataset.single_shot)
 
 
 def score(
-    found: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0
+    embedded: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0
 ) -> RankingScores:
-    """Ranks the gallery for the queries; for a single-shot dataset ten times, with one gallery image a person
-    drawn anew.
+    """Ranks the gallery for the queries.
+
+    A single-shot dataset is ranked ten times, each with another gallery image of each person.
 
     Args:
-        reranked: by k-reciprocal neighbours. expanded: matches that each query is averaged with first; 0
-        leaves queries alone.
+        reranked: by k-reciprocal neighbours.
+        expanded: number of matches that each query is averaged with first; 0 leaves queries as they are.
 
-    Raises ValueError where the dataset is too small for what is asked.
+    Raises ValueError where the dataset is too small for the re-ranking or the expansion.
     """
     threads = torch.get_num_threads()
     try:
-        if found.single_shot:
-            return pooled([_score(shot, precision, reranked, expanded) for shot in _single_shots(found)])
-        return _score(found, precision, reranked, expanded)
+        if embedded.single_shot:
+            return pooled([_score(shot, precision, reranked, expanded) for shot in _single_shots(embedded)])
+        return _score(embedded, precision, reranked, expanded)
     finally:
-        torch.set_num_threads(
-            threads
-        )  # numba asks the OpenMP of both for every core, and torch would take them from here on
+        # numba asks the OpenMP of both for every core, and torch would use them all from here on
+        torch.set_num_threads(threads)
 
 
-def _score(found: Embedded, precision: Precision, reranked: bool, expanded: int) -> RankingScores:
-    query = expand_queries(found.query, found.gallery, expanded) if expanded else found.query
+def _score(embedded: Embedded, precision: Precision, reranked: bool, expanded: int) -> RankingScores:
+    query = expand_queries(embedded.query, embedded.gallery, expanded) if expanded else embedded.query
     if reranked:
-        return rank_scores(-rerank(query, found.gallery), *found.labels, precision, found.ignore_camera)
-    return rank_embeddings(query, found.gallery, *found.labels, precision, found.ignore_camera)
+        return rank_scores(
+            -rerank(query, embedded.gallery), *embedded.labels, precision, embedded.ignore_camera
+        )
+    return rank_embeddings(query, embedded.gallery, *embedded.labels, precision, embedded.ignore_camera)
 
 
-def _single_shots(found: Embedded, repetitions: int = 10) -> Iterator[Embedded]:
-    qp, gp, qc, gc = found.labels
+def _single_shots(embedded: Embedded, repetitions: int = 10) -> Iterator[Embedded]:
+    qp, gp, qc, gc = embedded.labels
     for seed in range(repetitions):
         shuffled = np.random.default_rng(seed).permutation(len(gp))
-        kept = np.sort(
-            shuffled[np.unique(gp[shuffled], return_index=True)[1]]
-        )  # the first of each person in a random order
-        yield found._replace(
-            gallery=found.gallery[kept], labels=(qp, gp[kept], qc, gc[kept]), single_shot=False
-        )
+        _, first = np.unique(gp[shuffled], return_index=True)  # of each person, in a random order
+        kept = np.sort(shuffled[first])
+        labels = (qp, gp[kept], qc, gc[kept])
+        yield embedded._replace(gallery=embedded.gallery[kept], labels=labels, single_shot=False)
 
 
 def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:
@@ -149,35 +147,31 @@ def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingSc
 
 def percentages(scores: RankingScores) -> dict[str, float]:
     """The scores that papers print, in percent."""
-    values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp} | {
-        f"rank-{k}": scores.rank(k) for k in (1, 5, 10)
-    }
+    values = {"mAP": scores.mean_ap, "mINP": scores.mean_inp}
+    for k in (1, 5, 10):
+        values[f"rank-{k}"] = scores.rank(k)
     return {name: round(100 * value, 2) for name, value in values.items()}
 
 
-def open_set(found: Embedded) -> dict[str, float]:
-    """What unknown people do to a model: FNIR (percent) and threshold at two FPIR, and a calibration with its
-    error (percent).
+def open_set(embedded: Embedded) -> dict[str, float]:
+    """Open-set scores: FNIR (percent) and threshold at two FPIR, and a calibration with its error (percent).
 
-    Where people are too few to calibrate with, only the calibration is left out. Raises ValueError where no
-    rate can be had.
+    The calibration is left out where there are too few people for it. Raises ValueError where there are no
+    rates either.
     """
-    trial = open_set_trial(found.query, found.gallery, *found.labels, found.ignore_camera)
+    trial = open_set_trial(embedded.query, embedded.gallery, *embedded.labels, embedded.ignore_camera)
     values: dict[str, float] = {}
     for rate, (threshold, missed) in open_set_rates(trial).items():
-        values |= {
-            f"FNIR at FPIR {rate:.0%}": round(100 * missed, 2),
-            f"threshold at FPIR {rate:.0%}": round(threshold, 4),
-        }
+        values[f"FNIR at FPIR {rate:.0%}"] = round(100 * missed, 2)
+        values[f"threshold at FPIR {rate:.0%}"] = round(threshold, 4)
     try:
         calibration, error = calibrate(trial)
     except ValueError:
         return values
-    values |= {
-        "calibration slope": round(calibration.slope, 3),
-        "calibration intercept": round(calibration.intercept, 3),
-    }
-    return values | {"calibration error": round(100 * error, 2)}
+    values["calibration slope"] = round(calibration.slope, 3)
+    values["calibration intercept"] = round(calibration.intercept, 3)
+    values["calibration error"] = round(100 * error, 2)
+    return values
 
 
 def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:

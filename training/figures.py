@@ -1,5 +1,4 @@
-"""Figures: CMC curves, embeddings in the plane by domain, and what adaptation does to BatchNorm (BNTA's Figs.
-1 and 3)."""
+"""Figures: CMC curves, embeddings in the plane, and what adaptation does to BatchNorm (BNTA's Figs. 1, 3)."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _TOP = 10  # layers in each bar chart, as in the paper
 
 
 def cmc_figure(curves: Mapping[str, np.ndarray], title: str) -> Figure:
-    """One line a model: share of queries [depth] whose first right match is within the rank."""
+    """One line for each model: share of queries [depth] whose first right match is within the rank."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for colour, (name, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
@@ -41,10 +40,10 @@ def cmc_figure(curves: Mapping[str, np.ndarray], title: str) -> Figure:
 
 
 def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
-    """t-SNE of unit embeddings [N,D], one colour a domain: domains that mix are domains the model does not
-    see.
+    """t-SNE of unit embeddings [N,D], one colour for each domain.
 
-    Raises ValueError for fewer than five crops in all.
+    Domains that mix are domains that the model does not distinguish. Raises ValueError for fewer than five
+    crops in all.
     """
     from sklearn.manifold import TSNE
 
@@ -57,10 +56,10 @@ def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot()
     start = 0
-    for colour, (name, own) in zip(_cycle(len(groups)), groups.items(), strict=True):
-        x, y = plane[start : start + len(own)].T
+    for colour, (name, embeddings) in zip(_cycle(len(groups)), groups.items(), strict=True):
+        x, y = plane[start : start + len(embeddings)].T
         axes.scatter(x, y, s=9, color=colour, alpha=0.7, linewidths=0, label=name)
-        start += len(own)
+        start += len(embeddings)
     axes.set(xticks=[], yticks=[])
     axes.legend()
     return figure
@@ -72,8 +71,8 @@ def batchnorm_figure(
     """What BNTA does to the BN layers of a network on unlabeled crops of a target.
 
     Above: the outputs of the layer whose statistics move most, on the target before and after, and on the
-    source where it is given. Below: the layers that change most, in mean, variance, gamma and beta; the
-    change is relative, the mean over channels.
+    source where it is given. Below: the layers that change most in mean, variance, gamma and beta; the change
+    is relative, the mean over channels.
 
     Args:
         embedder: with heads; it is copied. target, source: uint8 [N,H,W,3]. seed: of the adaptation.

@@ -128,8 +128,10 @@ class Run:
             (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=2) + "\n")
 
     def save(self) -> None:
-        """Writes the checkpoint: method, optimisers and position. All processes must call it; the first one
-        writes."""
+        """Writes the checkpoint: method, optimisers and position.
+
+        All processes must call it; the first one writes.
+        """
         carried = self.stepper.carried()
         if not self.fabric.is_global_zero:
             return

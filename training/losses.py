@@ -11,8 +11,7 @@ from training.recipe import Losses
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances [N,M] of rows [N,D] and [M,D], in at least float32: half precision cancels in this
-    form."""
+    """Euclidean distances [N,M] of rows [N,D] and [M,D], in at least float32: this form cancels digits."""
     dtype = torch.promote_types(a.dtype, torch.float32)
     a, b = a.to(dtype), b.to(dtype)
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
@@ -20,8 +19,7 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
-    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT Eq. 2 context; methods
-    A.0.3).
+    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT; methods A.0.3).
 
     features [B,D] before the neck, not normalised; labels [B]. Identities may have any number of crops in the
     batch (the BoT code silently assumes equal numbers). Raises ValueError when the batch holds one identity
@@ -38,15 +36,14 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
 
 
 def triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
-    """The triplet loss that the recipe asks for."""
+    """The triplet loss of the recipe."""
     if weights.triplet_form == "weighted":
         return weighted_triplet(features, labels)
     return batch_hard_triplet(features, labels, weights.margin)
 
 
 def weighted_triplet(features: Tensor, labels: Tensor) -> Tensor:
-    """AGW's weighted regularisation triplet: softplus of the weighted mean positive minus the weighted mean
-    negative distance.
+    """AGW's triplet loss: softplus of the weighted mean positive minus the weighted mean negative distance.
 
     Far positives and near negatives weigh most, by a softmax over each anchor's distances; there is no margin
     (methods A.0.3). features [B,D], not normalised; labels [B]. Raises ValueError when the batch holds one
@@ -65,10 +62,9 @@ def weighted_triplet(features: Tensor, labels: Tensor) -> Tensor:
 def restitution_loss(seen: Restored, labels: Tensor) -> Tensor:
     """SNR's dual causality loss of one module (Jin et al. 2020, Eqs. 5 and 6).
 
-    What was put back must pull the same person together and push others apart; what was left out must do the
+    What was restored must pull the same person together and push others apart; what was left out must do the
     reverse. The paper draws a positive and a negative for each anchor; ours takes the hardest by the feature
-    whose style was taken away.
-    seen: three [B,C]; labels [B].
+    without style. seen: three [B,C]; labels [B].
     """
     unit = [nn.functional.normalize(f.float()) for f in (seen.normalised, seen.relevant, seen.irrelevant)]
     plain, more, less = ((1 - f @ f.T) / 2 for f in unit)  # cosine distances 0..1
@@ -86,10 +82,9 @@ def restitution_loss(seen: Restored, labels: Tensor) -> Tensor:
 
 
 class CentreLoss(nn.Module):
-    """Mean squared distance of features to their identity's centre (BoT Eq. 5; the code's mean, methods A.8
-    row 16).
+    """Mean squared distance of features to their identity's centre (BoT Eq. 5; the code's mean, A.8 row 16).
 
-    The centres have their own SGD; `undo_weight` removes the loss weight from their gradient before that
+    The centres have an SGD of their own; `undo_weight` removes the loss weight from their gradient before its
     step.
     """
 
@@ -102,8 +97,7 @@ class CentreLoss(nn.Module):
         return (features.float() - self.centres[labels]).square().sum(1).mean()
 
     def undo_weight(self, weight: float) -> None:
-        """Divides the arrived gradient by the loss weight: without it the centres hardly move (BoT issues 43
-        and 221)."""
+        """Divides the gradient by the loss weight: with it the centres hardly move (BoT issues 43, 221)."""
         if self.centres.grad is not None:
             self.centres.grad /= weight
 
@@ -122,8 +116,7 @@ class SelfSupervisedLoss(nn.Module):
             nn.init.normal_(classifier.weight, std=0.001)
 
     def forward(self, position_logits: Tensor, parts: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """position_logits [B,P,P], parts [B,P,dim], labels [B] -> (position loss, identity loss of the
-        parts)."""
+        """position_logits [B,P,P], parts [B,P,dim], labels [B] -> position loss, parts' identity loss."""
         ce = nn.functional.cross_entropy
         identity = sum(ce(fc(parts[:, h]), labels) for h, fc in enumerate(self.classifiers))
         return position_loss(position_logits), torch.as_tensor(identity)

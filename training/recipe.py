@@ -1,5 +1,4 @@
-"""A recipe: every number of a training run, as a typed page. YAML over dataclasses; a misspelt key is an
-error."""
+"""A recipe: every number of a training run. YAML over dataclasses; a misspelt key is an error."""
 
 from __future__ import annotations
 
@@ -36,29 +35,13 @@ class Losses:
     domain: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
     camera: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
     detach: bool = True  # DCSD: filters send no gradient to the embeddings of domain and camera
-    restitution: tuple[float, ...] = (
-        0.1,
-        0.1,
-        0.5,
-        0.5,
-    )  # SNR: of the modules behind layers 1 to 4; used where there are any
+    # SNR: of the modules behind layers 1 to 4; used where there are any
+    restitution: tuple[float, ...] = (0.1, 0.1, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         one_of(self, triplet_form=("hard", "weighted"))
-        at_least(
-            0,
-            self,
-            "identity",
-            "triplet",
-            "margin",
-            "centre",
-            "centre_rate",
-            "position",
-            "part_identity",
-            "domain",
-            "camera",
-        )
-        at_least(0, self, "restitution")
+        at_least(0, self, "identity", "triplet", "margin", "centre", "centre_rate", "position")
+        at_least(0, self, "part_identity", "domain", "camera", "restitution")
         within(0, 1, self, "label_smoothing")
         if len(self.restitution) != 4:
             raise ValueError(f"restitution needs four weights, not {len(self.restitution)}")
@@ -69,18 +52,16 @@ class Meta:
     """M3L's own numbers (methods A.1)."""
 
     enabled: bool = True  # False: the paper's baseline, memory and triplet loss of every domain together
-    inner_grad: str = (
-        "full"  # full: Eq. (1) of the paper | second_order_only: the official code | first_order
-    )
+    # full: Eq. (1) of the paper | second_order_only: the official code | first_order
+    inner_grad: str = "full"
     inner_weight_decay: float = 5e-4  # code 5e-4, paper silent
     metabn: bool = True
     metabn_scale: str = "std"  # std | variance: the official code passes the variance as the deviation
     memory_momentum: float = 0.2
     memory_update: str = "mean"  # mean: Eq. (2), renormalised | sequential: the official code
     temperature: float = 0.05
-    classifier: str = (
-        "memory"  # memory | global: one linear layer | parallel: one a domain (the paper's Table 5)
-    )
+    # memory | global: one linear layer | parallel: one for each domain (the paper's Table 5)
+    classifier: str = "memory"
 
     def __post_init__(self) -> None:
         one_of(
@@ -98,9 +79,8 @@ class Distill:
 
     teacher: str = ""  # a run folder, a checkpoint, a .resight bundle, or an OpenVINO network's .xml
     weight: float = 0.8  # lambda: share of the teacher's loss; 0 leaves the labels alone, 1 the teacher
-    cache: str = (
-        ""  # a file that keeps the teacher's features of the whole crops; "": it sees what the student sees
-    )
+    # a file that keeps the teacher's features of the whole crops; "": it sees what the student sees
+    cache: str = ""
 
     def __post_init__(self) -> None:
         within(0, 1, self, "weight")
@@ -126,7 +106,7 @@ class Optimiser:
         at_least(1, self, "epochs")
         within(0, 1, self, "momentum", "gamma", "warmup_factor")
         if list(self.milestones) != sorted(self.milestones):
-            raise ValueError(f"milestones are {list(self.milestones)}; epochs come in ascending order")
+            raise ValueError(f"milestones are {list(self.milestones)}; put the epochs in ascending order")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,20 +117,18 @@ class Recipe:
     # or several: joined, market1501:A+folders:B, or one after the other, msmt17:A>market1501:B
     dataset: str = "market1501"
     split: int = 0
-    # also learn from query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
+    # also train on query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
     all_images: bool = False
-    # weights to begin with: a run, a checkpoint, a bundle, or torchvision's ImageNet weights as .safetensors
+    # weights to start from: a run, a checkpoint, a bundle, or torchvision's ImageNet weights as .safetensors
     start: str = ""
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
-    shards: int = (
-        1  # batches of P x K a step, each with its own statistics and losses; torchrun's processes share them
-    )
+    # batches of P x K in a step, each with its own statistics and losses; torchrun's processes share them
+    shards: int = 1
     gradient_checkpointing: bool = False  # less memory, more time, the same numbers
-    precision: str = (
-        "auto"  # bf16-mixed | 32-true | auto: bf16 on a GPU, float32 on a CPU, most of which emulate bf16
-    )
+    # bf16-mixed | 32-true | auto: bf16 on a GPU, float32 on a CPU, most of which emulate bf16
+    precision: str = "auto"
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
@@ -166,8 +144,8 @@ class Recipe:
         if self.losses.triplet and min(self.batch_identities, self.batch_crops) < 2:
             batch = f"{self.batch_identities} x {self.batch_crops}"
             raise ValueError(
-                f"a triplet loss needs two identities of two crops a batch, not {batch}; set losses.triplet "
-                f"to 0 or a larger batch"
+                f"a triplet loss needs two identities of two crops a batch, not {batch}; set "
+                f"batch_identities and batch_crops to 2 or more, or losses.triplet to 0"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,8 +13,7 @@ def learning_rate(
     warmup_epochs: int = 10,
     warmup_factor: float = 0.01,
 ) -> float:
-    """Rate of `epoch`, counted from 1 as the BoT repository does: base 3.5e-4 gives 3.815e-5 in the first
-    epoch."""
+    """Rate of `epoch`, counted from 1 as in BoT's code: base 3.5e-4 gives 3.815e-5 in the first epoch."""
     scale = gamma ** bisect.bisect_right(sorted(milestones), epoch)
     if epoch < warmup_epochs:
         share = epoch / warmup_epochs

@@ -1,4 +1,4 @@
-"""Weights that a new run begins with: another run's, a bundle's, or torchvision's."""
+"""Weights that a new run starts from: another run's, a bundle's, or torchvision's."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from training.recipe import RecipeError
 
 
 def start_from(embedder: Embedder, source: str) -> None:
-    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a new
-    network.
+    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a network.
 
-    Our own network's trunk and neck must fit; heads are taken where both have them. Raises RecipeError for
-    anything else, by name.
+    Trunk and neck of a Resight network must fit; heads are taken where both networks have them. Raises
+    RecipeError for anything else, naming it.
     """
     path = Path(source)
     if not path.exists():
@@ -29,15 +28,13 @@ def start_from(embedder: Embedder, source: str) -> None:
             f".safetensors"
         )
     try:
-        if _is_ours(path):
-            given = open_network(path).state_dict()
-            kept = {name: tensor for name, tensor in given.items() if not name.startswith("heads.")}
-            heads = {
-                name: given.get(name, tensor)
-                for name, tensor in embedder.state_dict().items()
-                if name.startswith("heads.")
-            }
-            embedder.load_state_dict(kept | heads, strict=True)
+        if _is_resight(path):
+            source_state = open_network(path).state_dict()
+            state = {name: tensor for name, tensor in source_state.items() if not name.startswith("heads.")}
+            for name, tensor in embedder.state_dict().items():
+                if name.startswith("heads."):
+                    state[name] = source_state.get(name, tensor)
+            embedder.load_state_dict(state, strict=True)
         else:
             load_imagenet(embedder.trunk, load_file(path))
     except (BundleError, CheckpointError, safetensors.SafetensorError, OSError) as error:
@@ -47,7 +44,7 @@ def start_from(embedder: Embedder, source: str) -> None:
         raise RecipeError(f"start {source!r} does not fit {embedder.spec.arch}: {reason}") from error
 
 
-def _is_ours(path: Path) -> bool:
+def _is_resight(path: Path) -> bool:
     if path.is_dir():
         return True
     with safetensors.safe_open(path, framework="pt") as opened:

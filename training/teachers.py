@@ -1,5 +1,4 @@
-"""Networks to distill from: ours from a run, a checkpoint or a bundle, and foreign ones in OpenVINO's
-format."""
+"""Networks to distill from: a run, a checkpoint or a bundle, or a foreign network in OpenVINO's format."""
 
 from __future__ import annotations
 
@@ -26,20 +25,24 @@ from training.recipe import Distill, RecipeError
 
 
 class Teacher(Protocol):
-    """What a student learns from. Never trained: not a module, so no optimiser and no checkpoint can find
-    it."""
+    """A network that a student is distilled from.
+
+    It is never trained and is no module, so no optimiser and no checkpoint includes it.
+    """
 
     dim: int
     size: tuple[int, int]  # height and width of the crops it was trained on
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """uint8 [B,H,W,3] of any size -> float32 [B,dim] without gradient: the retrieval feature before unit
-        length."""
+        """uint8 [B,H,W,3] of any size -> float32 [B,dim], the retrieval feature before unit length.
+
+        Without gradient.
+        """
         ...
 
 
 class TorchTeacher:
-    """One of our own networks, in eval mode for good."""
+    """A network of Resight's, always in eval mode."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.pixels = PixelEmbedder(embedder.eval().requires_grad_(False))
@@ -57,7 +60,7 @@ class TorchTeacher:
 
 
 class OpenVinoTeacher:
-    """A foreign network: one BGR image batch [B,3,H,W] of 0..255 in, one vector each out."""
+    """A foreign network: a BGR image batch [B,3,H,W] of 0..255 in, one vector for each image out."""
 
     def __init__(self, path: Path) -> None:
         import openvino
@@ -72,7 +75,8 @@ class OpenVinoTeacher:
             self.dim = int(self.compiled.output(0).partial_shape[1].get_length())
         except (RuntimeError, IndexError) as error:
             raise RecipeError(
-                f"teacher {path} is no network that OpenVINO reads: {str(error).strip().splitlines()[-1]}"
+                f"teacher {path} is not a network that OpenVINO can read: "
+                f"{str(error).strip().splitlines()[-1]}"
             ) from error
 
     @torch.no_grad()
@@ -81,8 +85,8 @@ class OpenVinoTeacher:
         x = crops.flip(3).permute(0, 3, 1, 2).float()
         if tuple(x.shape[2:]) != self.size:
             x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
-        found = np.asarray(self.compiled(x.cpu().numpy())[0]).reshape(len(crops), -1)
-        return torch.from_numpy(found.copy()).to(crops.device)
+        features = np.asarray(self.compiled(x.cpu().numpy())[0]).reshape(len(crops), -1)
+        return torch.from_numpy(features.copy()).to(crops.device)
 
 
 def open_teacher(source: str) -> Teacher:
@@ -101,12 +105,13 @@ def open_teacher(source: str) -> Teacher:
         raise RecipeError(f"distill.teacher: {error}") from error
 
 
-def remembered(
+def cached_features(
     teacher: Teacher, settings: Distill, records: Sequence[Record], device: torch.device
 ) -> Tensor:
-    """The teacher's features float32 [N,dim] of the whole crops, from the cache or, the first time, into it.
+    """The teacher's features float32 [N,dim] of the whole crops, from the cache.
 
-    Raises RecipeError where the cache holds another teacher's features or those of other crops.
+    The first call computes and stores them. Raises RecipeError where the cache holds another teacher's
+    features or those of other crops.
     """
     path, key = Path(settings.cache), _fingerprint(Path(settings.teacher), records)
     if not path.exists():
@@ -117,15 +122,15 @@ def remembered(
 
         features = torch.from_numpy(in_batches(len(records), compute))
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".new")
-        save_file({"features": features}, beside, metadata={"key": key})
-        beside.replace(path)
+        partial = path.with_name(path.name + ".new")
+        save_file({"features": features}, partial, metadata={"key": key})
+        partial.replace(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("key") != key:
                 raise RecipeError(
-                    f"distill.cache {path} is of another teacher or other crops; give another file, or "
-                    f"delete this one"
+                    f"distill.cache {path} was made for another teacher or other crops; "
+                    f"give another file, or delete this one"
                 )
             return file.get_tensor("features").to(device)
     except (safetensors.SafetensorError, OSError) as error:
@@ -133,10 +138,10 @@ def remembered(
 
 
 def _fingerprint(teacher: Path, records: Sequence[Record]) -> str:
-    """Of a teacher's weights (a bundle's manifest holds their sums) and of the crops' names and sizes."""
-    found = hashlib.sha256()
+    """A hash of the teacher's weights (or their hashes in a bundle's manifest) and of the crops' files."""
+    digest = hashlib.sha256()
     for file in (teacher / FILE, teacher / MANIFEST, teacher, teacher.with_suffix(".bin")):
-        found.update(file.read_bytes() if file.is_file() else b"")
+        digest.update(file.read_bytes() if file.is_file() else b"")
     for record in records:
-        found.update(f"{record.path.parts[-3:]} {record.path.stat().st_size}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{record.path.parts[-3:]} {record.path.stat().st_size}\n".encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Datasets in order: each run begins where the one before ended (multi-step transfer, PTL's Table V)."""
+"""Multi-step transfer (PTL's Table V): each run starts from the weights of the run before."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from training.recipe import Recipe
 
 
 def train_in_order(recipe: Recipe, root: Path, out: Path) -> None:
-    """Trains on `dataset`; of `A>B>C` on A in `out/step-1`, from there on B in `out/step-2`, and from there
-    on C in `out`.
+    """Trains on the recipe's dataset, or on several in order.
 
-    A run that was interrupted goes on in the step where it was. Raises DatasetError, RecipeError,
-    CheckpointError, TrainingError.
+    `A>B>C` trains on A in `out/step-1`, from there on B in `out/step-2`, and from there on C in `out`. An
+    interrupted run resumes in its step. Raises DatasetError, RecipeError, CheckpointError, TrainingError.
     """
     datasets = [
         read_dataset(name, root, recipe.split, recipe.all_images) for name in recipe.dataset.split(">")

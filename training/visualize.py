@@ -29,7 +29,7 @@ _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
 
 
 class Picture(NamedTuple):
-    """What is asked for."""
+    """What to draw."""
 
     what: str  # ranks, cmc, embeddings or batchnorm
     sources: list[Path]
@@ -43,43 +43,43 @@ class Picture(NamedTuple):
     device: Device
 
 
-def draw(asked: Picture, out: Path, progress: Progress | None = None) -> None:
+def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     """Draws and saves a picture. Raises what its readers, engines and figures raise."""
-    if asked.what == "batchnorm":
-        embedder = open_network(asked.sources[0])
+    if picture.what == "batchnorm":
+        embedder = open_network(picture.sources[0])
         size = (embedder.spec.height, embedder.spec.width)
-        *source, target = (load_crops(_some(part, asked), *size) for part in _datasets(asked))
-        batchnorm_figure(embedder, target, source[0] if source else None, asked.seed).savefig(out, dpi=150)
+        *source, target = (load_crops(_sample(part, picture), *size) for part in _datasets(picture))
+        batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
-    if asked.what == "cmc":
-        dataset, curves = read_dataset(asked.dataset, asked.data, asked.split), {}
-        for path in asked.sources:
-            embed, size, _ = open_embedder(path, asked.device)
+    if picture.what == "cmc":
+        dataset, curves = read_dataset(picture.dataset, picture.data, picture.split), {}
+        for path in picture.sources:
+            embed, size, _ = open_embedder(path, picture.device)
             curves[path.name] = score(embed_dataset(embed, dataset, size, progress)).cmc
-        cmc_figure(curves, asked.dataset).savefig(out, dpi=150)
+        cmc_figure(curves, picture.dataset).savefig(out, dpi=150)
         return
-    embed, size, _ = open_embedder(asked.sources[0], asked.device)
-    if asked.what == "embeddings":
+    embed, size, _ = open_embedder(picture.sources[0], picture.device)
+    if picture.what == "embeddings":
         groups = {
-            part.name: embed_records(embed, _some(part, asked), size, progress=progress)
-            for part in _datasets(asked)
+            part.name: embed_records(embed, _sample(part, picture), size, progress=progress)
+            for part in _datasets(picture)
         }
-        embedding_figure(groups, asked.seed).savefig(out, dpi=150)
+        embedding_figure(groups, picture.seed).savefig(out, dpi=150)
         return
-    dataset = read_dataset(asked.dataset, asked.data, asked.split)
-    rank_sheet(embed, dataset, size, asked.queries, asked.matches, asked.seed, progress).save(out)
+    dataset = read_dataset(picture.dataset, picture.data, picture.split)
+    rank_sheet(embed, dataset, size, picture.queries, picture.matches, picture.seed, progress).save(out)
 
 
-def _datasets(asked: Picture) -> list[Dataset]:
-    """The datasets of a joined name, each under the name it was asked by."""
-    names = asked.dataset.split("+")
-    return [dataclasses.replace(read_dataset(name, asked.data, asked.split), name=name) for name in names]
+def _datasets(picture: Picture) -> list[Dataset]:
+    """The datasets of a joined name, each under its name there."""
+    names = picture.dataset.split("+")
+    return [dataclasses.replace(read_dataset(name, picture.data, picture.split), name=name) for name in names]
 
 
-def _some(dataset: Dataset, asked: Picture) -> list[Record]:
+def _sample(dataset: Dataset, picture: Picture) -> list[Record]:
     """Gallery crops, or training crops where there is no gallery, drawn by the seed."""
     records = dataset.gallery or dataset.train
-    chosen = np.random.default_rng(asked.seed).permutation(len(records))[: asked.crops]
+    chosen = np.random.default_rng(picture.seed).permutation(len(records))[: picture.crops]
     return [records[i] for i in np.sort(chosen)]
 
 
@@ -92,7 +92,7 @@ def rank_sheet(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """Some queries, chosen by the seed, each with its best matches: green frames are right, red ones wrong.
+    """Queries chosen by the seed, each with its best matches: green frames are right, red ones wrong.
 
     Under each match stand its camera and its cosine. Crops that evaluation drops (the query's own camera
     showing the query's person) are dropped here too. Raises DatasetError where the dataset has no queries.
@@ -100,22 +100,22 @@ def rank_sheet(
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to show")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset.query))[:queries])
-    asked = [dataset.query[i] for i in chosen]
-    embeddings = embed_records(embed, [*asked, *dataset.gallery], size, progress=progress)
-    scores = embeddings[: len(asked)] @ embeddings[len(asked) :].T
+    shown = [dataset.query[i] for i in chosen]
+    embeddings = embed_records(embed, [*shown, *dataset.gallery], size, progress=progress)
+    scores = embeddings[: len(shown)] @ embeddings[len(shown) :].T
     pids, cams = np.array([r.pid for r in dataset.gallery]), np.array([r.camid for r in dataset.gallery])
     width, height = _CELL[0] + 2 * _FRAME + _GAP, _CELL[1] + 2 * _FRAME + _LABEL + _GAP
-    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(asked)), "white")
-    for row, (query, line) in enumerate(zip(asked, scores, strict=True)):
+    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(shown)), "white")
+    for row, (query, line) in enumerate(zip(shown, scores, strict=True)):
         if not dataset.ignore_camera:
             line = np.where((pids == query.pid) & (cams == query.camid), -np.inf, line)
         order = [int(g) for g in np.argsort(-line, kind="stable")[:matches] if np.isfinite(line[g])]
         top = _GAP + row * height
         _paste(sheet, query, (_GAP, top), _QUERY, f"c{query.camid}")
         for column, g in enumerate(order, 1):
-            found = dataset.gallery[g]
-            colour = _RIGHT if found.pid == query.pid else _WRONG
-            _paste(sheet, found, (2 * _GAP + column * width, top), colour, f"c{found.camid} {line[g]:.2f}")
+            match = dataset.gallery[g]
+            colour = _RIGHT if match.pid == query.pid else _WRONG
+            _paste(sheet, match, (2 * _GAP + column * width, top), colour, f"c{match.camid} {line[g]:.2f}")
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""Datasets by name. Each reader takes the folder a person unpacked and asserts what it found."""
+"""Datasets by name. Each reader takes the unpacked folder of a release and checks its counts."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ READERS: dict[str, Callable[..., Dataset]] = {
 
 
 def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False) -> Dataset:
-    """Reads a dataset by name, or several to train on: `market1501:market+folders:site-0` joins two folders
-    of `root`.
+    """Reads a dataset by name, or several joined to train on.
+
+    `market1501:market+folders:site-0` joins two folders of `root`.
 
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.

@@ -1,11 +1,10 @@
-"""Image classification as retrieval: one folder a class, CIFAR's for one (`unpack_cifar.py`). PTL's paper has
-it (its Table VII).
+"""Image classification as retrieval, with one folder for each class (PTL's paper, Table VII).
 
     root/train/<class>/*.png
     root/test/<class>/*.png
 
-The test images ask and the training images answer, so rank-1 is the accuracy of the nearest training image.
-There are no cameras.
+The test images are the queries and the training images the gallery, so rank-1 is the accuracy of the nearest
+training image. There are no cameras. `unpack_cifar.py` writes CIFAR in this layout.
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ from training.data.records import Dataset, DatasetError, Record, list_images, on
 
 
 def read_classes(root: Path, split: int = 0) -> Dataset:
-    """Reads the layout above. Classes are numbered from 1 in sorted order of their names; both folders must
-    have the same ones."""
+    """Reads the layout above, with classes numbered from 1 in the order of their names.
+
+    Raises DatasetError unless both folders hold the same classes.
+    """
     one_split("classes", split)
     names = {
         part: sorted(p.name for p in require_folder(root / part, "classes").iterdir() if p.is_dir())
@@ -26,15 +27,15 @@ def read_classes(root: Path, split: int = 0) -> Dataset:
     if names["train"] != names["test"] or not names["train"]:
         differ = sorted(set(names["train"]) ^ set(names["test"])) or ["no class at all"]
         raise DatasetError(
-            f"classes: {root / 'train'} and {root / 'test'} need the same folders, one a class; look at "
-            f"{differ[0]}"
+            f"classes: {root / 'train'} and {root / 'test'} need the same folders, "
+            f"one for each class; look at {differ[0]}"
         )
-    train, test = (
-        [
-            Record(path, pid, 0)
-            for pid, name in enumerate(names["train"], 1)
-            for path in list_images(root / part / name)
-        ]
-        for part in ("train", "test")
-    )
+    train, test = _records(root / "train", names["train"]), _records(root / "test", names["test"])
     return Dataset("classes", train, test, train, ignore_camera=True)
+
+
+def _records(folder: Path, names: list[str]) -> list[Record]:
+    records: list[Record] = []
+    for pid, name in enumerate(names, 1):
+        records += [Record(path, pid, 0) for path in list_images(folder / name)]
+    return records

@@ -1,4 +1,4 @@
-"""CUHK01: 971 identities, two views, two images a view, named PPPPIII.png in one folder `campus`."""
+"""CUHK01: 971 identities, two views of two images each, named PPPPIII.png in one folder `campus`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NAME = re.compile(r"(\d{4})(\d{3})$")
 
 
 def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """Images 1 and 2 are view A (query), 3 and 4 view B (gallery); `split` 0..9 chooses the 486 test
-    identities.
+    """Images 1 and 2 are view A (query), 3 and 4 view B (gallery).
 
-    The splits are ours (splits/cuhk01.json); the literature draws its own, unseeded.
+    `split` 0..9 chooses the 486 test identities. The splits are ours (splits/cuhk01.json); the literature
+    draws its own, unseeded.
     """
     folder = require_folder(root / "campus" if (root / "campus").is_dir() else root, "cuhk01")
     records = [
         Record(path, int(m[1]), int(int(m[2]) > 2))
         for path, m in matched_images("cuhk01", folder, _NAME, "0001001.png")
     ]
-    found = {"ids": len({r.pid for r in records}), "images": len(records)}
-    require_counts("cuhk01", found, COUNTS if counts is None else counts)
+    counted = {"ids": len({r.pid for r in records}), "images": len(records)}
+    require_counts("cuhk01", counted, COUNTS if counts is None else counts)
     order = sorted({r.pid for r in records})
     test = {order[i] for i in read_split("cuhk01", split) if i < len(order)}
     return Dataset(

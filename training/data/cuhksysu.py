@@ -1,4 +1,4 @@
-"""CUHK-SYSU cut out of its scenes, in the three forms that are about (methods B.1). There are no cameras."""
+"""CUHK-SYSU cut out of its scenes, in the three layouts in circulation (methods B.1). It has no cameras."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ _EVALUATED_NAME = re.compile(r"(\d+)_s(\d+)_(\d+)_(\d+)$")
 
 
 def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """All crops to learn from (folder `cropped_images`, or `cropped_image` where the scene stands for the
-    camera), or the evaluation form (`train`, `query`, `gallery`), whose ranking knows no cameras.
+    """Reads all crops to train on, or the evaluation layout, whose ranking ignores cameras.
+
+    The first is a folder `cropped_images`, or `cropped_image`, where the scene is taken for the camera; the
+    second has `train`, `query` and `gallery`.
     """
     one_split("cuhksysu", split)
     for folder, pattern in _ALL_FORMS.items():
@@ -49,5 +51,5 @@ def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = No
 
 
 def _read(folder: Path, pattern: re.Pattern[str], camera: int | None) -> list[Record]:
-    found = matched_images("cuhksysu", folder, pattern, f"the crops of this form, {pattern.pattern}")
-    return [Record(path, int(m[1]), int(m[camera]) if camera else 0) for path, m in found]
+    images = matched_images("cuhksysu", folder, pattern, f"the crops of this layout, {pattern.pattern}")
+    return [Record(path, int(m[1]), int(m[camera]) if camera else 0) for path, m in images]

@@ -1,5 +1,4 @@
-"""DukeMTMC-reID (methods B.1), withdrawn by its authors in 2019: for comparison with old numbers by those who
-hold a copy."""
+"""DukeMTMC-reID (methods B.1), withdrawn by its authors in 2019; read for comparison with old numbers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""QMUL GRID (methods B.2): 250 people in two views of an underground station, and 775 images of others in the
-second."""
+"""QMUL GRID (methods B.2): 250 people in two views of an underground station.
+
+The second view has 775 images of other people.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,7 @@ PARTITIONS = "features_and_partitions.mat"
 
 
 def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """The ten official partitions, read from the release's own file: 125 people to learn from, 125 to ask
-    for."""
+    """The ten official partitions, read from the release: 125 people to train on, 125 as queries."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

@@ -1,5 +1,7 @@
-"""Records -> batches of tensors. Crops are decoded once and kept in memory; augmentation runs in a few
-threads."""
+"""Records -> batches of tensors.
+
+Crops are decoded once and kept in memory; the next batch is augmented while the current one trains.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,14 @@ class Batch(NamedTuple):
     labels: Tensor  # int64 [B], 0..n-1
     cameras: Tensor  # int64 [B]
     domains: Tensor  # int64 [B], which of the joined datasets
-    places: Tensor  # int64 [B], where the crops stand among the training records
+    places: Tensor  # int64 [B], indices of the crops among the training records
 
 
 def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
-    """Decodes and resizes every record -> uint8 [N,H,W,3]. An unreadable file is a DatasetError that names
-    it."""
+    """Decodes and resizes every record -> uint8 [N,H,W,3].
+
+    Raises DatasetError naming a file that cannot be read.
+    """
 
     def load(record: Record) -> np.ndarray:
         try:
@@ -47,7 +51,7 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
 
 
 def _encoded(path: Path) -> bytes:
-    """The file's bytes; VIPeR's bitmaps, which the server takes from nobody, as PNG."""
+    """The file's bytes. VIPeR's bitmaps become PNG, since `decode_crop` accepts no bitmaps."""
     if path.suffix.lower() != ".bmp":
         return path.read_bytes()
     png = io.BytesIO()
@@ -57,8 +61,7 @@ def _encoded(path: Path) -> bytes:
 
 
 class TrainingLoader:
-    """Augments and stacks the batches a sampler asks for; the next batch is prepared while the current one
-    trains.
+    """Augments and stacks the batches of a sampler.
 
     Args:
         crops: uint8 [N,H,W,3]. labels, cameras, domains: of length N.
@@ -89,17 +92,22 @@ class TrainingLoader:
         slots: Callable[[int], list[list[int]]] | None = None,
         skip: int = 0,
     ) -> Iterator[list[Batch]]:
-        """The batches of an epoch from number `skip` on, each as the shards that `slots` cuts out of its
-        places; one without it."""
-        cut = slots or (lambda size: [list(range(size))])
+        """The batches of an epoch from number `skip` on.
+
+        Args:
+            slots: size of a batch -> its places that form each shard; without it a batch is one shard.
+        """
+
+        def collate(number: int, indices: list[int]) -> list[Batch]:
+            shards = slots(len(indices)) if slots else [list(range(len(indices)))]
+            return [self._collate(epoch, number, indices, shard) for shard in shards]
+
         with ThreadPoolExecutor(1) as pool:
             pending = None
             for number, indices in enumerate(batches):
                 if number < skip:
                     continue
-                following = pool.submit(
-                    lambda n, i: [self._collate(epoch, n, i, own) for own in cut(len(i))], number, indices
-                )
+                following = pool.submit(collate, number, indices)
                 if pending is not None:
                     yield pending.result()
                 pending = following
@@ -112,4 +120,5 @@ class TrainingLoader:
             rng = np.random.default_rng((self.seed, epoch, number, slot))
             crops[place] = self.augment(self.crops[indices[slot]], rng, self.mean_pixel)
         chosen = np.asarray(indices)[slots]
-        return Batch(*(torch.from_numpy(a) for a in (crops, *(column[chosen] for column in self.columns))))
+        arrays = [crops, *(column[chosen] for column in self.columns)]
+        return Batch(*(torch.from_numpy(array) for array in arrays))

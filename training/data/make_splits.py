@@ -1,23 +1,20 @@
 """Writes the seeded split files beside this module: `python -m training.data.make_splits`.
 
-numpy's PCG64 with seed 0..9 permutes 0..n-1, which count the sorted identities; the first `test` of them are
-the test half.
+The identities are sorted and numbered 0..n-1; numpy's PCG64 with seed 0..9 permutes the numbers, and the
+first `test` of them are the test half.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
 from training.data.splits import FOLDER
 
-SIZES = {
-    "cuhk01": (971, 486),
-    "viper": (632, 316),
-    "prid": (200, 100),
-    "ilids": (119, 60),
-}  # identities, test identities
+# identities, test identities
+SIZES = {"cuhk01": (971, 486), "viper": (632, 316), "prid": (200, 100), "ilids": (119, 60)}
 DRAWS = 10
 
 
@@ -36,9 +33,11 @@ def draw_ilids(seed: int) -> list[list[float]]:
 def main() -> None:
     """Writes every file."""
     for name, (identities, test) in SIZES.items():
-        draws = [
-            draw_ilids(seed) if name == "ilids" else draw(identities, test, seed) for seed in range(DRAWS)
-        ]
+        draws: list[Any]
+        if name == "ilids":
+            draws = [draw_ilids(seed) for seed in range(DRAWS)]
+        else:
+            draws = [draw(identities, test, seed) for seed in range(DRAWS)]
         drawn = f"numpy default_rng(seed 0..{DRAWS - 1}).permutation({identities})[:{test}]"
         note = f"{drawn}: indices of the sorted identities"
         (FOLDER / f"{name}.json").write_text(json.dumps({"made_by": note, "test": draws}) + "\n")

@@ -11,8 +11,7 @@ COUNTS = {"train ids": 751, "train": 12_936, "query ids": 750, "query": 3_368, "
 
 
 def read_market1501(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """Reads `root`, or the release folder inside it. `counts` replaces the published ones (tests on tiny
-    fakes)."""
+    """Reads `root`, or the release folder inside it; tests pass the `counts` of their small copies."""
     one_split("market1501", split)
     return read_market_style(
         "market1501", unpacked(root, "Market-1501-v15.09.15"), COUNTS if counts is None else counts

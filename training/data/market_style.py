@@ -1,5 +1,4 @@
-"""Datasets laid out as Market-1501: folders of images whose names begin with identity and camera, like
-0002_c1s1_000451_03.jpg."""
+"""Datasets laid out as Market-1501: image names begin with identity and camera, 0002_c1s1_000451_03.jpg."""
 
 from __future__ import annotations
 
@@ -13,11 +12,12 @@ _NAME = re.compile(r"(-?\d+)_c(\d+)")
 
 
 def read_market_style(name: str, root: Path, counts: dict[str, int]) -> Dataset:
-    """Train, query and gallery of the three folders. Pid -1 is junk and dropped, a gallery pid without
-    queries is a distractor.
+    """Train, query and gallery of the three folders.
+
+    Pid -1 is junk and dropped; a gallery pid without queries is a distractor.
 
     Args:
-        counts: what the release holds, of: train ids, train, query ids, query, gallery.
+        counts: of the release: train ids, train, query ids, query, gallery.
     """
     train, query, gallery = ([r for r in _read(name, root / folder) if r.pid != -1] for folder in FOLDERS)
     require_counts(name, count(train, query, gallery), counts)
@@ -26,9 +26,11 @@ def read_market_style(name: str, root: Path, counts: dict[str, int]) -> Dataset:
 
 def count(train: list[Record], query: list[Record], gallery: list[Record]) -> dict[str, int]:
     """The numbers that papers print."""
-    found = {"train ids": len({r.pid for r in train}), "train": len(train)}
-    found |= {"query ids": len({r.pid for r in query}), "query": len(query)}
-    return found | {"gallery ids": len({r.pid for r in gallery}), "gallery": len(gallery)}
+    counts = {}
+    for part, records in (("train", train), ("query", query), ("gallery", gallery)):
+        counts[f"{part} ids"] = len({r.pid for r in records})
+        counts[part] = len(records)
+    return counts
 
 
 def _read(name: str, folder: Path) -> list[Record]:

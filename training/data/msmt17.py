@@ -10,10 +10,7 @@ from training.data.records import Dataset, DatasetError, Record, require_counts,
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 TRAIN_IDS = 1_041
 COUNTS = {"train ids": TRAIN_IDS, "query": 11_659, "gallery": 82_161}
-TRAIN = (
-    32_621,
-    30_248,
-)  # split 0 learns from list_train and list_val, as most do; split 1 from list_train alone
+TRAIN = (32_621, 30_248)  # split 0 trains on list_train and list_val, as most do; split 1 on list_train alone
 
 
 def read_msmt17(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:

@@ -14,16 +14,16 @@ _NAME = re.compile(r"person_(\d{4})$")
 
 
 def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """A hundred of the people in both views ask from view A; view B answers with them and all who are only
-    there.
+    """A hundred of the people in both views have a query in view A.
 
-    The ten splits are ours (splits/prid.json).
+    The gallery is view B of these people and of all who are only there. The ten splits are ours
+    (splits/prid.json).
     """
     folder = unpacked(unpacked(root, "prid_2011"), "single_shot")
     views: list[list[Record]] = []
     for camera, view in enumerate(("cam_a", "cam_b")):
-        found = matched_images("prid", folder / view, _NAME, "person_0001.png")
-        views.append([Record(path, int(match[1]), camera) for path, match in found])
+        images = matched_images("prid", folder / view, _NAME, "person_0001.png")
+        views.append([Record(path, int(match[1]), camera) for path, match in images])
     require_counts(
         "prid", {"view a": len(views[0]), "view b": len(views[1])}, COUNTS if counts is None else counts
     )

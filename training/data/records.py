@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,26 +33,21 @@ class Dataset:
     query: list[Record]
     gallery: list[Record]
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
-    single_shot: bool = (
-        False  # True: the gallery holds one image a person, drawn in repetitions (old CUHK03, methods B.3)
-    )
+    # True: evaluation draws one gallery image of each person, in repetitions (old CUHK03, methods B.3)
+    single_shot: bool = False
 
     def train_labels(self) -> list[int]:
-        """Training identities renumbered 0..n-1 in ascending order of domain, then pid: a domain's labels are
-        consecutive."""
+        """Training identities renumbered 0..n-1 by domain, then pid: a domain's labels are consecutive."""
         order = {key: i for i, key in enumerate(sorted({(r.domain, r.pid) for r in self.train}))}
         return [order[r.domain, r.pid] for r in self.train]
 
     def identities(self) -> list[int]:
-        """Training identities of each domain."""
-        found = {(r.domain, r.pid) for r in self.train}
-        return [
-            sum(domain == d for domain, _ in found) for d in range(max((d for d, _ in found), default=-1) + 1)
-        ]
+        """Number of training identities of each domain."""
+        counts = Counter(domain for domain, _ in {(r.domain, r.pid) for r in self.train})
+        return [counts[domain] for domain in range(max(counts, default=-1) + 1)]
 
     def all_images(self) -> Dataset:
-        """Every crop of a known person to train on, nothing left to evaluate with: query and gallery join the
-        training crops.
+        """The dataset with query and gallery added to the training crops, and nothing left to evaluate on.
 
         For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay
         out.
@@ -63,8 +59,11 @@ class Dataset:
 
 
 def join(datasets: list[Dataset]) -> Dataset:
-    """Several datasets as one to train on: each a domain of its own, no identity or camera shared. Nothing to
-    evaluate on."""
+    """Several datasets as one to train on, each a domain of its own.
+
+    No identity or camera is shared, and there is nothing to evaluate on. Raises DatasetError for a dataset
+    without training crops.
+    """
     train: list[Record] = []
     cameras = 0
     for domain, dataset in enumerate(datasets):
@@ -75,15 +74,15 @@ def join(datasets: list[Dataset]) -> Dataset:
     return Dataset("+".join(d.name for d in datasets), train, [], [])
 
 
-def require_folder(path: Path, what: str) -> Path:
-    """The folder, or a DatasetError that says what should have been there."""
+def require_folder(path: Path, dataset: str) -> Path:
+    """The folder. Raises DatasetError where there is none."""
     if not path.is_dir():
-        raise DatasetError(f"{what}: folder {path} does not exist")
+        raise DatasetError(f"{dataset}: folder {path} does not exist")
     return path
 
 
 def unpacked(root: Path, release: str) -> Path:
-    """The folder as the release names it where it lies in `root`, else `root` itself."""
+    """The folder of the release inside `root`, or `root` itself where there is none."""
     return root / release if (root / release).is_dir() else root
 
 
@@ -101,20 +100,22 @@ def list_images(folder: Path) -> list[Path]:
 def matched_images(
     name: str, folder: Path, pattern: re.Pattern[str], example: str
 ) -> list[tuple[Path, re.Match[str]]]:
-    """Images of a folder with what their names say. Raises DatasetError for a missing folder and for a name
-    that does not fit."""
-    found = []
+    """Images of a folder with the match of each name.
+
+    Raises DatasetError for a missing folder and for a name that does not match.
+    """
+    matched = []
     for path in list_images(require_folder(folder, name)):
         match = pattern.match(path.stem)
         if match is None:
             raise DatasetError(f"{name}: {path} is not named like {example}")
-        found.append((path, match))
-    return found
+        matched.append((path, match))
+    return matched
 
 
-def require_counts(name: str, found: dict[str, int], expected: dict[str, int]) -> None:
+def require_counts(name: str, counted: dict[str, int], expected: dict[str, int]) -> None:
     """Raises DatasetError with every count that differs from the published one."""
-    wrong = [f"{k} {found[k]} instead of {n}" for k, n in expected.items() if found[k] != n]
+    wrong = [f"{key} {counted[key]} instead of {n}" for key, n in expected.items() if counted[key] != n]
     if wrong:
         raise DatasetError(
             f"{name}: {', '.join(wrong)}; the folder is incomplete or not the original release"

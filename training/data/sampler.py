@@ -1,4 +1,4 @@
-"""P identities x K crops a batch, with guarantees (methods A.0.4)."""
+"""Batches of P identities x K crops, with guarantees (methods A.0.4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ class IdentitySampler:
     """Batches of exactly P identities with exactly K crops each.
 
     - An identity with fewer than K crops repeats some; with one crop it appears K times (differently
-    augmented). - An epoch visits every identity about as often as it has chunks of K crops; its length is
-    known beforehand. - The same (seed, epoch) gives the same batches on every machine. - With
-    `prefer_cross_camera` a chunk takes its crops from as many cameras as it can.
+      augmented).
+    - An epoch visits every identity about as often as it has chunks of K crops; its length is known
+      beforehand.
+    - The same (seed, epoch) gives the same batches on every machine.
+    - With `prefer_cross_camera` a chunk takes its crops from as many cameras as it can.
 
     Args:
-        labels: identity of every record.
-        cameras: camera of every record.
-        p: identities a batch. k: crops an identity.
+        labels, cameras: identity and camera of every record.
+        p: identities in a batch. k: crops of each.
         seed: of the order; the epoch is mixed in by `batches`.
 
     Raises DatasetError for fewer than P identities.
@@ -46,15 +47,19 @@ class IdentitySampler:
         self.chunks = {label: max(1, len(idx) // k) for label, idx in self.indices.items()}
 
     def __len__(self) -> int:
-        """Batches an epoch: P different identities each, so the identities with most chunks may be cut
-        short."""
+        """Batches of an epoch.
+
+        Each holds P different identities, so not every chunk of the identities with most of them may be used.
+        """
         left = np.sort(np.fromiter(self.chunks.values(), dtype=np.int64))
         low, high = 0, int(left.sum()) // self.p
-        while (
-            low < high
-        ):  # n batches are possible if n*P slots can be filled with at most n chunks an identity
+        while low < high:
             n = (low + high + 1) // 2
-            low, high = (n, high) if np.minimum(left, n).sum() >= n * self.p else (low, n - 1)
+            # n batches are possible if their n * P places can be filled with at most n chunks of an identity
+            if np.minimum(left, n).sum() >= n * self.p:
+                low = n
+            else:
+                high = n - 1
         return low
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
@@ -72,14 +77,13 @@ class IdentitySampler:
             yield batch
 
     def _choose(self, left: np.ndarray, remaining: int, rng: np.random.Generator) -> np.ndarray:
-        """P identities, drawn in proportion to the chunks they have left, without replacement.
+        """P identities, drawn without replacement in proportion to the chunks they have left.
 
         An identity with a chunk for every remaining batch must be in this one, or the last batches could not
         be filled.
         """
-        keys = (
-            rng.exponential(size=len(left)) / left
-        )  # Efraimidis and Spirakis: the P smallest are a weighted draw
+        # Efraimidis and Spirakis: the P smallest are a weighted draw
+        keys = rng.exponential(size=len(left)) / left
         keys[left >= remaining] -= keys.max() + 1
         return np.argsort(keys, kind="stable")[: self.p]
 
@@ -93,50 +97,56 @@ class IdentitySampler:
 
 
 class DomainSampler:
-    """Batches that hold one batch of P x K of every domain, for methods that tell domains apart (methods
-    A.1.3).
+    """Batches with P x K crops of every domain, for methods that treat domains apart (methods A.1.3).
 
-    An epoch lasts as long as the domain with most batches; the others begin anew, in another order, as often
+    An epoch lasts as long as the domain with most batches; the others start again, in another order, as often
     as needed.
 
     Args:
         labels, cameras, domains: of every record. p, k, seed: as for one domain.
+
+    Raises DatasetError for a domain with fewer than P identities.
     """
 
     def __init__(
         self, labels: Sequence[int], cameras: Sequence[int], domains: Sequence[int], p: int, k: int, seed: int
     ) -> None:
-        self.where = [[i for i, own in enumerate(domains) if own == d] for d in range(max(domains) + 1)]
+        self.records: list[list[int]] = [[] for _ in range(max(domains) + 1)]  # of each domain
+        for record, domain in enumerate(domains):
+            self.records[domain].append(record)
         self.samplers: list[IdentitySampler] = []
-        for d, own in enumerate(self.where):
+        for domain, records in enumerate(self.records):
+            domain_labels, domain_cameras = [labels[i] for i in records], [cameras[i] for i in records]
             try:
-                self.samplers.append(
-                    IdentitySampler([labels[i] for i in own], [cameras[i] for i in own], p, k, seed + d)
-                )
+                sampler = IdentitySampler(domain_labels, domain_cameras, p, k, seed + domain)
             except DatasetError as error:
-                raise DatasetError(f"domain {d}: {error}") from error
+                raise DatasetError(f"domain {domain}: {error}") from error
+            self.samplers.append(sampler)
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches of an epoch."""
         return max(len(sampler) for sampler in self.samplers)
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
         """The batches of an epoch, each a list of record indices, domain after domain."""
         endless = [self._endless(d, epoch) for d in range(len(self.samplers))]
         for _ in range(len(self)):
-            yield [index for stream in endless for index in next(stream)]
+            batch: list[int] = []
+            for stream in endless:
+                batch += next(stream)
+            yield batch
 
     def _endless(self, domain: int, epoch: int) -> Iterator[list[int]]:
         turns = -(-len(self) // len(self.samplers[domain]))
         for turn in range(turns):
             for batch in self.samplers[domain].batches(epoch * turns + turn):
-                yield [self.where[domain][i] for i in batch]
+                yield [self.records[domain][i] for i in batch]
 
 
 def _spread(indices: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     """Reorders indices so that cameras alternate as long as they can."""
     turn = np.zeros(len(indices), dtype=np.int64)
     for camera in np.unique(cameras):
-        where = np.flatnonzero(cameras == camera)
-        turn[where] = np.arange(len(where))
+        places = np.flatnonzero(cameras == camera)
+        turn[places] = np.arange(len(places))
     return indices[np.argsort(turn, kind="stable")]

@@ -1,8 +1,8 @@
-"""Augmentation of uint8 crops, each draw seeded by (seed, epoch, position): the same batch on every machine
-and resume.
+"""Augmentation of uint8 crops, each draw seeded by (seed, epoch, position).
 
-Order as in the BoT code: flip, pad, crop, (normalise,) erase. Normalisation is inside the model, so erasing
-paints the model's mean pixel, which normalisation maps to 0 (methods A.8, row 13).
+A resumed run and another machine therefore see the same batches. Order as in the BoT code: flip, pad, crop,
+(normalise,) erase. Normalisation is inside the model, so erasing paints the model's mean pixel, which
+normalisation maps to 0 (methods A.8, row 13).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Augmentation:
         within(0.01, 1, self, "erase_aspect")
         at_least(0, self, "pad")
         if self.erase_area[0] > self.erase_area[1]:
-            raise ValueError(f"erase_area is {list(self.erase_area)}; the smaller share comes first")
+            raise ValueError(f"erase_area is {list(self.erase_area)}; put the smaller share first")
 
     def __call__(
         self, crop: np.ndarray, rng: np.random.Generator, mean_pixel: tuple[int, int, int]

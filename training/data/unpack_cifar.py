@@ -1,5 +1,7 @@
-"""CIFAR-10's or CIFAR-100's binary release as PNG in one folder a class: `python -m
-training.data.unpack_cifar CIFAR OUT`."""
+"""Writes CIFAR-10's or CIFAR-100's binary release as PNG, one folder for each class.
+
+python -m training.data.unpack_cifar CIFAR OUT
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,23 @@ class _Release(NamedTuple):
 
 
 _RELEASES = (
-    _Release(
-        "batches.meta.txt", 1, [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]
-    ),  # CIFAR-10
-    _Release("fine_label_names.txt", 2, ["train.bin"], ["test.bin"]),  # CIFAR-100
+    # CIFAR-10
+    _Release("batches.meta.txt", 1, [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]),
+    # CIFAR-100
+    _Release("fine_label_names.txt", 2, ["train.bin"], ["test.bin"]),
 )
 _SIDE = 32
 
 
 def unpack_cifar(release: Path, out: Path) -> int:
-    """Writes a binary release (not the pickled one) as PNG in one folder a class; returns how many images."""
-    kind = next((known for known in _RELEASES if (release / known.names).is_file()), None)
+    """Writes a binary release (not the pickled one) as PNG; returns the number of images.
+
+    Raises DatasetError for a folder that is not such a release.
+    """
+    kind = next((kind for kind in _RELEASES if (release / kind.names).is_file()), None)
     if kind is None:
         raise DatasetError(
-            f"{release} holds neither {' nor '.join(k.names for k in _RELEASES)}: give the folder of "
+            f"{release} holds neither {' nor '.join(kind.names for kind in _RELEASES)}: give the folder of "
             f"CIFAR's binary release"
         )
     names = (release / kind.names).read_text().split()
@@ -60,12 +65,14 @@ def unpack_cifar(release: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("release", type=Path, help="the folder of CIFAR's binary release")
-    parser.add_argument("out", type=Path, help="the root to read from, later")
-    given = parser.parse_args()
+    parser.add_argument("out", type=Path, help="folder to write, which --data takes afterwards")
+    options = parser.parse_args()
     try:
-        written = unpack_cifar(given.release, given.out)
+        written = unpack_cifar(options.release, options.out)
     except DatasetError as error:
         sys.exit(f"resight: {error}")
-    print(f"{written} images; next: resight train ptl-cifar --data {given.out} --out RUN")
+    print(f"{written} images; next: resight train ptl-cifar --data {options.out} --out RUN")

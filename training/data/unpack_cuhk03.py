@@ -1,8 +1,9 @@
-"""CUHK03's release (cuhk-03.mat) as the folders its readers take: `python -m training.data.unpack_cuhk03
-RELEASE OUT`.
+"""Writes CUHK03's release (cuhk-03.mat) as the folders that its readers take.
 
-MATLAB's order turns round in HDF5: a cell array of people x 10 reads as (10, people), an image as (3, width,
-height).
+python -m training.data.unpack_cuhk03 RELEASE OUT
+
+HDF5 reverses MATLAB's order of dimensions: a cell array of people x 10 reads as (10, people), an image as (3,
+width, height).
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from training.data.records import DatasetError
 
 _MAT = "cuhk-03.mat"
 _CONFIG = "cuhk03_new_protocol_config_{}.mat"  # of the new protocol's authors, not in the release
-_NAME = re.compile(
-    r"(\d+)_(\d+)_(\d+)_(\d+)\.png$"
-)  # pair, person of the pair, view, image of 10: all from 1
+# pair, person of the pair, view, image of 10: all from 1
+_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\.png$")
 _VIEW = 5  # images of a person in each of a pair's two views
 _PARTS = (("train_idx", "bounding_box_train"), ("query_idx", "query"), ("gallery_idx", "bounding_box_test"))
 
@@ -38,23 +38,21 @@ class _Release:
         self._file = file
         self._pairs = {kind: [file[ref] for ref in file[kind][()].ravel()] for kind in KINDS}
         self.people = [cells.shape[1] for cells in self._pairs[KINDS[0]]]
-        self.testsets = [
-            file[ref][()].T.astype(int) - 1 for ref in file["testsets"][()].ravel()
-        ]  # rows of pair and person
+        # rows of pair and person
+        self.testsets = [file[ref][()].T.astype(int) - 1 for ref in file["testsets"][()].ravel()]
 
     def picture(self, kind: str, pair: int, person: int, place: int) -> Image.Image | None:
-        """None where the release has no picture: MATLAB keeps the size of an empty cell instead."""
+        """A picture, or None where the release has none: MATLAB keeps the size of an empty cell instead."""
         pixels = self._file[self._pairs[kind][pair][place, person]][()]
         return Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0))) if pixels.ndim == 3 else None
 
 
 def unpack_cuhk03(release: Path, out: Path) -> dict[str, int]:
-    """Writes the old protocol, and the new one where its two configurations lie beside the release; returns
-    images by folder.
+    """Writes the old protocol, and the new one where its two configurations lie beside the release.
 
     The old one goes to OUT/cuhk03-old in open-reid's form (labeled and detected crops together, 20 splits,
-    people from 0), but as PNG, so nothing is lost; the new one to OUT/cuhk03-np. Raises DatasetError for a
-    file that is missing or is not what it should be.
+    people from 0), but as PNG, so that nothing is lost; the new one to OUT/cuhk03-np. Returns the number of
+    images by folder. Raises DatasetError for a file that is missing or damaged.
     """
     if not (release / _MAT).is_file():
         raise DatasetError(f"{release} holds no {_MAT}: give the folder of CUHK03's release")
@@ -94,8 +92,10 @@ def _old(release: _Release, out: Path) -> int:
 
 
 def _of_view(release: _Release, pair: int, person: int, view: int) -> Iterator[Image.Image]:
-    """Labeled before detected, each up to its first gap: so one crop of 28,193 is left out, as in the 28,192
-    that others count."""
+    """Labeled before detected, each up to its first gap.
+
+    That leaves out one crop of 28,193, as the 28,192 that others count do.
+    """
     for kind in reversed(KINDS):
         for place in range(view * _VIEW, (view + 1) * _VIEW):
             picture = release.picture(kind, pair, person, place)
@@ -106,11 +106,8 @@ def _of_view(release: _Release, pair: int, person: int, view: int) -> Iterator[I
 
 def _new(release: _Release, kind: str, path: Path, out: Path) -> int:
     config = loadmat(path)
-    files, labels, cameras = (
-        config["filelist"].ravel(),
-        config["labels"].ravel().astype(int),
-        config["camId"].ravel().astype(int),
-    )
+    files = config["filelist"].ravel()
+    labels, cameras = config["labels"].ravel().astype(int), config["camId"].ravel().astype(int)
     written = 0
     for key, folder in _PARTS:
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -132,15 +129,15 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("release", type=Path, help=f"the folder of {_MAT}")
-    parser.add_argument("out", type=Path, help="the root to read from, later")
-    given = parser.parse_args()
+    parser.add_argument("out", type=Path, help="folder to write, which --data takes afterwards")
+    options = parser.parse_args()
     try:
-        counts = unpack_cuhk03(given.release, given.out)
+        counts = unpack_cuhk03(options.release, options.out)
     except DatasetError as problem:
         sys.exit(f"resight: {problem}")
     print("\n".join(f"{folder}: {images} images" for folder, images in counts.items()))
     if len(counts) == 1:
         print(
             f"the new protocol needs {' and '.join(_CONFIG.format(kind) for kind in KINDS)} in "
-            f"{given.release}"
+            f"{options.release}"
         )

@@ -13,14 +13,13 @@ _NAME = re.compile(r"(\d+)_")
 
 
 def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
-    """View A asks, view B answers; the ten splits are ours (splits/viper.json), half of the people each."""
+    """View A is the query, view B the gallery; the ten splits of half the people are ours (viper.json)."""
     root = unpacked(root, "VIPeR")
     records = []
     for camera, view in enumerate(("cam_a", "cam_b")):
         for path, match in matched_images("viper", root / view, _NAME, "000_45.bmp"):
-            records.append(
-                Record(path, int(match[1]) + 1, camera)
-            )  # pid 0 is a person here and would be a distractor elsewhere
+            # their pid 0 is a person, while 0 is a distractor here
+            records.append(Record(path, int(match[1]) + 1, camera))
     require_counts(
         "viper",
         {"ids": len({r.pid for r in records}), "images": len(records)},

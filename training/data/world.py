@@ -1,5 +1,4 @@
-"""A site of the synthetic world (`resight synth`): laid out as Market-1501, its counts beside it in
-factors.json."""
+"""A site of the synthetic world (`resight synth`): Market-1501's layout, its counts in factors.json."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ _PARTS = ("train", "query", "gallery")  # of FOLDERS
 
 
 def read_world(root: Path, split: int = 0) -> Dataset:
-    """Reads one site; a site that is not rendered to the end is refused."""
+    """Reads one site. Raises DatasetError for a site that has not been rendered completely."""
     one_split("world", split)
     planned = require_folder(root, "world") / "factors.json"
     if not planned.is_file():
@@ -29,4 +28,4 @@ def read_world(root: Path, split: int = 0) -> Dataset:
     try:
         return read_market_style(f"world:{root.name}", root, counts)
     except DatasetError as error:
-        raise DatasetError(f"{error}; run resight synth again, it goes on where it was") from None
+        raise DatasetError(f"{error}; run resight synth again, it resumes where it stopped") from None

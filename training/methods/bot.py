@@ -1,7 +1,7 @@
 """BoT: the bag of tricks for a strong baseline (Luo et al. 2019), each trick a switch of the recipe.
 
-L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)   [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq.
-9]
+L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)
+[+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq. 9]
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class BagOfTricks(Method):
     def make_classifier(dim: int, count: int) -> nn.Module:
         """Features -> identity logits; training-only."""
         classifier = nn.Linear(dim, count, bias=False)
-        nn.init.normal_(
-            classifier.weight, std=0.001
-        )  # the code's; the paper says Kaiming (methods A.8, row 15)
+        # as in the code; the paper says Kaiming (methods A.8, row 15)
+        nn.init.normal_(classifier.weight, std=0.001)
         return classifier
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -46,16 +45,15 @@ class BagOfTricks(Method):
         return self.losses(self.pixels.embedder.features(self.pixels.normalise(batch.crops)), batch)
 
     def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
-        """The losses of features that are there already."""
+        """The losses of features that have been computed already."""
         weights = self.recipe.losses
+        logits = self.classifier(f.after_neck).float()
         losses = {
-            "identity": weights.identity
-            * self.identity_loss(self.classifier(f.after_neck).float(), batch.labels),
+            "identity": weights.identity * self.identity_loss(logits, batch.labels),
             "triplet": weights.triplet * triplet_loss(weights, f.before_neck, batch.labels),
         }
-        for number, (weight, module) in enumerate(
-            zip(weights.restitution, restitutions(self.pixels.embedder), strict=False), 1
-        ):
+        modules = restitutions(self.pixels.embedder)
+        for number, (weight, module) in enumerate(zip(weights.restitution, modules, strict=False), 1):
             if weight and module.seen is not None:
                 losses[f"restitution {number}"] = weight * restitution_loss(module.seen, batch.labels)
         if self.centres is not None:
@@ -71,13 +69,13 @@ class BagOfTricks(Method):
         if self.centres is None:
             return super().optimisers()
         self.centres.requires_grad_(False)
-        made = super().optimisers()
+        optimisers = super().optimisers()
         self.centres.requires_grad_(True)
-        return made | {
-            "centres": torch.optim.SGD(self.centres.parameters(), lr=self.recipe.losses.centre_rate)
-        }
+        rate = self.recipe.losses.centre_rate
+        optimisers["centres"] = torch.optim.SGD(self.centres.parameters(), lr=rate)
+        return optimisers
 
     def before_step(self) -> None:
-        """Between backward and the optimisers' steps."""
+        """Called between backward and the optimisers' steps."""
         if self.centres is not None:
             self.centres.undo_weight(self.recipe.losses.centre)

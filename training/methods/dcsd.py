@@ -19,8 +19,10 @@ from training.recipe import Recipe, RecipeError
 
 
 class Dcsd(BagOfTricks):
-    """See the module. The classifiers of domain and camera are training-only. Raises RecipeError for a
-    network without DCSD modules."""
+    """See the module. The classifiers of domain and camera are training-only.
+
+    Raises RecipeError for a network without DCSD modules.
+    """
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         super().__init__(recipe, embedder, identities, cameras)

@@ -1,5 +1,4 @@
-"""BNTA's heads on a network that was trained without them and stays as it is (methods A.7: every served model
-needs heads)."""
+"""Trains BNTA's heads on a network that was trained without them and stays as it is (methods A.7)."""
 
 from __future__ import annotations
 
@@ -15,10 +14,10 @@ from training.recipe import Recipe, RecipeError
 
 
 class Heads(Method):
-    """L = 0.1 L_pos + 0.1 L_part (BNTA Eq. 9 without the identity loss). Trunk and neck learn nothing and
-    stay in eval mode.
+    """L = 0.1 L_pos + 0.1 L_part (BNTA Eq. 9 without the identity loss).
 
-    Raises RecipeError without heads, or without weights to start from.
+    Trunk and neck are not trained and stay in eval mode. Raises RecipeError without heads, or without weights
+    to start from.
     """
 
     needs_networks = ("start",)
@@ -36,7 +35,7 @@ class Heads(Method):
         self.ssl = SelfSupervisedLoss(sum(identities), PART_DIM, PARTS)
 
     def train(self, mode: bool = True) -> Heads:
-        """As for any module, but for trunk and neck, whose statistics must not move."""
+        """Switches the mode, but for trunk and neck, whose statistics must not move."""
         super().train(mode)
         embedder = self.pixels.embedder
         embedder.trunk.eval()

@@ -1,8 +1,11 @@
-"""M3L: memory-based multi-source meta-learning (Zhao et al. 2021). One domain plays the unseen one in every
-step.
+"""M3L: memory-based multi-source meta-learning (Zhao et al. 2021).
 
-L = 1/(S-1) sum_{i != T} [ L_tri(X_i; theta) + L_mem(X_i; theta) ] + L_tri(X_T; theta') + mean_i L_mem(X_T^i;
-theta') with theta' = one Adam step from theta on the first term, and X_T^i mixed by MetaBN with domain i's
+One domain plays the unseen one in every step.
+
+    L = 1/(S-1) sum_{i != T} [ L_tri(X_i; theta) + L_mem(X_i; theta) ]
+        + L_tri(X_T; theta') + mean_i L_mem(X_T^i; theta')
+
+with theta' = one Adam step from theta on the first term, and X_T^i mixed by MetaBN with domain i's
 statistics.
 """
 
@@ -29,7 +32,7 @@ from training.recipe import Recipe, RecipeError
 
 
 class M3L(Method):
-    """See the module. The neck becomes a MetaBN layer, which is an ordinary BatchNorm once it is trained.
+    """See the module. The neck becomes a MetaBN layer, which is an ordinary BatchNorm after training.
 
     Raises RecipeError for fewer than two domains.
     """
@@ -47,9 +50,8 @@ class M3L(Method):
         embedder.neck = MetaBatchNorm(embedder.spec.dim, len(identities) - 1, recipe.meta.metabn_scale)
         super().__init__(recipe, embedder, identities, cameras)
         for layer in dynamic_layers(embedder):
-            layer.detach = (
-                False  # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
-            )
+            # M3L has no loss of domain and camera, so DCSD's embeddings learn from the identities
+            layer.detach = False
         self.memory = Memory(
             identities,
             embedder.spec.dim,
@@ -57,7 +59,7 @@ class M3L(Method):
             recipe.meta.temperature,
             recipe.meta.memory_update,
         )
-        self.classifier: nn.Module | None = None  # in the place of the memory
+        self.classifier: nn.Module | None = None  # instead of the memory
         if recipe.meta.classifier != "memory":
             self.classifier = BagOfTricks.make_classifier(embedder.spec.dim, sum(identities))
         self.ssl = (
@@ -66,39 +68,34 @@ class M3L(Method):
 
     @property
     def net(self) -> _Net:
-        """The embedder and its classifier as one call; not kept, or every tensor would have two names."""
+        """The embedder and its classifier as one call; not stored, or every tensor would have two names."""
         return _Net(self.pixels.embedder, self.classifier)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The meta-train and the meta-test loss; both are differentiated by theta."""
         x = self.pixels.normalise(batch.crops)
-        own = [batch.domains == d for d in range(len(self.identities))]
+        rows = [batch.domains == d for d in range(len(self.identities))]  # of each domain
+        losses = []
         if not self.recipe.meta.enabled:
-            joint = [self._loss(self.net(x[rows]), batch.labels[rows], d) for d, rows in enumerate(own)]
-            return {"memory and triplet": torch.stack(joint).mean()}
-        target = int(torch.randint(len(own), ()))
-        train = [d for d in range(len(own)) if d != target]
-        losses = [
-            self._loss(self.net(x[own[d]], slot=slot), batch.labels[own[d]], d)
-            for slot, d in enumerate(train)
-        ]
+            for d, of_domain in enumerate(rows):
+                losses.append(self._loss(self.net(x[of_domain]), batch.labels[of_domain], d))
+            return {"memory and triplet": torch.stack(losses).mean()}
+        target = int(torch.randint(len(rows), ()))
+        for slot, d in enumerate(d for d in range(len(rows)) if d != target):
+            losses.append(self._loss(self.net(x[rows[d]], slot=slot), batch.labels[rows[d]], d))
         meta_train = torch.stack(losses).mean()
         moved = self._inner_step(meta_train)
-        buffers = {
-            name: buffer.clone() for name, buffer in self.net.named_buffers()
-        }  # the copy must not touch the running statistics
-        output = functional_call(
-            self.net, (moved, buffers), (x[own[target]],), {"sample": self.recipe.meta.metabn}
-        )
-        return {"meta-train": meta_train, "meta-test": self._loss(output, batch.labels[own[target]], target)}
+        # the copy must not change the running statistics
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        options = {"sample": self.recipe.meta.metabn}
+        output = functional_call(self.net, (moved, buffers), (x[rows[target]],), options)
+        return {"meta-train": meta_train, "meta-test": self._loss(output, batch.labels[rows[target]], target)}
 
     def _loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
-        """Triplet on the pooled feature and the mean memory loss of the embeddings; BNTA's heads beside
-        them."""
+        """Triplet on the pooled feature, mean memory loss of the embeddings, losses of BNTA's heads."""
         weights = self.recipe.losses
-        identity = torch.stack(
-            [self._identity_loss(output, i, labels, domain) for i in range(len(output.embeddings))]
-        ).mean()
+        mixtures = range(len(output.embeddings))
+        identity = torch.stack([self._identity_loss(output, i, labels, domain) for i in mixtures]).mean()
         loss = weights.identity * identity + weights.triplet * triplet_loss(weights, output.pooled, labels)
         if self.ssl is not None and output.position_logits is not None and output.parts is not None:
             position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
@@ -109,9 +106,9 @@ class M3L(Method):
         if not output.logits:
             return self.memory(output.embeddings[mixture], labels, domain)
         logits = output.logits[mixture].float()
-        low, high = (
-            self.memory.ranges[domain] if self.recipe.meta.classifier == "parallel" else (0, logits.shape[1])
-        )
+        low, high = 0, logits.shape[1]
+        if self.recipe.meta.classifier == "parallel":
+            low, high = self.memory.ranges[domain]
         return F.cross_entropy(logits[:, low:high], labels - low)
 
     def _inner_step(self, loss: Tensor) -> dict[str, Tensor]:
@@ -131,16 +128,17 @@ class M3L(Method):
             self.memory.fill(*embed())
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam over everything; the inner step takes its rate (methods A.1.3: alpha is the outer rate at all
-        times)."""
-        made = super().optimisers()
-        self._outer = made["network"]
-        return made
+        """Adam over everything.
+
+        The inner step takes its rate from it (methods A.1.3: alpha is the outer rate at all times).
+        """
+        optimisers = super().optimisers()
+        self._outer = optimisers["network"]
+        return optimisers
 
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:
-        """Moves the memories of all domains towards the new embeddings, in train mode as the paper's code
-        does."""
+        """Moves the memories of all domains towards the new embeddings, in train mode as the code does."""
         if self.classifier is not None:
             return
         x = self.pixels.normalise(batch.crops)
@@ -157,16 +155,14 @@ class _Output:
         logits: list[Tensor],
         heads: tuple[Tensor | None, Tensor | None],
     ) -> None:
-        self.pooled, self.embeddings = (
-            pooled,
-            embeddings,
-        )  # [B,D] before the neck; unit [B,D], one for each MetaBN mixture
+        self.pooled = pooled  # [B,D] before the neck
+        self.embeddings = embeddings  # unit [B,D], one for each MetaBN mixture
         self.logits = logits  # [B,identities] for each mixture, where there is a parametric classifier
         self.position_logits, self.parts = heads
 
 
 class _Net(nn.Module):
-    """The embedder as one call, which `functional_call` can make with other parameters."""
+    """The embedder as one call, which `functional_call` can run with other parameters."""
 
     def __init__(self, embedder: Embedder, classifier: nn.Module | None) -> None:
         super().__init__()
@@ -193,8 +189,7 @@ def inner_adam(
     weight_decay: float,
     inner_grad: str,
 ) -> dict[str, Tensor]:
-    """Adam's first step from zero moments (methods A.1.3, step 4): theta - rate * g / (sqrt(g^2 + 1e-5) +
-    1e-8).
+    """Adam's first step from zero moments, theta - rate * g / (sqrt(g^2 + 1e-5) + 1e-8) (A.1.3, step 4).
 
     Args:
         gradients: in the order of `parameters`; weight decay is added to them.
@@ -204,11 +199,8 @@ def inner_adam(
     moved = {}
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
         base = parameter.detach() if inner_grad == "second_order_only" else parameter
-        if inner_grad == "full":
-            g = gradient + weight_decay * parameter
-        else:
-            g = (
-                gradient.detach() if inner_grad == "first_order" else gradient
-            ) + weight_decay * parameter.detach()
+        if inner_grad == "first_order":
+            gradient = gradient.detach()
+        g = gradient + weight_decay * (parameter if inner_grad == "full" else parameter.detach())
         moved[name] = base - rate * g / ((g.square() + 1e-5).sqrt() + 1e-8)
     return moved

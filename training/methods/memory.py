@@ -1,4 +1,4 @@
-"""M3L's memories: one unit vector an identity, a classifier without parameters (methods A.1.4)."""
+"""M3L's memories: one unit vector for each identity, a classifier without parameters (methods A.1.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Memory(nn.Module):
-    """The memories of all domains, one after the other; a domain's identities compete only with each other.
+    """The memories of all domains, one after the other; an identity competes only with those of its domain.
 
     Args:
         identities: of each domain. dim: length of the embeddings.
@@ -31,8 +31,10 @@ class Memory(nn.Module):
         self.register_buffer("vectors", F.normalize(torch.ones(sum(identities), dim)))
 
     def forward(self, embeddings: Tensor, labels: Tensor, domain: int) -> Tensor:
-        """Cross entropy of unit embeddings [B,D] against the memory of their domain; labels [B] count over
-        all domains."""
+        """Cross entropy of unit embeddings [B,D] against their domain's memory.
+
+        labels [B] count the identities of all domains.
+        """
         low, high = self.ranges[domain]
         with torch.autocast(embeddings.device.type, enabled=False):
             logits = F.linear(embeddings, self.vectors[low:high]) / self.temperature
@@ -53,9 +55,10 @@ class Memory(nn.Module):
                     self.momentum * self.vectors[label] + (1 - self.momentum) * embedding, dim=0
                 )
             return
-        there = labels.unique()
-        means = _sums(embeddings, labels, len(self.vectors))[there] / torch.bincount(labels)[there, None]
-        self.vectors[there] = F.normalize(self.momentum * self.vectors[there] + (1 - self.momentum) * means)
+        present = labels.unique()
+        means = _sums(embeddings, labels, len(self.vectors))[present] / torch.bincount(labels)[present, None]
+        mixed = self.momentum * self.vectors[present] + (1 - self.momentum) * means
+        self.vectors[present] = F.normalize(mixed)
 
 
 def _sums(embeddings: Tensor, labels: Tensor, count: int) -> Tensor:

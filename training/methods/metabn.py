@@ -1,5 +1,4 @@
-"""MetaBN: BatchNorm that can mix features with noise shaped like other domains' features (M3L section 3.4,
-methods A.1.5)."""
+"""MetaBN: BatchNorm that can mix features with noise shaped like other domains' features (methods A.1.5)."""
 
 from __future__ import annotations
 
@@ -9,11 +8,11 @@ from torch import Tensor, nn
 
 
 class MetaBatchNorm(nn.BatchNorm1d):
-    """A BatchNorm1d, with the same state, and a slot of batch statistics for each meta-train domain.
+    """A BatchNorm1d with the same state, and a slot of batch statistics for each meta-train domain.
 
     Args:
         features: channels. slots: meta-train domains.
-        scale: of the noise. `std` is a normal distribution as written; `variance` is the official code, which
+        scale: of the noise. `std` is the paper's normal distribution; `variance` is the official code, which
             passes the variance where the deviation belongs.
     """
 
@@ -27,23 +26,24 @@ class MetaBatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def remember(self, x: Tensor, slot: int) -> None:
-        """Keeps mean and biased variance of x [B,C]; no gradient ever reaches the domain they come from."""
+        """Stores mean and biased variance of x [B,C]; no gradient reaches the domain that they come from."""
         x = x.to(self.slot_mean.dtype)
         self.slot_mean[slot], self.slot_var[slot] = x.mean(0), x.var(0, unbiased=False)
 
     def sample(self, x: Tensor, share: Tensor | None = None) -> list[Tensor]:
-        """x [B,C] -> one normalised mixture a slot: share * x + (1 - share) * noise (Eq. 6). Running
-        statistics stay.
+        """x [B,C] -> one normalised mixture for each slot: share * x + (1 - share) * noise (Eq. 6).
+
+        The running statistics do not change.
 
         Args:
             share: scalar; drawn from Beta(1, 1) once for all slots where it is not given.
         """
         share = torch.rand((), device=x.device) if share is None else share
         deviation = self.slot_var if self.scale == "variance" else (self.slot_var + self.eps).sqrt()
-        mixed = [
-            share * x + (1 - share) * (mean + std * torch.randn_like(x))
-            for mean, std in zip(self.slot_mean, deviation, strict=True)
-        ]
-        return [
-            F.batch_norm(m, None, None, self.weight, self.bias, training=True, eps=self.eps) for m in mixed
-        ]
+        mixtures = []
+        for mean, std in zip(self.slot_mean, deviation, strict=True):
+            mixed = share * x + (1 - share) * (mean + std * torch.randn_like(x))
+            mixtures.append(
+                F.batch_norm(mixed, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            )
+        return mixtures

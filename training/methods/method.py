@@ -1,4 +1,4 @@
-"""What the loop asks of a method, with answers that suit most."""
+"""What the training loop calls of a method, with defaults that suit most."""
 
 from __future__ import annotations
 
@@ -38,22 +38,24 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def prepare(self, records: Sequence[Record]) -> None:
-        """Before a run begins or goes on. `records`: its training crops; `Batch.places` counts in them."""
+        """Called before a run starts or resumes; `Batch.places` are indices of these training records."""
 
     def begin(self, embed: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """Before the first step of a new run. `embed` gives unit embeddings [N,D] and labels [N] of all
-        training crops."""
+        """Called before the first step of a new run.
+
+        `embed` gives unit embeddings [N,D] and labels [N] of all training crops.
+        """
 
     def begin_epoch(self) -> None:
-        """Before the first step of an epoch: the cells of a PTL network forget."""
+        """Called before the first step of an epoch: clears the states of a PTL network's cells."""
         reset_states(self)
 
     def carried(self) -> dict[str, Tensor]:
-        """What goes from step to step beside the state dict, by name: the states of a PTL network's cells."""
+        """State that steps hand on, beside the state dict, by name: that of a PTL network's cells."""
         return {name: cell.state for name, cell in self._cells() if len(cell.state)}
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `carried` gave; nothing: forgets it."""
+        """Restores what `carried` returned; an empty dictionary clears it."""
         reset_states(self)
         for name, cell in self._cells():
             if name in tensors:
@@ -66,21 +68,14 @@ class Method(nn.Module):
         """Adam or SGD over everything. The one called `network` follows the recipe's schedule."""
         settings = self.recipe.optimiser
         trained = [p for p in self.parameters() if p.requires_grad]
+        rate, decay = settings.rate, settings.weight_decay
         if settings.kind == "sgd":
-            return {
-                "network": torch.optim.SGD(
-                    trained, settings.rate, settings.momentum, weight_decay=settings.weight_decay
-                )
-            }
+            return {"network": torch.optim.SGD(trained, rate, settings.momentum, weight_decay=decay)}
         amsgrad = settings.kind == "amsgrad"
-        return {
-            "network": torch.optim.Adam(
-                trained, lr=settings.rate, weight_decay=settings.weight_decay, amsgrad=amsgrad
-            )
-        }
+        return {"network": torch.optim.Adam(trained, lr=rate, weight_decay=decay, amsgrad=amsgrad)}
 
     def before_step(self) -> None:
-        """Between backward and the optimisers' steps."""
+        """Called between backward and the optimisers' steps."""
 
     def after_step(self, batch: Batch) -> None:
-        """After the optimisers' steps."""
+        """Called after the optimisers' steps."""

@@ -1,5 +1,4 @@
-"""MGN, alone or with PTL's cells: every one of its eight features classified, the three of the whole person
-also compared.
+"""MGN, alone or with PTL's cells: all eight features classified, the three whole-body ones also compared.
 
 L = mean of eight CE + mean of three batch-hard triplets (methods A.4.2; the network that PTL's authors
 published).
@@ -17,11 +16,11 @@ from training.losses import triplet_loss
 from training.methods.ptl import Ptl
 from training.recipe import Recipe, RecipeError
 
-_WHOLE = 3  # features of the whole person
+_WHOLE = 3  # features of the whole body
 
 
 class Mgn(Ptl):
-    """See the module. Raises RecipeError for another network, or a loss that it does not have."""
+    """See the module. Raises RecipeError for another network, or a loss that MGN does not have."""
 
     def __init__(self, recipe: Recipe, embedder: Embedder, identities: list[int], cameras: int) -> None:
         if not isinstance(embedder.trunk, MgnTrunk):
@@ -34,15 +33,14 @@ class Mgn(Ptl):
 
     @staticmethod
     def make_classifier(dim: int, count: int) -> nn.Module:
-        """One linear layer a feature."""
+        """One linear layer for each feature."""
         return nn.ModuleList(nn.Linear(WIDTH, count) for _ in range(dim // WIDTH))
 
     def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
-        """The losses of features that are there already."""
+        """The losses of features that have been computed already."""
         weights = self.recipe.losses
-        classified, compared = (
-            x.unflatten(1, (FEATURES, WIDTH)).unbind(1) for x in (f.after_neck, f.before_neck)
-        )
+        classified = f.after_neck.unflatten(1, (FEATURES, WIDTH)).unbind(1)
+        compared = f.before_neck.unflatten(1, (FEATURES, WIDTH)).unbind(1)
         assert isinstance(self.classifier, nn.ModuleList)
         identity = [
             self.identity_loss(fc(x).float(), batch.labels)

@@ -1,5 +1,4 @@
-"""PTL: progressive transfer learning (methods A.4): cross entropy through cells that carry state from batch
-to batch."""
+"""PTL: progressive transfer learning, cross entropy through cells that carry state between batches (A.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from training.methods.bot import BagOfTricks
 
 
 class Ptl(BagOfTricks):
-    """The losses are the recipe's; what the cells remember, every method looks after (`method.py`)."""
+    """The losses are the recipe's. The states of the cells are kept by every method (`method.py`)."""
 
     @staticmethod
     def make_classifier(dim: int, count: int) -> nn.Module:

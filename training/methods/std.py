@@ -1,7 +1,7 @@
-"""STD: a trained teacher into a plain student (PTL paper section 3.4; methods A.4.5).
+"""STD: distils a trained teacher into a plain student (PTL paper section 3.4; methods A.4.5).
 
-L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)   [+ BNTA's heads,
-unscaled]
+L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)
+[+ BNTA's heads, unscaled]
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from training.data.loader import Batch
 from training.data.records import Record
 from training.methods.bot import BagOfTricks
 from training.recipe import Recipe
-from training.teachers import open_teacher, remembered
+from training.teachers import cached_features, open_teacher
 
 _HEADS = ("position", "part identity")  # they train other parameters and do not compete with the teacher
 
 
 class Distillation(BagOfTricks):
-    """See the module. The feature is the retrieval feature behind the neck, before unit length; both see the
-    same crops.
+    """See the module. The feature is the retrieval feature behind the neck, before unit length.
 
-    Where the teacher's feature has another length, the student's goes through a linear layer that only
-    training has. With `distill.cache` the teacher has seen the whole crops once, beforehand, at its own size.
+    Student and teacher see the same crops. Where the teacher's feature has another length, the student's goes
+    through a linear layer that only training has. With `distill.cache` the teacher has seen the whole crops
+    once, beforehand, at its own size.
     """
 
     needs_networks = ("distill.teacher",)
@@ -39,9 +39,9 @@ class Distillation(BagOfTricks):
         self.cached: Tensor | None = None
 
     def prepare(self, records: Sequence[Record]) -> None:
-        """Reads or makes the cache."""
+        """Reads or computes the cache of the teacher's features."""
         if self.recipe.distill.cache and self.recipe.distill.weight:
-            self.cached = remembered(
+            self.cached = cached_features(
                 self.teacher, self.recipe.distill, records, next(self.parameters()).device
             )
 
@@ -49,10 +49,11 @@ class Distillation(BagOfTricks):
         """The labels' losses and the teacher's."""
         share = self.recipe.distill.weight
         features = self.pixels.embedder.features(self.pixels.normalise(batch.crops))
-        found = {
-            n: loss if n in _HEADS else (1 - share) * loss for n, loss in self.losses(features, batch).items()
-        }
+        losses = {}
+        for name, loss in self.losses(features, batch).items():
+            losses[name] = loss if name in _HEADS else (1 - share) * loss
         if share == 0:
-            return found  # the teacher need not even look
-        taught = self.teacher(batch.crops) if self.cached is None else self.cached[batch.places]
-        return found | {"teacher": share * F.l1_loss(self.project(features.after_neck).float(), taught)}
+            return losses  # without running the teacher
+        target = self.teacher(batch.crops) if self.cached is None else self.cached[batch.places]
+        losses["teacher"] = share * F.l1_loss(self.project(features.after_neck).float(), target)
+        return losses
