@@ -1,2 +1,1 @@
-"""Measurements. Every number in the README comes from one of these commands and is a ratio taken within one
-run."""
+"""Measurements. Every number in the README comes from one of these commands: a ratio within one run."""

@@ -1,4 +1,4 @@
-"""An adaptation by stage, beside embedding the same crops once with the bare engine.
+"""The stages of an adaptation, in units of embedding the same crops once with the bare engine.
 
 python -m benchmarks.adapt --crops 60 316 900
 """
@@ -46,10 +46,9 @@ def main() -> None:
         for count in arguments.crops:
             site = f"site-{count}"
             for start in range(0, count, 64):
-                some = jpegs[start : min(start + 64, count)]
-                client.enroll(
-                    site, some, records=[{"camera": f"c{(start + i) % 4}"} for i in range(len(some))]
-                )
+                batch = jpegs[start : min(start + 64, count)]
+                records = [{"camera": f"c{(start + i) % 4}"} for i in range(len(batch))]
+                client.enroll(site, batch, records=records)
             job = client.wait(client.adapt(site, "2").job)
             began = time.perf_counter()
             for start in range(0, count, 32):

@@ -1,7 +1,9 @@
-"""kill -9 at random moments of enrolling, erasing and adapting: is every acknowledged item there, once, and
-the site whole?
+"""kill -9 at random moments of enrolling, erasing and adapting, and a check of what was acknowledged.
 
 python -m benchmarks.crash --rounds 200
+
+After each restart every acknowledged item must be there once, no erased one, and the site's version, space
+and index must agree.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from resight_client import Client, ResightError
 
@@ -25,16 +28,14 @@ CROWD = 600  # items at the site: more would only make the jobs longer
 
 @dataclasses.dataclass
 class Ledger:
-    """What the client knows: a request is acknowledged when its answer arrived."""
+    """What the client knows: a request is acknowledged when its response has arrived."""
 
-    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(
-        default_factory=dict
-    )  # id -> (request, place in it)
-    sizes: dict[int, int] = dataclasses.field(
-        default_factory=dict
-    )  # request -> items, written down before it is sent
+    # id -> (request, place in it)
+    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    # request -> number of items, noted before it is sent
+    sizes: dict[int, int] = dataclasses.field(default_factory=dict)
     erased: set[str] = dataclasses.field(default_factory=set)  # acknowledged erasures
-    erasing: set[str] = dataclasses.field(default_factory=set)  # sent, not acknowledged: may be there or not
+    erasing: set[str] = dataclasses.field(default_factory=set)  # sent, not acknowledged: may be erased or not
     versions: set[int] = dataclasses.field(default_factory=set)
 
 
@@ -46,9 +47,9 @@ class Result:
     acknowledged: int = 0
     lost: int = 0
     doubled: int = 0
-    halved: int = 0  # requests of which some items are there and some are not
+    halved: int = 0  # requests of which only a part is stored
     returned: int = 0  # erased items that came back
-    mixed: int = 0  # rounds after which version, space and index did not belong together
+    mixed: int = 0  # rounds after which version, space and index did not agree
     swaps: int = 0  # adaptations and rollbacks that were seen to succeed
     versions: int = 0  # versions of the site that were seen live
 
@@ -81,9 +82,8 @@ def _work(
     """Enrolls, erases and adapts until the server is killed under it."""
     gone, reached = threading.Event(), threading.Event()
     lock = threading.Lock()
-    share = chance.choice(
-        (None, chance.random(), 1.0)
-    )  # this round ends at any moment, inside a job, or after a swap
+    # this round ends at any moment, inside a job, or after a swap
+    share = chance.choice((None, chance.random(), 1.0))
 
     def enroll() -> None:
         with Client(server.url) as client:
@@ -94,15 +94,16 @@ def _work(
                 with lock:
                     request, size = len(ledger.sizes), chance.randint(1, 8)
                     ledger.sizes[request] = size
-                records = [
-                    {"metadata": {"request": request, "place": i}, "camera": f"c{i % 3}"} for i in range(size)
-                ]
+                records: list[dict[str, Any]] = []
+                for i in range(size):
+                    metadata = {"request": request, "place": i}
+                    records.append({"metadata": metadata, "camera": f"c{i % 3}"})
                 try:
-                    found = client.enroll(SITE, chance.choices(crops, k=size), records=records)
+                    response = client.enroll(SITE, chance.choices(crops, k=size), records=records)
                 except ResightError:
                     continue
                 with lock:
-                    ledger.acknowledged |= {item.id: (request, i) for i, item in enumerate(found.items)}
+                    ledger.acknowledged |= {item.id: (request, i) for i, item in enumerate(response.items)}
 
     def erase() -> None:
         with Client(server.url) as client:
@@ -166,32 +167,32 @@ def _check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
             result.lost += len(ledger.acknowledged)
             return
         ledger.versions.add(site.version)
-        found: dict[str, tuple[int, int]] = {}
+        stored: dict[str, tuple[int, int]] = {}
         cursor: str | None = None
         listed = 0
         while True:
             page = client.items(SITE, cursor=cursor, limit=1000)
-            found |= {item.id: (item.metadata["request"], item.metadata["place"]) for item in page.items}
+            stored |= {item.id: (item.metadata["request"], item.metadata["place"]) for item in page.items}
             listed, cursor = listed + len(page.items), page.cursor
             if cursor is None:
                 break
-        result.doubled += listed - len(set(found.values()))
-        result.lost += sum(i not in found and i not in ledger.erasing for i in ledger.acknowledged)
-        result.returned += len(ledger.erased & set(found))
+        result.doubled += listed - len(set(stored.values()))
+        result.lost += sum(i not in stored and i not in ledger.erasing for i in ledger.acknowledged)
+        result.returned += len(ledger.erased & set(stored))
         counts: dict[int, int] = {}
-        for request, _ in found.values():
+        for request, _ in stored.values():
             counts[request] = counts.get(request, 0) + 1
-        for item in ledger.erasing - set(found):
+        for item in ledger.erasing - set(stored):
             counts[ledger.acknowledged[item][0]] = counts.get(ledger.acknowledged[item][0], 0) + 1
         result.halved += sum(0 < count < ledger.sizes[request] for request, count in counts.items())
-        if not found:
+        if not stored:
             return
-        some = random.Random(len(found)).choice(list(found))
-        answer = client.query(SITE, item_id=some, top_k=20_000)
-        whole = len(answer.matches) == min(len(found), 20_000) == site.items and {
+        query = random.Random(len(stored)).choice(list(stored))
+        answer = client.query(SITE, item_id=query, top_k=20_000)
+        whole = len(answer.matches) == min(len(stored), 20_000) == site.items and {
             m.id for m in answer.matches
-        } <= set(found)
-        itself = {m.id: m.score for m in answer.matches}.get(some, 0) > 0.99
+        } <= set(stored)
+        itself = {m.id: m.score for m in answer.matches}.get(query, 0) > 0.99
         result.mixed += not (
             whole and itself and answer.version == site.version and answer.space_id == site.space_id
         )

@@ -1,4 +1,4 @@
-"""Drawn crops to measure with: realistic JPEG sizes, nobody's picture."""
+"""Drawn crops to measure with: JPEGs of a realistic size, of no real person."""
 
 from __future__ import annotations
 

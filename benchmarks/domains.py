@@ -1,5 +1,4 @@
-"""Methods over several domains: the same rendered sites, seeds and epochs for all. Says nothing of real
-people.
+"""Compares methods over several domains: the same rendered sites, seeds and epochs for all of them.
 
 python -m benchmarks.domains unseen --data WORLD --out RUNS --seeds 0 1 2
 python -m benchmarks.domains conflict --data WORLD --out RUNS --start RUN
@@ -9,8 +8,9 @@ python -m benchmarks.domains dcsd --data WORLD --out RUNS
 and people training never sees. `student` is STD from the m3l run of the same seed, `student alone` the same
 recipe without its teacher. `conflict` takes sites where a cue means different things (`resight synth --kinds
 cast,monochrome,uniform,feet,coats --sites 5`): BoT on each alone and BoT on all of them, from the same
-weights if you give some; `dcsd` compares BoT on all of them with DCSD on all of them. Each is judged by every
-site's own test people. The last epoch counts; nothing is chosen on a target.
+weights if `--start` gives some. `dcsd` compares BoT on all of them with DCSD on all of them. Each run is
+evaluated on every site's test people. The last epoch counts; nothing is selected on a target. None of this
+says anything about real people.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ DCSD = [
 
 
 ABOUT = {
-    "unseen": "Learned from rendered sites, judged by the next one, whose cameras and people training never "
+    "unseen": "Trained on rendered sites, evaluated on the next one, whose cameras and people training never "
     "sees.",
     "conflict": "Sites where a cue means different things: at site 0 the light's colour changes from crop "
     "to crop, site 1 has no colour, at site 2 all wear one of two jackets, at site 3 the lower part is cut "
     "off, at site 4 all wear long plain coats (`resight synth --kinds cast,monochrome,uniform,feet,coats "
-    "--sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run begins with the same weights "
-    "(`start`) and lasts as many epochs, so learning all sites together takes five times as many steps.",
+    "--sites 5 --identities 80 --cameras 4 --images 3 --seed 11`). Every run starts from the same weights "
+    "(`start`) and lasts as many epochs, so training on all sites together takes five times as many steps.",
     "dcsd": "The sites of `conflict`, all together, from scratch, on one trunk.",
 }
 
@@ -62,10 +62,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", choices=tuple(ABOUT))
-    parser.add_argument("--data", type=Path, required=True, help="a world")
-    parser.add_argument("--out", type=Path, required=True, help="the runs; those that are there go on")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a world")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; existing ones resume")
     parser.add_argument(
-        "--sites", type=int, default=3, help="to learn from; the next one is the target of `unseen`"
+        "--sites", type=int, default=3, help="sites to train on; the next one is the target of `unseen`"
     )
     parser.add_argument("--identities", type=int, default=40, help="of each site")
     parser.add_argument("--epochs", type=int, default=8)
@@ -77,14 +77,14 @@ def main() -> None:
         default=[r.name for r in ROWS],
         help="of `unseen`",
     )
-    parser.add_argument("--start", default="", help="weights of a ResNet-18 for `conflict` to begin with")
+    parser.add_argument("--start", default="", help="weights of a ResNet-18 that `conflict` starts from")
     parser.add_argument(
         "--record",
         action="store_true",
-        help="write the results into docs/results/ and make docs/results.md anew",
+        help="write the results into docs/results/ and regenerate docs/results.md",
     )
-    given = parser.parse_args()
-    steps = [given.epochs * 5 // 8, given.epochs * 7 // 8]
+    options = parser.parse_args()
+    steps = [options.epochs * 5 // 8, options.epochs * 7 // 8]
     settings = [
         "model.arch=resnet18",
         "model.height=96",
@@ -95,36 +95,35 @@ def main() -> None:
         "precision=32-true",
     ]
     settings += [
-        f"optimiser.epochs={given.epochs}",
+        f"optimiser.epochs={options.epochs}",
         f"optimiser.milestones={steps}",
         "optimiser.warmup_epochs=0",
         "optimiser.rate=1.0e-3",
     ]
-    print(
-        f"96x48, {given.sites} sites of {given.identities} people, {given.epochs} epochs, seeds {given.seeds}"
-    )
-    names = [f"world:site-{i}" for i in range(given.sites + 1)]
+    print(f"96x48, {options.sites} sites of {options.identities} people")
+    print(f"{options.epochs} epochs, seeds {options.seeds}")
+    names = [f"world:site-{i}" for i in range(options.sites + 1)]
     joint = "+".join(names[:-1])
-    rows = [r for r in ROWS if r.name in given.rows]
+    rows = [r for r in ROWS if r.name in options.rows]
     parts = [(rows, [(joint, names[-1])])]
-    if given.experiment == "conflict":
-        settings += [f"start={given.start}"]
+    if options.experiment == "conflict":
+        settings += [f"start={options.start}"]
         parts = [([ALONE], [(name, name) for name in names[:-1]]), ([JOINT], [(joint, ",".join(names[:-1]))])]
-    elif given.experiment == "dcsd":
+    elif options.experiment == "dcsd":
         parts = [(DCSD, [(joint, ",".join(names[:-1]))])]
     results = []
     for entries, plan in parts:
-        asked = Comparison(entries, plan, given.seeds, tuple(settings), given.identities)
+        comparison = Comparison(entries, plan, options.seeds, tuple(settings), options.identities)
         results += compare(
-            asked,
-            given.data,
-            given.out,
+            comparison,
+            options.data,
+            options.out,
             lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True),
         )
     for row in table(results):
         print(f"{row[0]:14} {row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
-    if given.record:
-        merge(given.experiment, ABOUT[given.experiment], results)
+    if options.record:
+        merge(options.experiment, ABOUT[options.experiment], results)
 
 
 if __name__ == "__main__":

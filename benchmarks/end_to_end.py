@@ -1,4 +1,4 @@
-"""A dataset's query and gallery over HTTP, scored from the server's answers, beside the same bundle offline.
+"""A dataset's query and gallery over HTTP, scored from the responses, beside the same bundle offline.
 
 python -m benchmarks.end_to_end --bundle bot.resight --dataset market1501 --data ROOT
 """
@@ -24,13 +24,11 @@ SITE = "end-to-end"
 TOLERANCE = 0.1  # percentage points
 _BATCH = 64
 _CLIENTS = 4
-_SHALLOW = (
-    2_000  # most queries have all their positives among these; the others are asked again for everything
-)
+_SHALLOW = 2_000  # most queries have all their positives among these; the others are sent again for all
 
 
 def served(url: str, dataset: Dataset) -> RankingScores:
-    """Enrolls the gallery, asks every query and scores the answers under the dataset's camera rule."""
+    """Enrolls the gallery, sends every query and scores the responses under the dataset's camera rule."""
     batches = [dataset.gallery[start : start + _BATCH] for start in range(0, len(dataset.gallery), _BATCH)]
     expected: dict[str, list[int]] = {}
     for record in dataset.gallery:
@@ -42,7 +40,6 @@ def served(url: str, dataset: Dataset) -> RankingScores:
             return len(client.enroll(SITE, [r.path for r in batch], records=records).items)
 
         def ask(query: Record) -> np.ndarray:
-            own = str(query.camid)
             right = sum(
                 dataset.ignore_camera or camera != query.camid for camera in expected.get(str(query.pid), [])
             )
@@ -50,12 +47,12 @@ def served(url: str, dataset: Dataset) -> RankingScores:
                 matches = client.query(SITE, query.path, top_k=top_k).matches
                 same = np.array([m.identity == str(query.pid) for m in matches], bool)
                 dropped = same & np.array(
-                    [m.camera == own and not dataset.ignore_camera for m in matches], bool
+                    [m.camera == str(query.camid) and not dataset.ignore_camera for m in matches], bool
                 )
                 hits = np.cumsum(~dropped)[same & ~dropped]
                 if len(hits) == right:
                     return hits
-            raise RuntimeError(f"{query.path.name}: {len(hits)} of its {right} positives were answered")
+            raise RuntimeError(f"{query.path.name}: {len(hits)} of its {right} positives were returned")
 
         count = sum(track(pool.map(enroll, batches), "enrolling over HTTP", len(batches)))
         if count != len(dataset.gallery):

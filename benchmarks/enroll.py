@@ -1,4 +1,4 @@
-"""Enrolling over HTTP beside the bare engine on the same crops, already decoded.
+"""Enrolling over HTTP beside the bare engine on the same, already decoded crops.
 
 python -m benchmarks.enroll
 """
@@ -29,7 +29,7 @@ def over_http(url: str, site: str, crops: list[bytes], clients: int) -> float:
     requests = [crops[start : start + _REQUEST] for start in range(0, len(crops), _REQUEST)]
     with Client(url) as client, ThreadPoolExecutor(clients) as pool:
         began = time.perf_counter()
-        list(pool.map(lambda some: client.enroll(site, some), requests))
+        list(pool.map(lambda batch: client.enroll(site, batch), requests))
         return len(crops) / (time.perf_counter() - began)
 
 

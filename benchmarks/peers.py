@@ -1,12 +1,12 @@
-"""Our losses, layers and metrics beside published code, on the same random inputs in float64: the largest
-differences.
+"""Our losses, layers and metrics beside published code, on the same random inputs in float64.
 
-pip download --no-deps torchreid==0.2.5 fastreid==1.4.0      # unpack both somewhere; nothing of them is
-installed or copied python -m benchmarks.peers --torchreid FOLDER --fastreid FOLDER
+python -m benchmarks.peers --torchreid FOLDER --fastreid FOLDER
 
-Each FOLDER holds the package of that name. Only single files are loaded from it, without the package's own
-imports. Expected to differ: weighted triplets by the 1e-6 that fastreid adds to its weights' sum (features
-are small here, where it counts least), label smoothing and what follows by their float32.
+Each FOLDER holds the package of that name, unpacked: `pip download --no-deps torchreid==0.2.5
+fastreid==1.4.0` fetches both, and nothing of them is installed or copied. Only single files are loaded from
+them, without the packages' own imports. Printed are the largest differences. Expected to differ: weighted
+triplets by the 1e-6 that fastreid adds to its weights' sum (features are small here, where it counts least),
+label smoothing and what follows by their float32.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from training.losses import batch_hard_triplet, weighted_triplet
 
 
 def borrow(folder: Path, module: str) -> Any:
-    """One module of a package in `folder`, whose parents are not run."""
+    """One module of a package in `folder`, whose parent packages are not run."""
     if not (folder / module.split(".")[0]).is_dir():
         sys.exit(f"{folder} does not hold {module.split('.')[0]}/")
     parents = module.split(".")[:-1]
@@ -41,17 +41,17 @@ def borrow(folder: Path, module: str) -> Any:
         parent.__path__ = [str(folder.joinpath(*parents[:depth]))]
         sys.modules.setdefault(parent.__name__, parent)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both would like their Cython
+        warnings.simplefilter("ignore")  # both warn that their Cython is missing
         return importlib.import_module(module)
 
 
 def losses(
     ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]
 ) -> float:
-    """Largest difference of value and gradient over twenty inputs."""
+    """Largest difference of values and gradients over twenty inputs."""
     worst = 0.0
     for seed in range(20):
-        found = []
+        results = []
         for loss in (ours, theirs):
             x = torch.randn(
                 shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
@@ -59,16 +59,17 @@ def losses(
             value = loss(x)
             value.backward()
             assert x.grad is not None
-            found.append(torch.cat([value.detach().reshape(1), x.grad.flatten()]))
-        worst = max(worst, float((found[0] - found[1]).abs().max()))
+            results.append(torch.cat([value.detach().reshape(1), x.grad.flatten()]))
+        worst = max(worst, float((results[0] - results[1]).abs().max()))
     return worst
 
 
 def layers(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str]) -> float:
-    """Largest difference of outputs and input gradients in train mode, with our parameters under their
-    names."""
+    """Largest difference of outputs and input gradients in train mode, with the same parameters."""
     ours, theirs = ours.double().train(), theirs.double().train()
-    theirs.load_state_dict({name: ours.state_dict()[own] for name, own in pairs.items()}, strict=False)
+    theirs.load_state_dict(
+        {theirs_name: ours.state_dict()[name] for theirs_name, name in pairs.items()}, strict=False
+    )
     return losses(lambda x: ours(x).square().sum(), lambda x: theirs(x).square().sum(), (4, 8, 6, 3))
 
 
@@ -99,10 +100,9 @@ def reranked(their: Callable[..., np.ndarray]) -> float:
         x = rng.normal(size=(12, 16))[rng.integers(0, 12, 160)] + 0.6 * rng.normal(size=(160, 16))
         x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
         q, g = x[:20], x[20:]
-        apart = [
-            np.sqrt(np.maximum(2 - 2 * a @ b.T, 0)) for a, b in ((q, g), (q, q), (g, g))
-        ]  # which both square
-        worst = max(worst, float(np.abs(rerank(q, g) - their(*apart)).max()))
+        # both square these distances
+        distances = [np.sqrt(np.maximum(2 - 2 * a @ b.T, 0)) for a, b in ((q, g), (q, q), (g, g))]
+        worst = max(worst, float(np.abs(rerank(q, g) - their(*distances)).max()))
     return worst
 
 
@@ -113,22 +113,22 @@ def main() -> None:
     )
     parser.add_argument("--torchreid", type=Path, required=True)
     parser.add_argument("--fastreid", type=Path, required=True)
-    given = parser.parse_args()
+    options = parser.parse_args()
     labels, classes = torch.arange(8).repeat_interleave(4), torch.arange(12) % 5
-    hard = borrow(given.torchreid, "torchreid.reid.losses.hard_mine_triplet_loss").TripletLoss(0.3)
-    smooth = borrow(given.torchreid, "torchreid.reid.losses.cross_entropy_loss").CrossEntropyLoss(
+    hard = borrow(options.torchreid, "torchreid.reid.losses.hard_mine_triplet_loss").TripletLoss(0.3)
+    smooth = borrow(options.torchreid, "torchreid.reid.losses.cross_entropy_loss").CrossEntropyLoss(
         5, use_gpu=False
     )
-    triplet = borrow(given.fastreid, "fastreid.modeling.losses.triplet_loss").triplet_loss
-    pool, norm = (borrow(given.fastreid, f"fastreid.layers.{name}") for name in ("pooling", "batch_norm"))
-    attention = borrow(given.fastreid, "fastreid.layers.non_local")
+    triplet = borrow(options.fastreid, "fastreid.modeling.losses.triplet_loss").triplet_loss
+    pool, norm = (borrow(options.fastreid, f"fastreid.layers.{name}") for name in ("pooling", "batch_norm"))
+    attention = borrow(options.fastreid, "fastreid.layers.non_local")
     ours = nn.CrossEntropyLoss(label_smoothing=0.1)
     narrow = NonLocal(8)
     narrow.theta, narrow.phi, narrow.g = (nn.Conv2d(8, 1, 1) for _ in range(3))  # their inner width
     narrow.out[0] = nn.Conv2d(1, 8, 1)
     scale = narrow.out[1]
     assert isinstance(scale, nn.BatchNorm2d)
-    nn.init.ones_(scale.weight)  # it begins as the identity
+    nn.init.ones_(scale.weight)  # it starts as the identity
     same = {
         f"{name}.{kind}": f"{name}.{kind}" for name in ("theta", "phi", "g") for kind in ("weight", "bias")
     }
@@ -159,16 +159,16 @@ def main() -> None:
         "IBN, fastreid": layers(InstanceBatchNorm(8), norm.IBN(8, "BN"), halves),
         "non-local, fastreid": layers(narrow, attention.Non_local(8, "BN"), same),
         "CMC and mAP, torchreid": rankings(
-            getattr(borrow(given.torchreid, "torchreid.reid.metrics.rank"), market), 20
+            getattr(borrow(options.torchreid, "torchreid.reid.metrics.rank"), market), 20
         ),
         "CMC and mAP, fastreid": rankings(
-            getattr(borrow(given.fastreid, "fastreid.evaluation.rank"), market), 20
+            getattr(borrow(options.fastreid, "fastreid.evaluation.rank"), market), 20
         ),
         "k-reciprocal (float32), torchreid": reranked(
-            borrow(given.torchreid, "torchreid.reid.utils.rerank").re_ranking
+            borrow(options.torchreid, "torchreid.reid.utils.rerank").re_ranking
         ),
         "k-reciprocal (float32), fastreid": reranked(
-            borrow(given.fastreid, "fastreid.evaluation.rerank").re_ranking
+            borrow(options.fastreid, "fastreid.evaluation.rerank").re_ranking
         ),
     }
     for name, difference in rows.items():

@@ -1,10 +1,9 @@
-"""Queries, start and memory at several gallery sizes, beside the engine at batch 1 plus exact search in
-float32.
+"""Queries, start and memory at several gallery sizes, beside the bare engine and exact float32 search.
 
 python -m benchmarks.query --sizes 10000 100000
 
-The gallery's embeddings are random unit vectors, written straight into the store of a stopped server: what is
-measured does not depend on whom they show.
+The gallery's embeddings are random unit vectors, written into the store of a stopped server: what is measured
+does not depend on what they show.
 """
 
 from __future__ import annotations
@@ -36,20 +35,19 @@ def fill(folder: Path, space_id: str, vectors: np.ndarray) -> None:
     """Adds items with these embeddings, and no images, to a stopped server's store."""
     store = Store(folder)
     for start in range(0, len(vectors), _CHUNK):
-        some = vectors[start : start + _CHUNK]
-        store.items.enroll(
-            SITE, space_id, [NewItem(camera=f"c{i % 8}") for i in range(len(some))], None, some
-        )
+        chunk = vectors[start : start + _CHUNK]
+        items = [NewItem(camera=f"c{i % 8}") for i in range(len(chunk))]
+        store.items.enroll(SITE, space_id, items, None, chunk)
     store.close()
 
 
-def timed(ask: Callable[[bytes], object], jpegs: list[bytes]) -> list[float]:
+def timed(query: Callable[[bytes], object], jpegs: list[bytes]) -> list[float]:
     """Seconds of each of a block of queries, after some that warm up."""
     time.sleep(0.5)
     times = []
     for turn in range(-5, _BLOCK):
         began = time.perf_counter()
-        ask(jpegs[turn % len(jpegs)])
+        query(jpegs[turn % len(jpegs)])
         if turn >= 0:
             times.append(time.perf_counter() - began)
     return times

@@ -1,5 +1,4 @@
-"""Scoring a ranking of Market-1501's size beside sorting it, and beside the matrix product that makes the
-scores.
+"""Scoring a ranking of Market-1501's size, beside sorting it and beside the matrix product of its scores.
 
 python -m benchmarks.ranking
 """
@@ -16,7 +15,7 @@ from reid.ranking import rank_scores
 
 
 def seconds(work: Callable[[], object], rounds: int = 3) -> float:
-    """The best of some rounds."""
+    """The least of several rounds, in seconds."""
     times = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -42,12 +41,12 @@ def main() -> None:
     rank_scores(scores[:8], labels[0][:8], labels[1], labels[2][:8], labels[3])  # compiles
     ours = seconds(lambda: rank_scores(scores, *labels))
     product = seconds(lambda: query @ gallery.T)
-    some = max(1, arguments.queries // 16)
-    sorting = seconds(lambda: np.argsort(-scores[:some], axis=1)) * arguments.queries / some
+    sample = max(1, arguments.queries // 16)
+    sorting = seconds(lambda: np.argsort(-scores[:sample], axis=1)) * arguments.queries / sample
     print(f"{arguments.queries} queries, {arguments.gallery} gallery items, {arguments.dim} values")
     print(
         f"scoring {ours:.2f} s: {sorting / ours:.1f} times as fast as sorting every ranking ({sorting:.2f} "
-        f"s, from {some} queries)"
+        f"s, from {sample} queries)"
     )
     print(f"the matrix product takes {product:.2f} s, {product / ours:.1f} times as long as scoring")
 

@@ -1,8 +1,8 @@
-"""docs/results.md out of docs/results/*.json: `python -m benchmarks.results`. A test holds that the page is
-up to date.
+"""Writes docs/results.md from docs/results/*.json: `python -m benchmarks.results`.
 
-A file holds what the experiment asks (`about`), the command that wrote it, and its results. What a reader
-should know of them stands under `remark`, which a person writes; recording the experiment again keeps it.
+A test checks that the page is up to date. A file holds what the experiment compares (`about`), the command
+that wrote it, and its results. What a reader should know about them stands under `remark`, which a person
+writes; recording the experiment again keeps it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 _METRICS = ("mAP", "rank-1", "mINP")
 _HEAD = """# Results
 
-Made by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and
-`benchmarks.domains` write with `--record`. Under each table stands its command, and the recipes of its rows
-with the first seed. Means over the seeds, ± their sample deviation. The last epoch counts everywhere; nothing
-was chosen on a target. Budgets are small: rows of one table compare with each other and with nothing else.
+Written by `python -m benchmarks.results` from the files in `docs/results/`, which `benchmarks.real` and
+`benchmarks.domains` write with `--record`. Below each table is its command, followed by the commands of its
+rows for the first seed. Numbers are means over the seeds, ± their sample deviation. All models are evaluated
+after their last epoch; none was selected on a target. Budgets are small, so compare rows of one table with
+each other and with nothing else.
 """
 
 
 def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path = DOCS) -> None:
-    """Writes an experiment's results, without what their commands say anyway and without anybody's folders,
-    and makes the page anew."""
+    """Writes an experiment's results, without the folders of this machine, and regenerates the page."""
     kept = [{key: value for key, value in result.items() if key != "recipe"} for result in results]
     for result in kept:
         result["command"] = _without_folders(result["command"])
@@ -40,13 +40,14 @@ def merge(name: str, about: str, results: Sequence[dict[str, Any]], folder: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     remark = json.loads(path.read_text()).get("remark", "") if path.is_file() else ""
     path.write_text(
-        json.dumps({"about": about, "command": _asked(), "remark": remark, "results": kept}, indent=1) + "\n"
+        json.dumps({"about": about, "command": _command(), "remark": remark, "results": kept}, indent=1)
+        + "\n"
     )
     (folder / "results.md").write_text(page(folder))
 
 
-def _asked() -> str:
-    """The command of this process. Its folders are the reader's to choose."""
+def _command() -> str:
+    """The command of this process, with placeholders for its folders."""
     places = {"--data": "ROOT", "--out": "RUNS"}
     pairs = [(before, word) for before, word in pairwise(sys.argv) if word != "--record"]
     words = [places.get(before, Path(word).name if word.startswith("/") else word) for before, word in pairs]
@@ -63,24 +64,20 @@ def page(folder: Path = DOCS) -> str:
 
 
 def _section(path: Path) -> str:
-    found = json.loads(path.read_text())
-    results = found["results"]
-    lines = [f"## {path.stem}", "", found["about"].strip(), ""]
+    experiment = json.loads(path.read_text())
+    results = experiment["results"]
+    lines = [f"## {path.stem}", "", experiment["about"].strip(), ""]
     lines += [
-        f"| learned from | judged by | | seeds | {' | '.join(_METRICS)} |",
+        f"| trained on | evaluated on | | seeds | {' | '.join(_METRICS)} |",
         "| --- " * (4 + len(_METRICS)) + "|",
     ]
     sources = {(r["target"], r["name"]): r["sources"] for r in results}
-    lines += [
-        f"| {in_short(sources[row[0], row[1]])} | {row[0]} | {' | '.join(row[1:])} |"
-        for row in table(results, _METRICS)
-    ]
-    lines += ["", found["remark"]] if found["remark"] else []
+    for target, name, *cells in table(results, _METRICS):
+        lines.append(f"| {in_short(sources[target, name])} | {target} | {name} | {' | '.join(cells)} |")
+    lines += ["", experiment["remark"]] if experiment["remark"] else []
     first = results[0]
-    budget = (
-        " to ".join(map(str, sorted({min(r["crops"] for r in results), max(r["crops"] for r in results)})))
-        + " crops"
-    )
+    crops = [result["crops"] for result in results]
+    budget = f"{min(crops)} crops" if len(set(crops)) == 1 else f"{min(crops)} to {max(crops)} crops"
     budget += f" of {first['identities']} identities of each source" if first["identities"] else ""
     queries = " and ".join(dict.fromkeys(str(r["queries"]) for r in results)) + " queries"
     minutes = sum(r["minutes"] for r in results)
@@ -89,7 +86,7 @@ def _section(path: Path) -> str:
     commands: dict[str, str] = {}
     for result in results:
         commands.setdefault(result["name"], result["command"])
-    lines += [f"    {command}" for command in (found["command"], *commands.values())]
+    lines += [f"    {command}" for command in (experiment["command"], *commands.values())]
     return "\n".join([*lines, ""])
 
 

@@ -22,7 +22,7 @@ class ServerProcess:
 
     Args:
         bundle, data: what to serve and where. settings: more `RESIGHT_` settings, in lower case.
-        wait_s: how long it may take until it answers.
+        wait_s: how long it may take until it is ready.
     """
 
     def __init__(self, bundle: Path, data: Path, wait_s: float = 120, **settings: Any) -> None:
@@ -43,8 +43,10 @@ class ServerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ServerProcess:
-        """Starts and waits until /ready answers. Raises RuntimeError with the server's own words if it ends
-        instead."""
+        """Starts and waits until /ready answers.
+
+        Raises RuntimeError with the server's last log line if it ends instead.
+        """
         self.started_at = time.perf_counter()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,11 +1,11 @@
-"""What adaptation to a site gains, against how far the site is from neutral: the same people, six severities.
+"""What adaptation gains at sites of six severities, with the same people.
 
 python -m benchmarks.severity MODEL --data FOLDER --plot severity.png
-python -m benchmarks.severity MODEL --data ROOT --target market1501       the same ways at another dataset
+python -m benchmarks.severity MODEL --data ROOT --target market1501
 
-MODEL is a run or bundle with self-supervised heads that has not seen these worlds. Worlds are rendered under
-FOLDER. Every way of adapting sees the crops of other people of the same site, without labels; the scores are
-those of the site's test people.
+MODEL is a run or bundle with self-supervised heads that has not been trained on these worlds, which are
+rendered under FOLDER. Every way to adapt sees the crops of other people of the same site, without labels; the
+scores are those of the site's test people. `--target` compares the same ways on another dataset.
 """
 
 from __future__ import annotations
@@ -38,59 +38,61 @@ from training.synthetic.world import World, render
 SEED = 9001  # of these worlds; training uses small numbers
 
 
-def restatted(network: Embedder, crops: np.ndarray) -> Embedder:
-    """A copy whose BatchNorm statistics are those of the crops (AdaBN)."""
-    found = copy.deepcopy(network).eval()
-    for layer in batchnorm_layers(found).values():
+def with_statistics_of(network: Embedder, crops: np.ndarray) -> Embedder:
+    """A copy with the BatchNorm statistics of the crops (AdaBN)."""
+    adapted = copy.deepcopy(network).eval()
+    for layer in batchnorm_layers(adapted).values():
         layer.reset_running_stats()
         layer.momentum = None  # cumulative
         layer.train()
     # a last batch of a single crop has no variance
-    run_crops(PixelEmbedder(found), crops[:-1] if len(crops) % BATCH == 1 else crops)
-    return found.eval()
+    run_crops(PixelEmbedder(adapted), crops[:-1] if len(crops) % BATCH == 1 else crops)
+    return adapted.eval()
 
 
-def centred(found: Embedded) -> Embedded:
-    """Every camera's mean embedding removed."""
-    _, _, query_cams, gallery_cams = found.labels
-    everything, cams = (
-        np.concatenate([found.query, found.gallery]),
-        np.concatenate([query_cams, gallery_cams]),
-    )
+def centred(embedded: Embedded) -> Embedded:
+    """The embeddings with every camera's mean removed."""
+    _, _, query_cams, gallery_cams = embedded.labels
+    vectors = np.concatenate([embedded.query, embedded.gallery])
+    cams = np.concatenate([query_cams, gallery_cams])
     for camera in np.unique(cams):
-        everything[cams == camera] -= everything[cams == camera].mean(0)
-    everything /= np.linalg.norm(everything, axis=1, keepdims=True)
-    return found._replace(query=everything[: len(found.query)], gallery=everything[len(found.query) :])
+        vectors[cams == camera] -= vectors[cams == camera].mean(0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    count = len(embedded.query)
+    return embedded._replace(query=vectors[:count], gallery=vectors[count:])
 
 
 def per_camera(network: Embedder, dataset: Dataset, size: tuple[int, int], crops: np.ndarray) -> Embedded:
-    """Each camera's crops seen with that camera's own BatchNorm statistics."""
-    everything = [*dataset.query, *dataset.gallery]
-    learned, asked = (np.array([r.camid for r in records]) for records in (dataset.train, everything))
-    found = np.zeros((len(everything), network.spec.dim), np.float32)
-    for camera in np.unique(asked):
-        embed = CropRunner(restatted(network, crops[learned == camera])).embed
-        rows = np.flatnonzero(asked == camera)
-        found[rows] = embed_records(embed, [everything[i] for i in rows], size)
-    return labelled(dataset, found)
+    """Each camera's crops embedded with that camera's BatchNorm statistics."""
+    records = [*dataset.query, *dataset.gallery]
+    train_cams = np.array([r.camid for r in dataset.train])
+    cams = np.array([r.camid for r in records])
+    embeddings = np.zeros((len(records), network.spec.dim), np.float32)
+    for camera in np.unique(cams):
+        embed = CropRunner(with_statistics_of(network, crops[train_cams == camera])).embed
+        rows = np.flatnonzero(cams == camera)
+        embeddings[rows] = embed_records(embed, [records[i] for i in rows], size)
+    return labelled(dataset, embeddings)
 
 
 def ways(network: Embedder, dataset: Dataset) -> dict[str, float]:
     """mAP, percent, of each way to adapt."""
     size = (network.spec.height, network.spec.width)
     crops = load_crops(dataset.train, *size)
-    found = {"none": embed_dataset(CropRunner(network).embed, dataset, size)}
-    found["per-camera centring"] = centred(found["none"])
-    found["BN statistics, pooled"] = embed_dataset(CropRunner(restatted(network, crops)).embed, dataset, size)
-    found["BN statistics, per camera"] = per_camera(network, dataset, size, crops)
+    results = {"none": embed_dataset(CropRunner(network).embed, dataset, size)}
+    results["per-camera centring"] = centred(results["none"])
+    results["BN statistics, pooled"] = embed_dataset(
+        CropRunner(with_statistics_of(network, crops)).embed, dataset, size
+    )
+    results["BN statistics, per camera"] = per_camera(network, dataset, size, crops)
     adapted = copy.deepcopy(network)
     adapt(adapted, crops)
-    found["BNTA"] = embed_dataset(CropRunner(adapted).embed, dataset, size)
-    return {name: 100 * score(embedded).mean_ap for name, embedded in found.items()}
+    results["BNTA"] = embed_dataset(CropRunner(adapted).embed, dataset, size)
+    return {name: 100 * score(embedded).mean_ap for name, embedded in results.items()}
 
 
 def plot(rows: dict[str, list[list[float]]], path: Path) -> None:
-    """mAP over severity, a line a way; the band is one standard deviation over the sites."""
+    """mAP against severity, one line for each way; the band is one standard deviation over the sites."""
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.add_subplot()
     for name, values in rows.items():
@@ -112,44 +114,38 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--target", help="a dataset with crops to learn from, instead of the rendered severities"
-    )
+    parser.add_argument("--target", help="a dataset with training crops, instead of the rendered severities")
     parser.add_argument("--sites", type=int, default=3)
     parser.add_argument("--identities", type=int, default=100)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    network = open_network(given.model)
-    if given.target:
-        print(
-            "  ".join(
-                f"{name} {value:.1f}"
-                for name, value in ways(network, read_dataset(given.target, given.data)).items()
-            )
-        )
+    options = parser.parse_args()
+    network = open_network(options.model)
+    if options.target:
+        scores = ways(network, read_dataset(options.target, options.data))
+        print("  ".join(f"{name} {value:.1f}" for name, value in scores.items()))
         return
     rows: dict[str, list[list[float]]] = {}
     for severity in range(6):
-        world = World(given.identities, given.sites, 4, 3, SEED, float(severity))
-        render(world, given.data / f"severity-{severity}")
-        found = [
-            ways(network, read_dataset(f"world:site-{n}", given.data / f"severity-{severity}"))
-            for n in range(given.sites)
+        world = World(options.identities, options.sites, 4, 3, SEED, float(severity))
+        render(world, options.data / f"severity-{severity}")
+        by_site = [
+            ways(network, read_dataset(f"world:site-{n}", options.data / f"severity-{severity}"))
+            for n in range(options.sites)
         ]
-        for name in found[0]:
-            rows.setdefault(name, []).append([f[name] for f in found])
+        for name in by_site[0]:
+            rows.setdefault(name, []).append([scores[name] for scores in by_site])
         print(
             severity,
             "  ".join(f"{n} {np.mean(v[-1]):.1f} ± {np.std(v[-1]):.1f}" for n, v in rows.items()),
             flush=True,
         )
-    if given.json:
-        given.json.write_text(
-            json.dumps({"model": given.model.name, "mAP by way, severity and site": rows}, indent=1)
+    if options.json:
+        options.json.write_text(
+            json.dumps({"model": options.model.name, "mAP by way, severity and site": rows}, indent=1)
         )
-    if given.plot:
-        plot(rows, given.plot)
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""A training step of every method beside plain BoT: speed and peak memory, each in a process of its own, in
-one run.
+"""A training step of every method beside plain BoT: speed and peak memory, each in a process of its own.
 
 python -m benchmarks.training
 
-MGN's height is a multiple of 96: `--recipes bot mgn mgn-ptl --set model.height=192`. The first recipe is the
-one beside which the others stand.
+MGN's height is a multiple of 96: `--recipes bot mgn mgn-ptl --set model.height=192`. The others are compared
+with the first recipe.
 """
 
 from __future__ import annotations
@@ -32,8 +31,10 @@ _DOMAINS, _IDENTITIES, _CAMERAS = 3, 100, 4
 
 
 def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[float, float]:
-    """Images a second (median step) and MiB at the peak, of this process, which should have measured nothing
-    before."""
+    """Images a second (median step) and MiB at the peak.
+
+    The peak is this process's, which should not have measured anything before.
+    """
     recipe = load_recipe(name, [*settings, f"distill.teacher={DEMO}"])
     method = METHODS[recipe.method](recipe, build(recipe.model), [_IDENTITIES] * _DOMAINS, _CAMERAS).to(
         memory_format=torch.channels_last
@@ -54,9 +55,8 @@ def measure(name: str, crops: int, steps: int, settings: list[str]) -> tuple[flo
         began = time.perf_counter()
         stepper([batch])
         times.append(time.perf_counter() - began)
-    return len(domains) / statistics.median(times[1:]), resource.getrusage(
-        resource.RUSAGE_SELF
-    ).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return len(domains) / statistics.median(times[1:]), peak
 
 
 def main() -> None:
@@ -64,20 +64,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--crops", type=int, default=48, help="a batch; a multiple of 12")
+    parser.add_argument("--crops", type=int, default=48, help="crops in a batch; a multiple of 12")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--steps", type=int, default=3)
     small = ["model.height=128", "model.width=64", "precision=32-true"]
-    parser.add_argument("--set", action="append", default=small, help="over the recipes")
+    parser.add_argument("--set", action="append", default=small, help="key=value over the recipes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(*measure(given.one, given.crops, given.steps, given.set))
+    options = parser.parse_args()
+    if options.one:
+        print(*measure(options.one, options.crops, options.steps, options.set))
         return
-    print(f"ResNet-50, {given.crops} crops a batch, {' '.join(given.set)}")
+    print(f"ResNet-50, {options.crops} crops a batch, {' '.join(options.set)}")
     print(f"{'recipe':14} {'images/s':>9} {'ratio':>7} {'MiB':>7} {'ratio':>7}")
     first: tuple[float, float] | None = None
-    for name in given.recipes:
+    for name in options.recipes:
         command = [
             sys.executable,
             "-m",
@@ -85,11 +85,11 @@ def main() -> None:
             "--one",
             name,
             "--crops",
-            str(given.crops),
+            str(options.crops),
             "--steps",
-            str(given.steps),
+            str(options.steps),
         ]
-        command += [word for setting in given.set for word in ("--set", setting)]
+        command += [word for setting in options.set for word in ("--set", setting)]
         answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
         rate, memory = float(answer[-2]), float(answer[-1])
         first = first or (rate, memory)

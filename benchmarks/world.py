@@ -1,11 +1,15 @@
-"""What the synthetic world has to be before anybody trains on it, and how fast it is made.
+"""What the synthetic world has to be before anybody trains on it, and how fast it is rendered.
 
-python -m benchmarks.world colours --data WORLD             how far an HSV histogram matcher gets across
-cameras python -m benchmarks.world gap --data FOLDER --out RUNS     learned at one site, judged at another: at
-severity 0 and 3 python -m benchmarks.world cameras --data FOLDER --out RUNS the same sites, before cameras
-that training never sees python -m benchmarks.world backgrounds MODEL --data WORLD   crops without people, and
-people before others' backgrounds python -m benchmarks.world speed                            crops a second
-beside the bare rasteriser, bytes a crop
+python -m benchmarks.world colours --data WORLD
+    how well an HSV histogram matcher ranks across cameras
+python -m benchmarks.world gap --data FOLDER --out RUNS
+    trained on one site, evaluated on another, at severities 0 and 3
+python -m benchmarks.world cameras --data FOLDER --out RUNS
+    the same, evaluated on cameras that training never sees
+python -m benchmarks.world backgrounds MODEL --data WORLD
+    crops without people, and people in front of other cameras' backgrounds
+python -m benchmarks.world speed
+    crops a second beside the bare rasteriser, and bytes of a crop
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from reid.batches import in_batches
 from training.compare import Comparison, Entry, compare
 from training.data import read_dataset
 from training.data.market_style import FOLDERS
@@ -34,8 +39,10 @@ from training.synthetic.world import World, plan, render, sample
 
 
 def histograms(crops: np.ndarray) -> np.ndarray:
-    """float32 [B,1024]: HSV histograms (16 x 4 x 4) of four stripes of each crop uint8 [B,H,W,3]; square
-    roots, unit length."""
+    """float32 [B,1024]: HSV histograms (16 x 4 x 4) of four stripes of each crop uint8 [B,H,W,3].
+
+    Square roots, of unit length.
+    """
     return np.stack([_histogram(crop) for crop in crops])
 
 
@@ -44,12 +51,12 @@ def _histogram(crop: np.ndarray) -> np.ndarray:
     bins = pixels[..., 0] // 16 * 16 + pixels[..., 1] // 64 * 4 + pixels[..., 2] // 64
     edge = crop.shape[1] // 5
     parts = [np.bincount(stripe.ravel(), minlength=256) for stripe in np.array_split(bins[:, edge:-edge], 4)]
-    found = np.sqrt(np.concatenate(parts).astype(np.float32))
-    return found / np.linalg.norm(found)
+    histogram = np.sqrt(np.concatenate(parts).astype(np.float32))
+    return histogram / np.linalg.norm(histogram)
 
 
 def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
-    """How far colours alone get at each site of a world, or at another dataset."""
+    """Scores of colours alone at each site of a world, or on another dataset."""
     names = [target] if target else [f"world:{site.name}" for site in sorted(data.glob("site-*"))]
     return {name: percentages(evaluate(histograms, read_dataset(name, data), (128, 64))) for name in names}
 
@@ -57,68 +64,72 @@ def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
 def gap(
     data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]
 ) -> dict[str, object]:
-    """mAP of BoT learned at each of some sites and judged at each of them, for every severity.
+    """mAP of BoT trained on each site and evaluated on each of them, for every severity.
 
-    The gap is wanted: at severity 3 another site's mAP shall be at most 60 % of the own one's, at severity 0
-    about all of it.
+    A gap between sites is the aim: at severity 3 the mAP on another site should be at most 60 % of that of a
+    model trained there, at severity 0 about all of it.
     """
-    found: dict[str, object] = {}
+    by_severity: dict[str, object] = {}
     for severity in severities:
         folder = _sites(data, sites, identities, severity)
         names = [f"world:site-{n}" for n in range(sites)]
-        plan = [(own, ",".join(_first(own, names))) for own in names]
-        asked = Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
-        found[f"severity {severity}"] = rows = _crossed(compare(asked, folder, out), names, seeds)
+        plan = [(name, ",".join(_first(name, names))) for name in names]
+        comparison = Comparison([Entry(f"gap-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
+        by_severity[f"severity {severity}"] = rows = _crossed(compare(comparison, folder, out), names, seeds)
         print(severity, rows, flush=True)
-    return found
+    return by_severity
 
 
 def cameras(
     data: Path, out: Path, sites: int, identities: int, epochs: int, seeds: list[int], severities: list[int]
 ) -> dict[str, object]:
-    """The same before cameras that training never sees: learned before three of a site's five, judged before
-    the other two.
+    """As `gap`, trained on three of a site's five cameras and evaluated on the other two.
 
-    Two sites differ, and so do any two cameras of one site; a site's own unknown cameras are what another
-    site is to be held against.
+    Two sites differ, and so do any two cameras of one site; another site has to be compared with the own
+    site's unknown cameras.
     """
-    found: dict[str, object] = {}
+    by_severity: dict[str, object] = {}
     for severity in severities:
         rendered, folder = _sites(data, sites, identities, severity), data / f"cameras-{severity}"
         for n in range(sites):
-            _before(rendered / f"site-{n}", folder / f"known-{n}", learned="123", judged="123")
-            _before(rendered / f"site-{n}", folder / f"unknown-{n}", learned="123", judged="45")
+            _with_cameras(rendered / f"site-{n}", folder / f"known-{n}", trained="123", evaluated="123")
+            _with_cameras(rendered / f"site-{n}", folder / f"unknown-{n}", trained="123", evaluated="45")
         names = [f"world:unknown-{n}" for n in range(sites)]
-        plan = [(own, ",".join([*_first(own, names), own.replace("unknown", "known")])) for own in names]
-        asked = Comparison([Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities)
-        results = compare(asked, folder, out)
+        plan = [(name, ",".join([*_first(name, names), name.replace("unknown", "known")])) for name in names]
+        comparison = Comparison(
+            [Entry(f"cameras-{severity}", "bot")], plan, seeds, _settings(epochs), identities
+        )
+        results = compare(comparison, folder, out)
         known = np.mean([r["metrics"]["mAP"] for r in results if r["target"].startswith("world:known")])
-        found[f"severity {severity}"] = rows = {
+        by_severity[f"severity {severity}"] = rows = {
             "known cameras' mAP, mean": round(float(known), 1),
             **_crossed(results, names, seeds),
         }
         print(severity, rows, flush=True)
-    return found
+    return by_severity
 
 
 def _sites(data: Path, sites: int, identities: int, severity: int) -> Path:
-    """Sites of that severity, rendered once."""
+    """Folder of the sites of that severity, rendered once."""
     render(World(identities, sites, 5, 4, 77, float(severity)), data / f"sites-{severity}")
     return data / f"sites-{severity}"
 
 
-def _first(own: str, names: list[str]) -> list[str]:
-    return [own, *(name for name in names if name != own)]
+def _first(first: str, names: list[str]) -> list[str]:
+    return [first, *(name for name in names if name != first)]
 
 
 def _crossed(results: list[dict[str, Any]], names: list[str], seeds: list[int]) -> dict[str, object]:
-    """mAP by site learned (rows) and judged (columns), means over seeds; and what another site keeps of it.
+    """mAP by training site (rows) and evaluation site (columns), means over seeds, and the ratio of both.
 
-    A site may be harder than another whoever was learned from. So each column is held against its own
-    diagonal.
+    A site may be harder than another for every model, so each column is compared with its own diagonal.
     """
     cells = {(r["sources"], r["target"], r["seed"]): r["metrics"]["mAP"] for r in results}
-    maps = np.array([[[cells[own, judged, seed] for judged in names] for own in names] for seed in seeds])
+    maps = np.empty((len(seeds), len(names), len(names)))
+    for s, seed in enumerate(seeds):
+        for row, source in enumerate(names):
+            for column, target in enumerate(names):
+                maps[s, row, column] = cells[source, target, seed]
     elsewhere = ~np.eye(len(names), dtype=bool)
     mean = maps.mean(0)
     pairs = (mean / mean.diagonal())[elsewhere]
@@ -153,16 +164,16 @@ def _settings(epochs: int) -> tuple[str, ...]:
     return (*small, *schedule)
 
 
-def _before(site: Path, out: Path, learned: str, judged: str) -> None:
-    """A site with the crops of some cameras alone, as links."""
+def _with_cameras(site: Path, out: Path, trained: str, evaluated: str) -> None:
+    """A site with the crops of some cameras only, as links."""
     factors = json.loads((site / "factors.json").read_text())
     train, *others = FOLDERS
-    wanted = {train: f"_c[{learned}]s", **{folder: f"_c[{judged}]s" for folder in others}}
-    factors["crops"] = {
-        name: crop
-        for name, crop in factors["crops"].items()
-        if re.search(wanted[name.partition("/")[0]], name)
-    }
+    patterns = {train: f"_c[{trained}]s", **{folder: f"_c[{evaluated}]s" for folder in others}}
+    crops = {}
+    for name, crop in factors["crops"].items():
+        if re.search(patterns[name.partition("/")[0]], name):
+            crops[name] = crop
+    factors["crops"] = crops
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name in factors["crops"]:
@@ -172,34 +183,32 @@ def _before(site: Path, out: Path, learned: str, judged: str) -> None:
 
 
 def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
-    """Rank-1, percent: as rendered, with nobody in the crops, and with every gallery crop before another
-    camera's plates."""
+    """Rank-1, percent: as rendered, without people, and with gallery crops on another camera's plates."""
     embed, size, _ = open_embedder(model)
-    asked = worlds.claimed(data)
-    planned, dataset = plan(asked, site), read_dataset(f"world:site-{site}", data)
+    rendered = worlds.claimed(data)
+    planned, dataset = plan(rendered, site), read_dataset(f"world:site-{site}", data)
     crops = {data / f"site-{site}" / crop.path: crop for crop in planned.crops}
-    scene, who = Scene(asked.height, asked.width), functools.partial(worlds.person, asked)
+    scene, who = Scene(rendered.height, rendered.width), functools.partial(worlds.person, rendered)
 
     def again(record: Record, swapped: bool | None) -> np.ndarray:
         crop = crops[record.path]
-        moment, camera = sample(asked, planned, crop), planned.cameras[crop.camera]
+        moment, camera = sample(rendered, planned, crop), planned.cameras[crop.camera]
         if swapped is None:
             pixels = scene.background(planned.site, camera, moment)
         else:
-            plates = (
-                planned.cameras[(crop.camera + 1 + moment.plate % (asked.cameras - 1)) % asked.cameras]
-                if swapped
-                else camera
-            )
+            plates = camera
+            if swapped:
+                other = crop.camera + 1 + moment.plate % (rendered.cameras - 1)
+                plates = planned.cameras[other % rendered.cameras]
             drawn = scene.clean(who(crop.person), planned.site, camera, moment, who, plates_of=plates)
             pixels = scene.finish(drawn, planned.site, camera, moment)
         return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
     def embedded(records: list[Record], swapped: bool | None) -> np.ndarray:
-        parts = [
-            np.stack([again(r, swapped) for r in records[i : i + 64]]) for i in range(0, len(records), 64)
-        ]
-        return np.concatenate([embed(part) for part in parts])
+        def compute(rows: slice) -> np.ndarray:
+            return embed(np.stack([again(record, swapped) for record in records[rows]]))
+
+        return in_batches(len(records), compute)
 
     everything = [*dataset.query, *dataset.gallery]
     plain, empty = embedded(everything, False), embedded(everything, None)
@@ -210,7 +219,9 @@ def backgrounds(model: Path, data: Path, site: int) -> dict[str, float]:
         "gallery before other backgrounds": swapped,
         "chance": _noise(len(plain)),
     }
-    return {name: percentages(score(labelled(dataset, found)))["rank-1"] for name, found in rows.items()}
+    return {
+        name: percentages(score(labelled(dataset, embeddings)))["rank-1"] for name, embeddings in rows.items()
+    }
 
 
 def _noise(count: int) -> np.ndarray:
@@ -219,28 +230,24 @@ def _noise(count: int) -> np.ndarray:
 
 
 def speed(crops: int) -> list[dict[str, object]]:
-    """One process: crops a second, the share of it that drawing takes, bytes a crop; by size and
-    supersampling."""
+    """Of one process: crops a second, the share of drawing in it, bytes a crop; by size and supersampling."""
     os.environ["LP_NUM_THREADS"] = "1"
     rows = []
     for height, width, supersample in ((128, 64, 1), (256, 128, 1), (256, 128, 2)):
-        asked = World(identities=40, sites=1, cameras=4, images=4, height=height, width=width)
-        planned, who = plan(asked, 0), functools.partial(worlds.person, asked)
+        world = World(identities=40, sites=1, cameras=4, images=4, height=height, width=width)
+        planned, who = plan(world, 0), functools.partial(worlds.person, world)
         scene = Scene(height, width, supersample)
-        some = planned.crops[: crops + 32]
         seconds, drawing, stored = 0.0, 0.0, 0
-        for i, crop in enumerate(some):
-            moment, camera = sample(asked, planned, crop), planned.cameras[crop.camera]
+        for i, crop in enumerate(planned.crops[: crops + 32]):
+            moment, camera = sample(world, planned, crop), planned.cameras[crop.camera]
             began = time.perf_counter()
             drawn = scene.clean(who(crop.person), planned.site, camera, moment, who)
             then = time.perf_counter()
             content = jpeg(scene.finish(drawn, planned.site, camera, moment), 90)
             if i >= 32:  # plates and the first figures are made by then
-                seconds, drawing, stored = (
-                    seconds + time.perf_counter() - began,
-                    drawing + then - began,
-                    stored + len(content),
-                )
+                seconds += time.perf_counter() - began
+                drawing += then - began
+                stored += len(content)
         rows.append(
             {
                 "size": f"{height}x{width}",
@@ -271,23 +278,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--severities", type=int, nargs="+", default=[0, 3], help="of `gap` and `cameras`")
     parser.add_argument("--crops", type=int, default=400, help="of `speed`")
-    given = parser.parse_args()
-    found: object
-    if given.what == "colours":
-        found = colours(given.data, given.target)
-    elif given.what == "gap":
-        found = gap(
-            given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities
-        )
-    elif given.what == "cameras":
-        found = cameras(
-            given.data, given.out, given.sites, given.identities, given.epochs, given.seeds, given.severities
-        )
-    elif given.what == "backgrounds":
-        found = backgrounds(given.model, given.data, given.site)
+    options = parser.parse_args()
+    result: object
+    run = (options.sites, options.identities, options.epochs, options.seeds, options.severities)
+    if options.what == "colours":
+        result = colours(options.data, options.target)
+    elif options.what == "gap":
+        result = gap(options.data, options.out, *run)
+    elif options.what == "cameras":
+        result = cameras(options.data, options.out, *run)
+    elif options.what == "backgrounds":
+        result = backgrounds(options.model, options.data, options.site)
     else:
-        found = speed(given.crops)
-    print(json.dumps(found, indent=1))
+        result = speed(options.crops)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

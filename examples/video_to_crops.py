@@ -1,12 +1,12 @@
-"""Cut the people out of a video, one JPEG a detection, named so that `resight enroll --pattern` finds camera
-and time.
+"""Cuts the people out of a video, one JPEG for each detection, named by camera and time.
 
 python examples/video_to_crops.py hall.mp4 --detector person-detection-retail-0013.xml --camera hall \\
     --start 2026-05-04T09:30:00Z --out crops
 resight enroll crops --site shop --pattern '(?P<camera>[^_]+)_(?P<captured_at>[0-9.]+)_'
 
 Needs the extras `cpu` and `video`, and an SSD-style person detector in OpenVINO's format: one BGR image
-[1,3,H,W] in, rows (image, label, confidence, left, top, right, bottom) with sides as shares of the frame out.
+[1,3,H,W] in, rows (image, label, confidence, left, top, right, bottom) out, with sides as shares of the
+frame.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class InputError(ValueError):
 
 
 def frames(video: Path, step_s: float) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds since the beginning, uint8 BGR [H,W,3]) of one frame every `step_s` seconds."""
+    """(seconds since the start, uint8 BGR [H,W,3]) of one frame every `step_s` seconds."""
     source = cv2.VideoCapture(str(video))
     if not source.isOpened():
-        raise InputError(f"{video} does not exist or is no video that OpenCV reads")
+        raise InputError(f"{video} does not exist or is not a video that OpenCV can read")
     rate = source.get(cv2.CAP_PROP_FPS) or 25.0  # raw streams do not say
     every = max(1, round(step_s * rate))
     number = 0
@@ -44,24 +44,23 @@ def frames(video: Path, step_s: float) -> Iterator[tuple[float, np.ndarray]]:
                 yield number / rate, frame
         number += 1
     if number == 0:
-        raise InputError(f"{video} has no frame that OpenCV reads")
+        raise InputError(f"{video} has no frame that OpenCV can read")
 
 
 def load_detector(path: Path) -> Detect:
-    """A function from a frame to boxes float32 [N,5]: confidence, left, top, right, bottom, sides as shares
-    of the frame."""
+    """A function from a frame to boxes float32 [N,5]: confidence, left, top, right, bottom (shares of it)."""
     if not path.is_file() or path.suffix != ".xml":
-        raise InputError(f"detector {path} does not exist or is no .xml of OpenVINO")
+        raise InputError(f"detector {path} does not exist or is not an .xml file of OpenVINO")
     try:
         model = openvino.Core().compile_model(str(path), "CPU")
         _, channels, height, width = model.input(0).shape
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{path} is no detector that OpenVINO reads: {str(error).strip().splitlines()[-1]}"
+            f"{path} is not a detector that OpenVINO can read: {str(error).strip().splitlines()[-1]}"
         ) from error
     if channels != 3 or model.output(0).shape[-1] != 7:
         raise InputError(
-            f"{path} is no SSD-style detector: it must take [1,3,H,W] and answer rows of 7 values"
+            f"{path} is not an SSD-style detector: it must take [1,3,H,W] and return rows of 7 values"
         )
 
     def detect(frame: np.ndarray) -> np.ndarray:
@@ -74,8 +73,10 @@ def load_detector(path: Path) -> Detect:
 def people(
     frame: np.ndarray, boxes: np.ndarray, confidence: float, margin: float, smallest: int
 ) -> list[np.ndarray]:
-    """Crops [h,w,3] of the confident boxes, widened by a share of their size, that are at least `smallest`
-    pixels high."""
+    """Crops [h,w,3] of the confident boxes that are at least `smallest` pixels high.
+
+    `margin` widens each box by a share of its size.
+    """
     rows, columns = frame.shape[:2]
     crops = []
     for _, left, top, right, bottom in boxes[boxes[:, 0] >= confidence]:
@@ -112,35 +113,33 @@ def main() -> None:
         "--detector", type=Path, required=True, help="the .xml of an OpenVINO person detector"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the crops")
-    parser.add_argument("--camera", required=True, help="its name, without '_' and '/'")
+    parser.add_argument("--camera", required=True, help="name of the camera, without '_' and '/'")
     parser.add_argument(
-        "--start", required=True, help="when the video begins, ISO 8601; UTC where it has no offset"
+        "--start", required=True, help="when the video starts, ISO 8601; UTC where it has no offset"
     )
-    parser.add_argument(
-        "--every", type=float, default=0.5, help="seconds between the frames that are looked at"
-    )
+    parser.add_argument("--every", type=float, default=0.5, help="seconds between the frames to detect in")
     parser.add_argument("--confidence", type=float, default=0.7, help="lowest confidence of a detection")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        if not given.camera or set(given.camera) & set("_/"):
-            raise InputError(f"camera {given.camera!r}: choose a name without '_' and '/'")
+        if not options.camera or set(options.camera) & set("_/"):
+            raise InputError(f"camera {options.camera!r}: choose a name without '_' and '/'")
         try:
-            start = datetime.datetime.fromisoformat(given.start.replace("Z", "+00:00"))
+            start = datetime.datetime.fromisoformat(options.start.replace("Z", "+00:00"))
         except ValueError:
-            raise InputError(f"--start {given.start}: write it like 2026-05-04T09:30:00Z") from None
+            raise InputError(f"--start {options.start}: write it like 2026-05-04T09:30:00Z") from None
         begin = (start if start.tzinfo else start.replace(tzinfo=datetime.timezone.utc)).timestamp()
         count = cut(
-            given.video,
-            load_detector(given.detector),
-            given.out,
-            given.camera,
+            options.video,
+            load_detector(options.detector),
+            options.out,
+            options.camera,
             begin,
-            given.every,
-            given.confidence,
+            options.every,
+            options.confidence,
         )
     except InputError as error:
         sys.exit(f"video_to_crops: {error}")
-    print(f"{count} crops in {given.out}")
+    print(f"{count} crops in {options.out}")
 
 
 if __name__ == "__main__":

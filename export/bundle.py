@@ -30,13 +30,13 @@ def export_bundle(
     """Writes `out` (a `.resight` directory) and runs the parity gate over every installed engine.
 
     Args:
-        run: run folder or checkpoint file. licence: terms of the weights. half: store convolution and linear
-            weights in fp16 (half the size; they are widened on loading). tensorrt: also build and compare a
-            TensorRT engine.
+        run: run folder or checkpoint file. licence: terms of the weights.
+        half: store convolution and linear weights in fp16 (half the size; they are widened on loading).
+        tensorrt: also build and compare a TensorRT engine.
         metrics: numbers for the manifest, each with the command that measured it.
 
-    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is asked
-    for and absent.
+    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is
+    requested and not installed.
     """
     if tensorrt:
         require_installed("tensorrt")
@@ -64,10 +64,10 @@ def export_bundle(
         results = run_gate(bundle, expected, crops)
         if tensorrt:
             results.append(_tensorrt(bundle, expected, crops))
-        engines = {
-            p.engine: EngineParity.model_validate({"precision": p.precision, "min_cosine": p.min_cosine})
-            for p in results
-        }
+        engines = {}
+        for parity in results:
+            values = {"precision": parity.precision, "min_cosine": parity.min_cosine}
+            engines[parity.engine] = EngineParity.model_validate(values)
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
         _replace(staging, out)
     finally:
@@ -76,19 +76,18 @@ def export_bundle(
 
 
 def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with the names of its teacher and first weights, without where they lay: that is nobody's
-    business."""
-    named = {
-        key: Path(value).name if key in ("start", "teacher", "cache") else value
-        for key, value in recipe.items()
-    }
-    return {
-        key: _without_folders(value) if isinstance(value, dict) else value for key, value in named.items()
-    }
+    """The recipe with the names of its teacher and first weights, without their folders."""
+    cleaned: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if isinstance(value, dict):
+            cleaned[key] = _without_folders(value)
+        else:
+            cleaned[key] = Path(value).name if key in ("start", "teacher", "cache") else value
+    return cleaned
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:
-    """BN tensors are vectors and stay float32: a profile must not lose digits."""
+    """The array as it is stored. BN tensors are vectors and stay float32: a profile must not lose digits."""
     return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
 
 

@@ -1,5 +1,4 @@
-"""A bundle's model card: its manifest as a page of Markdown. What the model must not be used for, a person
-has to add."""
+"""A bundle's model card: its manifest as Markdown. A person adds what the model must not be used for."""
 
 from __future__ import annotations
 
@@ -19,24 +18,17 @@ _CALIBRATION = (
 
 
 def card(manifest: Manifest) -> str:
-    """The page: what it is, what it learned from, how, its scores with their commands, thresholds and
-    calibration."""
+    """The page: network, training data, method, scores with their commands, thresholds and calibration."""
     heads = " with BNTA's self-supervised heads" if manifest.ssl_heads else ""
+    size = f"{manifest.height}x{manifest.width} input, {manifest.dim}-d embeddings"
+    engines = []
+    for name, parity in manifest.engines.items():
+        engines.append(f"{name} {parity.precision} (cosine {parity.min_cosine:.6f} to torch)")
     rows = [
-        (
-            "network",
-            f"{manifest.architecture}{heads}, {manifest.height}x{manifest.width} input, {manifest.dim}-d "
-            f"embeddings",
-        ),
+        ("network", f"{manifest.architecture}{heads}, {size}"),
         ("trained on", ", ".join(in_short(domain) for domain in manifest.training_domains)),
         ("method", _method(manifest.recipe)),
-        (
-            "engines",
-            ", ".join(
-                f"{name} {p.precision} (cosine {p.min_cosine:.6f} to torch)"
-                for name, p in manifest.engines.items()
-            ),
-        ),
+        ("engines", ", ".join(engines)),
         ("terms", manifest.weights_licence),
     ]
     lines = [
@@ -64,21 +56,19 @@ def card(manifest: Manifest) -> str:
 
 def _table(metrics: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:
     shown = [name for name in columns if any(name in m for m in metrics)]
-    lines = [f"| judged by | {' | '.join(shown)} |", "| --- " * (len(shown) + 1) + "|"]
-    return [
-        *lines,
-        *(f"| {m['dataset']} | {' | '.join(str(m.get(name, '')) for name in shown)} |" for m in metrics),
-    ]
+    lines = [f"| evaluated on | {' | '.join(shown)} |", "| --- " * (len(shown) + 1) + "|"]
+    for measured in metrics:
+        cells = [str(measured.get(name, "")) for name in shown]
+        lines.append(f"| {measured['dataset']} | {' | '.join(cells)} |")
+    return lines
 
 
 def in_short(domain: str) -> str:
-    """world:site-0+world:site-1+... -> world:site-0 to world:site-1, where they follow each other."""
+    """world:site-0+world:site-1+... -> world:site-0 to world:site-1, where the sites are consecutive."""
     parts = domain.split("+")
-    return (
-        f"{parts[0]} to {parts[-1]}"
-        if len(parts) > 2 and parts == [f"world:site-{i}" for i in range(len(parts))]
-        else domain
-    )
+    if len(parts) > 2 and parts == [f"world:site-{i}" for i in range(len(parts))]:
+        return f"{parts[0]} to {parts[-1]}"
+    return domain
 
 
 def _method(recipe: dict[str, Any]) -> str:
@@ -90,7 +80,7 @@ def _method(recipe: dict[str, Any]) -> str:
     batch = f"{recipe['batch_identities']} x {recipe['batch_crops']}"
     text = f"{recipe['method']}, {optimiser['epochs']} epochs of {batch} crops a batch, "
     text += f"{optimiser['kind']} at {optimiser['rate']:g}, seed {recipe['seed']}"
-    text += ", query and gallery crops learned too" if recipe.get("all_images") else ""
+    text += ", also trained on query and gallery crops" if recipe.get("all_images") else ""
     if recipe["method"] == "std":
-        text += f", taught by {Path(teacher).name} (share {recipe['distill']['weight']:g})"
-    return text + (f", begun with the weights of {Path(start).name}" if start else "")
+        text += f", distilled from {Path(teacher).name} (share {recipe['distill']['weight']:g})"
+    return text + (f", started from the weights of {Path(start).name}" if start else "")

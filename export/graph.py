@@ -1,5 +1,4 @@
-"""torch network -> ONNX graph with every BatchNorm still visible and every tensor named by its module
-path."""
+"""torch network -> ONNX graph that keeps every BatchNorm and names tensors by their module path."""
 
 from __future__ import annotations
 
@@ -16,16 +15,17 @@ _PREFIX = "embedder."
 
 
 def to_onnx(embedder: Embedder) -> onnx.ModelProto:
-    """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], B free. Raises BundleError if a BN node got
-    lost.
+    """uint8 `crops` [B,H,W,3] -> float32 `embeddings` [B,D], with any B.
 
     torch's exporter folds BatchNorm into the convolutions unless `optimize=False`, and so does onnxscript's
-    optimiser afterwards. Left alone, the graph gives every convolution a bias of computed zeros, which keeps
-    onnxruntime from folding the BatchNorm behind it (21 of 21 stayed, measured with 1.31.1); so they are
-    taken out here.
+    optimiser afterwards. The graph would otherwise give every convolution a bias of computed zeros, which
+    keeps onnxruntime from folding the BatchNorm behind it (21 of 21 stayed, measured with 1.31.1); so these
+    are removed here. Raises BundleError if a BN node is missing.
     """
     spec = embedder.spec
-    example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)  # 1 would be taken for a constant
+    example = torch.zeros(
+        2, spec.height, spec.width, 3, dtype=torch.uint8
+    )  # a batch of 1 would become a constant
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -50,8 +50,7 @@ def to_onnx(embedder: Embedder) -> onnx.ModelProto:
 
 
 def _drop_zero_biases(model: onnx.ModelProto) -> None:
-    """Takes the computed zero biases off the convolutions (ours have none), and then what nobody reads any
-    more."""
+    """Removes the computed zero biases of the convolutions, and the nodes that nothing reads afterwards."""
     graph = model.graph
     known = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
@@ -68,8 +67,7 @@ def _drop_zero_biases(model: onnx.ModelProto) -> None:
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Names tensors as the state dict does and drops the exporter's notes, which hold stack traces and
-    paths."""
+    """Names tensors as the state dict does and removes the exporter's notes (stack traces and paths)."""
     renamed = {t.name: t.name.removeprefix(_PREFIX) for t in model.graph.initializer}
     for tensor in model.graph.initializer:
         tensor.name = renamed[tensor.name]

@@ -1,5 +1,4 @@
-"""The parity gate: every installed engine against torch, at several batch sizes, before a bundle may be
-used."""
+"""The parity gate: every installed engine is compared with torch before a bundle may be used."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ class Parity:
 
 
 def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
-    """uint8 [count,H,W,3]: smooth random pictures, closer to crops than white noise is."""
+    """uint8 [count,H,W,3]: smooth random images, closer to crops than white noise is."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 8, 4, 3), np.uint8)
     from reid.images import resize
@@ -46,11 +45,12 @@ def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarra
 def compare(name: str, engine: Engine, expected: np.ndarray, crops: np.ndarray) -> Parity:
     """Smallest cosine between an engine's embeddings and torch's, over all crops and batch sizes.
 
+    An engine whose result for a crop depends on its batch shows as a low cosine.
+
     Args:
         expected: float32 [N,D], torch's embeddings of the crops, uint8 [N,H,W,3].
 
-    Raises ParityError if an engine's answer for a crop depends on its batch by more than the precision's
-    floor: that shows as a low cosine too, and is reported as one.
+    Raises ParityError for embeddings that are not finite.
     """
     lowest = 1.0
     for batch in BATCHES:
