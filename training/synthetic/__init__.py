@@ -1,1 +1,1 @@
-"""Generated people. So far the fast drawer; it needs no data, no network and no GPU."""
+"""Generated people: `drawn.py` draws them quickly, the other files render them as a world of sites."""

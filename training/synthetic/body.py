@@ -1,8 +1,8 @@
 """Bodies without clothes: a rest shape for every person, a skeleton, and how to bend it.
 
-The shapes come from `anny` (Apache-2.0 code over MakeHuman's CC0 bodies); it is asked once for each person.
-Bending is ours: joints turn about axes of the rest pose, so no bone's own frame matters. Metres; x is the
-body's left, -y its front, z is up.
+The shapes come from `anny` (Apache-2.0 code over MakeHuman's CC0 bodies), which is called once for each
+person. Bending is ours: joints turn about axes of the rest pose, so no bone's own frame matters. Metres; x is
+the body's left, -y its front, z is up.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Body:
 
 
 def make_body(person: Person) -> Body:
-    """The body of a person; raises SynthError without the extra `synthetic`."""
+    """The body of a person. Raises SynthError without the extra `synthetic`."""
     shared = load_bodies()
-    asked = {k: getattr(person, k) for k in ("gender", "age", "muscle", "weight", "height", "proportions")}
-    shape = shared.model(phenotype_kwargs=asked)
+    traits = ("gender", "age", "muscle", "weight", "height", "proportions")
+    shape = shared.model(phenotype_kwargs={trait: getattr(person, trait) for trait in traits})
     rest = shape["rest_vertices"][0].numpy()
     joints = shape["rest_bone_heads"][0].numpy()[shared.bones]
     floor = rest[:, 2].min()
@@ -73,15 +73,15 @@ def bend(joints: np.ndarray, turns: dict[str, np.ndarray]) -> np.ndarray:
         joints: [J,3] at rest.
         turns: rotations [3,3] in the axes of the rest pose, by joint; the others stay straight.
     """
-    found = np.zeros((len(NAMES), 3, 4))
+    moves = np.zeros((len(NAMES), 3, 4))
     for j, name in enumerate(NAMES):
         turn = turns.get(name)
         local = np.eye(3) if turn is None else turn
-        above = np.eye(3, 4) if _PARENT[j] < 0 else found[_PARENT[j]]
+        above = np.eye(3, 4) if _PARENT[j] < 0 else moves[_PARENT[j]]
         move = joints[j] - local @ joints[j]
-        found[j, :, :3] = above[:, :3] @ local
-        found[j, :, 3] = above[:, :3] @ move + above[:, 3]
-    return found.astype(np.float32)
+        moves[j, :, :3] = above[:, :3] @ local
+        moves[j, :, 3] = above[:, :3] @ move + above[:, 3]
+    return moves.astype(np.float32)
 
 
 def rotation(axis: str, degrees: float) -> np.ndarray:
@@ -98,10 +98,10 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """float32 [V,3]: of unit length, each face weighing as much as its area."""
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    found = np.zeros_like(vertices)
+    normals = np.zeros_like(vertices)
     for corner in range(3):
-        np.add.at(found, faces[:, corner], flat)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        np.add.at(normals, faces[:, corner], flat)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 
 class _Bodies(NamedTuple):

@@ -1,7 +1,6 @@
-"""Drawn pedestrians: a fast, seeded, licence-clean stand-in for people, for the demo, the tests and
-`--smoke`.
+"""Drawn pedestrians: fast, seeded people without a licence, for the demo, the tests and `--smoke`.
 
-Identity, camera and sample are kept apart: an identity has a body, clothes and things it carries; a camera
+Identity, camera and sample are independent: an identity has a body, clothes and things it carries; a camera
 has a background, a light, a colour cast, a viewpoint and a sharpness; a sample has a pose, a place in the box
 and noise.
 """
@@ -59,8 +58,10 @@ class Camera:
 
 
 def make_identity(seed: int) -> Identity:
-    """The identity of a seed. Hues and tones follow a rough prior of street clothes: many dark, some strong
-    colours."""
+    """The identity of a seed.
+
+    Colours follow a rough prior of street clothes: many dark, some strong.
+    """
     rng = np.random.default_rng((1, seed))
 
     def cloth() -> Colour:
@@ -129,9 +130,9 @@ def draw_dataset(
     """Draws a folder dataset under `root` and returns it as read.
 
     Args:
-        identities: people to learn from, spread over `sites` sites of `cameras` cameras; a fifth as many
-            more, at a site that training never sees, make query (one crop a camera) and gallery.
-        images: crops a camera and identity.
+        identities: people to train on, spread over `sites` sites of `cameras` cameras; a fifth as many more,
+            at a site that training never sees, make query (one crop from each camera) and gallery.
+        images: crops of each identity at each camera.
     """
     from training.data.folders import read_folders
 
@@ -145,39 +146,35 @@ def draw_dataset(
 def draw_sites(
     root: Path, sites: int, identities: int, seed: int = 0, cameras: int = 4, images: int = 2
 ) -> list[Dataset]:
-    """Draws a folder dataset `root/site-N` for each site: people to learn from and others to evaluate on, all
-    of that site."""
+    """Draws a folder dataset `root/site-N` for each site, with its own people to train and evaluate on."""
     from training.data.folders import read_folders
 
-    found, tested = [], max(4, identities // 5)
+    datasets, tested = [], max(4, identities // 5)
     for site in range(sites):
         first = site * (identities + tested)
         for number in range(first, first + identities + tested):
             part = "train" if number < first + identities else "test"
             _draw_person(root / f"site-{site}", part, seed, number, site, cameras, images)
-        found.append(read_folders(root / f"site-{site}"))
-    return found
+        datasets.append(read_folders(root / f"site-{site}"))
+    return datasets
 
 
 def _draw_person(root: Path, part: str, seed: int, number: int, site: int, cameras: int, images: int) -> None:
-    """Crops of one person at every camera of a site; a `test` person's first crop at each camera is a
-    query."""
+    """Crops of one person at every camera of a site; a `test` person's first crop at each is a query."""
     who = make_identity(seed * 1_000_000 + number)
     for camera in range(cameras):
         view = make_camera(site, camera)
         for n in range(images):
-            here = (
-                root
-                / ("query" if part == "test" and n == 0 else "gallery" if part == "test" else part)
-                / f"{number:05d}"
-            )
-            here.mkdir(parents=True, exist_ok=True)
-            (here / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
+            folder = part
+            if part == "test":
+                folder = "query" if n == 0 else "gallery"
+            target = root / folder / f"{number:05d}"
+            target.mkdir(parents=True, exist_ok=True)
+            (target / f"s{site}c{camera}_{n}.jpg").write_bytes(jpeg(draw(who, view, n)))
 
 
 def hash_identity(identity: Identity) -> int:
-    """A number that depends on the identity's looks alone (Python's own hash of text differs from run to
-    run)."""
+    """A number that depends on the identity's looks alone; Python's hash of text differs between runs."""
     return int.from_bytes(repr(dataclasses.astuple(identity)).encode(), "little") % (2**63)
 
 
@@ -205,8 +202,7 @@ def _background(camera: Camera, rng: np.random.Generator) -> Image.Image:
 
 
 def _person(pen: ImageDraw.ImageDraw, who: Identity, camera: Camera, rng: np.random.Generator) -> None:
-    """Draws from the shoes up. Lengths are shares of the body height, as in a drawing class: a body is 7.5
-    heads."""
+    """Draws from the shoes up. Lengths are shares of the body height, which is 7.5 heads."""
     body = who.height * camera.scale * HEIGHT * _SCALE * rng.uniform(0.96, 1.03)
     centre = WIDTH * _SCALE * (0.5 + rng.uniform(-0.06, 0.06))
     foot = HEIGHT * _SCALE * (0.97 + rng.uniform(-0.02, 0.02))

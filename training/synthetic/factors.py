@@ -1,8 +1,7 @@
-"""Everything that makes a crop, drawn from seeds and kept apart: who it is, which site, which camera, which
-moment.
+"""The factors of a crop, drawn from seeds and independent: person, site, camera and moment.
 
 Nothing here renders. Factors are frozen dataclasses of plain values, so that a world can be written down as
-JSON before a single pixel exists, and a crop can be made again from its factors alone.
+JSON before it is rendered, and a crop can be rendered again from its factors alone.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ PATTERNS = (
 )
 PLATES = 8  # backgrounds of a camera
 _REACH = 1.2  # how far severity 5 goes, against the ranges that factors are drawn from
-_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(
-    5
-)  # the first number of every seed: no two draws share a stream
+# the first number of every seed, so that no two draws share a stream
+_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)
 
 
 class Cloth(NamedTuple):
@@ -181,18 +179,22 @@ def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, 
 
 
 def group_of(seed: int, site: int, people: int) -> dict[int, tuple[str, int]]:
-    """Which of `people` places of a site belong to a group: 15 % to look-alikes of two to four, 5 % to
-    uniforms."""
+    """Which of `people` places of a site belong to a group.
+
+    15 % belong to look-alike groups of two to four, 5 % wear a uniform.
+    """
     rng = np.random.default_rng((_GROUPS, seed, site))
     order = [int(i) for i in rng.permutation(people)]
-    found: dict[int, tuple[str, int]] = {}
+    groups: dict[int, tuple[str, int]] = {}
     taken, number = 0, 0
     while taken < int(0.15 * people):
         size = min(int(rng.integers(2, 5)), people - taken)
-        found |= {place: ("alike", number) for place in order[taken : taken + size]}
+        groups |= {place: ("alike", number) for place in order[taken : taken + size]}
         taken, number = taken + size, number + 1
     worn = order[taken : taken + int(0.05 * people)]
-    return found | ({place: ("uniform", number) for place in worn} if len(worn) > 1 else {})
+    if len(worn) > 1:
+        groups |= {place: ("uniform", number) for place in worn}
+    return groups
 
 
 def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0) -> Site:
@@ -227,9 +229,7 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         "noise": 2.0,
     }
     neutral |= {"motion": 0.0, "quality": 90.0, "pitch": 12.0, "loose_box": 0.06, "jitter": 0.03}
-    reach = (
-        0.4 if kind == "between" else 1.0
-    )  # a site between the others: its factors lie inside what they span
+    reach = 0.4 if kind == "between" else 1.0  # the factors of `between` lie inside what the others span
     far = {k: float(neutral[k] + level * reach * (v - neutral[k]) * _REACH) for k, v in drawn.items()}
     gain = 1 + level * reach * _REACH * (light - 1)
     far["gamma"], far["exposure"] = max(0.5, far["gamma"]), max(0.35, far["exposure"])
@@ -252,17 +252,16 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         pitch=min(40.0, max(0.0, far["pitch"])),
         loose_box=max(-0.03, far["loose_box"]),
         jitter=max(0.01, far["jitter"]),
-        indoor=level > 0
-        and bool(rng.random() < 0.4),  # indoors, floors, walls and light are others: neutral is outdoors
+        # floors, walls and light differ indoors, so a neutral site is outdoors
+        indoor=level > 0 and bool(rng.random() < 0.4),
     )
 
 
 def make_camera(seed: int, site: Site, number: int) -> Camera:
     """Camera `number` of a site: its own place, its own side of the people, its own small colour error."""
     rng = np.random.default_rng((_CAMERA, seed, site.number, number))
-    level = 0.25 + 0.75 * min(
-        1.0, site.severity / 5
-    )  # cameras of a neutral site still stand in different places
+    # cameras of a neutral site still stand in different places
+    level = 0.25 + 0.75 * min(1.0, site.severity / 5)
     light = np.array([rng.normal(), 0.9 + rng.random(), 0.3 + rng.random()])
     sides = (0.0, 180.0, 90.0, 270.0, 35.0, 215.0, 145.0, 325.0)
     return Camera(
@@ -282,8 +281,7 @@ def make_camera(seed: int, site: Site, number: int) -> Camera:
 def make_sample(
     seed: int, site: Site, camera: Camera, person: int, shot: int, others: Sequence[int]
 ) -> Sample:
-    """The `shot`-th moment of a person before a camera. Depends on the person's number only to be another
-    draw.
+    """The `shot`-th moment of a person at a camera; the person's number only seeds it.
 
     Args:
         others: numbers of people who may stand in the way.
@@ -408,8 +406,7 @@ def _lower_cloth(rng: np.random.Generator) -> Cloth:
 
 
 def garment(rng: np.random.Generator) -> Colour:
-    """A garment's colour: about 63 % black, grey, navy, white and beige, the rest of any hue, seldom
-    glaring."""
+    """A garment's colour: about 63 % black, grey, navy, white or beige, else any hue, mostly muted."""
     draw = rng.random()
     if draw < 0.24:
         return _dark(rng)
@@ -435,8 +432,10 @@ def _hair(rng: np.random.Generator, age: float) -> Colour:
 
 
 def _illuminant(kelvin: float) -> tuple[float, float, float]:
-    """Channel gains of a black body's light against 6,500 K, a smooth fit good to a few percent between 2,500
-    and 9,000 K."""
+    """Channel gains of a black body's light against 6,500 K.
+
+    A smooth fit, good to a few percent between 2,500 and 9,000 K.
+    """
     x = np.log(kelvin / 6500)
     return float(np.exp(-0.42 * x)), 1.0, float(np.exp(0.85 * x if x < 0 else 0.45 * x))
 

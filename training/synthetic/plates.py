@@ -1,4 +1,4 @@
-"""Background plates: what a camera sees behind people. A camera has several of one place; nobody owns one."""
+"""Background plates: what a camera sees behind people, several of one place for each camera."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ SIZE = 320
 
 
 def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray:
-    """uint8 [count,SIZE,SIZE,3]: one place from slightly different angles, with different things standing
-    about.
+    """uint8 [count,SIZE,SIZE,3]: one place from slightly different angles, with different objects in it.
 
     Args:
         seed: of the camera.
-        pitch: degrees that the camera looks down; the steeper, the more floor.
+        pitch: degrees that the camera looks down; a steep one sees more floor.
     """
     place = np.random.default_rng((9, seed))
     ground, wall, accent = _tone(place, 0.22), _tone(place, 0.3), _tone(place, 0.6)

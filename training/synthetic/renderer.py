@@ -1,5 +1,7 @@
-"""Draws figures before background plates with OpenGL: Mesa's software rasteriser on a CPU, the driver's on a
-GPU (EGL, no screen)."""
+"""Draws figures in front of background plates with OpenGL, without a screen (EGL).
+
+On a CPU with Mesa's software rasteriser, on a GPU with its driver.
+"""
 
 from __future__ import annotations
 
@@ -159,15 +161,14 @@ class Renderer:
         return pixels.reshape(self.height, self.width, 3)[::-1]
 
     def close(self) -> None:
-        """Gives the context back."""
+        """Releases the context."""
         self.context.release()
 
 
 def look(
     points: np.ndarray, pitch: float, margin: float, cut: tuple[float, float, float, float], aspect: float
 ) -> tuple[View, float]:
-    """The view of a camera whose detector has put a box around `points`, and the box's height against the
-    person's.
+    """The view of a camera whose detector has put a box around `points`, and the box's relative height.
 
     Args:
         points: float [N,3] of the posed figure, feet near z = 0.
@@ -175,6 +176,8 @@ def look(
         margin: how much larger than the person the box is, as a share.
         cut: shares of the box that are cut off left, top, right and bottom; negative ones add.
         aspect: width of the crop against its height.
+
+    Returns the view and the box's height against the person's.
     """
     middle = np.array([0.0, 0.0, 0.5 * points[:, 2].max()])
     angle = np.radians(pitch)
@@ -205,7 +208,7 @@ def look(
 
 
 def person_looks(person: Person, figure: Figure) -> dict[str, np.ndarray]:
-    """What the shader wants to know of a person."""
+    """The shader's parameters of a person."""
     solid = Cloth("solid", ((0.5, 0.5, 0.5),) * 3, 1.0, 0.0)
     cloths = {name: solid for name in range(len(MATERIALS))} | {
         SKIN: _plain(person.skin),
@@ -240,7 +243,7 @@ def person_looks(person: Person, figure: Figure) -> dict[str, np.ndarray]:
 
 
 def prop_looks(colours: tuple[Colour, Colour]) -> dict[str, np.ndarray]:
-    """What the shader wants to know of something that stands in the way."""
+    """The shader's parameters of an object that stands in the way."""
     cloths = {name: _plain(colours[0]) for name in range(len(MATERIALS))} | {BAG: _plain(colours[1])}
     zero = np.zeros(4)
     return _looks(cloths, {PROP: 0.5}) | {
@@ -272,9 +275,9 @@ def _plain(colour: Colour) -> Cloth:
 
 
 def _uniform(program: moderngl.Program, name: str) -> moderngl.Uniform:
-    found = program[name]
-    assert isinstance(found, moderngl.Uniform), name
-    return found
+    uniform = program[name]
+    assert isinstance(uniform, moderngl.Uniform), name
+    return uniform
 
 
 def _columns(matrix: np.ndarray) -> bytes:

@@ -24,8 +24,7 @@ class Scene:
 
     def __init__(self, height: int, width: int, supersample: int = 1) -> None:
         self.size = (height, width)
-        # Before the context: torch brings an LLVM of its own along, which crashes when Mesa's is loaded
-        # already.
+        # Before the context: torch has an LLVM of its own, which crashes when Mesa's is loaded already.
         load_bodies()
         # Drawn at least at 256 rows: the sensor decides what is left of them.
         scale = max(1, -(-256 // height))
@@ -45,7 +44,7 @@ class Scene:
     def finish(
         self, drawn: tuple[np.ndarray, float], site: Site, camera: Camera, sample: Sample
     ) -> np.ndarray:
-        """What the site's recorder makes of a clean crop."""
+        """A clean crop as the site's camera records it."""
         return expose(drawn[0], site, camera, sample, drawn[1], self.size)
 
     def clean(

@@ -55,8 +55,10 @@ def expose(
 
 
 def _lit(pixels: np.ndarray, gain: np.ndarray, site: Site) -> np.ndarray:
-    """float32 [H,W,3] 0..255: gains in linear light with a soft shoulder, then saturation, haze, tone curve
-    and contrast."""
+    """Linear gains with a soft shoulder, saturation, haze, tone curve and contrast.
+
+    float32 [H,W,3], 0..255.
+    """
     grey = np.arange(256) / 255
     linear = grey[:, None] ** 2.2 * gain
     bright = np.where(linear > 0.8, 0.8 + 0.2 * np.tanh((linear - 0.8) / 0.2), linear) ** (1 / 2.2)
@@ -71,8 +73,10 @@ def _lit(pixels: np.ndarray, gain: np.ndarray, site: Site) -> np.ndarray:
 
 
 def _grain(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """float32 [H,W,3]: sensor noise, two thirds of it common to the channels; a window of one fixed sheet,
-    which is quick."""
+    """Sensor noise float32 [H,W,3], two thirds of it common to the channels.
+
+    A window of one fixed sheet, which is fast.
+    """
     sheet = _sheet()
     y, x = (int(rng.integers(0, sheet.shape[i] - shape[i])) for i in range(2))
     return sheet[y : y + shape[0], x : x + shape[1]] * np.float32(sigma)

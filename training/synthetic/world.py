@@ -1,13 +1,12 @@
-"""A world on disk: planned in full before the first pixel, rendered by several processes, taken up again
-where it was left.
+"""A world on disk: planned completely before the first crop is rendered, by several processes, resumable.
 
-    OUT/world.json                           what was asked for; the same question continues, another one is
-    refused OUT/site-N/factors.json                  site, cameras, people and every crop's sample, by file
-    name OUT/site-N/bounding_box_train|query|bounding_box_test/PPPP_cCs1_NNNNNN_00.jpg      as Market-1501
-    lays out its crops
+    OUT/world.json                 what was requested; the same request resumes, another one is refused
+    OUT/site-N/factors.json        site, cameras, people and every crop's sample, by file name
+    OUT/site-N/bounding_box_train|query|bounding_box_test/PPPP_cCs1_NNNNNN_00.jpg
+                                   crops in Market-1501's layout
 
-Six tenths of a site's people are for learning, the others are queries (one crop a camera) and gallery. Pid 0
-are distractors: people whom one camera alone has seen.
+Six tenths of a site's people are to train on; the others are queries (one crop from each camera) and gallery.
+Pid 0 are distractors: people seen by one camera only.
 """
 
 from __future__ import annotations
@@ -33,17 +32,16 @@ from training.synthetic.paint import jpeg
 if TYPE_CHECKING:
     from training.synthetic.scene import Scene
 
-# grows when the same question gives another world: a folder that was begun with the old one is not mixed with
-# it
+# increased when the same request gives another world, so that a folder never holds crops of both
 _GENERATOR = 2
-_LEARNED = 0.6
+_TRAINED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """What to render. `identities` are a site's people; nobody lives at two sites."""
+    """What to render. `identities` are the people of each site; no person is at two sites."""
 
     identities: int = 500
     sites: int = 4
@@ -80,7 +78,7 @@ class Plan:
 
 
 def check(world: World) -> None:
-    """SynthError for a world that cannot be."""
+    """Raises SynthError for a world that cannot be rendered."""
     wrong = [kind for kind in world.kinds if kind not in factors.KINDS]
     if wrong:
         raise SynthError(f"unknown kind of site {wrong[0]!r}; known: {', '.join(factors.KINDS)}")
@@ -98,8 +96,8 @@ def plan(world: World, number: int) -> Plan:
     """Site `number` of a world: who lives there, and every crop that will be taken."""
     site = factors.make_site(world.seed, number, world.kind(number), world.severity)
     cameras = [factors.make_camera(world.seed, site, c) for c in range(world.cameras)]
-    learned = max(2, round(_LEARNED * world.identities))
-    strangers = round(_DISTRACTORS * (world.identities - learned))
+    trained = max(2, round(_TRAINED * world.identities))
+    strangers = round(_DISTRACTORS * (world.identities - trained))
     everybody = world.identities + strangers
     first = number * 1_000_000
     crops: list[Crop] = []
@@ -109,13 +107,11 @@ def plan(world: World, number: int) -> Plan:
             seen = range(place % world.cameras, place % world.cameras + 1)
         for camera in seen:
             for shot in range(world.images):
-                folder = (
-                    "bounding_box_train"
-                    if place < learned
-                    else "query"
-                    if place < world.identities and shot == 0
-                    else "bounding_box_test"
-                )
+                folder = "bounding_box_test"
+                if place < trained:
+                    folder = "bounding_box_train"
+                elif place < world.identities and shot == 0:
+                    folder = "query"
                 pid = place + 1 if place < world.identities else 0
                 # Distractors share pid 0; a running number keeps their names apart.
                 name = f"{pid:04d}_c{camera + 1}s1_{place * world.images + shot:06d}_00.jpg"
@@ -192,33 +188,33 @@ def render(
 
 
 def claimed(out: Path) -> World:
-    """The world that a folder holds."""
-    told = json.loads((out / "world.json").read_text())
-    found = World(**{field.name: told[field.name] for field in dataclasses.fields(World)})
-    return dataclasses.replace(found, kinds=tuple(found.kinds))
+    """The world in a folder."""
+    values = json.loads((out / "world.json").read_text())
+    world = World(**{field.name: values[field.name] for field in dataclasses.fields(World)})
+    return dataclasses.replace(world, kinds=tuple(world.kinds))
 
 
 def _claim(world: World, out: Path) -> None:
     """Makes `out` this world's folder, or says why it cannot be."""
-    asked = {"generator": _GENERATOR, **dataclasses.asdict(world), "kinds": list(world.kinds)}
+    request = {"generator": _GENERATOR, **dataclasses.asdict(world), "kinds": list(world.kinds)}
     note = out / "world.json"
     if note.exists():
         try:
-            there = json.loads(note.read_text())
+            existing = json.loads(note.read_text())
         except ValueError:
             raise SynthError(f"{note} is not JSON; choose another folder") from None
-        other = [key for key in asked if there.get(key) != asked[key]]
+        other = [key for key in request if existing.get(key) != request[key]]
         if other:
             key = other[0]
             raise SynthError(
-                f"{out} holds another world ({key}={there.get(key)!r}, asked {asked[key]!r}); choose "
+                f"{out} holds another world ({key}={existing.get(key)!r}, asked {request[key]!r}); choose "
                 f"another folder, or delete it"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SynthError(f"{out} is not empty and holds no world.json; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    _replace(note, json.dumps(asked, indent=1).encode())
+    _replace(note, json.dumps(request, indent=1).encode())
 
 
 def _write_factors(world: World, planned: Plan, folder: Path) -> None:
@@ -226,7 +222,7 @@ def _write_factors(world: World, planned: Plan, folder: Path) -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
     if (folder / "factors.json").exists():
         return
-    told = {
+    facts = {
         "site": dataclasses.asdict(planned.site),
         "cameras": [dataclasses.asdict(camera) for camera in planned.cameras],
         "people": [dataclasses.asdict(person(world, number)) for number in planned.people],
@@ -239,16 +235,15 @@ def _write_factors(world: World, planned: Plan, folder: Path) -> None:
             for crop in planned.crops
         },
     }
-    _replace(folder / "factors.json", json.dumps(told, separators=(",", ":")).encode())
+    _replace(folder / "factors.json", json.dumps(facts, separators=(",", ":")).encode())
 
 
 def _by_person(planned: Plan, folder: Path) -> Iterator[list[Crop]]:
-    there = {
-        f"{part.name}/{file.name}" for part in folder.iterdir() if part.is_dir() for file in part.iterdir()
-    }
+    """The crops that are not rendered yet, person by person."""
+    rendered = {f"{part}/{file.name}" for part in FOLDERS for file in (folder / part).iterdir()}
     waiting: dict[int, list[Crop]] = {}
     for crop in planned.crops:
-        if crop.path not in there:
+        if crop.path not in rendered:
             waiting.setdefault(crop.person, []).append(crop)
     yield from waiting.values()
 
