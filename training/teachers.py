@@ -129,7 +129,7 @@ def cached_features(
         with safetensors.safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("key") != key:
                 raise RecipeError(
-                    f"distill.cache {path} was made for another teacher or other crops; "
+                    f"distill.cache {path} holds features of another teacher or other crops; "
                     f"give another file, or delete this one"
                 )
             return file.get_tensor("features").to(device)
