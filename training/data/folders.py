@@ -9,6 +9,7 @@ The camera is what stands before the first underscore; a name without one belong
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_folder
@@ -33,7 +34,8 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
         [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]]
         for part in ("train", "query", "gallery")
     )
-    lonely = [name for name, pid in pids.items() if sum(r.pid == pid for r in train) == 1]
+    counts = Counter(record.pid for record in train)
+    lonely = [name for name, pid in pids.items() if counts[pid] == 1]
     if lonely:
         raise DatasetError(
             f"folders: {root / 'train' / lonely[0]} holds one image; a person to train on needs two or more"
