@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from types import FrameType
-
-import uvicorn
 
 from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
@@ -20,6 +15,7 @@ from server.engines import Engines
 from server.errors import StartError
 from server.gallery.store import Store
 from server.http.app import create_app
+from server.http.serving import HttpServer
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
@@ -86,11 +82,7 @@ async def _serve(service: Service, settings: Settings) -> None:
             f"No API key existed, so one with scope admin was made. It is shown this once:\n\n    {key}\n",
             flush=True,
         )
-    config = uvicorn.Config(
-        create_app(service, auth), settings.host, settings.port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=int(settings.drain_s),
-    )  # fmt: skip
-    http = _Uvicorn(config)
+    http = HttpServer(create_app(service, auth), settings, service.telemetry)
     rpc = None
     if settings.grpc_port:
         from server.grpc.app import create_server
@@ -128,15 +120,3 @@ def _say(service: Service, settings: Settings) -> None:
         file=sys.stderr,
         flush=True,
     )
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its own signal handlers: one process, one place that hears signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures nothing."""
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Nothing to handle."""
