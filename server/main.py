@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -56,6 +57,7 @@ def open_service(settings: Settings) -> Service:
 
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM, then lets running requests finish. Raises StartError."""
+    _allow_files()
     service = open_service(settings)
     try:
         asyncio.run(_serve(service, settings))
@@ -107,6 +109,14 @@ async def _serve(service: Service, settings: Settings) -> None:
     if rpc is not None:
         await rpc.stop(settings.drain_s)
     await serving
+
+
+def _allow_files() -> None:
+    """Raises the soft limit on open files, often 1024, so that connections do not take those of the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 def _say(service: Service, settings: Settings) -> None:

@@ -120,6 +120,10 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             self.refused = Overloaded(f"more than {_MAX_PIPELINED} requests wait on one connection")
             raise self.refused
+        if self.parser.should_upgrade() and self._has_body():
+            # The parser would take the body for what the other protocol says, and drop it.
+            self.refused = BadRequest("a request with a body must not have an Upgrade header: HTTP/1.1 only")
+            raise self.refused
         self.head_since = None
         super().on_headers_complete()
 
@@ -186,6 +190,10 @@ class Connection(HttpToolsProtocol):
         self.reading.pace.move(sent - self.reading.sent)
         self.reading.sent = sent
         return self.reading.pace.is_late(now - self.reading.since)
+
+    def _has_body(self) -> bool:
+        lengths = (b"content-length", b"transfer-encoding")
+        return any(name in lengths and value != b"0" for name, value in self.headers)
 
     def _count_head(self, count: int) -> None:
         self.head_bytes += count
