@@ -7,6 +7,8 @@ import hmac
 import secrets
 import uuid
 
+import anyio.to_thread
+
 from server.errors import BadRequest, Forbidden, Unauthorized
 from server.gallery.store import Store
 
@@ -30,6 +32,13 @@ class Auth:
             return None
         return make_key(self.store, "admin")
 
+    async def admit(self, key: str | None, scope: str) -> str:
+        """`check` for the event loop: the store is read in a thread, and only where there is a key to look
+        up."""
+        if key is None or not self.required:
+            return self.check(key, scope)
+        return await anyio.to_thread.run_sync(self.check, key, scope)
+
     def check(self, key: str | None, scope: str) -> str:
         """The actor behind a key. Raises Unauthorized or Forbidden."""
         if not self.required:
@@ -45,6 +54,14 @@ class Auth:
         if SCOPES.index(found["scopes"]) < SCOPES.index(scope):
             raise Forbidden(f"this key may {found['scopes']}; this call needs a key with scope {scope}")
         return str(found["id"])
+
+
+def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
+    """The API key in the headers of a request, from either of the two places it may stand in."""
+    kind, _, token = (authorization or "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return token
+    return x_api_key
 
 
 def make_key(store: Store, scope: str) -> str:

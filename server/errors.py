@@ -59,6 +59,12 @@ class NotFound(Problem):
     status, code, title = 404, "not-found", "Not found"
 
 
+class RequestTimeout(Problem):
+    """The request did not arrive in time."""
+
+    status, code, title = 408, "request-timeout", "Request timeout"
+
+
 class Conflict(Problem):
     """The state of the site does not allow it now."""
 
@@ -81,6 +87,12 @@ class Unprocessable(Problem):
     """Understood, but it cannot be done with this content."""
 
     status, code, title = 422, "unprocessable", "Unprocessable"
+
+
+class HeadersTooLarge(Problem):
+    """More header bytes than are accepted."""
+
+    status, code, title = 431, "headers-too-large", "Headers too large"
 
 
 class Overloaded(Problem):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from types import FrameType
-
-import uvicorn
 
 from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
@@ -20,6 +16,7 @@ from server.engines import Engines
 from server.errors import StartError
 from server.gallery.store import Store
 from server.http.app import create_app
+from server.http.serving import HttpServer
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
@@ -60,6 +57,7 @@ def open_service(settings: Settings) -> Service:
 
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM, then lets running requests finish. Raises StartError."""
+    _allow_files()
     service = open_service(settings)
     try:
         asyncio.run(_serve(service, settings))
@@ -86,11 +84,7 @@ async def _serve(service: Service, settings: Settings) -> None:
             f"No API key existed, so one with scope admin was made. It is shown this once:\n\n    {key}\n",
             flush=True,
         )
-    config = uvicorn.Config(
-        create_app(service, auth), settings.host, settings.port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=int(settings.drain_s),
-    )  # fmt: skip
-    http = _Uvicorn(config)
+    http = HttpServer(create_app(service, auth), settings, service.telemetry)
     rpc = None
     if settings.grpc_port:
         from server.grpc.app import create_server
@@ -117,6 +111,14 @@ async def _serve(service: Service, settings: Settings) -> None:
     await serving
 
 
+def _allow_files() -> None:
+    """Raises the soft limit on open files, often 1024, so that connections do not take those of the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+
+
 def _say(service: Service, settings: Settings) -> None:
     info, items = service.engines.info, sum(len(site.state.index) for site in service.sites.by_name.values())
     engine = f"{info.engine} {info.version} on {info.device} in {info.precision}"
@@ -128,15 +130,3 @@ def _say(service: Service, settings: Settings) -> None:
         file=sys.stderr,
         flush=True,
     )
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its own signal handlers: one process, one place that hears signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures nothing."""
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Nothing to handle."""

@@ -51,7 +51,41 @@ class Settings(BaseSettings):
 
     max_request_bytes: int = Field(default=256 * 1024 * 1024, description="one request's body")
     max_inflight_bytes: int = Field(
-        default=512 * 1024 * 1024, description="bodies being received or worked on, together"
+        default=512 * 1024 * 1024,
+        description="bytes of all bodies that have arrived and are being worked on; HTTP and gRPC are "
+        "counted apart",
+    )
+    max_header_bytes: int = Field(default=16 * 1024, description="one HTTP request's line and headers")
+    max_connections: int = Field(
+        default=1024, ge=4, description="open HTTP connections; as many gRPC connections again"
+    )
+    max_connections_per_peer: int = Field(
+        default=256,
+        description="open HTTP connections of one address, 0: no limit; behind a reverse proxy all callers "
+        "share its address",
+    )
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, description="how long a new connection or request may take until its headers end"
+    )
+    body_timeout_s: float = Field(
+        default=300.0, gt=0, description="how long the server waits for the bytes of one body, in all"
+    )
+    min_bytes_per_s: float = Field(
+        default=1024.0, gt=0, description="lowest rate at which a body may arrive and an answer be read"
+    )
+    pace_window_s: float = Field(
+        default=15.0, gt=0, description="time over which min_bytes_per_s is averaged: the longest pause"
+    )
+    keep_alive_s: float = Field(
+        default=20.0, gt=0, description="how long an HTTP connection stays open between two requests"
+    )
+    max_grpc_calls: int = Field(
+        default=64, ge=1, description="gRPC calls at once; more are answered RESOURCE_EXHAUSTED"
+    )
+    max_grpc_message_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        description="one gRPC message; it is in memory before it can be counted, so larger enrolls go "
+        "through EnrollStream or HTTP",
     )
     max_images: int = Field(default=1000, description="crops of one enroll request")
     max_tracklet: int = Field(default=64, description="crops of one query")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from server.http.connections import Connections
+    from server.inflight import Inflight
     from server.service import Service
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -26,11 +28,29 @@ class Telemetry:
         self.seconds = Histogram(
             "resight_request_seconds", "Time to answer", ["call"], buckets=_SECONDS, registry=self.registry
         )
+        self.inflight = Gauge(
+            "resight_inflight_bytes", "Bytes of bodies being worked on", ["protocol"], registry=self.registry
+        )
+        self.connections = Gauge(
+            "resight_http_connections",
+            "Open HTTP connections: known once a request on them carried an accepted key",
+            ["kind"],
+            registry=self.registry,
+        )
         self.enrolled = Counter("resight_enrolled_items", "Items committed", ["site"], registry=self.registry)
 
     def watch(self, service: Service) -> None:
         """Adds the gauges of a service."""
         self.registry.register(_Gauges(service))
+
+    def watch_inflight(self, protocol: str, inflight: Inflight) -> None:
+        """Adds the gauge of a protocol's bodies."""
+        self.inflight.labels(protocol).set_function(lambda: inflight.bytes)
+
+    def watch_connections(self, connections: Connections) -> None:
+        """Adds the gauges of the HTTP connections."""
+        self.connections.labels("stranger").set_function(lambda: len(connections.strangers))
+        self.connections.labels("known").set_function(lambda: len(connections.known))
 
     def text(self) -> bytes:
         """Prometheus' text format."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -14,101 +12,50 @@ from grpc_reflection.v1alpha import reflection
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
-from server.errors import BadRequest, Problem
+from server.errors import BadRequest
 from server.fields import filter_of, label_of
 from server.grpc import messages
+from server.grpc.guard import Guard, actor
+from server.inflight import Inflight
 from server.service import Service
+from server.settings import Settings
 
-log = logging.getLogger("resight")
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    415: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.FAILED_PRECONDITION,
-    503: grpc.StatusCode.RESOURCE_EXHAUSTED,
+_GALLERY, _ADAPTATION = "resight.v1.Gallery", "resight.v1.Adaptation"
+# The scope of the key that each method needs; None: no key.
+SCOPES: dict[str, str | None] = {
+    f"/{_GALLERY}/Enroll": "write",
+    f"/{_GALLERY}/EnrollStream": "write",
+    f"/{_GALLERY}/Query": "read",
+    f"/{_GALLERY}/Erase": "write",
+    f"/{_ADAPTATION}/Adapt": "admin",
+    f"/{_ADAPTATION}/RollBack": "admin",
+    f"/{_ADAPTATION}/GetJob": "read",
+    f"/{_ADAPTATION}/WatchJob": "read",
+    f"/{_ADAPTATION}/CancelJob": "admin",
+    f"/{health.SERVICE_NAME}/Check": None,
+    f"/{health.SERVICE_NAME}/Watch": None,
+    f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": None,
 }
 
 
-async def _abort(context: Any, error: Exception) -> None:
-    """Ends the call with the problem's sentence."""
-    if isinstance(error, Problem):
-        trailers = [("resight-code", error.code)] + [
-            (f"resight-{k.replace('_', '-')}", str(v)) for k, v in error.facts.items()
-        ]
-        context.set_trailing_metadata(tuple(trailers))
-        await context.abort(_CODES[error.status], error.detail)
-    log.exception("a gRPC call failed", exc_info=error)
-    await context.abort(
-        grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details"
-    )
-
-
-def _call(scope: str) -> Callable[[Any], Any]:
-    """Checks the key and turns problems into statuses, for a method that answers once."""
-
-    def wrap(method: Any) -> Any:
-        @functools.wraps(method)
-        async def checked(self: Any, request: Any, context: Any) -> Any:
-            try:
-                return await method(self, request, self.authorise(context, scope))
-            except Exception as error:
-                await _abort(context, error)
-
-        return checked
-
-    return wrap
-
-
-def _stream(scope: str) -> Callable[[Any], Any]:
-    """The same for a method that answers with a stream."""
-
-    def wrap(method: Any) -> Any:
-        @functools.wraps(method)
-        async def checked(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
-            try:
-                async for answer in method(self, request, self.authorise(context, scope)):
-                    yield answer
-            except Exception as error:
-                await _abort(context, error)
-
-        return checked
-
-    return wrap
-
-
-class _Base:
-    def __init__(self, service: Service, auth: Auth) -> None:
-        self.service, self.auth = service, auth
-
-    def authorise(self, context: Any, scope: str) -> str:
-        """The actor of a call; the key is in the metadata `authorization: Bearer KEY`."""
-        headers = {key: value for key, value in context.invocation_metadata()}
-        kind, _, token = str(headers.get("authorization", "")).partition(" ")
-        return self.auth.check(token if kind.lower() == "bearer" else headers.get("x-api-key"), scope)
-
-
-class Gallery(_Base, rpc.GalleryServicer):
+class Gallery(rpc.GalleryServicer):
     """See resight.proto."""
 
-    @_call("write")
-    async def Enroll(self, request: pb.EnrollRequest, actor: str) -> pb.EnrollResponse:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def Enroll(self, request: pb.EnrollRequest, context: Any) -> pb.EnrollResponse:
         """One batch."""
         return await self._enroll(request)
 
-    @_stream("write")
     async def EnrollStream(
-        self, requests: AsyncIterator[pb.EnrollRequest], actor: str
+        self, requests: AsyncIterator[pb.EnrollRequest], context: Any
     ) -> AsyncIterator[pb.EnrollResponse]:
         """Batch after batch."""
         async for request in requests:
             yield await self._enroll(request)
 
-    @_call("read")
-    async def Query(self, request: pb.QueryRequest, actor: str) -> pb.QueryResponse:
+    async def Query(self, request: pb.QueryRequest, context: Any) -> pb.QueryResponse:
         """One ranking."""
         threshold = request.threshold if request.HasField("threshold") else None
         if threshold is not None and not -1 <= threshold <= 1:
@@ -125,15 +72,14 @@ class Gallery(_Base, rpc.GalleryServicer):
         )
         return messages.answer(found)
 
-    @_call("write")
-    async def Erase(self, request: pb.EraseRequest, actor: str) -> pb.EraseResponse:
+    async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:
         """An item or an identity."""
         if bool(request.item_id) == bool(request.identity):
             raise BadRequest("send either item_id, or site and identity")
         if request.item_id:
-            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor))
+            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor()))
         return pb.EraseResponse(
-            erased=await self.service.items.erase_identity(request.site, request.identity, actor)
+            erased=await self.service.items.erase_identity(request.site, request.identity, actor())
         )
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
@@ -145,11 +91,13 @@ class Gallery(_Base, rpc.GalleryServicer):
         return messages.enrolled(found)
 
 
-class Adaptation(_Base, rpc.AdaptationServicer):
+class Adaptation(rpc.AdaptationServicer):
     """See resight.proto."""
 
-    @_call("admin")
-    async def Adapt(self, request: pb.AdaptRequest, actor: str) -> pb.Job:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def Adapt(self, request: pb.AdaptRequest, context: Any) -> pb.Job:
         """Starts a job."""
         return messages.job(
             await self.service.adapting.adapt(
@@ -157,48 +105,54 @@ class Adaptation(_Base, rpc.AdaptationServicer):
             )
         )
 
-    @_call("admin")
-    async def RollBack(self, request: pb.RollBackRequest, actor: str) -> pb.Job:
+    async def RollBack(self, request: pb.RollBackRequest, context: Any) -> pb.Job:
         """Starts a job."""
         return messages.job(await self.service.adapting.roll_back(request.site))
 
-    @_call("read")
-    async def GetJob(self, request: pb.JobRequest, actor: str) -> pb.Job:
+    async def GetJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """A job now."""
         return messages.job(self.service.jobs.get(request.job))
 
-    @_stream("read")
-    async def WatchJob(self, request: pb.JobRequest, actor: str) -> AsyncIterator[pb.Job]:
+    async def WatchJob(self, request: pb.JobRequest, context: Any) -> AsyncIterator[pb.Job]:
         """A job until it has ended."""
         self.service.jobs.get(request.job)
         async for values in self.service.jobs.watch(request.job):
             yield messages.job(values)
 
-    @_call("admin")
-    async def CancelJob(self, request: pb.JobRequest, actor: str) -> pb.Job:
+    async def CancelJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """Asks a job to end."""
         return messages.job(self.service.jobs.cancel(request.job))
 
 
 async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
-    limit = service.settings.max_request_bytes
-    options = [
-        ("grpc.max_receive_message_length", limit),
-        ("grpc.max_send_message_length", limit),
-        ("grpc.so_reuseport", 0),
-    ]
-    # More calls than this wait in the client: bodies in memory stay bounded as over HTTP.
-    calls = max(4, service.settings.max_inflight_bytes // limit * 16)
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)
-    rpc.add_GalleryServicer_to_server(Gallery(service, auth), server)
-    rpc.add_AdaptationServicer_to_server(Adaptation(service, auth), server)
+    inflight = Inflight(service.settings.max_inflight_bytes)
+    service.telemetry.watch_inflight("grpc", inflight)
+    guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry)
+    server = grpc.aio.server(options=_options(service.settings), interceptors=[guard])
+    rpc.add_GalleryServicer_to_server(Gallery(service), server)
+    rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-    services = pb.DESCRIPTOR.services_by_name
-    names = [services[name].full_name for name in ("Gallery", "Adaptation")]
+    names = [_GALLERY, _ADAPTATION]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_insecure_port(address)
     for name in ["", *names]:
         await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
     return server
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    """What gRPC's core bounds by itself, for every connection."""
+    header_ms = max(1, int(1000 * settings.header_timeout_s))
+    return [
+        ("grpc.max_receive_message_length", settings.max_grpc_message_bytes),
+        ("grpc.max_send_message_length", settings.max_request_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", 100),  # of one connection; more wait in the client
+        ("grpc.server_handshake_timeout_ms", header_ms),  # until a new connection speaks HTTP/2
+        ("grpc.max_connection_idle_ms", 60_000),  # without a call
+        ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished is noticed
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]

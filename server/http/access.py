@@ -2,37 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from server.auth import Auth
+from server.auth import Auth, key_of
+from server.errors import Problem
+from server.http.connection import KEY
 from server.service import Service
 
 
 def service_of(request: Request) -> Service:
     """The application's service."""
-    found: Service = request.app.state.service
-    return found
+    service: Service = request.app.state.service
+    return service
 
 
-def _actor(request: Request, scope: str) -> str:
-    auth: Auth = request.app.state.auth
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    key = request.headers.get("x-api-key") or (token if kind.lower() == "bearer" else None)
-    return auth.check(key, scope)
+class KeyedRoute(APIRoute):
+    """A route that checks the API key before the first byte of the body is read.
+
+    Which scope the key needs is said by the route's parameter of type Reader, Writer or Admin. A route
+    without such a parameter belongs to a router without keys; making it here raises TypeError.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler with the check before it."""
+        scope, handle = _scope_of(self.dependant), super().get_route_handler()
+        if scope is None:
+            raise TypeError(f"{self.path} has no parameter of type Reader, Writer or Admin")
+
+        async def checked(request: Request) -> Response:
+            auth: Auth = request.app.state.auth
+            headers = request.headers
+            key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+            request.state.actor = await auth.admit(key, scope)
+            if connection := request.scope.get(KEY):
+                connection.all.recognise(connection)
+            try:
+                return await handle(request)
+            except HTTPException as error:
+                # FastAPI answers 400 to whatever happens while a body is read; the cause says it better.
+                if isinstance(error.__cause__, (Problem, ClientDisconnect)):
+                    raise error.__cause__ from None
+                raise
+
+        return checked
 
 
-def _read(request: Request) -> str:
-    return _actor(request, "read")
+def _actor(request: Request) -> str:
+    actor: str = request.state.actor
+    return actor
 
 
-def _write(request: Request) -> str:
-    return _actor(request, "write")
+async def _read(request: Request) -> str:
+    return _actor(request)
 
 
-def _admin(request: Request) -> str:
-    return _actor(request, "admin")
+async def _write(request: Request) -> str:
+    return _actor(request)
+
+
+async def _admin(request: Request) -> str:
+    return _actor(request)
+
+
+_SCOPES = {_read: "read", _write: "write", _admin: "admin"}
+
+
+def _scope_of(dependant: Dependant) -> str | None:
+    for dependency in dependant.dependencies:
+        if dependency.call in _SCOPES:
+            return _SCOPES[dependency.call]
+    return None
 
 
 ServiceDep = Annotated[Service, Depends(service_of)]

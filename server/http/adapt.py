@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
-from server.http.access import Admin, Reader, ServiceDep
+from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
 from server.http.schemas import AdaptModel, JobModel
 from server.reports import SiteReport
 
-router = APIRouter(tags=["adaptation"])
+router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
 
 
 @router.post("/adapt", status_code=202)

@@ -8,10 +8,10 @@ from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
 from server.errors import BadRequest
 from server.fields import filter_of, records_of
-from server.http.access import Reader, ServiceDep, Writer
+from server.http.access import KeyedRoute, Reader, ServiceDep, Writer
 from server.http.schemas import EnrolledModel, ErasedModel, ItemModel, PageModel
 
-router = APIRouter(prefix="/gallery", tags=["gallery"])
+router = APIRouter(prefix="/gallery", tags=["gallery"], route_class=KeyedRoute)
 Images = Annotated[list[UploadFile], File(description="JPEG, PNG or WebP crops of one person each")]
 
 

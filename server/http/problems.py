@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -14,9 +13,14 @@ from starlette.exceptions import HTTPException
 from server.errors import Problem
 from server.http.schemas import ProblemModel
 
-log = logging.getLogger("resight")
+MEDIA_TYPE = "application/problem+json"
+# Every error of every route. `Api.openapi` adds the schema: FastAPI would give it the media type of the
+# answers without an error.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {"model": ProblemModel, "description": "An error, as application/problem+json"}
+    "default": {
+        "description": "An error",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemModel.__name__}"}}},
+    }
 }
 
 
@@ -25,7 +29,12 @@ def answer(body: dict[str, Any]) -> JSONResponse:
     headers = {"Retry-After": str(body["retry_after_s"])} if "retry_after_s" in body else {}
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+    return JSONResponse(body, body["status"], headers, media_type=MEDIA_TYPE)
+
+
+def failure() -> dict[str, Any]:
+    """The problem document of an exception that nobody expected."""
+    return _plain(500, "internal", "something went wrong in the server; its log has the details")
 
 
 def install(app: FastAPI) -> None:
@@ -47,18 +56,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         phrase = HTTPStatus(error.status_code).phrase
-        return answer(
-            _plain(
-                error.status_code,
-                phrase.lower().replace(" ", "-"),
-                f"{request.method} {request.url.path}: {error.detail}",
-            )
-        )
-
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
-        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-        return answer(_plain(500, "internal", "something went wrong in the server; its log has the details"))
+        path = request.scope["path"]  # not request.url, which a malformed Host header breaks
+        code = phrase.lower().replace(" ", "-")
+        response = answer(_plain(error.status_code, code, f"{request.method} {path}: {error.detail}"))
+        response.headers.update(error.headers or {})  # Allow of a 405
+        return response
 
 
 def _plain(status: int, code: str, detail: str) -> dict[str, Any]:

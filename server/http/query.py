@@ -9,10 +9,10 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from server.errors import BadRequest
 from server.fields import filter_of, label_of
-from server.http.access import Reader, ServiceDep
+from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.schemas import AnswerModel
 
-router = APIRouter(tags=["query"])
+router = APIRouter(tags=["query"], route_class=KeyedRoute)
 
 
 @router.post("/query", response_model=AnswerModel)

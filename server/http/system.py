@@ -5,13 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from server.http.access import Reader, ServiceDep
+from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.reports import ServerReport
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=KeyedRoute)
+open_router = APIRouter(tags=["system"])  # without a key
 
 
-@router.get("/", include_in_schema=False)
+@open_router.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
     """The API's own documentation."""
     return RedirectResponse("/docs")
@@ -23,13 +24,13 @@ async def info(service: ServiceDep, actor: Reader) -> ServerReport:
     return service.status.server()
 
 
-@router.get("/health")
+@open_router.get("/health")
 async def health() -> dict[str, str]:
     """The process is alive."""
     return {"status": "alive"}
 
 
-@router.get("/ready")
+@open_router.get("/ready")
 async def ready(service: ServiceDep) -> dict[str, str]:
     """A canary crop went through the engine and the store can be written; 503 otherwise."""
     await service.status.ready()

@@ -1,0 +1,162 @@
+"""Before every gRPC call: the key, then room for the call, and only then its message.
+
+gRPC reads the message of a unary call before it calls the method, a streamed one only when the method reads
+it. So every method is registered as one that reads a stream: what is refused here was never read, and the
+client could send no more than the first window of its stream (64 KiB).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from server.auth import Auth, key_of
+from server.errors import BadRequest, Overloaded, RequestTimeout
+from server.grpc.open_calls import OpenCalls
+from server.grpc.problems import abort
+from server.inflight import Inflight, Share
+from server.settings import Settings
+from server.telemetry import Telemetry
+
+_OPEN_MESSAGES = 4  # of calls without a key, being received at once
+_OPEN_CALLS = 64  # running at once: most of them watch the server's health
+_actor: contextvars.ContextVar[str] = contextvars.ContextVar("actor")
+
+
+def actor() -> str:
+    """Who makes the call that is being answered."""
+    return _actor.get()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Keys, limits and errors of all calls.
+
+    Args:
+        scopes: full name of a method -> scope of the key that it needs, None where it needs no key. A method
+            that is not listed is not served.
+    """
+
+    def __init__(
+        self,
+        scopes: dict[str, str | None],
+        auth: Auth,
+        settings: Settings,
+        inflight: Inflight,
+        telemetry: Telemetry,
+    ) -> None:
+        self.scopes, self.auth, self.settings = scopes, auth, settings
+        self.inflight, self.telemetry = inflight, telemetry
+        self.running = 0
+        self.open_messages, self.open_calls = OpenCalls(_OPEN_MESSAGES), OpenCalls(_OPEN_CALLS)
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """The method behind our checks, or None where there is no such method."""
+        handler = await continuation(details)
+        if handler is None or details.method not in self.scopes:
+            return None
+        scope = self.scopes[details.method]
+        call = _Call(self, details.method, handler)
+
+        async def checked(requests: Any, context: Any) -> Any:
+            return await call.run(context, scope)
+
+        kind = grpc.stream_stream_rpc_method_handler
+        if not handler.response_streaming:
+            kind = grpc.stream_unary_rpc_method_handler
+        return kind(checked, None, handler.response_serializer)
+
+    def take_place(self) -> None:
+        """Counts a call with a key. Raises Overloaded when there are too many."""
+        if self.running >= self.settings.max_grpc_calls:
+            raise Overloaded(f"{self.running} gRPC calls are running; try again")
+        self.running += 1
+
+
+class _Call:
+    """One call of a method."""
+
+    def __init__(self, guard: Guard, method: str, handler: Any) -> None:
+        self.guard, self.method, self.handler = guard, method, handler
+
+    async def run(self, context: Any, scope: str | None) -> Any:
+        """Answers the call, or ends it with the status of what went wrong."""
+        began, outcome = time.perf_counter(), "CANCELLED"
+        try:
+            with self.guard.inflight.share() as share:
+                if scope is None:
+                    answer = await self.guard.open_calls.run(self._answer(context, share, self._soon))
+                else:
+                    answer = await self._answer_key(context, share, scope)
+            outcome = "OK"
+            return answer
+        except grpc.aio.BaseError:  # the method ended the call itself, or its client has gone
+            raise
+        except Exception as error:
+            await abort(context, self.method, error)
+        finally:
+            code = context.code()
+            outcome = code.name if code is not None else outcome
+            self.guard.telemetry.requests.labels(self.method, outcome).inc()
+            self.guard.telemetry.seconds.labels(self.method).observe(time.perf_counter() - began)
+
+    async def _answer_key(self, context: Any, share: Share, scope: str) -> Any:
+        headers = dict(context.invocation_metadata())
+        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+        _actor.set(await self.guard.auth.admit(key, scope))
+        self.guard.take_place()
+        try:
+            return await self._answer(context, share, self._in_time)
+        finally:
+            self.guard.running -= 1
+
+    async def _answer(self, context: Any, share: Share, receive: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Reads what the method takes, and writes what it gives. `receive` bounds the time of a message."""
+        handler = self.handler
+        requests = self._requests(context, share)
+        if not handler.request_streaming:
+            requests = await receive(_only(requests))
+        if not handler.response_streaming:
+            return await (handler.unary_unary or handler.stream_unary)(requests, context)
+        answers = (handler.unary_stream or handler.stream_stream)(requests, context)
+        if inspect.isawaitable(answers):  # it writes by itself
+            return await answers
+        async for message in answers:
+            await context.write(message)
+        return None
+
+    async def _requests(self, context: Any, share: Share) -> AsyncIterator[Any]:
+        """The messages of the call, each counted until the next is read."""
+        while (data := await context.read()) is not grpc.aio.EOF:
+            share.add(len(data))
+            try:
+                yield self.handler.request_deserializer(data)
+            except DecodeError as error:
+                raise BadRequest(f"the message of {self.method} is malformed: {error}") from error
+            share.release()
+
+    async def _in_time(self, message: Awaitable[Any]) -> Any:
+        return await _within(message, self.guard.settings.body_timeout_s)
+
+    async def _soon(self, message: Awaitable[Any]) -> Any:
+        limit = self.guard.settings.header_timeout_s
+        return await self.guard.open_messages.run(_within(message, limit))
+
+
+async def _only(requests: AsyncIterator[Any]) -> Any:
+    async for request in requests:
+        return request
+    raise BadRequest("the call ended without a message")
+
+
+async def _within(message: Awaitable[Any], seconds: float) -> Any:
+    try:
+        return await asyncio.wait_for(message, seconds)
+    except (TimeoutError, asyncio.TimeoutError):
+        raise RequestTimeout(f"the message was not complete after {seconds:g} s") from None
