@@ -1,4 +1,4 @@
-"""What the values of a BatchNorm profile mean: the affine map that a layer computes, tables of cameras, names."""
+"""What the values of a BatchNorm profile mean: the map that a layer computes, tables of cameras, its name."""
 
 import dataclasses
 

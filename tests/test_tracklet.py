@@ -45,9 +45,7 @@ def scores(matches: list[Match]) -> dict[str | None, float]:
 
 
 @pytest.mark.parametrize("crops", [(3,), (3, 20), (20, 21, 22), (5, 4, 3, 2, 1, 0)])
-def test_a_tracklet_is_compared_by_the_mean_of_all_its_crops(
-    service: Service, crops: tuple[int, ...]
-) -> None:
+def test_a_tracklet_is_the_mean_of_all_its_crops(service: Service, crops: tuple[int, ...]) -> None:
     mean = np.mean([embedding_of(picture(i)) for i in crops], axis=0)
     expected = {f"person-{i}": mean @ embedding_of(picture(i)) / np.linalg.norm(mean) for i in GALLERY}
     assert scores(ask(service, [picture(i) for i in crops])) == pytest.approx(expected, abs=2e-3)
