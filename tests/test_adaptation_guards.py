@@ -111,7 +111,7 @@ def assert_untouched(service: Service, space: str) -> None:
 
 
 def with_another_graph(bundle: Bundle, folder: Path) -> Bundle:
-    """A bundle whose graph has another first convolution than its weights, so that engines and torch differ."""
+    """A bundle whose graph and weights differ in the first convolution, so that engines and torch do too."""
     graph, name = bundle.onnx_model(), "trunk.conv1.weight"
     (kernel,) = [tensor for tensor in graph.graph.initializer if tensor.name == name]
     kernel.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(kernel), "another.weight"))
