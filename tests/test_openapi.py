@@ -1,7 +1,7 @@
 """The OpenAPI document against a real server: what it promises of every call is what the call does.
 
-schemathesis writes requests out of the document, valid ones and damaged ones. Two in three of the valid ones name sites, items,
-jobs and images that exist, so that every call also succeeds.
+schemathesis writes requests out of the document, valid ones and damaged ones. Two in three of the valid ones
+name sites, items, jobs and images that exist, so that every call also succeeds.
 """
 
 from __future__ import annotations

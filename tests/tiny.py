@@ -5,6 +5,7 @@ The product runs it like any other, in milliseconds, and `embedding_of` says in 
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def site_profile(bundle: Bundle, seed: int) -> BatchNormProfile:
     return BatchNormProfile(bundle.base_id, {"neck": values})
 
 
+@functools.cache
 def picture(seed: int) -> bytes:
     """A PNG of the network's own size: one random colour a block, so that nothing is lost on its way."""
     colours = np.random.default_rng(seed).integers(0, 256, (ROWS, COLUMNS, 3), np.uint8)
