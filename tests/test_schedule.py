@@ -1,0 +1,68 @@
+"""The learning rate of every epoch: the schedule by hand, and that a run trains with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.loop import Run
+from training.recipe import load_recipe
+from training.schedule import learning_rate
+from training.step import Stepper
+from training.synthetic.drawn import draw_dataset
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """torch's threads as they were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_warm_up_rises_linearly_from_its_factor_to_the_full_rate() -> None:
+    rates = [learning_rate(e, 1.0, (), warmup_epochs=4, warmup_factor=0.2) for e in range(7)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+
+
+def test_the_first_epochs_of_bot_are_those_of_its_repository() -> None:
+    """3.5e-4 with 10 epochs of warm-up from a hundredth; epochs are counted from 1."""
+    assert learning_rate(1, 3.5e-4, (40, 70)) == pytest.approx(3.815e-5)
+    assert learning_rate(9, 3.5e-4, (40, 70)) == pytest.approx(3.1535e-4)
+    assert learning_rate(10, 3.5e-4, (40, 70)) == pytest.approx(3.5e-4)
+
+
+@pytest.mark.parametrize("milestones", [(3, 5), (5, 3)])
+def test_the_rate_falls_at_each_milestone_by_gamma(milestones: tuple[int, ...]) -> None:
+    rates = [learning_rate(e, 2.0, milestones, gamma=0.5, warmup_epochs=0) for e in range(1, 7)]
+    assert rates == [2, 2, 1, 1, 0.5, 0.5]
+
+
+def test_a_milestone_inside_the_warm_up_counts_too() -> None:
+    assert learning_rate(2, 1.0, (2,), 0.1, 4, 0.5) == pytest.approx(0.1 * 0.75)
+
+
+def test_without_warm_up_the_factor_says_nothing() -> None:
+    assert learning_rate(1, 1.0, (), warmup_epochs=0, warmup_factor=0.01) == 1.0
+
+
+def test_a_run_trains_with_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = Stepper.__call__
+
+    def noted(self: Stepper, *arguments: Any) -> dict[str, float]:
+        rates.append(self.optimisers["network"].param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Stepper, "__call__", noted)
+    settings = ["precision=32-true", "threads=1", "batch_identities=2", "batch_crops=2"]
+    settings += ["model.arch=resnet18", "model.height=64", "model.width=32", "model.ssl_heads=false"]
+    settings += ["optimiser.rate=0.001", "optimiser.epochs=3", "optimiser.milestones=[3]"]
+    settings += ["optimiser.warmup_epochs=2", "optimiser.warmup_factor=0.5", "optimiser.gamma=0.25"]
+    dataset = draw_dataset(tmp_path / "drawn", identities=4, sites=1, cameras=2, images=2)
+    run = Run(load_recipe("bot", settings), dataset, tmp_path / "run")
+    run.fit()
+    each = len(run.sampler)
+    assert rates == pytest.approx([0.00075] * each + [0.001] * each + [0.00025] * each)

@@ -1,0 +1,116 @@
+"""A whole bundle whose network is small enough to compute by hand: block means, one BatchNorm, unit length.
+
+The product runs it like any other, in milliseconds, and `embedding_of` says in numpy what it must answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from reid.batchnorm import BatchNormProfile
+from reid.bundle import Bundle, Manifest, write_bundle
+from server.main import open_service
+from server.service import Service
+from server.settings import Settings
+
+HEIGHT, WIDTH, BLOCK = 16, 8, 4
+ROWS, COLUMNS = HEIGHT // BLOCK, WIDTH // BLOCK
+DIM = 3 * ROWS * COLUMNS
+
+
+def make_tiny_bundle(folder: Path) -> Bundle:
+    """Writes the bundle below a folder: uint8 [B,16,8,3] -> float32 [B,24]."""
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["channels"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["channels"], ["means"], kernel_shape=[BLOCK, BLOCK], strides=[BLOCK, BLOCK]
+        ),
+        helper.make_node("Flatten", ["means"], ["flat"], axis=1),
+        helper.make_node("BatchNormalization", ["flat", *TABLE], ["normal"], epsilon=1e-5),
+        helper.make_node("LpNormalization", ["normal"], ["embeddings"], axis=1, p=2),
+    ]
+    weights = dict(zip(TABLE, own_values(), strict=True))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["batch", HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", DIM])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    manifest = Manifest(
+        name="tiny",
+        architecture="block means",
+        model={},
+        height=HEIGHT,
+        width=WIDTH,
+        dim=DIM,
+        ssl_heads=False,
+        training_domains=[],
+        recipe={},
+        weights_licence="test",
+    )
+    return write_bundle(folder / "tiny.resight", manifest, model, weights)
+
+
+TABLE = ("neck.weight", "neck.bias", "neck.running_mean", "neck.running_var")
+
+
+def own_values() -> np.ndarray:
+    """float32 [4,24]: the bundle's BatchNorm values. Colours around grey become vectors around zero."""
+    return np.stack([np.ones(DIM), np.zeros(DIM), np.full(DIM, 127.5), np.full(DIM, 70.0**2)]).astype(
+        np.float32
+    )
+
+
+def site_profile(bundle: Bundle, seed: int) -> BatchNormProfile:
+    """Other BatchNorm values for the same network, as an adaptation would leave them."""
+    rng = np.random.default_rng(seed)
+    values = own_values()
+    values[0] = rng.uniform(0.2, 3.0, DIM)
+    values[2] += rng.uniform(-30, 30, DIM)
+    return BatchNormProfile(bundle.base_id, {"neck": values})
+
+
+@functools.cache
+def picture(seed: int) -> bytes:
+    """A PNG of the network's own size: one random colour a block, so that nothing is lost on its way."""
+    colours = np.random.default_rng(seed).integers(0, 256, (ROWS, COLUMNS, 3), np.uint8)
+    return png_of(colours)
+
+
+def negative(seed: int) -> bytes:
+    """The same picture with every colour inverted, so that its embedding is the opposite vector."""
+    return png_of(255 - np.random.default_rng(seed).integers(0, 256, (ROWS, COLUMNS, 3), np.uint8))
+
+
+def png_of(colours: np.ndarray) -> bytes:
+    """uint8 [4,2,3] -> a PNG of 16x8 pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(colours.repeat(BLOCK, 0).repeat(BLOCK, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def embedding_of(data: bytes, profile: BatchNormProfile | None = None) -> np.ndarray:
+    """float64 [24], unit length: what the network makes of a picture, in numpy."""
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float64)
+    means = pixels.reshape(ROWS, BLOCK, COLUMNS, BLOCK, 3).mean(axis=(1, 3))  # [4,2,3]
+    flat = means.transpose(2, 0, 1).ravel()
+    gamma, beta, mean, variance = own_values() if profile is None else profile.site["neck"]
+    normal = (flat - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+    return normal / np.linalg.norm(normal)
+
+
+def open_tiny(bundle: Bundle, data: Path, **settings: object) -> Service:
+    """The real service over this bundle, in this process."""
+    values = {"bundle": bundle.path, "data": data, "device": "cpu", "engine": "onnxruntime"} | settings
+    return open_service(Settings.model_validate(values))
