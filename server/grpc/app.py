@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
-from server.errors import BadRequest, Problem
+from server.errors import BadRequest, Problem, StoreUnavailable
 from server.fields import filter_of, label_of
 from server.grpc import messages
 from server.service import Service
@@ -40,7 +40,8 @@ async def _abort(context: Any, error: Exception) -> None:
             (f"resight-{k.replace('_', '-')}", str(v)) for k, v in error.facts.items()
         ]
         context.set_trailing_metadata(tuple(trailers))
-        await context.abort(_CODES[error.status], error.detail)
+        code = grpc.StatusCode.UNAVAILABLE if isinstance(error, StoreUnavailable) else _CODES[error.status]
+        await context.abort(code, error.detail)
     log.exception("a gRPC call failed", exc_info=error)
     await context.abort(
         grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details"
@@ -131,10 +132,10 @@ class Gallery(_Base, rpc.GalleryServicer):
         if bool(request.item_id) == bool(request.identity):
             raise BadRequest("send either item_id, or site and identity")
         if request.item_id:
-            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor))
-        return pb.EraseResponse(
-            erased=await self.service.items.erase_identity(request.site, request.identity, actor)
-        )
+            erased = await self.service.items.erase_item(request.item_id, actor)
+        else:
+            erased = await self.service.items.erase_identity(request.site, request.identity, actor)
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
