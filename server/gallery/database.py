@@ -77,15 +77,13 @@ class Database:
         with self.write():
             pass
 
-    def truncate_log(self) -> bool:
-        """Moves SQLite's write-ahead log into the database file and empties it, so that nothing which was
-        deleted stays in either. False where a reader still needs the log; waits 20 ms for it at most."""
-        with as_problems(self.title), self.engine.connect() as db:
-            db.detach()  # these settings end with this connection
+    def empty_log(self) -> bool:
+        """Moves SQLite's write-ahead log into the database file and empties it. False where a reader still
+        needs the log or somebody writes; waits 20 ms for them at most."""
+        with self.engine.connect() as db:
+            db.detach()  # this setting ends with this connection
             db.execute(sa.text(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}"))
-            db.execute(sa.text("PRAGMA wal_checkpoint(PASSIVE)")).one()  # the long part, beside writers
-            with self.write_lock:
-                busy, _, _ = db.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+            busy, _, _ = db.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
         return not busy
 
     def close(self) -> None:

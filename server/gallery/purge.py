@@ -1,8 +1,9 @@
 """Erased bytes leave the files too.
 
-SQLite overwrites what is deleted (secure_delete), but the bytes stay in its write-ahead log until a
-checkpoint empties it, and no checkpoint can do that while somebody reads an older state of the database. So a
-purge is tried at once, and again in the background until it has succeeded. Nothing waits for it.
+SQLite overwrites what is deleted (secure_delete), but copies stay in its write-ahead log until a checkpoint
+empties that, and in unused parts of its pages (`residue.py`). No checkpoint can empty the log while somebody
+reads an older state of the database. So a purge is tried at once, and again in the background until it has
+succeeded. Nothing waits for it.
 
 PostgreSQL keeps deleted rows in its pages until VACUUM and later rows overwrite them, and in its write-ahead
 log until that is recycled. Nothing here can tell when, so `purged` is None there.
@@ -14,10 +15,15 @@ import logging
 import threading
 import time
 
-from server.errors import StoreUnavailable
+import sqlalchemy as sa
+
+from server.errors import Problem
 from server.gallery.database import Database
+from server.gallery.faults import as_problems
+from server.gallery.residue import Residue
 
 log = logging.getLogger("resight")
+_AT_ONCE = 64 * 1024 * 1024  # bytes of a file that is looked through before an erasure is answered (0.1 s)
 _PAUSES_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)  # between attempts; the last one again and again
 
 
@@ -32,20 +38,25 @@ class Purge:
     def __init__(self, database: Database, active: bool = True) -> None:
         self.database = database
         self.lock = threading.Lock()  # of the two numbers
+        self.turn = threading.Lock()  # one purge at a time
         self.erasures = self.purged_erasures = 0  # counted since this process began
         self.waiting_since: float | None = None  # seconds since 1970
         self.closed, self.wake = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
-        if active and database.is_sqlite:
+        self.residue: Residue | None = None
+        if active and database.file is not None:
+            self.residue = Residue(database, database.file)
             self.after_erasure()
-            self.thread = threading.Thread(target=self._retry, name="purge", daemon=True)
+            self.thread = threading.Thread(
+                target=self._retry, args=(self.residue,), name="purge", daemon=True
+            )
             self.thread.start()
 
     @property
     def purged(self) -> bool | None:
         """True: what was erased is in no file any more. False: some is, and is being purged. None: this kind
         of database does not say."""
-        if not self.database.is_sqlite:
+        if self.residue is None:
             return None
         with self.lock:
             return self.purged_erasures == self.erasures
@@ -60,13 +71,14 @@ class Purge:
         """Tries to purge an erasure that was just committed, without waiting for readers. True: its bytes are
         in no file any more; False: this is tried again in the background; None: this kind of database does
         not say."""
-        if not self.database.is_sqlite:
+        if self.residue is None:
             return None
         with self.lock:
             self.erasures += 1
             number = self.erasures
             self.waiting_since = self.waiting_since or time.time()
-        self._attempt()
+        if self.residue.size() <= _AT_ONCE:
+            self._attempt(self.residue, number)
         if self.purged_erasures >= number:
             return True
         self.wake.set()
@@ -79,25 +91,35 @@ class Purge:
         if self.thread is not None:
             self.thread.join()
 
-    def _attempt(self) -> None:
-        with self.lock:
-            committed = self.erasures
-        try:
-            done = self.database.truncate_log()
-        except StoreUnavailable as error:
-            log.warning("erased bytes could not be purged yet: %s", error.detail)
-            return
-        if done:
-            with self.lock:
-                self.purged_erasures = max(self.purged_erasures, committed)
-                if self.purged_erasures == self.erasures:
-                    self.waiting_since = None
+    def close_file(self) -> None:
+        """Closes the database file; the connections are closed by now."""
+        if self.residue is not None:
+            self.residue.close()
 
-    def _retry(self) -> None:
+    def _attempt(self, residue: Residue, number: int) -> None:
+        """Purges erasure `number` and those before it, unless another thread did so meanwhile."""
+        with self.turn:
+            with self.lock:
+                if self.purged_erasures >= number:
+                    return
+                committed = self.erasures
+            try:
+                with as_problems(self.database.title):
+                    done = residue.overwrite()
+            except (Problem, sa.exc.SQLAlchemyError, OSError, NotImplementedError) as error:
+                log.warning("erased bytes could not be purged yet: %s", error)
+                return
+            if done:
+                with self.lock:
+                    self.purged_erasures = committed
+                    if committed == self.erasures:
+                        self.waiting_since = None
+
+    def _retry(self, residue: Residue) -> None:
         while not self.closed.is_set():
             self.wake.wait()
             self.wake.clear()
             attempt = 0
             while not self.purged and not self.closed.wait(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]):
-                self._attempt()
+                self._attempt(residue, self.erasures)
                 attempt += 1

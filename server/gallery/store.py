@@ -58,5 +58,6 @@ class Store:
         """Closes every connection and lets another process have the gallery."""
         self.purge.close()
         self.database.close()
+        self.purge.close_file()
         if self.owner is not None:
             self.owner.release()
