@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from cli.output import fail, table
 
+if TYPE_CHECKING:
+    from server.gallery.store import Store
+
+_DATA = "where the gallery is kept (RESIGHT_GALLERY; default resight-data)"
+_STORE = (
+    "a database instead of the data folder: sqlite:///PATH or postgresql://USER@HOST/NAME (RESIGHT_STORE; "
+    "keep a password there or in ~/.pgpass: every user of the machine can read a command line)"
+)
+
 
 def serve(
     bundle: Annotated[Optional[Path], typer.Option(help="the .resight folder (RESIGHT_BUNDLE)")] = None,
-    data: Annotated[
-        Optional[Path], typer.Option(help="where the gallery is kept (RESIGHT_GALLERY; default resight-data)")
-    ] = None,
+    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
     host: Annotated[
         Optional[str], typer.Option(help="address; anything but loopback needs API keys (default 127.0.0.1)")
     ] = None,
@@ -46,6 +56,7 @@ def serve(
     given: dict[str, Any] = {
         "bundle": bundle,
         "data": data,
+        "store": store,
         "host": host,
         "port": port,
         "grpc_port": grpc_port,
@@ -65,32 +76,50 @@ def serve(
 
 def key_add(
     scope: Annotated[str, typer.Argument(help="read, write or admin")],
-    data: Annotated[Path, typer.Option(help="the server's data folder")],
+    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
 ) -> None:
-    """Make a key and print it, once."""
+    """Make a key and print it, once. The gallery exists already: the server's first start makes it."""
     from server.auth import make_key
-    from server.errors import BadRequest
-    from server.gallery.store import Store
 
-    try:
-        typer.echo(make_key(Store(data), scope))
-    except BadRequest as error:
-        fail(str(error))
+    with _gallery(data, store) as gallery:
+        typer.echo(make_key(gallery, scope))
 
 
-def key_list(data: Annotated[Path, typer.Option(help="the server's data folder")]) -> None:
+def key_list(
+    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
+) -> None:
     """Ids and scopes of the keys there are; their text is not kept."""
-    from server.gallery.store import Store
-
-    table("keys", ("id", "scope"), [(row["id"], row["scopes"]) for row in Store(data).keys.all()])
+    with _gallery(data, store) as gallery:
+        table("keys", ("id", "scope"), [(row["id"], row["scopes"]) for row in gallery.keys.all()])
 
 
 def key_revoke(
     key: Annotated[str, typer.Argument(help="its id")],
-    data: Annotated[Path, typer.Option(help="the server's data folder")],
+    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
 ) -> None:
     """Revoke a key; the running server refuses it from then on."""
-    from server.gallery.store import Store
+    with _gallery(data, store) as gallery:
+        if not gallery.keys.revoke(key):
+            fail(f"there is no key {key}")
 
-    if not Store(data).keys.revoke(key):
-        fail(f"there is no key {key}")
+
+@contextmanager
+def _gallery(data: Path | None, store: str | None) -> Iterator[Store]:
+    """An existing gallery, opened beside its server; problems end the command with their sentence."""
+    from server.errors import Problem, StartError
+    from server.gallery.store import Store
+    from server.settings import GallerySettings
+
+    given: dict[str, Any] = {"data": data, "store": store}
+    place = GallerySettings(**{k: v for k, v in given.items() if v is not None}).place
+    try:
+        opened = Store(place, beside=True)
+        try:
+            yield opened
+        finally:
+            opened.close()
+    except (Problem, StartError) as error:
+        fail(str(error))

@@ -128,7 +128,7 @@ class Adaptation:
         seconds["adapt"] = round(time.perf_counter() - began, 3)
         report.device = "cuda" if on_gpu else "cpu"
         report.pairs, report.mean_pair_distance = result.pairs, round(result.mean_pair_distance, 4)
-        report.losses = result.losses
+        report.losses = [dict(step) for step in result.losses]
         profile = profile_from_model(self.engines.bundle.base_id, embedder)
 
         began = time.perf_counter()

@@ -178,18 +178,23 @@ class Enrolling:
             return items
 
     async def _earlier(self, key: str, fingerprint: str) -> Enrolled | None:
-        """The answer of an earlier request under this key. Raises Conflict when that one had other
-        content."""
-        earlier = await asyncio.to_thread(self.store.requests.answer, key)
+        """The answer of an earlier request under this key, without items that were erased since. Raises
+        Conflict when that one had other content, and when all its items were erased."""
+        earlier = await asyncio.to_thread(self.store.requests.get, key)
         if earlier is None:
             return None
-        if earlier[0] != fingerprint:
+        if earlier.erased:
+            raise Conflict(
+                f"the items that were enrolled under Idempotency-Key {key!r} were erased; take a new "
+                f"key to enroll them again"
+            )
+        if earlier.fingerprint != fingerprint:
             raise Conflict(
                 f"Idempotency-Key {key!r} was used for another request; take a new key for new content"
             )
-        answer = earlier[1]
-        by_id = await asyncio.to_thread(self.store.items.by_id, answer["ids"])
-        items = [by_id[i] for i in answer["ids"] if i in by_id]
+        by_seq = await asyncio.to_thread(self.store.items.by_seq, earlier.seqs)
+        items = [by_seq[seq] for seq in earlier.seqs if seq in by_seq]
+        answer = earlier.answer
         return Enrolled(answer["site"], answer["version"], answer["space_id"], items, [])
 
 

@@ -104,6 +104,16 @@ class Overloaded(Problem):
         super().__init__(detail, retry_after_s=retry_after_s, **facts)
 
 
+class StoreUnavailable(Problem):
+    """The database failed; nothing of the request was committed. Worth trying again after
+    `retry_after_s`."""
+
+    status, code, title = 503, "store-unavailable", "Store unavailable"
+
+    def __init__(self, detail: str, retry_after_s: int = 5, **facts: Any) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s, **facts)
+
+
 class StartError(RuntimeError):
     """The server cannot start with this bundle, data folder or configuration; the sentence says what to
     change."""

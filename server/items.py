@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from server.errors import BadRequest, NotFound
-from server.gallery.records import Item, ItemFilter
+from server.gallery.records import Erased, Item, ItemFilter
 from server.gallery.store import Store
 from server.sites import Site, Sites
 
@@ -27,7 +27,7 @@ class Items:
         data = await asyncio.to_thread(self.store.items.image, item.seq)
         if data is None:
             raise NotFound(f"the image of item {item_id!r} was not kept")
-        await asyncio.to_thread(self.store.audit.note, actor, "read-image", item.site, {"item": item_id})
+        await asyncio.to_thread(self.store.audit.note, actor, "read-image", item.site, {}, item_id)
         return data
 
     async def page(
@@ -44,27 +44,29 @@ class Items:
         items = await asyncio.to_thread(self.store.items.page, site_name, where, after, limit)
         return items, str(items[-1].seq) if len(items) == limit else None
 
-    async def erase_item(self, item_id: str, actor: str) -> int:
+    async def erase_item(self, item_id: str, actor: str) -> Erased:
         """Erases one item: image, embeddings of every version, index. Raises NotFound."""
         item = await self.get(item_id)
         site = self.sites.get(item.site)
-        return await asyncio.to_thread(self._erase, site, [item.seq], actor, {"item": item_id})
+        return await asyncio.to_thread(self._erase, site, lambda: [item.seq], actor, "item")
 
-    async def erase_identity(self, site_name: str, identity: str, actor: str) -> int:
-        """Erases every item of an identity. Returns how many there were."""
+    async def erase_identity(self, site_name: str, identity: str, actor: str) -> Erased:
+        """Erases every item of an identity."""
         site = self.sites.get(site_name)
-        return await asyncio.to_thread(self._erase_where, site, ItemFilter(identity=identity), actor)
+        where = ItemFilter(identity=identity)
+        return await asyncio.to_thread(
+            self._erase, site, lambda: self.store.items.seqs(site.name, where).tolist(), actor, "identity"
+        )
 
-    def _erase_where(self, site: Site, where: ItemFilter, actor: str) -> int:
+    def _erase(self, site: Site, choose: Callable[[], Sequence[int]], actor: str, by: str) -> Erased:
+        """Erases what `choose` returns under the site's lock. Nobody waits for the purge."""
         with site.lock:
-            seqs = [int(s) for s in self.store.items.seqs(site.name, where)]
-            return self._erase(site, seqs, actor, {"by": "identity"}) if seqs else 0
-
-    def _erase(self, site: Site, seqs: list[int], actor: str, reason: dict[str, Any]) -> int:
-        with site.lock:
-            count = self.store.items.erase(seqs, actor, site.name, reason)
+            seqs = [int(seq) for seq in choose()]
+            if not seqs:
+                return Erased(0, self.store.purge.purged)
+            count = self.store.items.erase(seqs, actor, site.name, by)
             site.state.index.remove(seqs)
-            return count
+        return Erased(count, self.store.purge.after_erasure())
 
 
 def require_item(store: Store, item_id: str, site: str | None = None) -> Item:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import threading
 import time
@@ -51,7 +52,8 @@ class Job:
 
     def row(self) -> dict[str, Any]:
         """The job as the store keeps it."""
-        return vars(self) | {"report": self.report.model_dump()}
+        # through JSON: a loss that is no number becomes null, which every database takes
+        return vars(self) | {"report": json.loads(self.report.model_dump_json())}
 
     def snapshot(self) -> Job:
         """A copy that stays as it is while the job goes on."""
@@ -166,7 +168,17 @@ class Jobs:
             )
             log.exception("job %s failed", job.id)
         finally:
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Keeps how a job ended. Where the store fails, this process goes on answering for the job; the next
+        start marks it as interrupted."""
+        try:
             self.store.jobs.save(job.row())
+        except Problem as error:
+            log.error("how job %s ended could not be stored: %s", job.id, error.detail)
             self.publish(job)
-            with self.lock:
-                del self.handles[job.id]  # the store answers for it from now on
+            return
+        self.publish(job)
+        with self.lock:
+            del self.handles[job.id]  # the store answers for it from now on

@@ -13,7 +13,7 @@ from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
 from server.auth import Auth
 from server.engines import Engines
-from server.errors import StartError
+from server.errors import Problem, StartError
 from server.gallery.store import Store
 from server.http.app import create_app
 from server.http.serving import HttpServer
@@ -34,12 +34,19 @@ def open_service(settings: Settings) -> Service:
         bundle = Bundle.load(settings.bundle)
     except BundleError as error:
         raise StartError(str(error)) from error
-    settings.data.mkdir(parents=True, exist_ok=True)
-    store = Store(settings.store_url)
+    store = Store(settings.place)
     try:
-        engines = Engines(bundle, settings, store)
-    except EngineError as error:
-        raise StartError(str(error)) from error
+        return _open_behind(store, bundle, settings)
+    except BaseException as error:
+        store.close()
+        if isinstance(error, (EngineError, Problem)):  # Problem: the database failed while it was read
+            raise StartError(str(error)) from error
+        raise
+
+
+def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
+    """The rest of `open_service`, once this process has the gallery."""
+    engines = Engines(bundle, settings, store)
     interrupted = store.jobs.fail_interrupted()
     if interrupted:
         log.warning(
@@ -56,7 +63,10 @@ def open_service(settings: Settings) -> Service:
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM, then lets running requests finish. Raises StartError."""
+    """Serves until SIGINT or SIGTERM, then lets running requests finish.
+
+    Raises StartError, also where another server has taken the gallery over.
+    """
     _allow_files()
     service = open_service(settings)
     try:
@@ -101,6 +111,11 @@ async def _serve(service: Service, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    owner = service.store.owner
+    assert owner is not None
+    owner.when_lost = lambda: loop.call_soon_threadsafe(stop.set)
+    if owner.lost.is_set():
+        stop.set()
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     _say(service, settings)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +124,9 @@ async def _serve(service: Service, settings: Settings) -> None:
     if rpc is not None:
         await rpc.stop(settings.drain_s)
     await serving
+    owner.when_lost = lambda: None  # the loop ends
+    if owner.lost.is_set():
+        raise StartError(owner.sentence)
 
 
 def _allow_files() -> None:

@@ -28,7 +28,9 @@ class JobReport(BaseModel):
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")
     pairs: int | None = _fact("pairs of crops that BNTA matched")
     mean_pair_distance: float | None = _fact("mean distance of the nearest parts of these pairs")
-    losses: list[dict[str, float]] | None = _fact("the losses of every step")
+    losses: list[dict[str, float | None]] | None = _fact(
+        "the losses of every step; null where one was no number"
+    )
     device: str | None = _fact("where the adaptation was computed: cpu or cuda")
     profile: str | None = _fact("the BatchNorm profile that came of it")
     engine_parity: float | None = _fact(

@@ -11,15 +11,13 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reid.images import Limits
-from server.gallery.database import sqlite_url
 
 
-class Settings(BaseSettings):
-    """What the server is started with; the defaults suit one machine without a GPU."""
+class GallerySettings(BaseSettings):
+    """Where the gallery is; enough for the commands that only need that."""
 
     model_config = SettingsConfigDict(env_prefix="RESIGHT_", extra="ignore")
 
-    bundle: Path = Field(description="the .resight folder to serve")
     data: Path = Field(
         default=Path("resight-data"),
         validation_alias=AliasChoices(
@@ -32,6 +30,17 @@ class Settings(BaseSettings):
         description="where items are kept: sqlite:///PATH or postgresql://USER@HOST/NAME; "
         "default: the file gallery.db in the data folder",
     )
+
+    @property
+    def place(self) -> str | Path:
+        """What `Store` opens."""
+        return self.store or self.data
+
+
+class Settings(GallerySettings):
+    """What the server is started with; the defaults suit one machine without a GPU."""
+
+    bundle: Path = Field(description="the .resight folder to serve")
     host: str = "127.0.0.1"
     port: int = 8000
     grpc_port: int = Field(default=8001, description="0: no gRPC")
@@ -99,11 +108,6 @@ class Settings(BaseSettings):
     adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
     decode_threads: int = 2
     drain_s: float = Field(default=10.0, description="how long requests may finish after Ctrl-C")
-
-    @property
-    def store_url(self) -> str:
-        """The URL of the store."""
-        return self.store or sqlite_url(self.data)
 
     @property
     def limits(self) -> Limits:

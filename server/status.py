@@ -67,9 +67,9 @@ class Status:
             uptime_s=round(time.time() - self.started_at, 1),
         )
 
-    async def ready(self) -> None:
-        """A crop goes through the real batcher and a write to the store. Raises Overloaded where either does
-        not work."""
+    async def ready(self) -> bool | None:
+        """A crop goes through the real batcher and a transaction through the store. Returns `Purge.purged`.
+        Raises Overloaded or StoreUnavailable where either does not work."""
         manifest = self.bundle.manifest
         canary = np.zeros((1, manifest.height, manifest.width, 3), np.uint8)
         try:
@@ -78,5 +78,5 @@ class Status:
             raise Overloaded(
                 f"the engine does not answer: {error or f'no answer within {_CANARY_S} s'}"
             ) from error
-        if not await asyncio.to_thread(self.store.database.writable):
-            raise Overloaded("the store cannot be written; is the disk full?")
+        await asyncio.to_thread(self.store.database.check_writable)
+        return self.store.purge.purged

@@ -70,4 +70,8 @@ class _Gauges(Collector):
             versions.add_metric([site.name], state.version.version)
         queued = GaugeMetricFamily("resight_queued_crops", "Crops waiting for the engine")
         queued.add_metric([], self.service.engines.base.queued)
-        return [items, versions, queued]
+        unpurged = GaugeMetricFamily(
+            "resight_unpurged_seconds", "How long erased bytes have waited to leave the files; 0: none wait"
+        )
+        unpurged.add_metric([], self.service.store.purge.waiting_s)
+        return [items, versions, queued, unpurged]

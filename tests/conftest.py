@@ -23,6 +23,7 @@ from training.synthetic.body import SynthError
 from training.synthetic.drawn import draw, make_camera, make_identity
 from training.synthetic.paint import jpeg
 
+pytest_plugins = ["tests.postgres"]
 SMALL = ModelSpec("resnet18", 96, 48)
 
 

@@ -1,38 +1,85 @@
 """A gallery of an earlier version opens with everything that it held."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from server.gallery import tables
 from server.gallery.store import Store
+from tests.postgres import PostgresProcess
 
 OLD = Path(__file__).parent / "fixtures/gallery-schema-1.db"  # made by the version before Alembic
+ERASED = "d578555b32374ea099844461e6029fe5"  # the first of the six items of its request `retry-1`
 
 
 @pytest.fixture
-def upgraded(tmp_path: Path) -> Store:
+def upgraded(tmp_path: Path) -> Iterator[Store]:
     """A copy of the old gallery, opened by this version."""
     shutil.copy(OLD, tmp_path / "gallery.db")
-    return Store(tmp_path)
+    store = Store(tmp_path)
+    yield store
+    store.close()
 
 
-def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(upgraded: Store, tmp_path: Path) -> None:
+def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(
+    upgraded: Store, tmp_path: Path
+) -> None:
     assert upgraded.items.count("garage") == 2
     assert [v.version for v in upgraded.versions.live()] == [1, 2]
     assert upgraded.versions.get("lobby", 2).space_id == "space-b"  # type: ignore[union-attr]
     assert len(next(iter(upgraded.embeddings.of_site("lobby", "space-b"))).seqs) == 8
     upgraded.close()
-    assert Store(tmp_path).items.count("garage") == 2
+    again = Store(tmp_path)
+    assert again.items.count("garage") == 2
+    again.close()
 
 
-@pytest.mark.parametrize("origin", ["new", "old"])
-def test_the_migrations_make_the_tables_that_queries_use(origin: str, upgraded: Store, tmp_path: Path) -> None:
-    store = upgraded if origin == "old" else Store(tmp_path / "new")
+def test_old_requests_and_audit_lines_forget_what_was_erased(upgraded: Store, tmp_path: Path) -> None:
+    request = upgraded.requests.get("retry-1")
+    assert request is not None
+    assert request.fingerprint == "fingerprint-1"
+    assert request.answer == {"site": "lobby", "version": 1, "space_id": "space-a"}
+    assert request.seqs == [2, 3, 4, 5, 6]
+    assert [line["detail"] for line in upgraded.audit.lines()] == [
+        {"items": 1, "by": "item"},
+        {"item": "921560b476994d24a3766d8a360f186e"},
+    ]
+    assert upgraded.purge.purged
+    files = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
+    assert ERASED.encode() not in files
+    assert b"retry-1" not in files
+
+
+def test_an_old_request_whose_items_were_all_erased_still_blocks_its_key(tmp_path: Path) -> None:
+    shutil.copy(OLD, tmp_path / "gallery.db")
+    with sa.create_engine(f"sqlite:///{tmp_path / 'gallery.db'}").begin() as db:
+        for table in ("embeddings", "images", "items"):
+            db.execute(sa.text(f"DELETE FROM {table} WHERE seq <= 6"))
+    store = Store(tmp_path)
+    request = store.requests.get("retry-1")
+    assert request is not None
+    assert (request.erased, request.answer) == (True, {})
+    store.close()
+
+
+@pytest.mark.parametrize("origin", ["new", "old", "postgresql"])
+def test_the_migrations_make_the_tables_that_queries_use(
+    origin: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if origin == "old":
+        store = request.getfixturevalue("upgraded")
+    elif origin == "new":
+        store = Store(tmp_path / "new")
+    else:
+        postgres: PostgresProcess = request.getfixturevalue("postgres")
+        store = Store(postgres.new_database())
     with store.database.read() as db:
         context = MigrationContext.configure(db)
         differences = compare_metadata(context, tables.metadata)
     assert [d for d in differences if d[1].name != "meta"] == []  # `meta` only says that a gallery is old
+    store.close()

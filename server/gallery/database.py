@@ -1,14 +1,16 @@
 """The connection to the SQL database: transactions that are on disk when they have ended.
 
 SQLite runs in WAL mode with synchronous=FULL: a commit survives a killed process and a lost power supply.
-Deleted rows are overwritten (secure_delete). PostgreSQL does the same by its defaults.
+It overwrites deleted rows (secure_delete) and keeps its temporary data in memory, never in files. PostgreSQL
+commits as safely (synchronous_commit is put on where a server has it off); it keeps deleted rows in its pages
+until they are used again.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,106 +19,115 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from server.errors import StartError
-from server.gallery.migrate import migrate
+from server.gallery.address import address_of, file_of, shown, title_of
+from server.gallery.faults import NotKept, as_problems
 
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
     "secure_delete=ON",
+    "temp_store=MEMORY",
     "busy_timeout=30000",
 )
+_CHECKPOINT_WAIT_MS = 20  # SQLite lets nobody write while a checkpoint waits for readers
+# A lost network ends a session after some 30 s instead of hours, here for the client, below for the server.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000} | _KEEPALIVE  # s, ms
 
 
 class Database:
-    """One database with the newest schema. Safe to use from any thread; the writes of a process take turns.
+    """One database. Safe to use from any thread; the writes of a process take turns.
+
+    `read` and `write` raise StoreUnavailable where the database fails and BadRequest for a value that it
+    cannot keep.
 
     Args:
-        url: `sqlite:///PATH` or `postgresql://USER@HOST/NAME`.
+        place: a data folder, `sqlite:///PATH` or `postgresql://USER@HOST/NAME`.
 
-    Raises StartError when the URL cannot be used or a newer Resight made the database.
+    Raises StartError for anything else.
     """
 
-    def __init__(self, url: str) -> None:
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise StartError(f"store {url!r} is no database URL; like sqlite:///gallery.db") from error
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise StartError(
-                f"store {_shown(parsed)} is neither sqlite:///PATH nor postgresql://USER@HOST/NAME"
-            )
-        self.url = parsed
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+    def __init__(self, place: str | Path) -> None:
+        self.url = address_of(place)
+        self.title = title_of(self.url)  # as sentences name it
+        self.file = file_of(self.url)
+        self.is_sqlite = self.file is not None
         self.write_lock = threading.RLock()
-        self.engine = _engine(parsed)
-        try:
-            migrate(self.engine)
-        except sa.exc.OperationalError as error:
-            raise StartError(f"store {_shown(parsed)} cannot be opened: {error.orig}") from error
+        self.guard: Callable[[Connection], None] = lambda db: None  # may refuse a transaction by raising
+        self.engine = _engine(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that only reads."""
-        with self.engine.connect() as db:
+        with as_problems(self.title), self.engine.connect() as db:
             yield db
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back by an exception."""
-        with self.write_lock, self.engine.connect() as db, db.begin():
+        with as_problems(self.title), self.write_lock, self.engine.connect() as db, db.begin():
             if self.is_sqlite:
                 db.execute(sa.text("BEGIN IMMEDIATE"))
+            self.guard(db)
             yield db
 
-    def writable(self) -> bool:
-        """True when a write transaction can be begun and ended."""
-        try:
-            with self.write() as db:
-                db.execute(sa.text("SELECT 1"))
-            return True
-        except sa.exc.SQLAlchemyError:
-            return False
+    def check_writable(self) -> None:
+        """Raises StoreUnavailable unless a write transaction can be begun and ended."""
+        with self.write():
+            pass
 
-    def truncate_log(self) -> None:
-        """Removes what was deleted from SQLite's write-ahead log too."""
-        if self.is_sqlite:
-            with self.engine.connect() as db:
-                db.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    def empty_log(self) -> bool:
+        """Moves SQLite's write-ahead log into the database file and empties it. False where a reader still
+        needs the log or somebody writes; waits 20 ms for them at most."""
+        with self.engine.connect() as db:
+            db.detach()  # this setting ends with this connection
+            db.execute(sa.text(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}"))
+            busy, _, _ = db.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+        return not busy
 
     def close(self) -> None:
         """Closes every connection."""
         self.engine.dispose()
 
 
-def sqlite_url(folder: Path) -> str:
-    """The URL of the SQLite database inside a data folder."""
-    return f"sqlite:///{folder / 'gallery.db'}"
-
-
-def _shown(url: sa.URL) -> str:
-    return url.render_as_string(hide_password=True)
-
-
 def _engine(url: sa.URL) -> sa.Engine:
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
+    # hide_parameters: what somebody enrolled must not reach the log through an error
+    options: dict[str, Any] = {"json_serializer": _to_json, "hide_parameters": True}
+    if url.get_backend_name() == "postgresql":
+        chosen = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+        options |= {"pool_pre_ping": True, "connect_args": chosen}
     try:
-        engine = sa.create_engine(url, json_serializer=_to_json)
+        engine = sa.create_engine(url, **options)
     except ModuleNotFoundError as error:
         raise StartError(
-            f"store {_shown(url)} needs the extra 'postgres': pip install -e '.[postgres]'"
+            f"store {shown(url)} needs the extra 'postgres': pip install -e '.[postgres]'"
         ) from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _settle_sqlite)
+    settle = _settle_sqlite if engine.dialect.name == "sqlite" else _settle_postgres
+    sa.event.listen(engine, "connect", settle)
     return engine
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """JSON without NaN and Infinity, which neither PostgreSQL nor other readers take. Raises NotKept."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise NotKept(str(error)) from error
 
 
 def _settle_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # we begin transactions, the driver does not guess where they start
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _settle_postgres(connection: Any, _: object) -> None:
+    """A commit is on disk also where the server was told to answer before that; a lost client is noticed."""
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    for name, value in _KEEPALIVE.items():
+        connection.execute(f"SET tcp_{name} = {value}")
+    connection.commit()

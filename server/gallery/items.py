@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from server.gallery import embeddings, requests
+from server.gallery import audit, embeddings, jobs, requests
 from server.gallery import tables as t
-from server.gallery.audit import note
 from server.gallery.conditions import conditions
 from server.gallery.database import Database
 from server.gallery.records import EnrollRequest, Item, ItemFilter, NewItem
@@ -52,7 +51,7 @@ class ItemRows:
                 db.execute(t.images.insert(), kept)
             embeddings.insert(db, space_id, seqs, vectors)
             if request is not None:
-                requests.remember(db, request, [row["id"] for row in rows])
+                requests.remember(db, request, seqs)
         return [Item(**row) for row in rows]
 
     def _insert(self, db: sa.Connection, rows: list[dict[str, Any]]) -> None:
@@ -130,18 +129,27 @@ class ItemRows:
         with self.database.read() as db:
             return {row.seq: row.data for row in db.execute(query)}
 
-    def erase(self, seqs: Sequence[int], actor: str, site: str, reason: dict[str, Any]) -> int:
-        """Deletes items with image and embeddings in every space, and notes it in the audit log. Returns how
-        many."""
+    def erase(self, seqs: Sequence[int], actor: str, site: str, by: str) -> int:
+        """Deletes items with image and embeddings in every space, and what requests, jobs and the audit log
+        say of them. Notes in the audit log who erased how many.
+
+        Their bytes may stay in the database's write-ahead log until `Store.purge` has been through.
+
+        Args:
+            by: what they were chosen by: item or identity.
+        """
         count = 0
         with self.database.write() as db:
             for start in range(0, len(seqs), _CHUNK):
                 chunk = [int(s) for s in seqs[start : start + _CHUNK]]
+                ids = list(db.execute(sa.select(t.items.c.id).where(t.items.c.seq.in_(chunk))).scalars())
+                requests.forget(db, chunk)
+                jobs.forget(db, site, ids)
+                audit.forget(db, ids)
                 for table in (t.embeddings, t.images, t.items):  # the items last: the others refer to them
-                    deleted = db.execute(table.delete().where(table.c.seq.in_(chunk))).rowcount
-                count += deleted
-            note(db, actor, "erase", site, reason | {"items": count})
-        self.database.truncate_log()
+                    db.execute(table.delete().where(table.c.seq.in_(chunk)))
+                count += len(ids)
+            audit.note(db, actor, "erase", site, {"by": by, "items": count})
         return count
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,9 @@ from server.gallery.database import Database
 _INTERRUPTED = {
     "error": "the server stopped while this job ran; the site kept its version; start the job again"
 }
+
+
+_ITEM_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 class JobRows:
@@ -38,3 +43,15 @@ class JobRows:
         end = {"state": "failed", "stage": "interrupted", "report": _INTERRUPTED}
         with self.database.write() as db:
             return db.execute(t.jobs.update().where(interrupted).values(**end)).rowcount
+
+
+def forget(db: sa.Connection, site: str, ids: Sequence[str]) -> None:
+    """Takes the ids of erased items out of the sentences that jobs of the site failed with."""
+    erased = set(ids)
+    failed = sa.select(t.jobs.c.id, t.jobs.c.report).where(t.jobs.c.site == site, t.jobs.c.state == "failed")
+    for job in db.execute(failed).all():
+        sentence = str(job.report.get("error", ""))
+        if erased & set(_ITEM_ID.findall(sentence)):
+            kept = _ITEM_ID.sub(lambda match: "(erased)" if match[0] in erased else match[0], sentence)
+            report = job.report | {"error": kept}
+            db.execute(t.jobs.update().where(t.jobs.c.id == job.id).values(report=report))

@@ -12,22 +12,20 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from server.errors import StartError
+from server.gallery.database import Database
 
 FIRST = "0001"  # the schema that Resight had before it used Alembic
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(database: Database) -> None:
     """Upgrades the database in one transaction; creates every table where it is empty.
 
     Raises StartError for a database of a newer Resight.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config = _config()
     newest = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as db, db.begin():
-        if engine.dialect.name == "sqlite":
-            db.execute(sa.text("BEGIN IMMEDIATE"))
+    with database.write() as db:
         present = _revision(db)
         if present == newest:
             return
@@ -41,6 +39,26 @@ def migrate(engine: sa.Engine) -> None:
             raise StartError(
                 f"the gallery was made by a newer Resight (revision {present}); update Resight"
             ) from error
+
+
+def is_newest(database: Database) -> bool:
+    """Whether an existing gallery has the newest schema. Raises StartError where there is no gallery."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if database.file is None or database.file.is_file():
+        with database.read() as db:
+            present = _revision(db)
+            if present is not None or sa.inspect(db).has_table("meta"):
+                return present == newest
+    raise StartError(
+        f"there is no gallery in {database.title}; name the one of your server with --data or --store, or "
+        "make one with: resight serve"
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
 
 
 def _revision(db: sa.Connection) -> str | None:

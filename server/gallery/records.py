@@ -42,6 +42,14 @@ class Item:
 
 
 @dataclasses.dataclass(frozen=True)
+class Erased:
+    """What an erasure did."""
+
+    count: int  # items
+    purged: bool | None  # see `Purge.after_erasure`
+
+
+@dataclasses.dataclass(frozen=True)
 class Version:
     """A version of a site: which profile, hence which embedding space, and where a rollback leads."""
 

@@ -1,9 +1,15 @@
-"""Enroll requests that were committed under an Idempotency-Key, so that a repeated one enrolls nothing
-twice."""
+"""Enroll requests that were committed under an Idempotency-Key, so that a repeated one enrolls nothing twice.
+
+A request is kept as long as any of its items. After that its row only blocks the key, so that a repetition
+which comes late does not enroll again what was erased; it says nothing any more about what the request held.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,28 +19,56 @@ from server.gallery.database import Database
 from server.gallery.records import EnrollRequest
 
 
+@dataclasses.dataclass(frozen=True)
+class CommittedRequest:
+    """A request that was committed."""
+
+    fingerprint: str  # of its content
+    answer: dict[str, Any]  # site, version, space_id
+    seqs: list[int]  # its items that were not erased
+
+    @property
+    def erased(self) -> bool:
+        """Whether every item of the request was erased; nothing else is known of it then."""
+        return not self.fingerprint
+
+
 class RequestRows:
-    """The answers of requests by their Idempotency-Key."""
+    """Requests by their Idempotency-Key."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def answer(self, key: str) -> tuple[str, dict[str, Any]] | None:
-        """(fingerprint, answer) of the request that was committed under this key; the answer has the ids of
-        its items."""
-        query = sa.select(t.requests.c.fingerprint, t.requests.c.answer).where(t.requests.c.key == key)
+    def get(self, key: str) -> CommittedRequest | None:
+        """The request that was committed under this key."""
+        kept, named = t.requests.c, t.request_items.c
+        request = sa.select(kept.fingerprint, kept.answer).where(kept.key == digest_of(key))
+        items = sa.select(named.seq).where(named.key == digest_of(key)).order_by(named.seq)
         with self.database.read() as db:
-            row = db.execute(query).first()
-        return (row.fingerprint, row.answer) if row is not None else None
+            row = db.execute(request).first()
+            seqs = list(db.execute(items).scalars())
+        return CommittedRequest(row.fingerprint, row.answer, seqs) if row is not None else None
 
 
-def remember(db: sa.Connection, request: EnrollRequest, ids: list[str]) -> None:
-    """Keeps a request's answer, inside the transaction that commits its items."""
-    answer = request.answer | {"ids": ids}
-    row = {
-        "key": request.key,
-        "fingerprint": request.fingerprint,
-        "answer": answer,
-        "created_at": time.time(),
-    }
-    db.execute(t.requests.insert().values(**row))
+def digest_of(key: str) -> str:
+    """What is kept of an Idempotency-Key: clients choose its text, and may have put a name into it."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+
+
+def remember(db: sa.Connection, request: EnrollRequest, seqs: Sequence[int]) -> None:
+    """Keeps a request and which items it made, inside the transaction that commits them."""
+    key = digest_of(request.key)
+    row = {"fingerprint": request.fingerprint, "answer": request.answer, "created_at": time.time()}
+    db.execute(t.requests.insert().values(key=key, **row))
+    db.execute(t.request_items.insert(), [{"key": key, "seq": seq} for seq in seqs])
+
+
+def forget(db: sa.Connection, seqs: Sequence[int]) -> None:
+    """Takes items out of the requests that made them, inside the transaction that erases them."""
+    named = t.request_items.c
+    keys = list(db.execute(sa.select(named.key).where(named.seq.in_(seqs)).distinct()).scalars())
+    db.execute(t.request_items.delete().where(named.seq.in_(seqs)))
+    left = sa.exists().where(named.key == t.requests.c.key)
+    for key in keys:
+        spent = t.requests.update().where(t.requests.c.key == key, ~left)
+        db.execute(spent.values(fingerprint="", answer={}))

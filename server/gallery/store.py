@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from server.errors import Problem, StartError
 from server.gallery.audit import AuditRows
-from server.gallery.database import Database, sqlite_url
+from server.gallery.database import Database
 from server.gallery.embeddings import EmbeddingRows
+from server.gallery.faults import reason_of
 from server.gallery.items import ItemRows
 from server.gallery.jobs import JobRows
 from server.gallery.keys import KeyRows
+from server.gallery.migrate import is_newest
+from server.gallery.owner import Owner
+from server.gallery.purge import Purge
 from server.gallery.requests import RequestRows
 from server.gallery.versions import VersionRows
 
@@ -18,16 +25,27 @@ class Store:
     """One database and its tables, each behind a class of its own.
 
     Args:
-        url: `sqlite:///PATH`, `postgresql://...`, or a folder, which gets an SQLite file `gallery.db`.
+        place: a data folder, which gets an SQLite file `gallery.db`, or `sqlite:///PATH` or
+            `postgresql://USER@HOST/NAME`. What is missing is made.
+        beside: opens an existing gallery, also while a server has it, for the tables that the server does not
+            keep in memory: keys, audit.
 
-    Raises StartError when the database cannot be opened or a newer Resight made it.
+    Raises StartError when the database cannot be opened, another process has it, or a newer Resight made it.
     """
 
-    def __init__(self, url: str | Path) -> None:
-        if isinstance(url, Path):
-            url.mkdir(parents=True, exist_ok=True)
-            url = sqlite_url(url)
-        self.database = Database(url)
+    def __init__(self, place: str | Path, beside: bool = False) -> None:
+        self.database = Database(place)
+        self.owner: Owner | None = None
+        try:
+            if not beside:
+                self.owner = Owner(self.database)
+            elif not is_newest(self.database):
+                Owner(self.database).release()  # brings it to the newest schema
+            self.purge = Purge(self.database, active=not beside)
+        except Problem as error:
+            raise StartError(error.detail) from error
+        except sa.exc.SQLAlchemyError as error:
+            raise StartError(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
         self.versions = VersionRows(self.database)
         self.items = ItemRows(self.database)
         self.embeddings = EmbeddingRows(self.database, self.versions)
@@ -37,5 +55,9 @@ class Store:
         self.audit = AuditRows(self.database)
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection and lets another process have the gallery."""
+        self.purge.close()
         self.database.close()
+        self.purge.close_file()
+        if self.owner is not None:
+            self.owner.release()

@@ -39,9 +39,7 @@ profiles = sa.Table(
 items = sa.Table(
     "items",
     metadata,
-    sa.Column(
-        "seq", sa.Integer, primary_key=True, autoincrement=True
-    ),  # order of enrolling; never used twice
+    sa.Column("seq", _SEQ, primary_key=True, autoincrement=True),  # order of enrolling; never used twice
     sa.Column("id", sa.String, nullable=False, unique=True),
     sa.Column("site", sa.String, sa.ForeignKey("sites.name"), nullable=False),
     sa.Column("camera", sa.String),
@@ -65,19 +63,25 @@ embeddings = sa.Table(
     "embeddings",
     metadata,
     sa.Column("space_id", sa.String, primary_key=True),
-    sa.Column(
-        "seq", sa.Integer, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True
-    ),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
 )
 
 requests = sa.Table(
     "requests",
     metadata,
-    sa.Column("key", sa.String, primary_key=True),  # Idempotency-Key
-    sa.Column("fingerprint", sa.String, nullable=False),  # of the request's content
-    sa.Column("answer", sa.JSON, nullable=False),
+    sa.Column("key", sa.String, primary_key=True),  # digest of the Idempotency-Key, whose text is not kept
+    # of the request's content; empty, as the answer is then, once every item of the request was erased
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("answer", sa.JSON, nullable=False),  # site, version, space_id
     sa.Column("created_at", sa.Float, nullable=False),
+)
+
+request_items = sa.Table(
+    "request_items",
+    metadata,
+    sa.Column("key", sa.String, sa.ForeignKey("requests.key", ondelete="CASCADE"), primary_key=True),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 jobs = sa.Table(
@@ -113,4 +117,12 @@ audit = sa.Table(
     sa.Column("action", sa.String, nullable=False),
     sa.Column("site", sa.String),
     sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("item", sa.String, index=True),  # its id, until it is erased
+)
+
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # 1: there is one row
+    sa.Column("token", sa.String, nullable=False),  # of the server that has the gallery; see `owner.py`
 )

@@ -77,10 +77,10 @@ class Gallery(rpc.GalleryServicer):
         if bool(request.item_id) == bool(request.identity):
             raise BadRequest("send either item_id, or site and identity")
         if request.item_id:
-            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor()))
-        return pb.EraseResponse(
-            erased=await self.service.items.erase_identity(request.site, request.identity, actor())
-        )
+            erased = await self.service.items.erase_item(request.item_id, actor())
+        else:
+            erased = await self.service.items.erase_identity(request.site, request.identity, actor())
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]

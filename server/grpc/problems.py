@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from server.errors import Problem
+from server.errors import Problem, StoreUnavailable
 
 log = logging.getLogger("resight")
 CODES = {
@@ -30,7 +30,8 @@ async def abort(context: Any, method: str, error: Exception) -> None:
         trailers = [("resight-code", error.code)] + [
             (f"resight-{k.replace('_', '-')}", _ascii(v)) for k, v in error.facts.items()
         ]
-        await context.abort(CODES[error.status], error.detail, tuple(trailers))
+        code = grpc.StatusCode.UNAVAILABLE if isinstance(error, StoreUnavailable) else CODES[error.status]
+        await context.abort(code, error.detail, tuple(trailers))
     log.exception("%s failed", method, exc_info=error)
     await context.abort(
         grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details"

@@ -70,7 +70,7 @@ async def erase_identity(service: ServiceDep, actor: Writer, site: str, identity
     """Erase a person: every item of the identity, with images and embeddings of every version."""
     if not identity:
         raise BadRequest("identity is empty; name the person to erase")
-    return ErasedModel(erased=await service.items.erase_identity(site, identity, actor))
+    return ErasedModel.of(await service.items.erase_identity(site, identity, actor))
 
 
 @router.get("/{item_id}")
@@ -92,4 +92,4 @@ async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
 @router.delete("/{item_id}")
 async def erase(service: ServiceDep, actor: Writer, item_id: str) -> ErasedModel:
     """Erase one item."""
-    return ErasedModel(erased=await service.items.erase_item(item_id, actor))
+    return ErasedModel.of(await service.items.erase_item(item_id, actor))

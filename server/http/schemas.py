@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,12 @@ _ITEM: dict[str, Any] = {
     "captured_at": "2026-05-04T09:30:00Z",
     "metadata": {"track": 12},
 }
+
+_PURGED = (
+    "true: what was erased is in no file of the gallery any more; false: a reader of the database still "
+    "needs some of it, and it is removed as soon as that reader ends; null: the gallery is in PostgreSQL, "
+    "which overwrites erased rows some time later and does not say when"
+)
 
 
 class ItemModel(BaseModel):
@@ -128,6 +134,19 @@ class ErasedModel(BaseModel):
     """What an erasure did."""
 
     erased: int
+    purged: bool | None = Field(description=_PURGED)
+
+    @classmethod
+    def of(cls, erased: records.Erased) -> ErasedModel:
+        """The answer of an erasure."""
+        return cls(erased=erased.count, purged=erased.purged)
+
+
+class ReadyModel(BaseModel):
+    """The server answers and can store."""
+
+    status: Literal["ready"] = "ready"
+    purged: bool | None = Field(description=_PURGED)
 
 
 class AdaptModel(BaseModel):

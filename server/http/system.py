@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
 from server.http.access import KeyedRoute, Reader, ServiceDep
+from server.http.schemas import ReadyModel
 from server.reports import ServerReport
 
 router = APIRouter(tags=["system"], route_class=KeyedRoute)
@@ -31,10 +32,9 @@ async def health() -> dict[str, str]:
 
 
 @open_router.get("/ready")
-async def ready(service: ServiceDep) -> dict[str, str]:
+async def ready(service: ServiceDep) -> ReadyModel:
     """A canary crop went through the engine and the store can be written; 503 otherwise."""
-    await service.status.ready()
-    return {"status": "ready"}
+    return ReadyModel(purged=await service.status.ready())
 
 
 @router.get("/metrics", response_class=Response)

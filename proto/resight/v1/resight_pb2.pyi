@@ -125,10 +125,12 @@ class EraseRequest(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., site: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class EraseResponse(_message.Message):
-    __slots__ = ("erased",)
+    __slots__ = ("erased", "purged")
     ERASED_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
     erased: int
-    def __init__(self, erased: _Optional[int] = ...) -> None: ...
+    purged: bool
+    def __init__(self, erased: _Optional[int] = ..., purged: _Optional[bool] = ...) -> None: ...
 
 class AdaptRequest(_message.Message):
     __slots__ = ("site", "tier", "max_samples", "seed")

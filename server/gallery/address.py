@@ -1,0 +1,61 @@
+"""Where a gallery is kept: a data folder or a database URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from server.errors import StartError
+
+FILE = "gallery.db"  # the SQLite database inside a data folder
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+_SECRETS = ("password", "sslpassword", "passfile")
+
+
+def address_of(place: str | Path) -> sa.URL:
+    """A data folder, `sqlite:///PATH` or `postgresql://USER@HOST/NAME` -> the URL that SQLAlchemy opens.
+
+    Raises StartError for anything else.
+    """
+    if isinstance(place, Path):
+        return sa.URL.create("sqlite", database=str(place / FILE))
+    try:
+        url = sa.make_url(place)
+    except (sa.exc.ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        raise StartError(
+            f"store {_without_password(place)!r} is no database URL; like sqlite:///gallery.db or "
+            "postgresql://USER@HOST/NAME"
+        ) from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise StartError(f"store {shown(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/NAME")
+    if url.get_backend_name() == "sqlite" and (url.database or ":memory:") == ":memory:":
+        raise StartError(f"store {shown(url)} names no file; like sqlite:///gallery.db")
+    return url.set(drivername=_DRIVERS[url.get_backend_name()])
+
+
+def file_of(url: sa.URL) -> Path | None:
+    """The file of an SQLite database, with links resolved; None for PostgreSQL."""
+    return Path(url.database or "").resolve() if url.get_backend_name() == "sqlite" else None
+
+
+def shown(url: sa.URL) -> str:
+    """The URL without its passwords, for people to read."""
+    hidden = {name: "***" for name in _SECRETS if name in url.query}
+    url = url.update_query_dict(hidden).set(drivername=url.drivername.removesuffix("+psycopg"))
+    return url.render_as_string(hide_password=True)
+
+
+def title_of(url: sa.URL) -> str:
+    """The gallery as sentences name it: `data folder X` or `store URL`."""
+    file = file_of(url)
+    if file is not None and file.name == FILE:
+        return f"data folder {Path(url.database or '').parent}"
+    return f"store {shown(url)}"
+
+
+def _without_password(text: str) -> str:
+    """Text that is no URL, with nothing left of what may be a password in it."""
+    text = re.sub(r"(?<=://)[^/]*@", "***@", text)
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", text)

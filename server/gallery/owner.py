@@ -1,0 +1,96 @@
+"""One server has a gallery: it alone keeps the index in memory that belongs to what is stored.
+
+Two things hold this. A lock that ends with the process lets a second server start only after the first. A
+token in the database, which every write of the owner compares in its transaction, holds also where the lock
+failed: when a connection to PostgreSQL was cut, a lock file was deleted, or a network file system does not
+lock. The next server that starts puts its own token there, and from then on no write of the earlier one is
+committed. The earlier one notices within seconds, and stops.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from server.errors import StartError, StoreUnavailable
+from server.gallery import tables as t
+from server.gallery.database import Database
+from server.gallery.locks import FileLock, Lock, SessionLock
+from server.gallery.migrate import migrate
+
+_CHECK_S = 2.0
+
+
+class Owner:
+    """This process's hold on a gallery, from the beginning to `release` or the end of the process.
+
+    Args:
+        database: is brought to the newest schema, which only its owner may do.
+
+    Raises StartError where another process has the gallery.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.token = uuid.uuid4().hex
+        self.lost = threading.Event()
+        self.when_lost: Callable[[], object] = lambda: None  # called from another thread, once
+        self.released = threading.Event()
+        self.lock: Lock = FileLock(database.file) if database.file else SessionLock(database.engine)
+        holder = self.lock.take()
+        if holder is not None:
+            raise StartError(
+                f"{database.title} is in use by {holder}; stop that server first, or start this one with "
+                "another --data or --store"
+            )
+        try:
+            migrate(database)
+            self._put_token()
+        except BaseException:
+            self.lock.release()
+            raise
+        database.guard = self._require_token
+        self.watch = threading.Thread(target=self._watch, name="owner", daemon=True)
+        self.watch.start()
+
+    def release(self) -> None:
+        """Lets others have the gallery."""
+        self.released.set()
+        self.watch.join()
+        self.lock.release()
+
+    @property
+    def sentence(self) -> str:
+        """What to say when the gallery was lost."""
+        return f"another server has taken {self.database.title} over, so this one writes nothing and stops"
+
+    def _put_token(self) -> None:
+        """Waits for transactions of an earlier owner, if there are any; none is committed after it."""
+        with self.database.write() as db:
+            if not db.execute(t.owner.update().values(token=self.token)).rowcount:
+                db.execute(t.owner.insert().values(id=1, token=self.token))
+
+    def _require_token(self, db: sa.Connection) -> None:
+        # read=True: another server's `_put_token` waits until this transaction has ended
+        if db.scalar(sa.select(t.owner.c.token).with_for_update(read=True)) != self.token:
+            self._lose()
+            raise StoreUnavailable(self.sentence)
+
+    def _watch(self) -> None:
+        while not self.released.wait(_CHECK_S) and not self.lost.is_set():
+            self.lock.keep()
+            try:
+                with self.database.read() as db:
+                    token = db.scalar(sa.select(t.owner.c.token))
+            except (StoreUnavailable, sa.exc.SQLAlchemyError):
+                continue  # nobody can write now; the token tells afterwards whether somebody else began to
+            if token != self.token:
+                self._lose()
+
+    def _lose(self) -> None:
+        if not self.lost.is_set():
+            self.lost.set()
+            self.when_lost()
