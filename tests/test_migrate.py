@@ -20,7 +20,9 @@ def upgraded(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(upgraded: Store, tmp_path: Path) -> None:
+def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(
+    upgraded: Store, tmp_path: Path
+) -> None:
     assert upgraded.items.count("garage") == 2
     assert [v.version for v in upgraded.versions.live()] == [1, 2]
     assert upgraded.versions.get("lobby", 2).space_id == "space-b"  # type: ignore[union-attr]
@@ -30,7 +32,9 @@ def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(upgraded: 
 
 
 @pytest.mark.parametrize("origin", ["new", "old"])
-def test_the_migrations_make_the_tables_that_queries_use(origin: str, upgraded: Store, tmp_path: Path) -> None:
+def test_the_migrations_make_the_tables_that_queries_use(
+    origin: str, upgraded: Store, tmp_path: Path
+) -> None:
     store = upgraded if origin == "old" else Store(tmp_path / "new")
     with store.database.read() as db:
         context = MigrationContext.configure(db)

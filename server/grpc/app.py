@@ -15,7 +15,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
 from server.errors import BadRequest, Problem
-from server.fields import filter_of, label_of
+from server.fields import filter_of, query_camera_of
 from server.grpc import messages
 from server.service import Service
 
@@ -118,23 +118,33 @@ class Gallery(_Base, rpc.GalleryServicer):
             list(request.images),
             request.item_id or None,
             request.top_k or 10,
-            filter_of(request.filter_json),
-            label_of(request.camera, "camera"),
+            filter_of(request.filter_json or None),
+            query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
             threshold,
         )
         return messages.answer(found)
 
+    @_call("read")
+    async def List(self, request: pb.ListRequest, actor: str) -> pb.ListResponse:
+        """A page of items."""
+        where = messages.item_filter(request)
+        items, following = await self.service.items.page(
+            request.site, where, request.cursor or None, request.limit or 100
+        )
+        return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
+
     @_call("write")
     async def Erase(self, request: pb.EraseRequest, actor: str) -> pb.EraseResponse:
-        """An item or an identity."""
-        if bool(request.item_id) == bool(request.identity):
-            raise BadRequest("send either item_id, or site and identity")
-        if request.item_id:
-            return pb.EraseResponse(erased=await self.service.items.erase_item(request.item_id, actor))
-        return pb.EraseResponse(
-            erased=await self.service.items.erase_identity(request.site, request.identity, actor)
-        )
+        """An item, or the items that meet every condition."""
+        where = messages.item_filter(request)
+        if not request.item_id:
+            erased = await self.service.items.erase_where(request.site, where, actor, request.all)
+        elif request.all or not where.is_open:
+            raise BadRequest("item_id names one item, which contradicts all, filter_json and the conditions")
+        else:
+            erased = await self.service.items.erase_item(request.item_id, actor, request.site or None)
+        return pb.EraseResponse(erased=erased)
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]

@@ -8,10 +8,11 @@ from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, Reader, ServiceDep
+from server.http.declared import DeclaredRoute
 from server.http.schemas import AdaptModel, JobModel
 from server.reports import SiteReport
 
-router = APIRouter(tags=["adaptation"])
+router = APIRouter(tags=["adaptation"], route_class=DeclaredRoute)
 
 
 @router.post("/adapt", status_code=202)

@@ -11,6 +11,7 @@ from server.http.problems import RESPONSES, install
 from server.service import Service
 
 VERSION = "0.1.0"
+ROUTERS = (gallery.router, query.router, adapt.router, system.router)
 
 
 def create_app(service: Service, auth: Auth) -> FastAPI:
@@ -22,8 +23,8 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
         responses=RESPONSES,
     )
     app.state.service, app.state.auth = service, auth
-    for module in (gallery, query, adapt, system):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     install(app)
     settings = service.settings
     app.add_middleware(

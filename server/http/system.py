@@ -6,9 +6,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
 from server.http.access import Reader, ServiceDep
+from server.http.declared import DeclaredRoute
 from server.reports import ServerReport
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=DeclaredRoute)
 
 
 @router.get("/", include_in_schema=False)

@@ -7,6 +7,7 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx
 
@@ -53,15 +54,17 @@ def query(
     images: Image | Sequence[Image] | None,
     item_id: str | None,
     top_k: int,
+    query_camera: str | None,
     camera: str | None,
     exclude_same_camera: bool,
     filter: dict[str, Any] | None,
     threshold: float | None,
 ) -> Call:
     """POST /query."""
-    fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "camera": camera}
+    fields = {"site": site, "item_id": item_id, "top_k": str(top_k)}
+    fields |= {"query_camera": query_camera, "camera": camera}
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
-    fields["filter"] = json.dumps(filter) if filter else None
+    fields["filter"] = json.dumps(filter) if filter is not None else None
     fields["threshold"] = str(threshold) if threshold is not None else None
     options: dict[str, Any] = {"data": _set(fields)}
     if images is not None:
@@ -76,15 +79,51 @@ def adapt(site: str, tier: str, max_samples: int | None, seed: int) -> Call:
     )
 
 
-def listing(site: str, camera: str | None, identity: str | None, cursor: str | None, limit: int) -> Call:
+def conditions(
+    camera: str | None,
+    identity: str | None,
+    captured_after: str | float | None,
+    captured_before: str | float | None,
+    filter: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The parameters that say which items are meant."""
+    return {
+        "camera": camera,
+        "identity": identity,
+        "captured_after": captured_after,
+        "captured_before": captured_before,
+        "filter": json.dumps(filter) if filter is not None else None,
+    }
+
+
+def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int) -> Call:
     """GET /gallery."""
-    values = {"site": site, "camera": camera, "identity": identity, "cursor": cursor, "limit": limit}
-    return Call("GET", "/gallery", {"params": _set(values)})
+    return Call(
+        "GET", "/gallery", {"params": _set({"site": site, **where, "cursor": cursor, "limit": limit})}
+    )
+
+
+def erase(item_id: str, site: str | None) -> Call:
+    """DELETE /gallery/{item_id}."""
+    return Call("DELETE", path("gallery", item_id), {"params": _set({"site": site})})
+
+
+def erase_items(site: str, where: dict[str, Any], all: bool) -> Call:
+    """DELETE /gallery."""
+    values = {"site": site, **where, "all": "true" if all else None}
+    return Call("DELETE", "/gallery", {"params": _set(values)})
+
+
+def path(*parts: str) -> str:
+    """The path of a thing. Raises ResightError for an empty name, which would name another thing."""
+    if not all(parts):
+        raise ResightError(0, "no-name", f"a name is empty in {'/'.join(parts)!r}; nothing was sent")
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def read(response: httpx.Response) -> Any:
     """The answer's JSON. Raises ResightError for a problem document and for anything unexpected."""
-    if response.status_code >= 400:
+    if response.status_code >= 300:
         raise failure(response.status_code, response.content)
     return response.json()
 
