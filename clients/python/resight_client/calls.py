@@ -14,6 +14,7 @@ import httpx
 from resight_client.values import ResightError
 
 Image = bytes | str | Path  # encoded bytes, or the path of a file
+Filter = dict[str, Any] | str  # docs/filters.md, as values or as JSON text
 
 
 class Call(NamedTuple):
@@ -57,14 +58,14 @@ def query(
     query_camera: str | None,
     camera: str | None,
     exclude_same_camera: bool,
-    filter: dict[str, Any] | None,
+    filter: Filter | None,
     threshold: float | None,
 ) -> Call:
     """POST /query."""
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k)}
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
-    fields["filter"] = json.dumps(filter) if filter is not None else None
+    fields["filter"] = _json(filter)
     fields["threshold"] = str(threshold) if threshold is not None else None
     options: dict[str, Any] = {"data": _set(fields)}
     if images is not None:
@@ -84,7 +85,7 @@ def conditions(
     identity: str | None,
     captured_after: str | float | None,
     captured_before: str | float | None,
-    filter: dict[str, Any] | None,
+    filter: Filter | None,
 ) -> dict[str, Any]:
     """The parameters that say which items are meant."""
     return {
@@ -92,7 +93,7 @@ def conditions(
         "identity": identity,
         "captured_after": captured_after,
         "captured_before": captured_before,
-        "filter": json.dumps(filter) if filter is not None else None,
+        "filter": _json(filter),
     }
 
 
@@ -155,10 +156,19 @@ def unreachable(url: str, error: Exception) -> ResightError:
     )
 
 
+def no_text(error: UnicodeEncodeError) -> ResightError:
+    """The error of a request that was never sent because UTF-8 cannot hold it."""
+    return ResightError(0, "no-text", f"{error.object[:80]!r} is no text that UTF-8 can hold; nothing was sent")
+
+
 def event(line: str) -> dict[str, Any] | None:
     """The data of one line of a server-sent event, if it has any."""
     found: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
     return found
+
+
+def _json(filter: Filter | None) -> str | None:
+    return filter if filter is None or isinstance(filter, str) else json.dumps(filter)
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:

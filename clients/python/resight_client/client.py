@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from resight_client import calls, values
-from resight_client.calls import Call, Image
+from resight_client.calls import Call, Filter, Image
 from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Page, Site
 
 
@@ -68,7 +68,7 @@ class Client:
         query_camera: str | None = None,
         camera: str | None = None,
         exclude_same_camera: bool = False,
-        filter: dict[str, Any] | None = None,
+        filter: Filter | None = None,
         threshold: float | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
@@ -94,7 +94,7 @@ class Client:
         identity: str | None = None,
         captured_after: str | float | None = None,
         captured_before: str | float | None = None,
-        filter: dict[str, Any] | None = None,
+        filter: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
@@ -118,7 +118,7 @@ class Client:
         identity: str | None = None,
         captured_after: str | float | None = None,
         captured_before: str | float | None = None,
-        filter: dict[str, Any] | None = None,
+        filter: Filter | None = None,
         all: bool = False,
     ) -> int:
         """Erases the items that `items` gives under the same conditions; returns how many there were.
@@ -183,5 +183,7 @@ class Client:
     def _send(self, call: Call) -> Any:
         try:
             return calls.read(self.http.request(call.method, call.path, **call.options))
+        except UnicodeEncodeError as error:
+            raise calls.no_text(error) from error
         except httpx.TransportError as error:
             raise calls.unreachable(self.url, error) from error
