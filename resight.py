@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.gallery import adapt, enroll, query, rollback
+from cli.items import erase, list_items
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
@@ -18,6 +19,8 @@ for verb in (
     serve,
     enroll,
     query,
+    list_items,
+    erase,
     adapt,
     rollback,
     train,
@@ -28,7 +31,7 @@ for verb in (
     export,
     synth,
 ):
-    app.command()(verb)
+    app.command("list" if verb is list_items else None)(verb)
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from cli.connection import LOCAL, Filter, Key, Server, Site, connect
 from cli.output import fail, table
 
 if TYPE_CHECKING:
     from resight_client import Client, Job
-
-Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
-Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
-Key = Annotated[
-    Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")
-]
-LOCAL = "http://127.0.0.1:8000"
 
 
 def enroll(
@@ -47,7 +39,7 @@ def enroll(
     files = _images(paths)
     fields = [_fields(file, pattern, camera, identity) for file in files]
     count = 0
-    with _client(server, api_key) as client:
+    with connect(server, api_key) as client:
         for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
             some = files[start : start + batch]
             try:
@@ -65,9 +57,12 @@ def query(
     images: Annotated[list[Path], typer.Argument(help="one crop, or the crops of one tracklet")],
     site: Site,
     top_k: Annotated[int, typer.Option(help="matches to return")] = 10,
-    camera: Annotated[Optional[str], typer.Option(help="the query's camera")] = None,
-    exclude_same_camera: Annotated[bool, typer.Option("--exclude-same-camera")] = False,
-    filter: Annotated[Optional[str], typer.Option(help='JSON, like \'{"camera": "door"}\'')] = None,
+    query_camera: Annotated[Optional[str], typer.Option(help="where the query was seen")] = None,
+    camera: Annotated[Optional[str], typer.Option(help="the older name of --query-camera")] = None,
+    exclude_same_camera: Annotated[
+        bool, typer.Option("--exclude-same-camera", help="leave out items of the query's camera")
+    ] = False,
+    filter: Filter = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
@@ -78,13 +73,15 @@ def query(
     for path in images:
         if not path.is_file():
             fail(f"{path} does not exist")
-    try:
-        where = json.loads(filter) if filter else None
-    except ValueError as error:
-        fail(f"--filter is not valid JSON: {error}")
-    with _client(server, api_key) as client:
+    with connect(server, api_key) as client:
         found = client.query(
-            site, images, top_k=top_k, camera=camera, exclude_same_camera=exclude_same_camera, filter=where
+            site,
+            images,
+            top_k=top_k,
+            query_camera=query_camera,
+            camera=camera,
+            exclude_same_camera=exclude_same_camera,
+            filter=filter,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
@@ -111,7 +108,7 @@ def adapt(
     api_key: Key = None,
 ) -> None:
     """Adapt a site's BatchNorm layers to its own crops."""
-    with _client(server, api_key) as client:
+    with connect(server, api_key) as client:
         _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed), wait)
 
 
@@ -122,7 +119,7 @@ def rollback(
     api_key: Key = None,
 ) -> None:
     """Undo a site's last adaptation."""
-    with _client(server, api_key) as client:
+    with connect(server, api_key) as client:
         _follow(client, client.roll_back(site), wait)
 
 
@@ -153,18 +150,6 @@ def _fields(file: Path, pattern: str | None, camera: str | None, identity: str |
             fail(f"--pattern does not fit the file name {file.name}")
         found |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
     return {k: v for k, v in found.items() if v is not None}
-
-
-@contextmanager
-def _client(server: str, api_key: str | None) -> Iterator[Client]:
-    """A client whose errors end the command with their sentence."""
-    from resight_client import Client, ResightError
-
-    with Client(server, api_key) as client:
-        try:
-            yield client
-        except ResightError as error:
-            fail(str(error))
 
 
 def _follow(client: Client, job: Job, wait: bool) -> None:

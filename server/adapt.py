@@ -43,6 +43,8 @@ class Adapting:
         low, high = _SAMPLES
         if not low <= samples <= high:
             raise BadRequest(f"max_samples is {samples}; it must lie between {low} and {high}")
+        if not 0 <= seed < 2**63:
+            raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
         site = self.sites.get(site_name)
         adaptation = Adaptation(site, tiers[tier], samples, seed, self.store, self.engines, self.rebuilder)
         await asyncio.to_thread(adaptation.check)

@@ -23,6 +23,7 @@ from server.sites import Site, Sites, SiteState
 from server.telemetry import Telemetry
 
 _SWAP_RETRIES = 5
+_MAX_KEY = 256  # characters of an Idempotency-Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Enrolling:
         """
         self._check_counts(images, records)
         fingerprint = ""
-        if idempotency_key:
+        if idempotency_key is not None:
+            _check_key(idempotency_key)
             fingerprint = _fingerprint(site_name, images, records)
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
@@ -196,6 +198,14 @@ class Enrolling:
         items = [by_seq[seq] for seq in earlier.seqs if seq in by_seq]
         answer = earlier.answer
         return Enrolled(answer["site"], answer["version"], answer["space_id"], items, [])
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= _MAX_KEY or not key.isprintable():
+        raise BadRequest(
+            f"Idempotency-Key {key[:80]!r} has {len(key)} characters; send 1 to {_MAX_KEY} printable ones, "
+            f"like a UUID"
+        )
 
 
 def _problems_of(error: EmbedError, indices: list[int]) -> dict[int, Problem]:

@@ -20,7 +20,8 @@ class Problem(Exception):
 
     def __init__(self, detail: str, **facts: Any) -> None:
         super().__init__(detail)
-        self.detail, self.facts = detail, facts
+        # What a detail quotes may be no text that UTF-8 can hold, like half of a surrogate pair.
+        self.detail, self.facts = detail.encode("utf-8", "backslashreplace").decode(), facts
 
     def body(self) -> dict[str, Any]:
         """The members of the problem document."""

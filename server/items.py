@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 
 from server.errors import BadRequest, NotFound
-from server.gallery.records import Erased, Item, ItemFilter
+from server.gallery.filters import ItemFilter
+from server.gallery.records import Erased, Item
 from server.gallery.store import Store
 from server.sites import Site, Sites
+
+_CURSOR = re.compile(r"\d{1,18}", re.ASCII)  # a seq, which is an integer of 64 bits
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class Items:
@@ -37,25 +42,47 @@ class Items:
         self.sites.get(site_name)
         if not 1 <= limit <= 1000:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and 1000")
-        try:
-            after = int(cursor or 0)
-        except ValueError:
-            raise BadRequest(f"cursor {cursor!r} is none that a listing gave") from None
-        items = await asyncio.to_thread(self.store.items.page, site_name, where, after, limit)
+        if cursor is not None and not _CURSOR.fullmatch(cursor):
+            raise BadRequest(f"cursor {cursor[:80]!r} is none that a listing gave")
+        items = await asyncio.to_thread(self.store.items.page, site_name, where, int(cursor or 0), limit)
         return items, str(items[-1].seq) if len(items) == limit else None
 
-    async def erase_item(self, item_id: str, actor: str) -> Erased:
-        """Erases one item: image, embeddings of every version, index. Raises NotFound."""
-        item = await self.get(item_id)
+    async def erase_item(self, item_id: str, actor: str, site_name: str | None = None) -> Erased:
+        """Erases one item: image, embeddings of every version, index.
+
+        Raises NotFound, also for an item of another site than the one that is named.
+        """
+        item = await asyncio.to_thread(require_item, self.store, item_id, site_name)
         site = self.sites.get(item.site)
         return await asyncio.to_thread(self._erase, site, lambda: [item.seq], actor, "item")
 
-    async def erase_identity(self, site_name: str, identity: str, actor: str) -> Erased:
-        """Erases every item of an identity."""
+    async def erase_where(
+        self, site_name: str, where: ItemFilter, actor: str, everything: bool = False
+    ) -> Erased:
+        """Erases every item of a site that the filter lets through.
+
+        Args:
+            everything: the whole site is meant, and nothing is filtered. Without it, a filter that lets
+                everything through is refused.
+        """
+        if everything and not where.is_open:
+            raise BadRequest(
+                "all erases the whole site, which contradicts identity, filter and the other conditions; "
+                "send one or the other"
+            )
+        if where.is_open and not everything:
+            raise BadRequest(
+                "nothing says what to erase: send identity, filter or another condition; all=true erases "
+                "every item of the site"
+            )
         site = self.sites.get(site_name)
-        where = ItemFilter(identity=identity)
+        by = sorted({name for name, _ in where.columns} | {"metadata" for _ in where.metadata}) or ["all"]
         return await asyncio.to_thread(
-            self._erase, site, lambda: self.store.items.seqs(site.name, where).tolist(), actor, "identity"
+            self._erase,
+            site,
+            lambda: self.store.items.seqs(site.name, where).tolist(),
+            actor,
+            ", ".join(by),
         )
 
     def _erase(self, site: Site, choose: Callable[[], Sequence[int]], actor: str, by: str) -> Erased:
@@ -71,7 +98,7 @@ class Items:
 
 def require_item(store: Store, item_id: str, site: str | None = None) -> Item:
     """An item, at a site where one is named. Raises NotFound."""
-    item = store.items.get(item_id)
+    item = store.items.get(item_id) if _ID.fullmatch(item_id) else None
     if item is None or (site is not None and item.site != site):
-        raise NotFound(f"there is no item {item_id!r}" + (f" at site {site!r}" if site else ""))
+        raise NotFound(f"there is no item {item_id[:80]!r}" + (f" at site {site!r}" if site else ""))
     return item

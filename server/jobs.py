@@ -105,9 +105,9 @@ class Jobs:
         handle = self.handles.get(job_id)
         if handle is not None:
             return handle.job.snapshot()
-        row = self.store.jobs.get(job_id)
+        row = self.store.jobs.get(job_id) if job_id.isalnum() else None
         if row is None:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise NotFound(f"there is no job {job_id[:80]!r}")
         return Job.of_row(row)
 
     def cancel(self, job_id: str) -> Job:

@@ -13,8 +13,9 @@ import numpy as np
 from server.batching import EmbedError
 from server.embedding import Embedding
 from server.errors import BadRequest, Conflict, TooLarge, Unprocessable
+from server.gallery.filters import ItemFilter
 from server.gallery.index import SearchFilter
-from server.gallery.records import Item, ItemFilter
+from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
 from server.settings import Settings
@@ -59,14 +60,14 @@ class Querying:
         item_id: str | None = None,
         top_k: int = 10,
         where: ItemFilter | None = None,
-        camera: str | None = None,
+        query_camera: str | None = None,
         exclude_same_camera: bool = False,
         threshold: float | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item.
 
         Args:
-            camera: of the query; an enrolled item brings its own.
+            query_camera: where the query was seen; an enrolled item brings its own.
             exclude_same_camera: leaves out that camera's items.
             threshold: lowest cosine that is returned.
         """
@@ -82,12 +83,12 @@ class Querying:
         seconds: dict[str, float] = {}
         if item_id:
             item = await asyncio.to_thread(require_item, self.store, item_id, site_name)
-            camera = camera if camera is not None else item.camera
+            query_camera = _one_camera(query_camera, item)
             vector = await self._stored_vector(state, item)
         else:
             vector = await self._embedded_vector(state, images, seconds)
-        if exclude_same_camera and camera is None:
-            raise BadRequest("exclude_same_camera needs the query's camera: send camera")
+        if exclude_same_camera and query_camera is None:
+            raise BadRequest("exclude_same_camera needs the query's camera: send query_camera")
         began = time.perf_counter()
         matches = await asyncio.get_running_loop().run_in_executor(
             self.searchers,
@@ -96,7 +97,7 @@ class Querying:
             vector,
             top_k,
             where or ItemFilter(),
-            camera if exclude_same_camera else None,
+            query_camera if exclude_same_camera else None,
             threshold,
         )
         seconds["search"] = time.perf_counter() - began
@@ -141,8 +142,8 @@ class Querying:
         exclude_camera: str | None,
         threshold: float | None,
     ) -> list[Match]:
-        if where.only_camera:
-            conditions = SearchFilter(camera=where.camera, exclude_camera=exclude_camera)
+        if where.is_open or where.only_camera is not None:
+            conditions = SearchFilter(camera=where.only_camera, exclude_camera=exclude_camera)
         else:
             allowed = self.store.items.seqs(state.version.site, where)
             conditions = SearchFilter(exclude_camera=exclude_camera, allowed=allowed)
@@ -156,3 +157,13 @@ class Querying:
             if item is not None:  # None: erased while this query ran
                 matches.append(Match(len(matches) + 1, float(score), item))
         return matches
+
+
+def _one_camera(query_camera: str | None, item: Item) -> str | None:
+    """The camera of an enrolled item as a query. Raises BadRequest where the request names another."""
+    if query_camera is not None and item.camera is not None and query_camera != item.camera:
+        raise BadRequest(
+            f"query_camera {query_camera!r} contradicts item_id: item {item.id!r} was enrolled at camera "
+            f"{item.camera!r}; leave query_camera out"
+        )
+    return query_camera if query_camera is not None else item.camera

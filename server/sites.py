@@ -65,10 +65,12 @@ class Sites:
         return stale
 
     def get(self, name: str) -> Site:
-        """A site. Raises NotFound."""
+        """A site. Raises NotFound, and BadRequest for an empty name."""
+        if not name:
+            raise BadRequest("site is empty; name the site")
         site = self.by_name.get(name)
         if site is None:
-            raise NotFound(f"there is no site {name!r}; a site begins with its first enroll")
+            raise NotFound(f"there is no site {name[:80]!r}; a site begins with its first enroll")
         return site
 
     def get_or_create(self, name: str) -> Site:
@@ -79,8 +81,8 @@ class Sites:
             return found
         if not _NAME.fullmatch(name):
             raise BadRequest(
-                f"site {name!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the first "
-                f"is no mark"
+                f"site {name[:80]!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the "
+                f"first is no mark"
             )
         with self.lock:
             if name not in self.by_name:

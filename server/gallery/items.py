@@ -14,9 +14,12 @@ from server.gallery import audit, embeddings, jobs, requests
 from server.gallery import tables as t
 from server.gallery.conditions import conditions
 from server.gallery.database import Database
-from server.gallery.records import EnrollRequest, Item, ItemFilter, NewItem
+from server.gallery.filters import ItemFilter
+from server.gallery.records import EnrollRequest, Item, NewItem
+from server.gallery.rows import COLUMNS, METADATA, read_item, read_metadata
 
 _CHUNK = 500  # values in one IN list; SQLite takes 32,766, PostgreSQL is happier with fewer
+_FETCHED = 1000  # rows that are read at once where Python decides about each
 
 
 class ItemRows:
@@ -41,7 +44,7 @@ class ItemRows:
             vectors: float [N,D], stored as float16.
             request: where the client sent an Idempotency-Key; its answer is kept in the same transaction.
         """
-        now = time.time()
+        now = round(time.time(), 6)  # in microseconds, as answers show it
         rows = [{"id": uuid.uuid4().hex, "site": site, "enrolled_at": now, **vars(item)} for item in new]
         with self.database.write() as db:
             self._insert(db, rows)
@@ -86,24 +89,45 @@ class ItemRows:
         with self.database.read() as db:
             for start in range(0, len(values), _CHUNK):
                 chunk = values[start : start + _CHUNK]
-                items += [_item(row) for row in db.execute(sa.select(t.items).where(column.in_(chunk)))]
+                items += [read_item(row) for row in db.execute(sa.select(*COLUMNS).where(column.in_(chunk)))]
         return items
 
     def page(self, site: str, where: ItemFilter, after: int, limit: int) -> list[Item]:
         """Items of a site in order of enrolling, from behind seq `after`."""
-        query = (
-            sa.select(t.items).where(t.items.c.seq > after, *conditions(site, where)).order_by(t.items.c.seq)
-        )
+        query = self._select(COLUMNS, site, where).where(t.items.c.seq > after)
+        items: list[Item] = []
         with self.database.read() as db:
-            return [_item(row) for row in db.execute(query.limit(limit))]
+            if not where.metadata:
+                return [read_item(row) for row in db.execute(query.limit(limit))]
+            for row in db.execution_options(yield_per=_FETCHED).execute(query):
+                item = read_item(row)
+                if where.metadata_matches(item.metadata):
+                    items.append(item)
+                    if len(items) == limit:
+                        break
+        return items
 
     def seqs(self, site: str, where: ItemFilter | None = None) -> np.ndarray:
         """int64 seqs of a site's items, ascending."""
-        query = (
-            sa.select(t.items.c.seq).where(*conditions(site, where or ItemFilter())).order_by(t.items.c.seq)
-        )
+        where = where or ItemFilter()
+        if not where.metadata:
+            with self.database.read() as db:
+                rows = db.execute(self._select([t.items.c.seq], site, where))
+                return np.fromiter(rows.scalars(), np.int64)
+        seqs: list[int] = []
+        query = self._select([t.items.c.seq, METADATA], site, where)
         with self.database.read() as db:
-            return np.fromiter(db.execute(query).scalars(), np.int64)
+            for seq, text in db.execution_options(yield_per=_FETCHED).execute(query):
+                if where.metadata_matches(read_metadata(text)[0]):
+                    seqs.append(seq)
+        return np.array(seqs, np.int64)
+
+    def _select(
+        self, columns: Sequence[sa.ColumnElement[Any]], site: str, where: ItemFilter
+    ) -> sa.Select[Any]:
+        """Rows in order of enrolling, exact but for the filter's conditions on metadata."""
+        collation = "BINARY" if self.database.is_sqlite else "C"
+        return sa.select(*columns).where(*conditions(site, where, collation)).order_by(t.items.c.seq)
 
     def cameras(self, site: str) -> tuple[np.ndarray, list[str | None]]:
         """int64 seqs [N] and cameras [N] of the items of a site whose images are kept, ascending by seq."""
@@ -151,7 +175,3 @@ class ItemRows:
                 count += len(ids)
             audit.note(db, actor, "erase", site, {"by": by, "items": count})
         return count
-
-
-def _item(row: sa.Row[Any]) -> Item:
-    return Item(**row._mapping)

@@ -38,7 +38,7 @@ class Item:
     identity: str | None
     captured_at: float | None
     metadata: dict[str, Any]
-    enrolled_at: float
+    enrolled_at: float | None  # None where an older version stored a time that no calendar has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +61,6 @@ class Version:
     parent: int | None
     cause: str
     created_at: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ItemFilter:
-    """Exact conditions on items; all that are set must hold."""
-
-    camera: str | None = None
-    identity: str | None = None
-    captured_after: float | None = None  # inclusive
-    captured_before: float | None = None  # exclusive
-    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)  # every key must be equal
-
-    @property
-    def only_camera(self) -> bool:
-        """True when nothing but the camera is asked, which the index answers by itself."""
-        return self == ItemFilter(camera=self.camera)
 
 
 @dataclasses.dataclass(frozen=True)

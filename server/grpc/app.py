@@ -13,7 +13,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
 from server.errors import BadRequest
-from server.fields import filter_of, label_of
+from server.fields import filter_of, query_camera_of
 from server.grpc import messages
 from server.grpc.guard import Guard, actor
 from server.inflight import Inflight
@@ -26,6 +26,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_GALLERY}/Enroll": "write",
     f"/{_GALLERY}/EnrollStream": "write",
     f"/{_GALLERY}/Query": "read",
+    f"/{_GALLERY}/List": "read",
     f"/{_GALLERY}/Erase": "write",
     f"/{_ADAPTATION}/Adapt": "admin",
     f"/{_ADAPTATION}/RollBack": "admin",
@@ -65,21 +66,30 @@ class Gallery(rpc.GalleryServicer):
             list(request.images),
             request.item_id or None,
             request.top_k or 10,
-            filter_of(request.filter_json),
-            label_of(request.camera, "camera"),
+            filter_of(request.filter_json or None),
+            query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
             threshold,
         )
         return messages.answer(found)
 
+    async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
+        """A page of items."""
+        where = messages.item_filter(request)
+        items, following = await self.service.items.page(
+            request.site, where, request.cursor or None, request.limit or 100
+        )
+        return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
+
     async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:
-        """An item or an identity."""
-        if bool(request.item_id) == bool(request.identity):
-            raise BadRequest("send either item_id, or site and identity")
-        if request.item_id:
-            erased = await self.service.items.erase_item(request.item_id, actor())
+        """An item, or the items that meet every condition."""
+        where = messages.item_filter(request)
+        if not request.item_id:
+            erased = await self.service.items.erase_where(request.site, where, actor(), request.all)
+        elif request.all or not where.is_open:
+            raise BadRequest("item_id names one item, which contradicts all, filter_json and the conditions")
         else:
-            erased = await self.service.items.erase_identity(request.site, request.identity, actor())
+            erased = await self.service.items.erase_item(request.item_id, actor(), request.site or None)
         return pb.EraseResponse(erased=erased.count, purged=erased.purged)
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:

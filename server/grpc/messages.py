@@ -6,7 +6,8 @@ import json
 
 from proto.resight.v1 import resight_pb2 as pb
 from server.enroll import Enrolled
-from server.fields import record_of
+from server.fields import filter_of, record_of
+from server.gallery.filters import ItemFilter
 from server.gallery.records import Item, NewItem
 from server.jobs import Job
 from server.query import Answer
@@ -17,10 +18,17 @@ def record(crop: pb.Crop, index: int) -> NewItem:
     values = {
         "camera": crop.camera,
         "identity": crop.identity,
-        "captured_at": crop.captured_at or None,
+        "captured_at": crop.captured_at if crop.HasField("captured_at") else None,
         "metadata": crop.metadata_json,
     }
     return record_of(values, f"crops[{index}].")
+
+
+def item_filter(request: pb.ListRequest | pb.EraseRequest) -> ItemFilter:
+    """The conditions of a request. Raises BadRequest."""
+    single = ("camera", "identity", "captured_after", "captured_before")
+    sent = {name: getattr(request, name) for name in single if request.HasField(name)}
+    return filter_of(request.filter_json or None, **sent)
 
 
 def item(found: Item) -> pb.Item:
@@ -30,8 +38,9 @@ def item(found: Item) -> pb.Item:
         site=found.site,
         camera=found.camera or "",
         identity=found.identity or "",
-        captured_at=found.captured_at or 0.0,
+        captured_at=found.captured_at,
         metadata_json=json.dumps(found.metadata) if found.metadata else "",
+        enrolled_at=found.enrolled_at,
     )
 
 

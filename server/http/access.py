@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from server.auth import Auth, key_of
 from server.errors import Problem
 from server.http.connection import KEY
+from server.http.declared import DeclaredRoute
 from server.service import Service
 
 
@@ -23,7 +23,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-class KeyedRoute(APIRoute):
+class KeyedRoute(DeclaredRoute):
     """A route that checks the API key before the first byte of the body is read.
 
     Which scope the key needs is said by the route's parameter of type Reader, Writer or Admin. A route

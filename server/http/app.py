@@ -16,6 +16,7 @@ from server.inflight import Inflight
 from server.service import Service
 
 VERSION = "0.1.0"
+ROUTERS = (gallery.router, query.router, adapt.router, system.router, system.open_router)
 
 
 class Api(FastAPI):
@@ -37,7 +38,7 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
         responses=RESPONSES,
     )
     app.state.service, app.state.auth = service, auth
-    for router in (gallery.router, query.router, adapt.router, system.router, system.open_router):
+    for router in ROUTERS:
         app.include_router(router)
     install(app)
     inflight = Inflight(service.settings.max_inflight_bytes)

@@ -6,13 +6,27 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
-from server.errors import BadRequest
 from server.fields import filter_of, records_of
 from server.http.access import KeyedRoute, Reader, ServiceDep, Writer
-from server.http.schemas import EnrolledModel, ErasedModel, ItemModel, PageModel
+from server.http.declared import EMPTY_IS_NONE
+from server.http.schemas import (
+    FILTER_EXAMPLE,
+    FILTER_HELP,
+    TIME_HELP,
+    EnrolledModel,
+    ErasedModel,
+    ItemModel,
+    PageModel,
+)
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], route_class=KeyedRoute)
 Images = Annotated[list[UploadFile], File(description="JPEG, PNG or WebP crops of one person each")]
+SiteName = Annotated[str, Query(examples=["lobby"], description="the site; its name is never empty")]
+Camera = Annotated[str | None, Query(description="short for the camera in filter", examples=["door"])]
+Identity = Annotated[str | None, Query(description="short for the identity in filter")]
+After = Annotated[str | None, Query(description=f"captured at this time or later: {TIME_HELP}")]
+Before = Annotated[str | None, Query(description=f"captured before this time: {TIME_HELP}")]
+Filter = Annotated[str | None, Query(description=FILTER_HELP, examples=[FILTER_EXAMPLE])]
 
 
 @router.post("", status_code=201)
@@ -21,18 +35,39 @@ async def enroll(
     actor: Writer,
     images: Images,
     site: Annotated[str, Form(examples=["lobby"])],
-    camera: Annotated[str | None, Form(examples=["door"], description="of all images")] = None,
-    identity: Annotated[str | None, Form(description="label of the person, if it is known")] = None,
-    captured_at: Annotated[str | None, Form(examples=["2026-05-04T09:30:00Z"])] = None,
+    camera: Annotated[
+        str | None,
+        Form(
+            examples=["door"], description="of all images; empty: not known", json_schema_extra=EMPTY_IS_NONE
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        Form(description="label of the person; empty: not known", json_schema_extra=EMPTY_IS_NONE),
+    ] = None,
+    captured_at: Annotated[
+        str | None,
+        Form(
+            examples=["2026-05-04T09:30:00Z"],
+            description=f"{TIME_HELP}; empty: not known",
+            json_schema_extra=EMPTY_IS_NONE,
+        ),
+    ] = None,
     metadata: Annotated[
-        str | None, Form(examples=['{"track": 12}'], description="a JSON object of plain values")
+        str | None,
+        Form(
+            examples=['{"track": 12}'],
+            description="a JSON object of text, finite numbers, integers of 64 bits, true, false and null",
+            json_schema_extra=EMPTY_IS_NONE,
+        ),
     ] = None,
     records: Annotated[
         str | None, Form(description="a JSON array, one object an image, instead of the single fields")
     ] = None,
     partial: Annotated[bool, Form(description="store the good images and report the bad ones")] = False,
     idempotency_key: Annotated[
-        str | None, Header(description="repeating a request under its key enrolls nothing twice")
+        str | None,
+        Header(description="1 to 256 characters; repeating a request under its key enrolls nothing twice"),
     ] = None,
 ) -> EnrolledModel:
     """Enroll crops. Answers when they are on disk and in the index: all of them, or none."""
@@ -54,23 +89,49 @@ async def enroll(
 async def listing(
     service: ServiceDep,
     actor: Reader,
-    site: str,
-    camera: str | None = None,
-    identity: str | None = None,
-    cursor: str | None = None,
+    site: SiteName,
+    camera: Camera = None,
+    identity: Identity = None,
+    captured_after: After = None,
+    captured_before: Before = None,
+    filter: Filter = None,
+    cursor: Annotated[str | None, Query(description="of the page before; without it, the first page")] = None,
     limit: Annotated[int, Query(description="1 to 1000")] = 100,
 ) -> PageModel:
-    """Items of a site in order of enrolling."""
-    items, following = await service.items.page(site, filter_of(None, camera, identity), cursor, limit)
+    """Items of a site in order of enrolling: those that meet every condition."""
+    where = filter_of(
+        filter,
+        camera=camera,
+        identity=identity,
+        captured_after=captured_after,
+        captured_before=captured_before,
+    )
+    items, following = await service.items.page(site, where, cursor, limit)
     return PageModel(items=[ItemModel.of(item) for item in items], cursor=following)
 
 
 @router.delete("")
-async def erase_identity(service: ServiceDep, actor: Writer, site: str, identity: str) -> ErasedModel:
-    """Erase a person: every item of the identity, with images and embeddings of every version."""
-    if not identity:
-        raise BadRequest("identity is empty; name the person to erase")
-    return ErasedModel.of(await service.items.erase_identity(site, identity, actor))
+async def erase_where(
+    service: ServiceDep,
+    actor: Writer,
+    site: SiteName,
+    camera: Camera = None,
+    identity: Identity = None,
+    captured_after: After = None,
+    captured_before: Before = None,
+    filter: Filter = None,
+    all: Annotated[bool, Query(description="erase every item of the site; no condition may be sent")] = False,
+) -> ErasedModel:
+    """Erase the items that `GET /gallery` lists under the same conditions, like a person's: with images and
+    embeddings of every version. Without a condition nothing is erased, unless `all=true` says so."""
+    where = filter_of(
+        filter,
+        camera=camera,
+        identity=identity,
+        captured_after=captured_after,
+        captured_before=captured_before,
+    )
+    return ErasedModel.of(await service.items.erase_where(site, where, actor, all))
 
 
 @router.get("/{item_id}")
@@ -90,6 +151,11 @@ async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
 
 
 @router.delete("/{item_id}")
-async def erase(service: ServiceDep, actor: Writer, item_id: str) -> ErasedModel:
+async def erase(
+    service: ServiceDep,
+    actor: Writer,
+    item_id: str,
+    site: Annotated[str | None, Query(description="erase the item only if it is of this site")] = None,
+) -> ErasedModel:
     """Erase one item."""
-    return ErasedModel.of(await service.items.erase_item(item_id, actor))
+    return ErasedModel.of(await service.items.erase_item(item_id, actor, site))

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from server.errors import BadRequest
-from server.fields import filter_of, label_of
+from server.fields import filter_of, query_camera_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
-from server.http.schemas import AnswerModel
+from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, AnswerModel
 
 router = APIRouter(tags=["query"], route_class=KeyedRoute)
 
@@ -25,11 +25,13 @@ async def query(
     ] = None,
     item_id: Annotated[str | None, Form(description="an enrolled item instead of images")] = None,
     top_k: Annotated[int, Form()] = 10,
-    camera: Annotated[str | None, Form(description="the query's camera")] = None,
-    exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
-    filter: Annotated[
-        str | None, Form(examples=['{"camera": "door", "captured_after": "2026-05-04T00:00:00Z"}'])
+    query_camera: Annotated[
+        str | None,
+        Form(description="where the query was seen; it restricts nothing by itself: filter does"),
     ] = None,
+    camera: Annotated[str | None, Form(deprecated=True, description="the older name of query_camera")] = None,
+    exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
+    filter: Annotated[str | None, Form(examples=[FILTER_EXAMPLE], description=FILTER_HELP)] = None,
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
@@ -42,7 +44,7 @@ async def query(
         item_id,
         top_k,
         filter_of(filter),
-        label_of(camera, "camera"),
+        query_camera_of(query_camera, camera),
         exclude_same_camera,
         threshold,
     )

@@ -13,6 +13,16 @@ from server.jobs import Job
 from server.query import Answer
 from server.reports import JobReport
 
+TIME_HELP = "ISO 8601 (UTC where it has no offset) or seconds since 1970, from 1970-01-01 to 2100-01-01"
+FILTER_EXAMPLE = (
+    '{"camera": ["door", "hall"], "captured_at": {"gte": "2026-05-04"}, "metadata": {"track": 12}}'
+)
+FILTER_HELP = (
+    "a JSON object; an item has to meet all of it. Its keys are camera, identity, captured_at, enrolled_at, "
+    "metadata (an object of conditions by key), and captured_after (inclusive) and captured_before "
+    "(exclusive) for short. A condition is a value, null (the item has none), a list (any of these), or an "
+    'object of gt, gte, lt, lte and not. Comparison is exact: 12 equals 12.0 and neither "12" nor true'
+)
 _ITEM: dict[str, Any] = {
     "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d",
     "site": "lobby",
@@ -20,6 +30,7 @@ _ITEM: dict[str, Any] = {
     "identity": "visitor-17",
     "captured_at": "2026-05-04T09:30:00Z",
     "metadata": {"track": 12},
+    "enrolled_at": "2026-05-04T09:30:01.204518Z",
 }
 
 _PURGED = (
@@ -38,6 +49,7 @@ class ItemModel(BaseModel):
     identity: str | None
     captured_at: str | None = Field(description="ISO 8601, UTC")
     metadata: dict[str, Any]
+    enrolled_at: str | None = Field(description="ISO 8601, UTC")
     model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
 
     @classmethod
@@ -50,6 +62,7 @@ class ItemModel(BaseModel):
             identity=item.identity,
             captured_at=iso(item.captured_at),
             metadata=item.metadata,
+            enrolled_at=iso(item.enrolled_at),
         )
 
 
@@ -99,7 +112,10 @@ class AnswerModel(BaseModel):
                     "site": "lobby",
                     "version": 2,
                     "space_id": "space-31ab1d0f6a2c9e11",
-                    "matches": [{"rank": 1, "score": 0.83} | {k: v for k, v in _ITEM.items() if k != "site"}],
+                    "matches": [
+                        {"rank": 1, "score": 0.83}
+                        | {k: v for k, v in _ITEM.items() if k not in ("site", "enrolled_at")}
+                    ],
                 }
             ]
         }
@@ -159,7 +175,11 @@ class AdaptModel(BaseModel):
     )
     max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
     seed: int = 0
-    model_config = {"extra": "forbid", "json_schema_extra": {"examples": [{"site": "lobby", "tier": "auto"}]}}
+    model_config = {
+        "extra": "forbid",
+        "strict": True,
+        "json_schema_extra": {"examples": [{"site": "lobby", "tier": "auto"}]},
+    }
 
 
 class JobModel(BaseModel):

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
 from server.http.access import KeyedRoute, Reader, ServiceDep
+from server.http.declared import DeclaredRoute
 from server.http.schemas import ReadyModel
 from server.reports import ServerReport
 
 router = APIRouter(tags=["system"], route_class=KeyedRoute)
-open_router = APIRouter(tags=["system"])  # without a key
+open_router = APIRouter(tags=["system"], route_class=DeclaredRoute)  # without a key
 
 
 @open_router.get("/", include_in_schema=False)

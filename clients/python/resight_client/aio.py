@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from resight_client import calls, values
-from resight_client.calls import Call, Image
+from resight_client.calls import Call, Filter, Image
 from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Page, Site
 
 
@@ -65,18 +65,26 @@ class AsyncClient:
         *,
         item_id: str | None = None,
         top_k: int = 10,
+        query_camera: str | None = None,
         camera: str | None = None,
         exclude_same_camera: bool = False,
-        filter: dict[str, Any] | None = None,
+        filter: Filter | None = None,
         threshold: float | None = None,
     ) -> Answer:
-        """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item."""
-        call = calls.query(site, images, item_id, top_k, camera, exclude_same_camera, filter, threshold)
+        """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
+
+        Args:
+            query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
+                itself: `filter` does, see docs/filters.md.
+        """
+        call = calls.query(
+            site, images, item_id, top_k, query_camera, camera, exclude_same_camera, filter, threshold
+        )
         return values.answer(await self._send(call))
 
     async def item(self, item_id: str) -> Item:
         """One item."""
-        return values.item(await self._send(Call("GET", f"/gallery/{item_id}", {})))
+        return values.item(await self._send(Call("GET", calls.path("gallery", item_id), {})))
 
     async def items(
         self,
@@ -84,20 +92,41 @@ class AsyncClient:
         *,
         camera: str | None = None,
         identity: str | None = None,
+        captured_after: str | float | None = None,
+        captured_before: str | float | None = None,
+        filter: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """A page of a site's items."""
-        return values.page(await self._send(calls.listing(site, camera, identity, cursor, limit)))
+        """A page of a site's items: those that meet every condition."""
+        where = calls.conditions(camera, identity, captured_after, captured_before, filter)
+        return values.page(await self._send(calls.listing(site, where, cursor, limit)))
 
-    async def erase(self, item_id: str) -> int:
-        """Erases an item."""
-        return int((await self._send(Call("DELETE", f"/gallery/{item_id}", {})))["erased"])
+    async def erase(self, item_id: str, site: str | None = None) -> int:
+        """Erases an item; with `site`, only if it is of that site."""
+        return int((await self._send(calls.erase(item_id, site)))["erased"])
 
     async def erase_identity(self, site: str, identity: str) -> int:
         """Erases every item of an identity; returns how many there were."""
-        params = {"site": site, "identity": identity}
-        return int((await self._send(Call("DELETE", "/gallery", {"params": params})))["erased"])
+        return await self.erase_items(site, identity=identity)
+
+    async def erase_items(
+        self,
+        site: str,
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        captured_after: str | float | None = None,
+        captured_before: str | float | None = None,
+        filter: Filter | None = None,
+        all: bool = False,
+    ) -> int:
+        """Erases the items that `items` gives under the same conditions; returns how many there were.
+
+        Without a condition nothing is erased, unless `all` says that the whole site is meant.
+        """
+        where = calls.conditions(camera, identity, captured_after, captured_before, filter)
+        return int((await self._send(calls.erase_items(site, where, all)))["erased"])
 
     async def adapt(
         self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0
@@ -107,20 +136,20 @@ class AsyncClient:
 
     async def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
-        return values.job(await self._send(Call("POST", f"/sites/{site}/rollback", {})))
+        return values.job(await self._send(Call("POST", calls.path("sites", site, "rollback"), {})))
 
     async def job(self, job: str) -> Job:
         """A job now."""
-        return values.job(await self._send(Call("GET", f"/adapt/{job}", {})))
+        return values.job(await self._send(Call("GET", calls.path("adapt", job), {})))
 
     async def cancel(self, job: str) -> Job:
         """Asks a job to end."""
-        return values.job(await self._send(Call("DELETE", f"/adapt/{job}", {})))
+        return values.job(await self._send(Call("DELETE", calls.path("adapt", job), {})))
 
     async def watch(self, job: str) -> AsyncIterator[Job]:
         """The job now and after every change, until it has ended."""
         try:
-            async with self.http.stream("GET", f"/adapt/{job}/events", timeout=None) as response:
+            async with self.http.stream("GET", calls.path("adapt", job, "events"), timeout=None) as response:
                 if response.status_code >= 400:
                     raise calls.failure(response.status_code, await response.aread())
                 async for line in response.aiter_lines():
@@ -146,7 +175,7 @@ class AsyncClient:
 
     async def site(self, site: str) -> Site:
         """One site."""
-        return values.site(await self._send(Call("GET", f"/sites/{site}", {})))
+        return values.site(await self._send(Call("GET", calls.path("sites", site), {})))
 
     async def info(self) -> dict[str, Any]:
         """What really runs."""
@@ -156,5 +185,7 @@ class AsyncClient:
     async def _send(self, call: Call) -> Any:
         try:
             return calls.read(await self.http.request(call.method, call.path, **call.options))
+        except UnicodeEncodeError as error:
+            raise calls.no_text(error) from error
         except httpx.TransportError as error:
             raise calls.unreachable(self.url, error) from error

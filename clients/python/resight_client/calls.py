@@ -7,12 +7,14 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx
 
 from resight_client.values import ResightError
 
 Image = bytes | str | Path  # encoded bytes, or the path of a file
+Filter = dict[str, Any] | str  # docs/filters.md, as values or as JSON text
 
 
 class Call(NamedTuple):
@@ -53,15 +55,17 @@ def query(
     images: Image | Sequence[Image] | None,
     item_id: str | None,
     top_k: int,
+    query_camera: str | None,
     camera: str | None,
     exclude_same_camera: bool,
-    filter: dict[str, Any] | None,
+    filter: Filter | None,
     threshold: float | None,
 ) -> Call:
     """POST /query."""
-    fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "camera": camera}
+    fields = {"site": site, "item_id": item_id, "top_k": str(top_k)}
+    fields |= {"query_camera": query_camera, "camera": camera}
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
-    fields["filter"] = json.dumps(filter) if filter else None
+    fields["filter"] = _json(filter)
     fields["threshold"] = str(threshold) if threshold is not None else None
     options: dict[str, Any] = {"data": _set(fields)}
     if images is not None:
@@ -76,15 +80,51 @@ def adapt(site: str, tier: str, max_samples: int | None, seed: int) -> Call:
     )
 
 
-def listing(site: str, camera: str | None, identity: str | None, cursor: str | None, limit: int) -> Call:
+def conditions(
+    camera: str | None,
+    identity: str | None,
+    captured_after: str | float | None,
+    captured_before: str | float | None,
+    filter: Filter | None,
+) -> dict[str, Any]:
+    """The parameters that say which items are meant."""
+    return {
+        "camera": camera,
+        "identity": identity,
+        "captured_after": captured_after,
+        "captured_before": captured_before,
+        "filter": _json(filter),
+    }
+
+
+def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int) -> Call:
     """GET /gallery."""
-    values = {"site": site, "camera": camera, "identity": identity, "cursor": cursor, "limit": limit}
-    return Call("GET", "/gallery", {"params": _set(values)})
+    return Call(
+        "GET", "/gallery", {"params": _set({"site": site, **where, "cursor": cursor, "limit": limit})}
+    )
+
+
+def erase(item_id: str, site: str | None) -> Call:
+    """DELETE /gallery/{item_id}."""
+    return Call("DELETE", path("gallery", item_id), {"params": _set({"site": site})})
+
+
+def erase_items(site: str, where: dict[str, Any], all: bool) -> Call:
+    """DELETE /gallery."""
+    values = {"site": site, **where, "all": "true" if all else None}
+    return Call("DELETE", "/gallery", {"params": _set(values)})
+
+
+def path(*parts: str) -> str:
+    """The path of a thing. Raises ResightError for an empty name, which would name another thing."""
+    if not all(parts):
+        raise ResightError(0, "no-name", f"a name is empty in {'/'.join(parts)!r}; nothing was sent")
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def read(response: httpx.Response) -> Any:
     """The answer's JSON. Raises ResightError for a problem document and for anything unexpected."""
-    if response.status_code >= 400:
+    if response.status_code >= 300:
         raise failure(response.status_code, response.content)
     return response.json()
 
@@ -116,10 +156,21 @@ def unreachable(url: str, error: Exception) -> ResightError:
     )
 
 
+def no_text(error: UnicodeEncodeError) -> ResightError:
+    """The error of a request that was never sent because UTF-8 cannot hold it."""
+    return ResightError(
+        0, "no-text", f"{error.object[:80]!r} is no text that UTF-8 can hold; nothing was sent"
+    )
+
+
 def event(line: str) -> dict[str, Any] | None:
     """The data of one line of a server-sent event, if it has any."""
     found: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
     return found
+
+
+def _json(filter: Filter | None) -> str | None:
+    return filter if filter is None or isinstance(filter, str) else json.dumps(filter)
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:

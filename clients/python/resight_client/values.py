@@ -38,6 +38,7 @@ class Item:
     identity: str | None
     captured_at: str | None  # ISO 8601, UTC
     metadata: dict[str, Any]
+    enrolled_at: str | None = None  # ISO 8601, UTC
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,43 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eproto/resight/v1/resight.proto\x12\nresight.v1\"c\n\x04\x43rop\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61ptured_at\x18\x04 \x01(\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\"h\n\rEnrollRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x1f\n\x05\x63rops\x18\x02 \x03(\x0b\x32\x10.resight.v1.Crop\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x0f\n\x07partial\x18\x04 \x01(\x08\"n\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x61ptured_at\x18\x05 \x01(\x01\x12\x15\n\rmetadata_json\x18\x06 \x01(\t\"8\n\tCropError\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x89\x01\n\x0e\x45nrollResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\x1f\n\x05items\x18\x04 \x03(\x0b\x32\x10.resight.v1.Item\x12%\n\x06\x65rrors\x18\x05 \x03(\x0b\x32\x15.resight.v1.CropError\"\xb4\x01\n\x0cQueryRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x03(\x0c\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0e\n\x06\x63\x61mera\x18\x05 \x01(\t\x12\x1b\n\x13\x65xclude_same_camera\x18\x06 \x01(\x08\x12\x13\n\x0b\x66ilter_json\x18\x07 \x01(\t\x12\x16\n\tthreshold\x18\x08 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"D\n\x05Match\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x1e\n\x04item\x18\x03 \x01(\x0b\x32\x10.resight.v1.Item\"d\n\rQueryResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\"\n\x07matches\x18\x04 \x03(\x0b\x32\x11.resight.v1.Match\"?\n\x0c\x45raseRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\"?\n\rEraseResponse\x12\x0e\n\x06\x65rased\x18\x01 \x01(\x04\x12\x13\n\x06purged\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_purged\"M\n\x0c\x41\x64\x61ptRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\t\x12\x13\n\x0bmax_samples\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x03\"\x1f\n\x0fRollBackRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\"\x19\n\nJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x84\x01\n\x03Job\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08progress\x18\x05 \x01(\x01\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x05\x12\x13\n\x0breport_json\x18\x08 \x01(\t2\x91\x02\n\x07Gallery\x12?\n\x06\x45nroll\x12\x19.resight.v1.EnrollRequest\x1a\x1a.resight.v1.EnrollResponse\x12I\n\x0c\x45nrollStream\x12\x19.resight.v1.EnrollRequest\x1a\x1a.resight.v1.EnrollResponse(\x01\x30\x01\x12<\n\x05Query\x12\x18.resight.v1.QueryRequest\x1a\x19.resight.v1.QueryResponse\x12<\n\x05\x45rase\x12\x18.resight.v1.EraseRequest\x1a\x19.resight.v1.EraseResponse2\x9a\x02\n\nAdaptation\x12\x32\n\x05\x41\x64\x61pt\x12\x18.resight.v1.AdaptRequest\x1a\x0f.resight.v1.Job\x12\x38\n\x08RollBack\x12\x1b.resight.v1.RollBackRequest\x1a\x0f.resight.v1.Job\x12\x31\n\x06GetJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Job\x12\x35\n\x08WatchJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Job0\x01\x12\x34\n\tCancelJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Jobb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eproto/resight/v1/resight.proto\x12\nresight.v1\"x\n\x04\x43rop\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x18\n\x0b\x63\x61ptured_at\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\tB\x0e\n\x0c_captured_at\"h\n\rEnrollRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x1f\n\x05\x63rops\x18\x02 \x03(\x0b\x32\x10.resight.v1.Crop\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x0f\n\x07partial\x18\x04 \x01(\x08\"\xad\x01\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\t\x12\x18\n\x0b\x63\x61ptured_at\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x06 \x01(\t\x12\x18\n\x0b\x65nrolled_at\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x0e\n\x0c_captured_atB\x0e\n\x0c_enrolled_at\"8\n\tCropError\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x89\x01\n\x0e\x45nrollResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\x1f\n\x05items\x18\x04 \x03(\x0b\x32\x10.resight.v1.Item\x12%\n\x06\x65rrors\x18\x05 \x03(\x0b\x32\x15.resight.v1.CropError\"\xce\x01\n\x0cQueryRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x03(\x0c\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x12\n\x06\x63\x61mera\x18\x05 \x01(\tB\x02\x18\x01\x12\x1b\n\x13\x65xclude_same_camera\x18\x06 \x01(\x08\x12\x13\n\x0b\x66ilter_json\x18\x07 \x01(\t\x12\x16\n\tthreshold\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x14\n\x0cquery_camera\x18\t \x01(\tB\x0c\n\n_threshold\"D\n\x05Match\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x1e\n\x04item\x18\x03 \x01(\x0b\x32\x10.resight.v1.Item\"d\n\rQueryResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\"\n\x07matches\x18\x04 \x03(\x0b\x32\x11.resight.v1.Match\"\xf5\x01\n\x0bListRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x13\n\x0b\x66ilter_json\x18\x02 \x01(\t\x12\x13\n\x06\x63\x61mera\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08identity\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0e\x63\x61ptured_after\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x0f\x63\x61ptured_before\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\t\x12\r\n\x05limit\x18\x08 \x01(\rB\t\n\x07_cameraB\x0b\n\t_identityB\x11\n\x0f_captured_afterB\x12\n\x10_captured_before\"?\n\x0cListResponse\x12\x1f\n\x05items\x18\x01 \x03(\x0b\x32\x10.resight.v1.Item\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xf5\x01\n\x0c\x45raseRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x15\n\x08identity\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0b\x66ilter_json\x18\x04 \x01(\t\x12\x13\n\x06\x63\x61mera\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0e\x63\x61ptured_after\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x0f\x63\x61ptured_before\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12\x0b\n\x03\x61ll\x18\x08 \x01(\x08\x42\x0b\n\t_identityB\t\n\x07_cameraB\x11\n\x0f_captured_afterB\x12\n\x10_captured_before\"?\n\rEraseResponse\x12\x0e\n\x06\x65rased\x18\x01 \x01(\x04\x12\x13\n\x06purged\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_purged\"M\n\x0c\x41\x64\x61ptRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\t\x12\x13\n\x0bmax_samples\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x03\"\x1f\n\x0fRollBackRequest\x12\x0c\n\x04site\x18\x01 \x01(\t\"\x19\n\nJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x84\x01\n\x03Job\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08progress\x18\x05 \x01(\x01\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x05\x12\x13\n\x0breport_json\x18\x08 \x01(\t2\xcc\x02\n\x07Gallery\x12?\n\x06\x45nroll\x12\x19.resight.v1.EnrollRequest\x1a\x1a.resight.v1.EnrollResponse\x12I\n\x0c\x45nrollStream\x12\x19.resight.v1.EnrollRequest\x1a\x1a.resight.v1.EnrollResponse(\x01\x30\x01\x12<\n\x05Query\x12\x18.resight.v1.QueryRequest\x1a\x19.resight.v1.QueryResponse\x12\x39\n\x04List\x12\x17.resight.v1.ListRequest\x1a\x18.resight.v1.ListResponse\x12<\n\x05\x45rase\x12\x18.resight.v1.EraseRequest\x1a\x19.resight.v1.EraseResponse2\x9a\x02\n\nAdaptation\x12\x32\n\x05\x41\x64\x61pt\x12\x18.resight.v1.AdaptRequest\x1a\x0f.resight.v1.Job\x12\x38\n\x08RollBack\x12\x1b.resight.v1.RollBackRequest\x1a\x0f.resight.v1.Job\x12\x31\n\x06GetJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Job\x12\x35\n\x08WatchJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Job0\x01\x12\x34\n\tCancelJob\x12\x16.resight.v1.JobRequest\x1a\x0f.resight.v1.Jobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.resight.v1.resight_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_QUERYREQUEST'].fields_by_name['camera']._loaded_options = None
+  _globals['_QUERYREQUEST'].fields_by_name['camera']._serialized_options = b'\030\001'
   _globals['_CROP']._serialized_start=46
-  _globals['_CROP']._serialized_end=145
-  _globals['_ENROLLREQUEST']._serialized_start=147
-  _globals['_ENROLLREQUEST']._serialized_end=251
-  _globals['_ITEM']._serialized_start=253
-  _globals['_ITEM']._serialized_end=363
-  _globals['_CROPERROR']._serialized_start=365
-  _globals['_CROPERROR']._serialized_end=421
-  _globals['_ENROLLRESPONSE']._serialized_start=424
-  _globals['_ENROLLRESPONSE']._serialized_end=561
-  _globals['_QUERYREQUEST']._serialized_start=564
-  _globals['_QUERYREQUEST']._serialized_end=744
-  _globals['_MATCH']._serialized_start=746
-  _globals['_MATCH']._serialized_end=814
-  _globals['_QUERYRESPONSE']._serialized_start=816
-  _globals['_QUERYRESPONSE']._serialized_end=916
-  _globals['_ERASEREQUEST']._serialized_start=918
-  _globals['_ERASEREQUEST']._serialized_end=981
-  _globals['_ERASERESPONSE']._serialized_start=983
-  _globals['_ERASERESPONSE']._serialized_end=1046
-  _globals['_ADAPTREQUEST']._serialized_start=1048
-  _globals['_ADAPTREQUEST']._serialized_end=1125
-  _globals['_ROLLBACKREQUEST']._serialized_start=1127
-  _globals['_ROLLBACKREQUEST']._serialized_end=1158
-  _globals['_JOBREQUEST']._serialized_start=1160
-  _globals['_JOBREQUEST']._serialized_end=1185
-  _globals['_JOB']._serialized_start=1188
-  _globals['_JOB']._serialized_end=1320
-  _globals['_GALLERY']._serialized_start=1323
-  _globals['_GALLERY']._serialized_end=1596
-  _globals['_ADAPTATION']._serialized_start=1599
-  _globals['_ADAPTATION']._serialized_end=1881
+  _globals['_CROP']._serialized_end=166
+  _globals['_ENROLLREQUEST']._serialized_start=168
+  _globals['_ENROLLREQUEST']._serialized_end=272
+  _globals['_ITEM']._serialized_start=275
+  _globals['_ITEM']._serialized_end=448
+  _globals['_CROPERROR']._serialized_start=450
+  _globals['_CROPERROR']._serialized_end=506
+  _globals['_ENROLLRESPONSE']._serialized_start=509
+  _globals['_ENROLLRESPONSE']._serialized_end=646
+  _globals['_QUERYREQUEST']._serialized_start=649
+  _globals['_QUERYREQUEST']._serialized_end=855
+  _globals['_MATCH']._serialized_start=857
+  _globals['_MATCH']._serialized_end=925
+  _globals['_QUERYRESPONSE']._serialized_start=927
+  _globals['_QUERYRESPONSE']._serialized_end=1027
+  _globals['_LISTREQUEST']._serialized_start=1030
+  _globals['_LISTREQUEST']._serialized_end=1275
+  _globals['_LISTRESPONSE']._serialized_start=1277
+  _globals['_LISTRESPONSE']._serialized_end=1340
+  _globals['_ERASEREQUEST']._serialized_start=1343
+  _globals['_ERASEREQUEST']._serialized_end=1588
+  _globals['_ERASERESPONSE']._serialized_start=1590
+  _globals['_ERASERESPONSE']._serialized_end=1653
+  _globals['_ADAPTREQUEST']._serialized_start=1655
+  _globals['_ADAPTREQUEST']._serialized_end=1732
+  _globals['_ROLLBACKREQUEST']._serialized_start=1734
+  _globals['_ROLLBACKREQUEST']._serialized_end=1765
+  _globals['_JOBREQUEST']._serialized_start=1767
+  _globals['_JOBREQUEST']._serialized_end=1792
+  _globals['_JOB']._serialized_start=1795
+  _globals['_JOB']._serialized_end=1927
+  _globals['_GALLERY']._serialized_start=1930
+  _globals['_GALLERY']._serialized_end=2262
+  _globals['_ADAPTATION']._serialized_start=2265
+  _globals['_ADAPTATION']._serialized_end=2547
 # @@protoc_insertion_point(module_scope)

@@ -33,20 +33,22 @@ class EnrollRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json")
+    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at")
     ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
     id: str
     site: str
     camera: str
     identity: str
     captured_at: float
     metadata_json: str
-    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+    enrolled_at: float
+    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ...) -> None: ...
 
 class CropError(_message.Message):
     __slots__ = ("index", "code", "detail")
@@ -73,7 +75,7 @@ class EnrollResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +84,7 @@ class QueryRequest(_message.Message):
     EXCLUDE_SAME_CAMERA_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    QUERY_CAMERA_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -90,7 +93,8 @@ class QueryRequest(_message.Message):
     exclude_same_camera: bool
     filter_json: str
     threshold: float
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ...) -> None: ...
+    query_camera: str
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -114,15 +118,53 @@ class QueryResponse(_message.Message):
     matches: _containers.RepeatedCompositeFieldContainer[Match]
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
 
+class ListRequest(_message.Message):
+    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    filter_json: str
+    camera: str
+    identity: str
+    captured_after: float
+    captured_before: float
+    cursor: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListResponse(_message.Message):
+    __slots__ = ("items", "cursor")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    cursor: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
 class EraseRequest(_message.Message):
-    __slots__ = ("item_id", "site", "identity")
+    __slots__ = ("item_id", "site", "identity", "filter_json", "camera", "captured_after", "captured_before", "all")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     site: str
     identity: str
-    def __init__(self, item_id: _Optional[str] = ..., site: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+    filter_json: str
+    camera: str
+    captured_after: float
+    captured_before: float
+    all: bool
+    def __init__(self, item_id: _Optional[str] = ..., site: _Optional[str] = ..., identity: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class EraseResponse(_message.Message):
     __slots__ = ("erased", "purged")

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GalleryStub:
-    """Enroll, query, erase.
+    """Enroll, query, list, erase.
     """
 
     def __init__(self, channel):
@@ -50,6 +50,11 @@ class GalleryStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.List = channel.unary_unary(
+                '/resight.v1.Gallery/List',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListResponse.FromString,
+                _registered_method=True)
         self.Erase = channel.unary_unary(
                 '/resight.v1.Gallery/Erase',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseRequest.SerializeToString,
@@ -58,7 +63,7 @@ class GalleryStub:
 
 
 class GalleryServicer:
-    """Enroll, query, erase.
+    """Enroll, query, list, erase.
     """
 
     def Enroll(self, request, context):
@@ -82,8 +87,15 @@ class GalleryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def List(self, request, context):
+        """Items of a site in order of enrolling: those that meet every condition.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Erase(self, request, context):
-        """Erases one item, or every item of an identity at a site.
+        """Erases one item, or the items of a site that List gives under the same conditions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +119,11 @@ def add_GalleryServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.SerializeToString,
             ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListResponse.SerializeToString,
+            ),
             'Erase': grpc.unary_unary_rpc_method_handler(
                     servicer.Erase,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseRequest.FromString,
@@ -121,7 +138,7 @@ def add_GalleryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Gallery:
-    """Enroll, query, erase.
+    """Enroll, query, list, erase.
     """
 
     @staticmethod
@@ -195,6 +212,33 @@ class Gallery:
             '/resight.v1.Gallery/Query',
             proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Gallery/List',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListResponse.FromString,
             options,
             channel_credentials,
             insecure,

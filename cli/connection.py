@@ -1,0 +1,37 @@
+"""What every verb needs that talks to a server: its options, and a client whose errors are sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from cli.output import fail
+
+if TYPE_CHECKING:
+    from resight_client import Client
+
+Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
+Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
+Key = Annotated[
+    Optional[str], typer.Option(envvar="RESIGHT_API_KEY", help="API key, where the server needs one")
+]
+Filter = Annotated[
+    Optional[str],
+    typer.Option(help='JSON that items have to meet, like \'{"camera": "door"}\'; see docs/filters.md'),
+]
+LOCAL = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def connect(server: str, api_key: str | None) -> Iterator[Client]:
+    """A client whose errors end the command with their sentence."""
+    from resight_client import Client, ResightError
+
+    with Client(server, api_key) as client:
+        try:
+            yield client
+        except ResightError as error:
+            fail(str(error))

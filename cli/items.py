@@ -1,0 +1,104 @@
+"""list and erase: the items of a site."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Optional
+
+import typer
+
+from cli.connection import LOCAL, Filter, Key, Server, Site, connect
+from cli.output import fail, table
+
+Camera = Annotated[Optional[str], typer.Option(help="items of this camera")]
+Identity = Annotated[Optional[str], typer.Option(help="items of this person")]
+After = Annotated[Optional[str], typer.Option(help="captured at this time or later, like 2026-05-04T09:30Z")]
+Before = Annotated[Optional[str], typer.Option(help="captured before this time")]
+_COUNTED = 1000  # items that are counted before a question; a listing gives no more at once
+
+
+def list_items(
+    site: Site,
+    camera: Camera = None,
+    identity: Identity = None,
+    after: After = None,
+    before: Before = None,
+    filter: Filter = None,
+    limit: Annotated[int, typer.Option(help="items to list")] = 100,
+    cursor: Annotated[Optional[str], typer.Option(help="of the list before, which says it")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """List a site's items that meet every condition, in order of enrolling."""
+    import dataclasses
+
+    where = _where(camera, identity, after, before, filter)
+    with connect(server, api_key) as client:
+        page = client.items(site, **where, limit=limit, cursor=cursor)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(page), indent=2))
+        return
+    rows: list[tuple[str, ...]] = []
+    for item in page.items:
+        metadata = json.dumps(item.metadata) if item.metadata else ""
+        rows.append((item.id, item.identity or "", item.camera or "", item.captured_at or "", metadata))
+    table(site, ("id", "identity", "camera", "captured at", "metadata"), rows)
+    if page.cursor is not None:
+        typer.echo(f"there are more: --cursor {page.cursor}", err=True)
+
+
+def erase(
+    site: Site,
+    item: Annotated[Optional[list[str]], typer.Argument(help="ids of items, instead of conditions")] = None,
+    camera: Camera = None,
+    identity: Identity = None,
+    after: After = None,
+    before: Before = None,
+    filter: Filter = None,
+    all: Annotated[bool, typer.Option("--all", help="every item of the site")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="erase without asking")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Erase a site's items that meet every condition, or single items, with their images and embeddings.
+
+    `resight list` shows them beforehand. Nothing brings them back.
+    """
+    where = _where(camera, identity, after, before, filter)
+    if item and (where or all):
+        fail("ids of items and conditions contradict each other; give one or the other")
+    if not item and not where and not all:
+        fail("nothing says what to erase: give ids, --identity or another condition, or --all for the site")
+    if where and all:
+        fail("--all erases the whole site, which contradicts the conditions; give one or the other")
+    with connect(server, api_key) as client:
+        if not yes:
+            if item:
+                count = str(len(item))
+            elif all:
+                count = str(client.site(site).items)
+            else:
+                page = client.items(site, **where, limit=_COUNTED)
+                count = str(len(page.items)) if page.cursor is None else f"at least {_COUNTED}"
+            if not typer.confirm(f"Erase {count} item(s) of site {site} for good?"):
+                fail("nothing was erased")
+        if item:
+            erased = sum(client.erase(one, site) for one in item)
+        else:
+            erased = client.erase_items(site, **where, all=all)
+    typer.echo(f"erased {erased} item(s) of site {site}")
+
+
+def _where(
+    camera: str | None, identity: str | None, after: str | None, before: str | None, filter: str | None
+) -> dict[str, Any]:
+    """The conditions that were given."""
+    values = {
+        "camera": camera,
+        "identity": identity,
+        "captured_after": after,
+        "captured_before": before,
+        "filter": filter,
+    }
+    return {name: value for name, value in values.items() if value is not None}

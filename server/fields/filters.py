@@ -1,0 +1,139 @@
+"""The JSON object `filter` and the single fields that stand for parts of it: docs/filters.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from server.errors import BadRequest
+from server.fields.json_text import json_of, object_of, only_keys, shown
+from server.fields.labels import label_of
+from server.fields.records import plain_value
+from server.fields.times import time_of
+from server.gallery.filters import (
+    COLUMNS,
+    AllOf,
+    AnyOf,
+    Bound,
+    Column,
+    Condition,
+    ItemFilter,
+    Not,
+    Operator,
+    Plain,
+    contradict,
+)
+
+MAX_FILTER = 65_536  # characters of a filter
+MAX_VALUES = 1_000  # of one list in it
+_OPERATORS: dict[str, Operator] = {"gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
+_WINDOW: dict[str, Operator] = {"captured_after": "gte", "captured_before": "lt"}
+_KNOWN = (*COLUMNS, "metadata", *_WINDOW)
+Read = Callable[[Any, str], Plain]  # a value in a filter and where it stands -> the value to compare with
+
+
+def filter_of(
+    text: str | None,
+    *,
+    camera: Any = None,
+    identity: Any = None,
+    captured_after: Any = None,
+    captured_before: Any = None,
+) -> ItemFilter:
+    """The JSON object `filter`, joined with single fields: an item has to meet both.
+
+    Raises BadRequest naming what cannot be read, stored or compared, and what can never be met.
+    """
+    conditions: dict[Column, dict[str, Condition]] = {name: {} for name in COLUMNS}  # by what asked for them
+    metadata: dict[str, Condition] = {}
+    if text is not None:
+        values = _object(text)
+        for column in COLUMNS:
+            if column in values:
+                read = _label if column in ("camera", "identity") else _time
+                conditions[column][f"filter.{column}"] = _condition(values[column], f"filter.{column}", read)
+        for name, operator in _WINDOW.items():
+            if name in values:
+                conditions["captured_at"][f"filter.{name}"] = _limit(operator, values[name], f"filter.{name}")
+        metadata = _metadata(values.get("metadata", {}))
+    single: dict[Column, Any] = {"camera": camera, "identity": identity}
+    for column, value in single.items():
+        if value is not None:
+            conditions[column][column] = AnyOf((_label(value, column),))
+    for name, value in (("captured_after", captured_after), ("captured_before", captured_before)):
+        if value is not None:
+            conditions["captured_at"][name] = _limit(_WINDOW[name], value, name)
+    for sources in conditions.values():
+        _refuse_contradiction(sources)
+    columns = tuple((name, part) for name in COLUMNS for part in conditions[name].values())
+    return ItemFilter(columns, tuple(metadata.items()))
+
+
+def _object(text: str) -> dict[str, Any]:
+    if len(text) > MAX_FILTER:
+        raise BadRequest(f"filter has {len(text)} characters; at most {MAX_FILTER} are accepted")
+    values = object_of(json_of(text, "filter"), "filter")
+    only_keys(values, _KNOWN, "filter")
+    return values
+
+
+def _metadata(values: Any) -> dict[str, Condition]:
+    conditions: dict[str, Condition] = {}
+    for key, value in object_of(values, "filter.metadata").items():
+        where = f"filter.metadata.{key}"
+        conditions[key] = _condition(value, where, plain_value)
+        _refuse_contradiction({where: conditions[key]})
+    return conditions
+
+
+def _condition(value: Any, where: str, read: Read) -> Condition:
+    """A value, a list of values, or an object of bounds and `not`."""
+    if isinstance(value, list):
+        if not 1 <= len(value) <= MAX_VALUES:
+            raise BadRequest(f"{where} is a list of {len(value)} values; send 1 to {MAX_VALUES}")
+        return AnyOf(tuple(read(one, f"{where}[{index}]") for index, one in enumerate(value)))
+    if not isinstance(value, dict):
+        return AnyOf((read(value, where),))
+    only_keys(value, (*_OPERATORS, "not"), where)
+    parts = [_part(name, inner, f"{where}.{name}", read) for name, inner in value.items()]
+    if not parts:
+        raise BadRequest(
+            f"{where} is an empty object; send a value, a list, bounds (gt, gte, lt, lte) or not"
+        )
+    for one, other in (("gt", "gte"), ("lt", "lte")):
+        if one in value and other in value:
+            raise BadRequest(f"{where} has both {one} and {other}; send one of them")
+    return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+
+def _part(name: str, value: Any, where: str, read: Read) -> Condition:
+    if name == "not":
+        if isinstance(value, dict) and "not" in value:
+            raise BadRequest(f"{where} holds another not; leave out both")
+        return Not(_condition(value, where, read))
+    limit = read(value, where)
+    if limit is None or isinstance(limit, bool):
+        raise BadRequest(f"{where} is {shown(value)}, which has no order; bounds are text, numbers or times")
+    return Bound(_OPERATORS[name], limit)
+
+
+def _limit(operator: Operator, value: Any, where: str) -> Condition:
+    return Bound(operator, time_of(value, where))
+
+
+def _label(value: Any, where: str) -> str | None:
+    """A camera or identity; None finds items without one."""
+    if value == "":
+        raise BadRequest(f"{where} is empty; name one, or leave it out. filter takes null for items without")
+    return label_of(value, where)
+
+
+def _time(value: Any, where: str) -> float | None:
+    """A time; None finds items without one."""
+    return None if value is None else time_of(value, where)
+
+
+def _refuse_contradiction(sources: dict[str, Condition]) -> None:
+    if contradict(list(sources.values())):
+        names = " and ".join(sources)
+        raise BadRequest(f"{names} can be met by no item: what is asked for contradicts itself")
