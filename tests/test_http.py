@@ -161,7 +161,7 @@ def test_the_server_tells_what_runs(client: Client, server: ServerProcess) -> No
     assert info["engine"]["engine"] == "openvino"
     assert info["bundle"]["dim"] == 512
     assert httpx.get(f"{server.url}/health").json() == {"status": "alive"}
-    assert httpx.get(f"{server.url}/ready").json() == {"status": "ready"}
+    assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": True}
     metrics = httpx.get(f"{server.url}/metrics").text
     assert "resight_requests_total" in metrics
     assert 'call="GET /info"' in metrics
