@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -123,7 +124,7 @@ class Gallery(_Base, rpc.GalleryServicer):
             request.exclude_same_camera,
             threshold,
         )
-        return messages.answer(found)
+        return await asyncio.to_thread(messages.answer, found)  # twenty thousand matches take a while
 
     @_call("write")
     async def Erase(self, request: pb.EraseRequest, actor: str) -> pb.EraseResponse:
@@ -165,19 +166,19 @@ class Adaptation(_Base, rpc.AdaptationServicer):
     @_call("read")
     async def GetJob(self, request: pb.JobRequest, actor: str) -> pb.Job:
         """A job now."""
-        return messages.job(self.service.jobs.get(request.job))
+        return messages.job(await asyncio.to_thread(self.service.jobs.get, request.job))
 
     @_stream("read")
     async def WatchJob(self, request: pb.JobRequest, actor: str) -> AsyncIterator[pb.Job]:
         """A job until it has ended."""
-        self.service.jobs.get(request.job)
+        await asyncio.to_thread(self.service.jobs.get, request.job)
         async for values in self.service.jobs.watch(request.job):
             yield messages.job(values)
 
     @_call("admin")
     async def CancelJob(self, request: pb.JobRequest, actor: str) -> pb.Job:
         """Asks a job to end."""
-        return messages.job(self.service.jobs.cancel(request.job))
+        return messages.job(await asyncio.to_thread(self.service.jobs.cancel, request.job))
 
 
 async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
