@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Any
 
-from server.adaptation import TIERS, Adaptation, Tier
+from server.adaptation import TIERS, Adaptation
 from server.engines import Engines
 from server.errors import BadRequest, Conflict
 from server.gallery.store import Store
-from server.jobs import Handle, Job, Jobs
+from server.jobs import Declined, Handle, Job, Jobs, Work
 from server.rebuild import Rebuilder
 from server.settings import Settings
 from server.sites import Sites
@@ -36,37 +36,60 @@ class Adapting:
         self, site_name: str, tier: str = "auto", max_samples: int | None = None, seed: int = 0
     ) -> Job:
         """Starts an adaptation and returns its job."""
-        tiers: dict[str, Tier] = {name: name for name in TIERS}
-        if tier not in tiers:
-            raise BadRequest(f"tier {tier!r} is unknown; this version has {', '.join(tiers)}")
+        if tier not in TIERS:
+            raise BadRequest(f"tier {tier!r} is unknown; this version has {', '.join(TIERS)}")
         samples = self.settings.adapt_samples if max_samples is None else max_samples
         low, high = _SAMPLES
         if not low <= samples <= high:
             raise BadRequest(f"max_samples is {samples}; it must lie between {low} and {high}")
         if not 0 <= seed < 2**63:
             raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
-        site = self.sites.get(site_name)
-        adaptation = Adaptation(site, tiers[tier], samples, seed, self.store, self.engines, self.rebuilder)
-        await asyncio.to_thread(adaptation.check)
         request = {"tier": tier, "max_samples": samples, "seed": seed}
-        return await asyncio.to_thread(
-            self.jobs.start, site_name, "adapt", request, self._then_clean(adaptation.run)
-        )
+        adaptation = self._adaptation(site_name, request)
+        await asyncio.to_thread(adaptation.check)
+        return await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, adaptation.run)
 
     async def roll_back(self, site_name: str) -> Job:
         """Starts a job that makes a new version with the profile of the live one's parent.
 
         Raises Conflict where there is no parent.
         """
-        site = self.sites.get(site_name)
-        live = site.state.version
-        parent = self.store.versions.get(site_name, live.parent) if live.parent is not None else None
-        if parent is None:
+        live = self.sites.get(site_name).state.version
+        if live.parent is None:
             raise Conflict(
                 f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to"
             )
+        request = {"from": live.version, "to": live.parent}
+        work = self._rollback(site_name, request)
+        return await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, work)
+
+    def resume(self) -> None:
+        """Queues the jobs again that the last stop of the server cut off."""
+        self.jobs.resume(self._work_of)
+
+    def _work_of(self, job: Job) -> Work:
+        if job.kind == "adapt":
+            return self._adaptation(job.site, job.request).run
+        return self._rollback(job.site, job.request)
+
+    def _adaptation(self, site_name: str, request: dict[str, Any]) -> Adaptation:
+        """Raises NotFound for an unknown site."""
+        tier, samples, seed = request["tier"], request["max_samples"], request["seed"]
+        site = self.sites.get(site_name)
+        return Adaptation(site, tier, samples, seed, self.store, self.engines, self.rebuilder)
+
+    def _rollback(self, site_name: str, request: dict[str, Any]) -> Work:
+        """Raises NotFound for an unknown site."""
+        site = self.sites.get(site_name)
 
         def work(handle: Handle) -> None:
+            live = site.state.version
+            parent = self.store.versions.get(site_name, request["to"])
+            if live.version != request["from"] or parent is None:
+                raise Declined(
+                    f"version {request['from']} was to be rolled back to {request['to']}, but site "
+                    f"{site_name!r} is on version {live.version} by now"
+                )
             version = self.rebuilder.run(
                 site,
                 parent.profile_id,
@@ -78,18 +101,4 @@ class Adapting:
             handle.job.version = version.version
             handle.job.report.restores = parent.version
 
-        request = {"from": live.version, "to": parent.version}
-        return await asyncio.to_thread(
-            self.jobs.start, site_name, "rollback", request, self._then_clean(work)
-        )
-
-    def _then_clean(self, work: Callable[[Handle], None]) -> Callable[[Handle], None]:
-        """The work, and after it, however it ended, nothing left that no version uses."""
-
-        def run(handle: Handle) -> None:
-            try:
-                work(handle)
-            finally:
-                self.rebuilder.drop_unused()
-
-        return run
+        return work

@@ -1,19 +1,19 @@
-"""One adaptation: crops of a site -> BNTA -> profile -> engine -> re-embedding -> swap.
+"""One adaptation: crops of a site -> a worker computes a profile -> engine -> re-embedding -> swap.
 
-Torch is imported in here, by the job.
+Torch runs in a process of its own (`server/worker.py`), whose memory goes back when it ends.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from reid.adaptation.sampling import MIN_CROPS, Thumbnails, balanced_order
-from reid.batchnorm import BatchNormProfile
+from reid.adaptation.sampling import MIN_CROPS
+from reid.batchnorm import BatchNormProfile, ProfileError
 from reid.bundle import cosine
 from server.engines import Engines
 from server.errors import Conflict, Unprocessable
@@ -21,12 +21,16 @@ from server.gallery.store import Store
 from server.jobs import Declined, Handle
 from server.rebuild import Rebuilder
 from server.reports import JobReport
+from server.sampling import Sample, write_sample
 from server.sites import Site
+from server.work import CROPS, WorkAnswer, WorkRequest, work_folder
+from server.worker_process import WorkerError, run_worker
 
 Tier = Literal["auto", "none", "2"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 # Cosine of engine and torch with the new values; lower means that the engine does not compute with them.
 _LOWEST_PARITY = 0.995
+_PROBES = 16  # crops on which engine and torch are compared
 
 
 class Adaptation:
@@ -74,17 +78,13 @@ class Adaptation:
         return obstacle
 
     def run(self, handle: Handle) -> None:
-        """The job's work; the report grows as it goes."""
-        report = handle.job.report
-        report.tier = self.tier
+        """The job's work; the report grows as it goes. An attempt that was interrupted while it re-embedded
+        is gone on with: its profile and embeddings are kept."""
         if self.tier == "none":
+            handle.job.report.tier = "none"
             profile_id = self.engines.base_id
         else:
-            obstacle = self.check()
-            if obstacle:
-                raise Declined(f"{obstacle}; the site keeps version {self.site.state.version.version}")
-            report.tier = "2"
-            profile_id = self._bnta(handle, report)
+            profile_id = self._kept_profile(handle.job.report) or self._new_profile(handle)
         began = time.perf_counter()
         live = self.site.state.version
         version = self.rebuilder.run(
@@ -95,90 +95,109 @@ class Adaptation:
             handle.job.id,
             lambda share: handle.step(0.5 + share / 2, "re-embedding"),
         )
+        report = handle.job.report
         report.seconds = (report.seconds or {}) | {"re-embed": round(time.perf_counter() - began, 3)}
         handle.job.version = version.version
 
-    def _bnta(self, handle: Handle, report: JobReport) -> str:
-        seconds: dict[str, float] = {}
-        began = time.perf_counter()
-        crops, cameras = self._sample(handle)
-        seconds["sample"] = round(time.perf_counter() - began, 3)
-        report.crops, report.cameras = len(crops), cameras
+    def _kept_profile(self, report: JobReport) -> str | None:
+        """The profile that an earlier attempt of this job has computed and checked, for this bundle."""
+        profile = self.store.versions.profile(report.profile) if report.profile is not None else None
+        return profile.id if profile is not None and profile.base == self.engines.bundle.base_id else None
 
-        began = time.perf_counter()
-        handle.step(0.1, "loading torch")
-        import torch
-
-        from reid.adaptation.bnta import Bnta, adapt
-        from reid.batchnorm import profile_from_model
-        from reid.engines.pytorch import load_embedder
-        from reid.models.build import PixelEmbedder
-
-        on_gpu = torch.cuda.is_available() and self.engines.settings.device != "cpu"
-        # Always from the bundle's own values: adapting an adaptation drifts.
-        embedder = load_embedder(self.engines.bundle, self.engines.base_profile).to(
-            "cuda" if on_gpu else "cpu"
-        )
-        seconds["load"] = round(time.perf_counter() - began, 3)
-
-        began = time.perf_counter()
-        result = adapt(
-            embedder, crops, Bnta(seed=self.seed), lambda share, stage: handle.step(0.1 + 0.35 * share, stage)
-        )
-        seconds["adapt"] = round(time.perf_counter() - began, 3)
-        report.device = "cuda" if on_gpu else "cpu"
-        report.pairs, report.mean_pair_distance = result.pairs, round(result.mean_pair_distance, 4)
-        report.losses = [dict(step) for step in result.losses]
-        profile = profile_from_model(self.engines.bundle.base_id, embedder)
-
+    def _new_profile(self, handle: Handle) -> str:
+        """Computes, checks and keeps a profile; returns its id. Raises Declined, WorkerError."""
+        handle.job.report = report = JobReport(tier=self.tier)
+        obstacle = self.check()
+        if obstacle:
+            raise Declined(f"{obstacle}; the site keeps version {self.site.state.version.version}")
+        report.tier = "2"
+        with work_folder(self.engines.settings.data) as folder:
+            began = time.perf_counter()
+            sample = self._sample(handle, folder / CROPS)
+            report.crops, report.cameras = len(sample.cameras), sample.counts
+            seconds = {"sample": round(time.perf_counter() - began, 3)}
+            profile, answer, probes = self._work(handle, folder, sample, seconds)
         began = time.perf_counter()
         handle.step(0.45, "compiling")
-        probe = np.ascontiguousarray(crops[:16])
-        with torch.inference_mode():
-            pixels = torch.from_numpy(probe).to("cuda" if on_gpu else "cpu")
-            expected = PixelEmbedder(embedder)(pixels).cpu().numpy()
-        self._install(profile, probe, expected, report)
+        self._install(handle, profile, answer, probes)
         seconds["compile"] = round(time.perf_counter() - began, 3)
         report.seconds = seconds
+        handle.keep_report()  # an attempt that comes after a crash goes on from here
         return profile.id
 
+    def _sample(self, handle: Handle, path: Path) -> Sample:
+        sample = write_sample(
+            self.store,
+            self.rebuilder.embedding,
+            self.site.name,
+            self.max_samples,
+            self.seed,
+            path,
+            lambda share: handle.step(0.1 * share, "choosing crops"),
+        )
+        if len(sample.cameras) < MIN_CROPS:
+            raise Declined(
+                f"only {len(sample.cameras)} of {sample.candidates} crops differ from each other; BNTA needs "
+                f"{MIN_CROPS}"
+            )
+        return sample
+
+    def _work(
+        self, handle: Handle, folder: Path, sample: Sample, seconds: dict[str, float]
+    ) -> tuple[BatchNormProfile, WorkAnswer, np.ndarray]:
+        """The profile, what the worker says about it, and uint8 [n,H,W,3], the crops it was probed with."""
+        bundle, settings, report = self.engines.bundle, self.engines.settings, handle.job.report
+        shape = (len(sample.cameras), bundle.manifest.height, bundle.manifest.width, 3)
+        request = WorkRequest(
+            bundle=str(bundle.path.resolve()),
+            tier="2",
+            seed=self.seed,
+            device=settings.device,
+            shape=shape,
+            cameras=sample.cameras,
+            probes=_PROBES,
+        )
+        began = time.perf_counter()
+        handle.step(0.1, "starting a worker")
+        answer = run_worker(
+            folder,
+            request,
+            lambda share, stage: handle.step(0.1 + 0.35 * share, stage),
+            handle.check,
+            settings.adapt_silence_s,
+        )
+        for name, value in answer.report.items():
+            if name != "seconds":
+                setattr(report, name, value)
+        seconds |= answer.report["seconds"]
+        seconds["load"] = round(time.perf_counter() - began - sum(answer.report["seconds"].values()), 3)
+        probes = np.fromfile(sample.path, np.uint8, len(answer.expected) * int(np.prod(shape[1:])))
+        try:
+            profile = BatchNormProfile.from_bytes(answer.profile)
+        except ProfileError as error:
+            raise WorkerError(f"the worker's profile cannot be read: {error}") from error
+        if profile.base != bundle.base_id:
+            raise WorkerError(
+                f"bundle {bundle.path} was changed while it was served: its base is {profile.base}, the "
+                f"server's {bundle.base_id}; restart the server"
+            )
+        return profile, answer, probes.reshape(-1, *shape[1:])
+
     def _install(
-        self, profile: BatchNormProfile, probe: np.ndarray, expected: np.ndarray, report: JobReport
+        self, handle: Handle, profile: BatchNormProfile, answer: WorkAnswer, probes: np.ndarray
     ) -> None:
         """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
         if not all(np.isfinite(values).all() for values in profile.site.values()):
             raise Declined("the adapted values are not finite")
+        report = handle.job.report
         self.store.versions.save_profile(profile)
-        adapted = self.engines.add(profile).submit(probe).result()
-        lowest = float(cosine(adapted, expected).min())
+        with self.engines.lease(profile.id) as batcher:
+            adapted = batcher.submit(probes).result()
+        lowest = float(cosine(adapted, answer.expected).min())
         if lowest < _LOWEST_PARITY:
             raise Declined(
                 f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})"
             )
-        before = self.engines.base.submit(probe).result()
+        before = self.engines.base.submit(probes).result()
         report.profile, report.engine_parity = profile.id, round(lowest, 6)
         report.drift = round(1 - float(cosine(adapted, before).mean()), 6)
-
-    def _sample(self, handle: Handle) -> tuple[np.ndarray, dict[str, int]]:
-        """uint8 [N,H,W,3], cameras taking turns, near-duplicates dropped; and how many came from each
-        camera."""
-        seqs, cameras = self.store.items.cameras(self.site.name)
-        seen, counts = Thumbnails(), Counter[str]()
-        crops: list[np.ndarray] = []
-        order = balanced_order(cameras, self.seed)
-        for start in range(0, len(order), 64):
-            handle.step(0.1 * start / len(order), "choosing crops")
-            chunk = order[start : start + 64]
-            images = self.store.items.images([int(seqs[i]) for i in chunk])
-            for i in chunk:
-                if int(seqs[i]) not in images or len(crops) == self.max_samples:
-                    continue
-                crop = self.rebuilder.embedding.decode_stored(images[int(seqs[i])], f"number {seqs[i]}")
-                if seen.is_new(crop, cameras[i]):
-                    crops.append(crop)
-                    counts[cameras[i] or ""] += 1
-        if len(crops) < MIN_CROPS:
-            raise Declined(
-                f"only {len(crops)} of {len(order)} crops differ from each other; BNTA needs {MIN_CROPS}"
-            )
-        return np.stack(crops), dict(sorted(counts.items()))

@@ -54,7 +54,8 @@ class Batcher:
         self.engine, self.dim, self.max_batch, self.max_queued = engine, dim, max_batch, max_queued
         self.lanes: dict[Lane, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
         self.changed = threading.Condition()
-        self.queued, self.rate, self.closed = 0, 100.0, False
+        self.queued, self.rate = 0, 100.0
+        self.closed: Overloaded | None = None  # what requests are refused with from then on
         self.batches = self.crops = 0  # served so far
         self.thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self.thread.start()
@@ -63,12 +64,12 @@ class Batcher:
         """uint8 [N,H,W,3] -> future of float32 [N,D]. The future raises EmbedError for crops the engine fails
         on.
 
-        Raises Overloaded when too many crops wait already.
+        Raises Overloaded when too many crops wait already, and what `close` was called with after that.
         """
         request = _Request(crops, self.dim)
         with self.changed:
-            if self.closed:
-                raise Overloaded("the server is stopping")
+            if self.closed is not None:
+                raise self.closed
             if self.queued and self.queued + len(crops) > self.max_queued:
                 wait = math.ceil(self.queued / self.rate)
                 raise Overloaded(
@@ -79,10 +80,10 @@ class Batcher:
             self.changed.notify()
         return request.future
 
-    def close(self) -> None:
-        """Finishes what is queued and stops."""
+    def close(self, refusal: Overloaded) -> None:
+        """Finishes what is queued and stops. Later requests are refused with `refusal`."""
         with self.changed:
-            self.closed = True
+            self.closed = refusal
             self.changed.notify()
         self.thread.join()
 
@@ -91,7 +92,7 @@ class Batcher:
         while True:
             with self.changed:
                 while not (self.lanes["interactive"] or self.lanes["bulk"]):
-                    if self.closed:
+                    if self.closed is not None:
                         return
                     self.changed.wait()
                 bulk_turn = self.lanes["bulk"] and (streak >= _BULK_TURN or not self.lanes["interactive"])
@@ -99,8 +100,13 @@ class Batcher:
                 streak = 0 if bulk_turn else streak + 1
                 batch = self._take(self.lanes[lane])
                 self.queued -= sum(stop - start for _, start, stop in batch)
-            if batch:
+            if not batch:
+                continue
+            try:
                 self._serve(batch)
+            except Exception as error:  # such as no memory to join the crops: only this batch may fail
+                log.exception("a batch could not be served")
+                self._fail([request for request, _, _ in batch], error)
 
     def _take(self, lane: deque[_Request]) -> list[tuple[_Request, int, int]]:
         """Slices of waiting requests, at most `max_batch` crops together; requests nobody waits for are
@@ -141,6 +147,17 @@ class Batcher:
                     request.future.set_exception(EmbedError(request.bad))
                 else:
                     request.future.set_result(request.vectors)
+
+    def _fail(self, requests: list[_Request], error: Exception) -> None:
+        """Ends requests with an error, and what of them is still queued."""
+        for request in requests:
+            with self.changed:
+                for lane in self.lanes.values():
+                    if request in lane:
+                        lane.remove(request)
+                        self.queued -= len(request.crops) - request.taken
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(error)
 
     def _embed(self, crops: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Embeds a batch; if that fails, halves, down to the crops that are to blame."""

@@ -33,7 +33,7 @@ class Embedding:
 
     def admit(self, profile_id: str, count: int) -> None:
         """Raises Overloaded before decoding where the engine would refuse `count` crops after it."""
-        batcher = self.engines.ready(profile_id)
+        batcher = self.engines.peek(profile_id)
         if batcher is not None and batcher.queued and batcher.queued + count > batcher.max_queued:
             wait = max(1, int(batcher.queued / batcher.rate))
             raise Overloaded(
@@ -66,10 +66,8 @@ class Embedding:
     async def embed(self, profile_id: str, crops: np.ndarray, lane: Lane) -> np.ndarray:
         """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError for crops that the engine fails
         on."""
-        batcher = self.engines.ready(profile_id)
-        if batcher is None:
-            batcher = await asyncio.to_thread(self.engines.get, profile_id)
-        return await asyncio.wrap_future(batcher.submit(crops, lane))
+        async with self.engines.lease_async(profile_id) as batcher:
+            return await asyncio.wrap_future(batcher.submit(crops, lane))
 
     def embed_stored(self, batcher: Batcher, images: Sequence[bytes], item_ids: Sequence[str]) -> np.ndarray:
         """Stored bytes -> float32 [n,D], unit length. Blocks; raises Conflict naming an item that no longer

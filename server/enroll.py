@@ -85,11 +85,14 @@ class Enrolling:
         fingerprint = ""
         if idempotency_key is not None:
             _check_key(idempotency_key)
-            fingerprint = _fingerprint(site_name, images, records)
+            fingerprint = await asyncio.to_thread(_fingerprint, site_name, images, records)
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
                 return earlier
-        site = self.sites.get_or_create(site_name)
+        site = self.sites.by_name.get(site_name)
+        if site is None:  # a new site is written to the store, which must not hold up the event loop
+            loop = asyncio.get_running_loop()
+            site = await loop.run_in_executor(self.writers, self.sites.get_or_create, site_name)
         self.embedding.admit(site.state.version.profile_id, len(images))
         decoded, problems = await self.embedding.decode(images, partial)
         good = [i for i in range(len(images)) if i not in problems]

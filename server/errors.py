@@ -115,6 +115,24 @@ class StoreUnavailable(Problem):
         super().__init__(detail, retry_after_s=retry_after_s, **facts)
 
 
+class Stopping(Overloaded):
+    """The server is ending; whoever takes its place will answer."""
+
+    code, title = "stopping", "Stopping"
+
+
+class EngineClosed(Overloaded):
+    """The engine was closed, since others were used more recently; the next request gets a new one."""
+
+    code, title = "engine-closed", "Engine closed"
+
+
+class EngineFailed(Overloaded):
+    """The engine of one profile cannot be compiled; every other profile is served."""
+
+    code, title = "engine-failed", "Engine failed"
+
+
 class StartError(RuntimeError):
     """The server cannot start with this bundle, data folder or configuration; the sentence says what to
     change."""

@@ -1,5 +1,10 @@
 """Long work: one job a site at a time, one at a time in the process, with progress, cancelling and a row in
-the store."""
+the store.
+
+A job that a client cancels is `cancelled`. A job that the end of the server cuts off, orderly or not, is
+started again by the next start, unless that has happened `MAX_ATTEMPTS` times without an orderly stop: the
+job itself may be what ends the server.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +16,24 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from server.errors import Conflict, NotFound, Problem
+from server.errors import Conflict, NotFound, Problem, Stopping
 from server.gallery.store import Store
 from server.reports import JobReport
 
 log = logging.getLogger("resight")
-ENDED = ("succeeded", "declined", "failed", "cancelled")
+ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
+MAX_ATTEMPTS = 3  # times that a job is begun
 
 
 class Cancelled(Exception):
     """Somebody cancelled the job."""
+
+
+class Interrupted(Exception):
+    """The server is stopping; the next start takes the job up again."""
 
 
 class Declined(Exception):
@@ -38,12 +48,13 @@ class Job:
     site: str
     kind: str  # adapt | rollback
     request: dict[str, Any]
-    state: str = "queued"  # queued | running | succeeded | declined | failed | cancelled
+    state: str = "queued"  # queued | running | succeeded | declined | failed | cancelled | interrupted
     progress: float = 0.0
     stage: str = "queued"
     report: JobReport = dataclasses.field(default_factory=JobReport)
     version: int | None = None  # of the site, when the job made one
     created_at: float = dataclasses.field(default_factory=time.time)
+    attempts: int = 0  # times it was begun, without those that an orderly stop of the server ended
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Job:
@@ -64,121 +75,229 @@ class Handle:
     """What the work sees of its job."""
 
     def __init__(self, job: Job, runner: Jobs) -> None:
-        self.job, self.runner, self.stop = job, runner, threading.Event()
+        self.job, self.runner = job, runner
+        self.cancelled = self.interrupted = False
+        self.future: Future[None] | None = None  # of the thread that runs the work
+
+    def check(self) -> None:
+        """Raises Cancelled or Interrupted when the work should end."""
+        if self.cancelled:
+            raise Cancelled
+        if self.interrupted:
+            raise Interrupted
 
     def step(self, progress: float, stage: str) -> None:
-        """Tells how far the work is. Raises Cancelled when it should end."""
-        if self.stop.is_set():
-            raise Cancelled
-        self.job.progress, self.job.stage = round(progress, 4), stage
-        self.runner.publish(self.job)
+        """Tells how far the work is. Raises Cancelled or Interrupted when it should end."""
+        self.check()
+        self.runner.change(self.job, progress=round(progress, 4), stage=stage)
+
+    def keep_report(self) -> None:
+        """Writes the report so far to the store: what a later attempt can go on from."""
+        self.check()
+        self.runner.store.jobs.save({"id": self.job.id, "report": self.job.row()["report"]})
+
+
+Work = Callable[[Handle], None]
 
 
 class Jobs:
-    """Runs jobs in a thread of its own."""
+    """Runs jobs in a thread of its own.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    Args:
+        clean: called after every job, however it ended, when its row says so.
+    """
+
+    def __init__(self, store: Store, clean: Callable[[], None] = lambda: None) -> None:
+        self.store, self.clean = store, clean
         self.handles: dict[str, Handle] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # of `handles`, jobs and listeners; never held while the store works
+        self.stopping = False
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="job")
         self.listeners: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Job]]]] = {}
 
-    def start(self, site: str, kind: str, request: dict[str, Any], work: Callable[[Handle], None]) -> Job:
-        """Queues work. Raises Conflict while the site has an open job."""
-        with self.lock:
-            for handle in self.handles.values():
-                if handle.job.site == site and handle.job.state not in ENDED:
+    def start(self, site: str, kind: str, request: dict[str, Any], work: Work) -> Job:
+        """Queues work. Raises Conflict while the site has an open job, Stopping when the server ends."""
+        job = Job(uuid.uuid4().hex, site, kind, request)
+        queued = job.snapshot()
+        try:
+            self._queue(job, work)
+        except Stopping:
+            self.store.jobs.cancel(job.id)  # the caller was refused, so the next start must not begin it
+            raise
+        return queued
+
+    def resume(self, work_of: Callable[[Job], Work]) -> None:
+        """Queues the jobs again that the last stop of the server cut off; called once, at start.
+
+        Args:
+            work_of: the work of a job by its request. What it raises fails the job.
+        """
+        for row in self.store.jobs.unfinished():
+            job = Job.of_row(row)
+            try:
+                if job.attempts >= MAX_ATTEMPTS:
                     raise Conflict(
-                        f"site {site!r} already has job {handle.job.id} ({handle.job.kind}); wait for it or "
-                        f"cancel it",
-                        job=handle.job.id,
+                        f"the server ended {job.attempts} times while this job ran, so it is not begun "
+                        f"again; the site kept its version"
                     )
-            job = Job(uuid.uuid4().hex, site, kind, request)
-            handle = self.handles[job.id] = Handle(job, self)
-            self.store.jobs.save(job.row())
-        self.pool.submit(self._run, handle, work)
-        return job.snapshot()
+                work = work_of(job)
+                job.state, job.progress, job.stage = "queued", 0.0, "queued"
+                self._queue(job, work)
+            except Stopping:
+                return
+            except Exception as error:  # one job that cannot go on must not keep the server from starting
+                job.state, job.stage, job.report.error = "failed", "interrupted", _sentence(error)
+                self.store.jobs.save(job.row())
+                log.warning("job %s is not started again: %s", job.id, job.report.error)
+            else:
+                log.warning("job %s at site %s was interrupted and is started again", job.id, job.site)
 
     def get(self, job_id: str) -> Job:
-        """A job by id, of this process or of the store. Raises NotFound."""
-        handle = self.handles.get(job_id)
-        if handle is not None:
-            return handle.job.snapshot()
+        """A job by id, of this process or of the store. May read the store. Raises NotFound."""
+        with self.lock:
+            handle = self.handles.get(job_id)
+            if handle is not None:
+                return handle.job.snapshot()
         row = self.store.jobs.get(job_id) if job_id.isalnum() else None
         if row is None:
             raise NotFound(f"there is no job {job_id[:80]!r}")
         return Job.of_row(row)
 
     def cancel(self, job_id: str) -> Job:
-        """Asks a job to end; the site keeps its version. A job that has ended stays as it is."""
-        handle = self.handles.get(job_id)
+        """Asks a job to end; the site keeps its version. A job that has ended stays as it is.
+
+        When this has returned, no later start takes the job up again. Writes to the store.
+        """
+        with self.lock:
+            handle = self.handles.get(job_id)
+            if handle is not None:
+                handle.cancelled = True
         if handle is not None:
-            handle.stop.set()
+            self.store.jobs.cancel(job_id)
+            if handle.future is not None and handle.future.cancel():  # it waited for another job
+                self._forget(handle, "cancelled")
         return self.get(job_id)
 
     async def watch(self, job_id: str) -> AsyncIterator[Job]:
-        """The job now, and after every change until it has ended."""
+        """The job now, and after every change until it has ended. Raises NotFound."""
         queue: asyncio.Queue[Job] = asyncio.Queue()
         listener = (asyncio.get_running_loop(), queue)
-        self.listeners.setdefault(job_id, []).append(listener)
+        with self.lock:  # together: no change is missed between the two, and none comes twice
+            handle = self.handles.get(job_id)
+            job = handle.job.snapshot() if handle is not None else None
+            if job is not None:
+                self.listeners.setdefault(job_id, []).append(listener)
+        if job is None:
+            yield await asyncio.to_thread(self.get, job_id)
+            return
         try:
-            job = self.get(job_id)
             yield job
             while job.state not in ENDED:
                 job = await queue.get()
                 yield job
         finally:
-            self.listeners[job_id].remove(listener)
-            if not self.listeners[job_id]:
-                del self.listeners[job_id]
+            with self.lock:
+                self.listeners[job_id].remove(listener)
+                if not self.listeners[job_id]:
+                    del self.listeners[job_id]
 
-    def publish(self, job: Job) -> None:
-        """Tells the listeners."""
-        for loop, queue in list(self.listeners.get(job.id, [])):
-            loop.call_soon_threadsafe(queue.put_nowait, job.snapshot())
+    def change(self, job: Job, **values: Any) -> None:
+        """Changes a job and tells its listeners."""
+        with self.lock:
+            for name, value in values.items():
+                setattr(job, name, value)
+            for loop, queue in self.listeners.get(job.id, []):
+                loop.call_soon_threadsafe(queue.put_nowait, job.snapshot())
 
     def stop_all(self) -> None:
-        """Asks running jobs to end, so that those who watch them are let go."""
-        for handle in list(self.handles.values()):
-            handle.stop.set()
+        """Interrupts every job, so that those who watch them are let go. Does not wait for them."""
+        with self.lock:
+            self.stopping = True
+            handles = list(self.handles.values())
+            for handle in handles:
+                handle.interrupted = True
+        for handle in handles:
+            if handle.future is not None and handle.future.cancel():  # its row stays queued
+                self._forget(handle, "interrupted")
 
     def close(self) -> None:
-        """Cancels what runs and waits for it."""
+        """Interrupts what runs and waits for it."""
         self.stop_all()
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, handle: Handle, work: Callable[[Handle], None]) -> None:
-        job = handle.job
+    def _queue(self, job: Job, work: Work) -> None:
+        handle = Handle(job, self)
+        with self.lock:
+            if self.stopping:
+                raise Stopping("the server is stopping")
+            for other in self.handles.values():
+                if other.job.site == job.site and other.job.state not in ENDED:
+                    raise Conflict(
+                        f"site {job.site!r} already has job {other.job.id} ({other.job.kind}); wait for it "
+                        f"or cancel it",
+                        job=other.job.id,
+                    )
+            self.handles[job.id] = handle
         try:
-            job.state = "running"
             self.store.jobs.save(job.row())
+            with self.lock:
+                if self.stopping:  # the row is written: the next start takes it up
+                    raise Stopping("the server is stopping")
+                handle.future = self.pool.submit(self._run, handle, work)
+        except BaseException:
+            with self.lock:
+                del self.handles[job.id]
+            raise
+
+    def _run(self, handle: Handle, work: Work) -> None:
+        job, state, begun = handle.job, "succeeded", False
+        try:
+            handle.check()
+            if not self.store.jobs.begin(job.id):
+                raise Cancelled
+            begun = True
+            self.change(job, state="running", attempts=job.attempts + 1)
             handle.step(0.0, "starting")
             work(handle)
-            job.state, job.progress, job.stage = "succeeded", 1.0, "done"
         except Cancelled:
-            job.state, job.stage = "cancelled", "cancelled"
+            state = "cancelled"
+        except (Interrupted, Stopping):
+            state, job.attempts = "interrupted", job.attempts - begun
         except Declined as why:
-            job.state, job.stage = "declined", "declined"
-            job.report.reason = str(why)
+            state, job.report.reason = "declined", str(why)
         except Exception as error:  # a job must end in a state, whatever happened
-            job.state, job.stage = "failed", "failed"
-            job.report.error = (
-                error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
-            )
+            state, job.report.error = "failed", _sentence(error)
             log.exception("job %s failed", job.id)
-        finally:
-            self._end(job)
+        self._end(handle, state)
 
-    def _end(self, job: Job) -> None:
-        """Keeps how a job ended. Where the store fails, this process goes on answering for the job; the next
-        start marks it as interrupted."""
+    def _end(self, handle: Handle, state: str) -> None:
+        """Writes how a job ended, cleans up after it and tells the listeners."""
+        ended = handle.job.snapshot()
+        ended.state, ended.stage = state, "done" if state == "succeeded" else state
+        ended.progress = 1.0 if state == "succeeded" else ended.progress
         try:
-            self.store.jobs.save(job.row())
-        except Problem as error:
-            log.error("how job %s ended could not be stored: %s", job.id, error.detail)
-            self.publish(job)
-            return
-        self.publish(job)
+            if state == "interrupted":
+                self.store.jobs.interrupt(ended.row())
+            else:
+                self.store.jobs.save(ended.row())
+                self.clean()
+        except Exception:  # a full disk must not leave the site with a job that never ends
+            log.exception("the end of job %s could not be written", ended.id)
+            self._tell_end(handle.job, state)  # this process goes on answering for the job
+        else:
+            self._forget(handle, state)
+
+    def _forget(self, handle: Handle, state: str) -> None:
+        """Tells the listeners that a job has ended; the store answers for it from now on."""
+        self._tell_end(handle.job, state)
         with self.lock:
-            del self.handles[job.id]  # the store answers for it from now on
+            self.handles.pop(handle.job.id, None)
+
+    def _tell_end(self, job: Job, state: str) -> None:
+        stage = "done" if state == "succeeded" else state
+        progress = 1.0 if state == "succeeded" else job.progress
+        self.change(job, state=state, stage=stage, progress=progress)
+
+
+def _sentence(error: Exception) -> str:
+    return error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"

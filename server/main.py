@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
@@ -20,8 +21,10 @@ from server.http.serving import HttpServer
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
+from server.work import clear_work_folders
 
 log = logging.getLogger("resight")
+_STORE_THREADS = 32
 
 
 def open_service(settings: Settings) -> Service:
@@ -47,11 +50,7 @@ def open_service(settings: Settings) -> Service:
 def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     """The rest of `open_service`, once this process has the gallery."""
     engines = Engines(bundle, settings, store)
-    interrupted = store.jobs.fail_interrupted()
-    if interrupted:
-        log.warning(
-            "%d job(s) were interrupted by the last stop; their sites kept their versions", interrupted
-        )
+    clear_work_folders(settings.data)
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites)
@@ -87,6 +86,10 @@ async def _serve(service: Service, settings: Settings) -> None:
     # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket
     # names its protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Writes wait for each other, for 30 s where another program holds the database. With the usual handful of
+    # threads, a few of them would keep every read waiting.
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store"))
     auth = Auth(service.store, settings.needs_key)
     key = auth.first_key()
     if key is not None:
@@ -107,8 +110,8 @@ async def _serve(service: Service, settings: Settings) -> None:
                 f"or 0 for none"
             ) from error
         await rpc.start()
+    await asyncio.to_thread(service.adapting.resume)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     owner = service.store.owner

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from server.batching import Batcher
 from server.embedding import Embedding
+from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
 from server.errors import Conflict
 from server.gallery.indexes import open_index
@@ -49,15 +51,30 @@ class Rebuilder:
 
         Raises Conflict where images are not kept.
         """
+        with self.engines.lease(profile_id) as batcher:
+            version = self._run(site, profile_id, batcher, cause, parent, job, progress)
+        return version
+
+    def _run(
+        self,
+        site: Site,
+        profile_id: str,
+        batcher: Batcher,
+        cause: str,
+        parent: int | None,
+        job: str | None,
+        progress: Progress,
+    ) -> Version:
         space = self.engines.space(profile_id)
-        self._embed_missing(site, profile_id, space, progress)
+        self._embed_missing(site, batcher, space, progress)
         dim = self.engines.bundle.manifest.dim
         number = site.state.version.version + 1
         version = Version(site.name, number, profile_id, space, dim, parent, cause, time.time())
         index = open_index(self.store, version)
+        progress(1.0)
         with site.lock:
             missing = self.store.embeddings.missing(site.name, space)
-            for items, vectors in self._embed(site, profile_id, space, missing):
+            for items, vectors in self._embed(site, batcher, space, missing):
                 index.add([item.seq for item in items], [item.camera for item in items], vectors)
             late = np.setdiff1d(self.store.items.seqs(site.name), index.seqs())
             if len(late):  # embedded between the reading of the index and the lock
@@ -65,29 +82,31 @@ class Rebuilder:
             index.remove(np.setdiff1d(index.seqs(), self.store.items.seqs(site.name)))
             self.store.versions.make_live(version, job)
             site.state = SiteState(version, index)
-        self.drop_unused()
         return version
 
     def drop_unused(self) -> None:
-        """Deletes embeddings and profiles that no site's live version or its parent uses."""
-        self.store.embeddings.drop_unused()
-        self.store.versions.drop_unused_profiles()
+        """Deletes embeddings and profiles that neither a site's live version nor its parent nor an unfinished
+        job uses, and closes engines that neither a live version nor an unfinished job uses."""
+        kept = self.store.jobs.profiles_of_unfinished()
+        self.store.embeddings.drop_unused({self.engines.space(profile_id) for profile_id in kept})
+        self.store.versions.drop_unused_profiles(kept)
+        self.engines.keep_only({live.profile_id for live in self.store.versions.live()} | kept)
+        give_back_freed_memory()
 
-    def _embed_missing(self, site: Site, profile_id: str, space: str, progress: Progress) -> None:
+    def _embed_missing(self, site: Site, batcher: Batcher, space: str, progress: Progress) -> None:
         """Everything but a remainder small enough to be done while enrolls wait."""
         missing = self.store.embeddings.missing(site.name, space)
         total, done = len(missing), 0
         while len(missing) > CHUNK or (len(missing) and not done):
-            for items, _ in self._embed(site, profile_id, space, missing):
+            for items, _ in self._embed(site, batcher, space, missing):
                 done += len(items)
                 progress(min(1.0, done / max(1, total)))
             missing = self.store.embeddings.missing(site.name, space)
 
     def _embed(
-        self, site: Site, profile_id: str, space: str, seqs: np.ndarray
+        self, site: Site, batcher: Batcher, space: str, seqs: np.ndarray
     ) -> Iterator[tuple[list[Item], np.ndarray]]:
         """Yields (items, float32 [n,D]) of those that still exist, committed to the store chunk by chunk."""
-        batcher = self.engines.get(profile_id)
         for start in range(0, len(seqs), CHUNK):
             chunk = [int(s) for s in seqs[start : start + CHUNK]]
             items_by_seq, images = self.store.items.by_seq(chunk), self.store.items.images(chunk)

@@ -26,10 +26,11 @@ class Service:
     ) -> None:
         self.settings, self.bundle, self.store = settings, bundle, store
         self.engines, self.sites = engines, sites
-        self.jobs, self.telemetry = Jobs(store), Telemetry()
+        self.telemetry = Telemetry()
         self.telemetry.watch(self)
         self.embedding = Embedding(bundle, engines, settings)
         self.rebuilder = Rebuilder(store, engines, self.embedding)
+        self.jobs = Jobs(store, clean=self.rebuilder.drop_unused)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(store, sites)
@@ -37,7 +38,7 @@ class Service:
         self.status = Status(settings, bundle, store, engines)
 
     def close(self) -> None:
-        """Cancels jobs, finishes what is queued, closes the store."""
+        """Interrupts jobs, finishes what is queued, closes the store."""
         self.jobs.close()
         for part in (self.embedding, self.querying, self.enrolling, self.engines, self.store):
             part.close()

@@ -104,8 +104,16 @@ class Settings(GallerySettings):
     max_queued_crops: int = Field(
         default=4096, description="crops waiting for the engine before requests are refused"
     )
-    max_engines: int = Field(default=8, description="compiled engines of adapted sites kept at once")
+    max_engine_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        description="memory for compiled engines of adapted sites, by estimate; one is always kept",
+    )
     adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
+    adapt_silence_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="an adaptation's process that reports nothing for this long is ended and the job fails",
+    )
     decode_threads: int = 2
     drain_s: float = Field(default=10.0, description="how long requests may finish after Ctrl-C")
 

@@ -51,7 +51,8 @@ class Sites:
         Raises StartError for a gallery of another embedding space: its vectors must never be compared with
         ours.
         """
-        stale = []
+        stale: list[Site] = []
+        profiles: list[str] = []
         for live in self.store.versions.live():
             fits = self.engines.space(live.profile_id) == live.space_id
             if not fits and not reembed:
@@ -59,9 +60,10 @@ class Sites:
             index = open_index(self.store, live) if fits else new_index(self.engines.bundle.manifest.dim)
             site = self.by_name[live.site] = Site(live.site, SiteState(live, index))
             if fits:
-                self.engines.get(live.profile_id)
+                profiles.append(live.profile_id)
             else:
                 stale.append(site)
+        self.engines.warm(profiles)
         return stale
 
     def get(self, name: str) -> Site:

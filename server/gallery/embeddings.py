@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -55,9 +55,10 @@ class EmbeddingRows:
         with self.database.write() as db:
             insert(db, space_id, seqs, vectors, present_only=True)
 
-    def drop_unused(self) -> int:
-        """Deletes embeddings of spaces that no site's live version or its parent uses. Returns how many."""
-        used: set[str] = set()
+    def drop_unused(self, keep: Collection[str] = ()) -> int:
+        """Deletes embeddings of spaces that no site's live version or its parent uses, but for the spaces in
+        `keep`. Returns how many."""
+        used = set(keep)
         for live in self.versions.live():
             used.add(live.space_id)
             parent = self.versions.get(live.site, live.parent) if live.parent is not None else None

@@ -11,11 +11,7 @@ import sqlalchemy as sa
 from server.gallery import tables as t
 from server.gallery.database import Database
 
-_INTERRUPTED = {
-    "error": "the server stopped while this job ran; the site kept its version; start the job again"
-}
-
-
+_OPEN = ("queued", "running", "interrupted")  # what the next start takes up again
 _ITEM_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -31,18 +27,40 @@ class JobRows:
             if not db.execute(t.jobs.update().where(t.jobs.c.id == values["id"]).values(**values)).rowcount:
                 db.execute(t.jobs.insert().values(**values))
 
+    def begin(self, job_id: str) -> bool:
+        """Marks a queued job as running and counts the attempt; False where it was cancelled meanwhile."""
+        queued = t.jobs.update().where(t.jobs.c.id == job_id, t.jobs.c.state == "queued")
+        with self.database.write() as db:
+            begun = db.execute(queued.values(state="running", attempts=t.jobs.c.attempts + 1))
+            return begun.rowcount > 0
+
+    def cancel(self, job_id: str) -> None:
+        """Marks a job as cancelled, so that no start takes it up again; one that has ended stays as it is."""
+        unfinished = t.jobs.update().where(t.jobs.c.id == job_id, t.jobs.c.state.in_(_OPEN))
+        with self.database.write() as db:
+            db.execute(unfinished.values(state="cancelled", stage="cancelled"))
+
+    def interrupt(self, values: dict[str, Any]) -> None:
+        """Updates a job that the next start takes up again, unless a client has cancelled it meanwhile."""
+        unfinished = t.jobs.update().where(t.jobs.c.id == values["id"], t.jobs.c.state.in_(_OPEN))
+        with self.database.write() as db:
+            db.execute(unfinished.values(**values))
+
     def get(self, job_id: str) -> dict[str, Any] | None:
         """A job's row."""
         with self.database.read() as db:
             row = db.execute(sa.select(t.jobs).where(t.jobs.c.id == job_id)).first()
         return dict(row._mapping) if row is not None else None
 
-    def fail_interrupted(self) -> int:
-        """Marks jobs that a crash cut off as failed; called at start, when none can be running."""
-        interrupted = t.jobs.c.state.in_(["queued", "running"])
-        end = {"state": "failed", "stage": "interrupted", "report": _INTERRUPTED}
-        with self.database.write() as db:
-            return db.execute(t.jobs.update().where(interrupted).values(**end)).rowcount
+    def unfinished(self) -> list[dict[str, Any]]:
+        """Rows of jobs that are queued, running or interrupted, oldest first."""
+        query = sa.select(t.jobs).where(t.jobs.c.state.in_(_OPEN)).order_by(t.jobs.c.created_at)
+        with self.database.read() as db:
+            return [dict(row._mapping) for row in db.execute(query)]
+
+    def profiles_of_unfinished(self) -> set[str]:
+        """Profiles that unfinished jobs have computed and go on with."""
+        return {row["report"]["profile"] for row in self.unfinished() if row["report"].get("profile")}
 
 
 def forget(db: sa.Connection, site: str, ids: Sequence[str]) -> None:

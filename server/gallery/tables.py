@@ -97,6 +97,7 @@ jobs = sa.Table(
     sa.Column("report", sa.JSON, nullable=False),
     sa.Column("version", sa.Integer),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),  # times the job was begun
 )
 
 keys = sa.Table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from reid.batchnorm import BatchNormProfile
@@ -60,8 +62,9 @@ class VersionRows:
             data = db.scalar(sa.select(t.profiles.c.data).where(t.profiles.c.id == profile_id))
         return BatchNormProfile.from_bytes(data) if data is not None else None
 
-    def drop_unused_profiles(self) -> None:
-        """Deletes profiles that no version names."""
+    def drop_unused_profiles(self, keep: Collection[str] = ()) -> None:
+        """Deletes profiles that no version names, but for those in `keep`."""
         named = sa.select(t.versions.c.profile_id)
+        unused = sa.and_(t.profiles.c.id.not_in(named), t.profiles.c.id.not_in(keep))
         with self.database.write() as db:
-            db.execute(t.profiles.delete().where(t.profiles.c.id.not_in(named)))
+            db.execute(t.profiles.delete().where(unused))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -71,7 +72,7 @@ class Gallery(rpc.GalleryServicer):
             request.exclude_same_camera,
             threshold,
         )
-        return messages.answer(found)
+        return await asyncio.to_thread(messages.answer, found)  # twenty thousand matches take a while
 
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
         """A page of items."""
@@ -121,17 +122,17 @@ class Adaptation(rpc.AdaptationServicer):
 
     async def GetJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """A job now."""
-        return messages.job(self.service.jobs.get(request.job))
+        return messages.job(await asyncio.to_thread(self.service.jobs.get, request.job))
 
     async def WatchJob(self, request: pb.JobRequest, context: Any) -> AsyncIterator[pb.Job]:
         """A job until it has ended."""
-        self.service.jobs.get(request.job)
+        await asyncio.to_thread(self.service.jobs.get, request.job)
         async for values in self.service.jobs.watch(request.job):
             yield messages.job(values)
 
     async def CancelJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """Asks a job to end."""
-        return messages.job(self.service.jobs.cancel(request.job))
+        return messages.job(await asyncio.to_thread(self.service.jobs.cancel, request.job))
 
 
 async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
@@ -23,13 +24,13 @@ async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel
 @router.get("/adapt/{job}")
 async def job_state(service: ServiceDep, actor: Reader, job: str) -> JobModel:
     """A job's state, progress and report."""
-    return JobModel.of(service.jobs.get(job))
+    return JobModel.of(await asyncio.to_thread(service.jobs.get, job))
 
 
 @router.get("/adapt/{job}/events", response_class=EventSourceResponse)
 async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceResponse:
     """The job's progress as server-sent events named `job`, until it has ended."""
-    service.jobs.get(job)
+    await asyncio.to_thread(service.jobs.get, job)
 
     async def stream() -> AsyncIterator[dict[str, str]]:
         async for seen in service.jobs.watch(job):
@@ -41,7 +42,7 @@ async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceRes
 @router.delete("/adapt/{job}")
 async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
     """Ask a job to end. The site keeps its version."""
-    return JobModel.of(service.jobs.cancel(job))
+    return JobModel.of(await asyncio.to_thread(service.jobs.cancel, job))
 
 
 @router.get("/sites")

@@ -188,7 +188,10 @@ class JobModel(BaseModel):
     job: str
     site: str
     kind: str = Field(description="adapt | rollback")
-    state: str = Field(description="queued | running | succeeded | declined | failed | cancelled")
+    state: str = Field(
+        description="queued | running | succeeded | declined | failed | cancelled | "
+        "interrupted (by the end of the server; its next start goes on)"
+    )
     progress: float = Field(description="0 to 1")
     stage: str
     version: int | None = Field(description="the version of the site it made")

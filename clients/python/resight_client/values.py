@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-ENDED = ("succeeded", "declined", "failed", "cancelled")
+ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
 
 
 class ResightError(Exception):

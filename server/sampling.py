@@ -1,0 +1,66 @@
+"""Which crops of a site an adaptation looks at: chosen by camera and order first, read only until there are
+enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from reid.adaptation.sampling import Thumbnails, balanced_order
+from server.embedding import Embedding
+from server.gallery.store import Store
+
+_AT_ONCE = 16  # stored images in memory
+
+
+@dataclasses.dataclass
+class Sample:
+    """Crops in a file: uint8 [N,H,W,3], one after the other."""
+
+    path: Path
+    cameras: list[str | None]  # of each crop
+    candidates: int  # crops there were to choose from
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Crops of each camera; those without one under an empty name."""
+        return dict(sorted(Counter(camera or "" for camera in self.cameras).items()))
+
+
+def write_sample(
+    store: Store,
+    embedding: Embedding,
+    site: str,
+    most: int,
+    seed: int,
+    path: Path,
+    progress: Callable[[float], None],
+) -> Sample:
+    """Writes at most `most` crops of a site into a file: cameras take turns, near-duplicates are dropped.
+
+    Args:
+        progress: called with the share done; what it raises stops the sampling.
+
+    Raises Conflict where a stored image no longer decodes, OSError where the disk is full.
+    """
+    seqs, cameras = store.items.cameras(site)
+    order = balanced_order(cameras, seed)
+    seen, sample = Thumbnails(), Sample(path, [], len(order))
+    with path.open("wb") as file:
+        for start in range(0, len(order), _AT_ONCE):
+            progress(max(start / len(order), len(sample.cameras) / most))
+            chunk = order[start : start + _AT_ONCE]
+            images = store.items.images([int(seqs[i]) for i in chunk])
+            for i in chunk:
+                seq = int(seqs[i])
+                if seq not in images:  # erased meanwhile
+                    continue
+                crop = embedding.decode_stored(images[seq], f"number {seq}")
+                if seen.is_new(crop, cameras[i]):
+                    file.write(crop.tobytes())
+                    sample.cameras.append(cameras[i])
+                    if len(sample.cameras) == most:
+                        return sample
+    return sample

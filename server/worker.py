@@ -1,0 +1,112 @@
+"""The process that computes a profile with torch and ends: `python -m server.worker FOLDER`.
+
+It reads the request in the folder, reports progress on its standard output, a JSON object a line
+(`{"share": 0.5, "stage": "pairing"}`, or `{"error": "..."}` before it ends with status 1), and writes the
+answer into the folder. It ends when its standard input ends, which the server holds open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from server.work import CROPS, WorkAnswer, WorkRequest
+
+Progress = Callable[[float, str], None]
+_NICENESS = 10
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """The process."""
+    folder = Path(sys.argv[1])
+    _end_with_parent()
+    _stand_back()
+    # The pipe belongs to progress alone: whatever a library prints goes to the log.
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        request = WorkRequest.read(folder)
+        crops = np.memmap(folder / CROPS, np.uint8, "c", shape=request.shape)
+        compute = TIERS[request.tier]
+        compute(request, crops, lambda share, stage: _say(channel, share=share, stage=stage)).write(folder)
+    except Exception as error:  # the server wants a sentence, the log the rest
+        traceback.print_exc()
+        _say(channel, error=f"{type(error).__name__}: {error}")
+        os._exit(1)
+    os._exit(0)  # the answer is written; what runtimes do while they unload can only take time or crash
+
+
+def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAnswer:
+    """BNTA from the bundle's own values: adapting an adaptation drifts."""
+    progress(0.0, "loading torch")
+    import torch
+
+    from reid.adaptation.bnta import Bnta, adapt
+    from reid.batchnorm import profile_from_model
+    from reid.bundle import Bundle
+    from reid.engines.pytorch import load_embedder
+    from reid.models.build import PixelEmbedder
+
+    device = "cuda" if request.device != "cpu" and torch.cuda.is_available() else "cpu"
+    bundle = Bundle.load(request.bundle)
+    embedder = load_embedder(bundle).to(device)
+    began = time.perf_counter()
+    result = adapt(embedder, crops, Bnta(seed=request.seed), progress)
+    seconds = time.perf_counter() - began
+    with torch.inference_mode():
+        probes = torch.from_numpy(np.ascontiguousarray(crops[: request.probes])).to(device)
+        expected = PixelEmbedder(embedder)(probes).float().cpu().numpy()
+    report: dict[str, Any] = {
+        "device": device,
+        "pairs": result.pairs,
+        "mean_pair_distance": round(result.mean_pair_distance, 4),
+        "losses": result.losses,
+        "seconds": {"adapt": round(seconds, 3)},
+    }
+    return WorkAnswer(profile_from_model(bundle.base_id, embedder).to_bytes(), expected, report)
+
+
+TIERS: dict[str, Callable[[WorkRequest, np.ndarray, Progress], WorkAnswer]] = {"2": bnta}
+
+
+def _say(channel: TextIO, **values: Any) -> None:
+    channel.write(json.dumps(values) + "\n")
+    channel.flush()
+
+
+def _end_with_parent() -> None:
+    """The kernel kills this process with the thread that started it, even when nothing of it runs; the pipe
+    also covers other systems, and a parent that was gone before the kernel had been asked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _stand_back() -> None:
+    """Queries go first, and the system that runs out of memory takes this process instead of the server."""
+    os.nice(_NICENESS)
+    with contextlib.suppress(OSError):  # systems without it
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()
