@@ -40,11 +40,12 @@ class Residue:
     def __init__(self, database: Database, file: Path) -> None:
         self.database = database
         self.log = file.with_name(f"{file.name}-wal")
-        self.descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        self.handle = file.open("r+b", buffering=0)
+        self.descriptor = self.handle.fileno()
 
     def close(self) -> None:
         """Closes the file, after the connections."""
-        os.close(self.descriptor)
+        self.handle.close()
 
     def size(self) -> int:
         """Bytes of the file."""

@@ -1,0 +1,230 @@
+"""What was erased leaves the files too, however long somebody reads, and nobody waits for that."""
+
+import random
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from resight_client import Client, ResightError
+
+from benchmarks.serving import ServerProcess
+from proto.resight.v1 import resight_pb2 as pb
+from proto.resight.v1 import resight_pb2_grpc as rpc
+from reid.bundle import Bundle
+from server.gallery.records import NewItem, Version
+from server.gallery.store import Store
+from tests.conftest import enroll_people
+from tests.postgres import PostgresProcess
+
+People = list[tuple[bytes, str, str]]
+
+
+def content_of(folder: Path) -> bytes:
+    """The bytes of every file of a folder. Another process reads them: closing a file of a database drops the
+    locks that this process has on it."""
+    return subprocess.run(["cat", *folder.iterdir()], check=True, capture_output=True).stdout
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Reader:
+    """A second process's view of a database: a read transaction that stays open until `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.db = sqlite3.connect(folder / "gallery.db", isolation_level=None)
+        self.db.execute("BEGIN")
+        self.db.execute("SELECT count(*) FROM items").fetchone()
+
+    def close(self) -> None:
+        """Lets go."""
+        self.db.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    """A store with one site."""
+    opened = Store(folder)
+    opened.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    yield opened
+    opened.close()
+
+
+def fill(store: Store, n: int) -> list[int]:
+    """Items whose image, identity and metadata can be recognised in a file; their seqs."""
+    items = [NewItem(identity=f"name-{i}-", metadata={"note": f"note-{i}-" + "z" * 3000}) for i in range(n)]
+    images = [f"image-{i}-".encode() * 2000 for i in range(n)]
+    return [item.seq for item in store.items.enroll("s", "space", items, images, np.ones((n, 4)))]
+
+
+def left_of(folder: Path, number: int) -> list[str]:
+    """What the files still hold of an item that `fill` made."""
+    content = content_of(folder)
+    return [word for word in ("image", "name", "note") if f"{word}-{number}-".encode() in content]
+
+
+def test_an_erased_item_is_in_no_file(store: Store, folder: Path) -> None:
+    seqs = fill(store, 5)
+    store.items.erase(seqs[2:3], "somebody", "s", "item")
+    assert left_of(folder, 2) == ["image", "name", "note"]  # in the write-ahead log
+    assert store.purge.after_erasure() is True
+    assert left_of(folder, 2) == []
+    assert left_of(folder, 1) == ["image", "name", "note"]
+
+
+@pytest.mark.parametrize("seed", [80, 95])  # histories after which SQLite leaves a copy of an erased row
+def test_copies_that_moved_rows_left_behind_are_overwritten(store: Store, folder: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    lengths = [chance.choice([0, 300, 900, 3000]) for _ in range(60)]
+    new = [NewItem(metadata={"k": f"secret-{i}-" + "z" * length}) for i, length in enumerate(lengths)]
+    items = store.items.enroll("s", "space", new, [b"x"] * 60, np.ones((60, 4)))
+    alive, erased = {item.seq: i for i, item in enumerate(items)}, set[int]()
+    for _ in range(4):
+        chosen = chance.sample(sorted(alive), len(alive) // 2)
+        store.items.erase(chosen, "somebody", "s", "identity")
+        erased |= {alive.pop(seq) for seq in chosen}
+    with store.database.read() as db:
+        db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    content = content_of(folder)
+    assert any(f"secret-{i}-".encode() in content for i in erased), "this SQLite needs another history"
+    assert store.purge.after_erasure() is True
+    content = content_of(folder)
+    assert [i for i in erased if f"secret-{i}-".encode() in content] == []
+    with store.database.read() as db:
+        assert db.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
+    assert {item.seq: item.metadata for item in store.items.by_seq(sorted(alive)).values()} == {
+        seq: new[i].metadata for seq, i in alive.items()
+    }
+
+
+def test_a_connection_that_knew_the_old_page_does_not_write_it_back(store: Store, folder: Path) -> None:
+    seqs = fill(store, 40)
+    for start in range(0, 40, 2):
+        store.items.get(str(start))  # pages into the caches of connections
+        store.items.erase(seqs[start : start + 1], "somebody", "s", "item")
+        assert store.purge.after_erasure() is True
+        fill(store, 1)  # writes into the pages that were cleaned; its own words are those of number 0
+    content = content_of(folder)
+    assert [i for i in range(2, 40, 2) if f"note-{i}-".encode() in content] == []
+
+
+def test_a_purge_waits_for_a_reader_and_nobody_waits_for_the_purge(store: Store, folder: Path) -> None:
+    seqs = fill(store, 3)
+    reader = Reader(folder)
+    store.items.erase(seqs[:1], "somebody", "s", "item")
+    assert store.purge.after_erasure() is False
+    fill(store, 1)
+    assert store.purge.purged is False
+    assert store.purge.waiting_s > 0
+    reader.close()
+    until(lambda: store.purge.purged is True)
+    assert store.purge.waiting_s == 0
+    store.items.erase(seqs[1:2], "somebody", "s", "item")
+    store.purge.after_erasure()
+    assert left_of(folder, 1) == []
+
+
+def test_what_an_earlier_process_left_is_purged_at_the_start(store: Store, folder: Path) -> None:
+    seqs = fill(store, 3)
+    reader = Reader(folder)
+    store.items.erase(seqs[1:2], "somebody", "s", "item")
+    store.close()
+    assert left_of(folder, 1) == ["image", "name", "note"]
+    again = Store(folder)
+    assert again.purge.purged is False
+    reader.close()
+    until(lambda: again.purge.purged is True)
+    assert left_of(folder, 1) == []
+    again.close()
+
+
+def test_no_temporary_file_holds_rows(store: Store) -> None:
+    with store.database.read() as db:
+        assert db.exec_driver_sql("PRAGMA temp_store").scalar() == 2  # memory
+        assert db.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+
+
+def test_a_reader_delays_the_purge_of_a_server_and_nothing_else(
+    bundle: Bundle, people: People, folder: Path
+) -> None:
+    with ServerProcess(bundle.path, folder) as server, Client(server.url) as client:
+        ids = enroll_people(client, "lobby", people)
+        assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": True}
+        erased = httpx.delete(f"{server.url}/gallery/{ids[7]}").json()
+        assert erased == {"erased": 1, "purged": True}
+        assert people[7][0] not in content_of(folder)
+
+        reader = Reader(folder)
+        began = time.monotonic()
+        erased = httpx.delete(
+            f"{server.url}/gallery", params={"site": "lobby", "identity": "person-0"}
+        ).json()
+        assert erased == {"erased": 4, "purged": False}
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            answer = rpc.GalleryStub(channel).Erase(pb.EraseRequest(item_id=ids[5]))
+        assert (answer.erased, answer.HasField("purged"), answer.purged) == (1, True, False)
+        enroll_people(client, "garage", people[20:22])  # other sites go on
+        assert time.monotonic() - began < 10  # it took 30 s for each erasure
+        assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": False}
+        assert " 0.0\n" not in _metric(server)
+        assert people[0][0] in content_of(folder)
+
+        server.kill()
+    with ServerProcess(bundle.path, folder) as server:
+        assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": False}
+        assert people[0][0] in content_of(folder)
+        reader.close()
+        until(lambda: httpx.get(f"{server.url}/ready").json()["purged"])
+        assert _metric(server).endswith(" 0.0\n")
+        content = content_of(folder)
+        assert [i for i in (0, 1, 2, 3, 5, 7) if people[i][0] in content] == []
+        assert [ids[i] for i in (0, 1, 2, 3, 5, 7) if ids[i].encode() in content] == []
+        assert b"person-0" not in content
+        assert people[4][0] in content
+
+
+def _metric(server: ServerProcess) -> str:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines(keepends=True)
+    return next(line for line in lines if line.startswith("resight_unpurged_seconds "))
+
+
+def test_an_erased_request_is_neither_answered_nor_enrolled_again(client: Client, people: People) -> None:
+    images = [data for data, _, _ in people[:3]]
+    first = client.enroll("spent", images, idempotency_key="spent-1")
+    client.erase(first.items[1].id)
+    again = client.enroll("spent", images, idempotency_key="spent-1")
+    assert [item.id for item in again.items] == [first.items[0].id, first.items[2].id]
+    client.erase(first.items[0].id)
+    client.erase(first.items[2].id)
+    for other in (images, images[:1]):
+        with pytest.raises(ResightError, match=r"'spent-1' were erased; take a new key") as caught:
+            client.enroll("spent", other, idempotency_key="spent-1")
+        assert caught.value.status == 409
+    assert client.site("spent").items == 0
+    assert len(client.enroll("spent", images, idempotency_key="spent-2").items) == 3
+
+
+def test_postgresql_does_not_claim_to_be_purged(postgres: PostgresProcess) -> None:
+    store = Store(postgres.new_database("gallery"))
+    store.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    store.items.erase(fill(store, 1), "somebody", "s", "item")
+    assert store.purge.after_erasure() is None
+    assert store.purge.purged is None
+    store.close()
