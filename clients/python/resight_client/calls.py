@@ -158,7 +158,9 @@ def unreachable(url: str, error: Exception) -> ResightError:
 
 def no_text(error: UnicodeEncodeError) -> ResightError:
     """The error of a request that was never sent because UTF-8 cannot hold it."""
-    return ResightError(0, "no-text", f"{error.object[:80]!r} is no text that UTF-8 can hold; nothing was sent")
+    return ResightError(
+        0, "no-text", f"{error.object[:80]!r} is no text that UTF-8 can hold; nothing was sent"
+    )
 
 
 def event(line: str) -> dict[str, Any] | None:
