@@ -128,7 +128,7 @@ def test_partial_stores_the_good_and_reports_the_bad(server: ServerProcess, peop
         ({"metadata": '{"a": "' + "x" * 20_000 + '"}'}, 400, "larger"),
         ({"camera": "c" * 300}, 400, "300"),
         ({"records": "[]"}, 400, "one object"),
-        ({"records": "[" * 5000}, 400, "JSON"),
+        ({"records": "[" * 5000}, 400, "nested"),
         ({"records": '[{"colour": "red"}]'}, 400, "colour"),
         ({"records": '[{"camera": "a"}]', "camera": "b"}, 400, "not both"),
     ],

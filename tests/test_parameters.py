@@ -115,7 +115,7 @@ def test_a_body_that_nobody_reads_is_refused(server: ServerProcess, call: tuple[
         ('{"site": "x", "max_samples": ' + "9" * 400 + "}", "400 digits"),
         ('{"site": "\\ud800"}', "surrogate"),
         ('{"site": "", "seed": 1}', "site is empty"),
-        ("[" * 100_000, "JSON"),
+        ("[" * 100_000, "nested"),
         (b'{"site": "\xff"}', "UTF-8"),
     ],
 )

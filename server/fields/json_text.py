@@ -10,6 +10,7 @@ from typing import Any
 from server.errors import BadRequest
 
 _SHOWN = 80  # characters of a refused value in an error
+_DEPTH = 16  # levels of arrays and objects
 _DIGITS = 256  # of an integer; a label of this length may be sent as one
 
 
@@ -23,10 +24,11 @@ def json_of(text: str, field: str) -> Any:
             parse_int=_integer,
             object_pairs_hook=_unique,
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadRequest(f"{field} is not valid JSON: {error}") from None
-    if "\\u" in text:  # the only way by which JSON brings in what is no character
-        _check_texts(value, field)
+    except RecursionError:
+        raise BadRequest(f"{field} is nested more than {_DEPTH} levels deep") from None
+    _check(value, field)
     return value
 
 
@@ -102,13 +104,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _check_texts(value: Any, field: str) -> None:
+def _check(value: Any, field: str, depth: int = 0) -> None:
+    """Raises BadRequest for text that cannot be stored, and for more levels than anything here needs."""
+    if depth > _DEPTH:
+        raise BadRequest(
+            f"{field.partition('.')[0].partition('[')[0]} is nested more than {_DEPTH} levels deep"
+        )
     if isinstance(value, str):
         storable_text(value, field)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _check_texts(inner, f"{field}[{index}]")
+            _check(inner, f"{field}[{index}]", depth + 1)
     elif isinstance(value, dict):
         for key, inner in value.items():
             storable_text(key, f"a key of {field}")
-            _check_texts(inner, f"{field}.{key}")
+            _check(inner, f"{field}.{key}", depth + 1)

@@ -1,0 +1,267 @@
+"""What is accepted can be stored and read: one range of times in every notation, JSON without surprises."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from resight_client import Client
+
+from benchmarks.serving import ServerProcess
+from proto.resight.v1 import resight_pb2 as pb
+from proto.resight.v1 import resight_pb2_grpc as rpc
+from server.errors import BadRequest
+from server.fields import filter_of, iso, json_of, record_of, time_of
+
+People = list[tuple[bytes, str, str]]
+BAD_TIMES: list[Any] = [
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "1969-12-31T23:59:59.999999Z",
+    "1970-01-01T00:00:00+00:01",
+    "2100-01-01T00:00:00.000001Z",
+    "2100-01-01T00:00:00-00:01",
+    "2100-01-02",
+    "-1",
+    -1,
+    -0.001,
+    4102444801,
+    "4102444800.5",
+    10**400,
+    "1e999",
+    "nan",
+    "Infinity",
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    "yesterday",
+    "2026-02-30",
+    "2026-05-04T25:00Z",
+    "2026-05-04T09:30:00+25:00",
+    "2026-05-04T09:30:00 02:00",  # a plus sign that a URL turned into a space
+    "1_000",
+    "١٢",
+    " 12",
+    "2026-05-04T09:30:00Z\0",
+    "\ud800",
+    [1],
+    {"gte": 1},
+]
+BAD_JSON = [
+    ('{"k": 1e999}', "1e999"),
+    ('{"k": -1e999}', "-1e999"),
+    ('{"k": Infinity}', "Infinity"),
+    ('{"k": NaN}', "NaN"),
+    ('{"k": ' + "9" * 400 + "}", "400 digits"),
+    ('{"k": 9223372036854775808}', "64 bits"),
+    ('{"k": -9223372036854775809}', "64 bits"),
+    ('{"k": "a\\u0000"}', "NUL"),
+    ('{"k\\u0000": 1}', "NUL"),
+    ('{"k": "\\ud800"}', "surrogate"),
+    ('{"k": "\\udc00x"}', "surrogate"),
+    ('{"\\ud800": 1}', "surrogate"),
+    ('{"k": 1, "k": 2}', "'k' stands twice"),
+    ('{"k": 1, "\\u006b": 1}', "'k' stands twice"),
+    ('{"k": {"a": 1}}', "k"),
+    ('{"k": [[1]]}', "k"),
+    ('{"k":' * 2000 + "1" + "}" * 2000, "nested"),
+    ("[" * 60_000, "nested"),
+    ("[" * 900 + '"\\u0041"' + "]" * 900, "nested"),
+    ('{"k": ' + "[" * 17 + "]" * 17 + "}", "nested"),
+    ('{"k": 01}', "JSON"),
+    ("", "JSON"),
+]
+
+
+@pytest.mark.parametrize("value", BAD_TIMES, ids=lambda value: ascii(value)[:40])
+def test_a_time_that_could_not_be_read_again_is_refused(value: Any) -> None:
+    with pytest.raises(BadRequest, match="captured_at"):
+        time_of(value, "captured_at")
+    with pytest.raises(BadRequest, match=r"crops\[3\]\.captured_at"):
+        record_of({"captured_at": value}, "crops[3].")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        ("0", "1970-01-01T00:00:00Z"),
+        ("1970-01-01", "1970-01-01T00:00:00Z"),
+        ("1969-12-31T14:00:00-10:00", "1970-01-01T00:00:00Z"),
+        (4102444800, "2100-01-01T00:00:00Z"),
+        ("2100-01-01T14:00:00+14:00", "2100-01-01T00:00:00Z"),
+        ("2026-05-04T09:30", "2026-05-04T09:30:00Z"),
+        ("2026-05-04 09:30:00.5z", "2026-05-04T09:30:00.500000Z"),
+        ("2026-05-04T09:30:00,123456789+0200", "2026-05-04T07:30:00.123457Z"),
+        (1777887000.1234567, "2026-05-04T09:30:00.123457Z"),
+        ("1.5e9", "2017-07-14T02:40:00Z"),
+    ],
+)
+def test_times_are_the_same_in_every_notation(value: Any, shown: str) -> None:
+    assert iso(time_of(value)) == shown
+
+
+@given(st.floats(0, 4_102_444_800))
+def test_a_time_as_it_is_shown_is_the_time_that_was_stored(seconds: float) -> None:
+    stored = time_of(seconds)
+    assert time_of(iso(stored)) == time_of(stored) == stored
+
+
+@pytest.mark.parametrize(("text", "word"), BAD_JSON, ids=lambda value: value[:30])
+def test_metadata_that_could_not_be_read_again_is_refused(text: str, word: str) -> None:
+    with pytest.raises(BadRequest, match="metadata") as caught:
+        record_of({"metadata": text or " "})
+    assert word in caught.value.detail
+    assert len(caught.value.detail) < 300
+    with pytest.raises(BadRequest, match="filter") as caught:
+        filter_of(f'{{"metadata": {text}}}')
+    assert (
+        word in caught.value.detail or "JSON" in caught.value.detail or "unknown key" in caught.value.detail
+    )
+
+
+@pytest.mark.parametrize("label", ["a\0b", "\ud800", "x" * 257, True, 1.5, ["a"], {"a": 1}])
+def test_a_label_that_cannot_be_stored_is_refused(label: Any) -> None:
+    for name in ("camera", "identity"):
+        with pytest.raises(BadRequest, match=name):
+            record_of({name: label})
+        with pytest.raises(BadRequest, match=f"filter.{name}"):
+            filter_of(json.dumps({name: {"not": [label]}}))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"camera": ""},
+        {"camera": []},
+        {"camera": {}},
+        {"camera": [""]},
+        {"camera": ["x"] * 1001},
+        {"camera": [["x"]]},
+        {"camera": [{"gt": "x"}]},
+        {"camera": {"eq": "x"}},
+        {"camera": {"gt": None}},
+        {"camera": {"gt": "a", "gte": "b"}},
+        {"camera": {"gt": "b", "lt": "a"}},
+        {"camera": {"not": {"not": "a"}}},
+        {"captured_at": ""},
+        {"captured_at": True},
+        {"captured_at": "yesterday"},
+        {"captured_at": {"gte": None}},
+        {"captured_after": None},
+        {"captured_before": ""},
+        {"captured_after": 5, "captured_at": {"lt": 3}},
+        {"metadata": None},
+        {"metadata": []},
+        {"metadata": {"k": {}}},
+        {"metadata": {"k": []}},
+        {"metadata": {"k": {"gt": True}}},
+        {"metadata": {"k": {"gt": None}}},
+        {"metadata": {"k": {"gt": 1, "lt": "b"}}},
+        {"metadata": {"k": {"a": 1}}},
+        {"id": "x"},
+        {"seq": 1},
+    ],
+    ids=json.dumps,
+)
+def test_a_filter_that_says_nothing_or_nonsense_is_refused(where: Any) -> None:
+    with pytest.raises(BadRequest, match=r"filter"):
+        filter_of(json.dumps(where))
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"x"', "{", "", "{} x", "x" * 70_000])
+def test_a_filter_is_an_object(text: str) -> None:
+    with pytest.raises(BadRequest, match="filter"):
+        filter_of(text)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(), st.lists))
+def test_json_is_read_as_python_reads_it(value: Any) -> None:
+    text = json.dumps(value)
+    try:
+        assert json_of(text, "x") == value
+    except BadRequest as error:
+        assert "NUL" in error.detail or "surrogate" in error.detail  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"captured_at": "0001-01-01T00:00:00+14:00"},
+        {"captured_at": "9999-12-31T23:59:59-14:00"},
+        {"metadata": '{"k": 1e999}'},
+        {"metadata": '{"k": "\\ud800"}'},
+        {"camera": "a\0b"},
+        {"records": '[{"camera": "\\ud800"}]'},
+        {"records": '[{"camera": "a", "camera": "b"}]'},
+        {"records": '[{"captured_at": ' + "9" * 400 + "}]"},
+        {"site": "a\0b"},
+    ],
+)
+def test_what_is_refused_over_http_leaves_nothing(
+    server: ServerProcess, client: Client, people: People, fields: dict[str, str]
+) -> None:
+    client.enroll("readable", [people[0][0]])
+    before = client.site("readable").items
+    files = [("images", ("x.jpg", people[0][0], "image/jpeg"))]
+    response = httpx.post(f"{server.url}/gallery", data={"site": "readable", **fields}, files=files)
+    assert response.status_code == 400, response.text
+    assert client.site("readable").items == before
+    assert len(client.items("readable", limit=1000, filter={"metadata": {"k": None}}).items) == before
+
+
+@pytest.mark.parametrize(
+    ("crop", "word"),
+    [
+        ({"captured_at": -1.0}, "captured_at"),
+        ({"captured_at": float("inf")}, "captured_at"),
+        ({"captured_at": float("nan")}, "captured_at"),
+        ({"captured_at": 4.2e9}, "captured_at"),
+        ({"metadata_json": '{"k": 1e999}'}, "metadata"),
+        ({"metadata_json": '{"k": 1, "k": 2}'}, "metadata"),
+        ({"camera": "a\0b"}, "camera"),
+        ({"identity": "x" * 257}, "identity"),
+    ],
+)
+def test_what_is_refused_over_grpc_is_named(
+    server: ServerProcess, people: People, crop: dict[str, Any], word: str
+) -> None:
+    request = pb.EnrollRequest(site="readable", crops=[pb.Crop(image=people[0][0], **crop)])
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        gallery = rpc.GalleryStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            gallery.Enroll(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"crops[0].{word}" in caught.value.details()
+
+
+def test_the_first_second_of_1970_is_a_time_over_grpc_too(server: ServerProcess, people: People) -> None:
+    crops = [pb.Crop(image=people[0][0], captured_at=0.0), pb.Crop(image=people[0][0])]
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        items = rpc.GalleryStub(channel).Enroll(pb.EnrollRequest(site="epoch", crops=crops)).items
+    assert [item.HasField("captured_at") for item in items] == [True, False]
+    with Client(server.url) as client:
+        assert client.item(items[0].id).captured_at == "1970-01-01T00:00:00Z"
+        assert client.item(items[1].id).captured_at is None
+
+
+@pytest.mark.parametrize("cursor", ["-1", "x", "1.5", "9" * 400, "9" * 20, "1_0", "١", " 1"])
+def test_a_cursor_is_one_that_a_listing_gave(
+    server: ServerProcess, client: Client, people: People, cursor: str
+) -> None:
+    client.enroll("readable", [people[0][0]])
+    response = httpx.get(f"{server.url}/gallery", params={"site": "readable", "cursor": cursor})
+    assert response.status_code == 400
+    assert "cursor" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00b", "%ED%A0%80", "x" * 5000, "%F0%9F%98%80"])
+def test_a_name_that_nothing_can_have_is_404(server: ServerProcess, name: str) -> None:
+    for path in (f"/gallery/{name}", f"/gallery/{name}/image", f"/adapt/{name}", f"/sites/{name}"):
+        assert httpx.get(server.url + path).status_code == 404
