@@ -36,8 +36,8 @@ def skips(node: ast.AST) -> bool:
 def obstacles(path: Path, test: str) -> list[str]:
     """What could keep a test from running by default: itself, its file, or a fixture that it needs."""
     known = functions(ROOT / "tests/conftest.py") | functions(path)
-    loose = [n for n in ast.parse(path.read_text()).body if not isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-    result = [path.name for node in loose if skips(node)]
+    rest = [n for n in ast.parse(path.read_text()).body if not isinstance(n, ast.FunctionDef)]
+    result = [path.name for node in rest if skips(node)]
     needed, seen = [test], set()
     while needed:
         name = needed.pop()
