@@ -20,6 +20,7 @@ from server.http.schemas import (
 )
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], route_class=KeyedRoute)
+_IMAGE_TYPES: dict[str, Any] = {"image/jpeg": {}, "image/png": {}, "image/webp": {}}
 Images = Annotated[list[UploadFile], File(description="JPEG, PNG or WebP crops of one person each")]
 SiteName = Annotated[str, Query(examples=["lobby"], description="the site; its name is never empty")]
 Camera = Annotated[str | None, Query(description="short for the camera in filter", examples=["door"])]
@@ -140,7 +141,7 @@ async def read(service: ServiceDep, actor: Reader, item_id: str) -> ItemModel:
     return ItemModel.of(await service.items.get(item_id))
 
 
-@router.get("/{item_id}/image", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+@router.get("/{item_id}/image", response_class=Response, responses={200: {"content": _IMAGE_TYPES}})
 async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
     """The uploaded bytes. Every read is noted in the audit log."""
     data = await service.items.image(item_id, actor)

@@ -21,8 +21,8 @@ async def query(
     actor: Reader,
     site: Annotated[str, Form(examples=["lobby"])],
     images: Annotated[
-        list[UploadFile] | None, File(description="one crop, or the crops of one tracklet")
-    ] = None,
+        list[UploadFile], File(default_factory=list, description="one crop, or the crops of one tracklet")
+    ],
     item_id: Annotated[str | None, Form(description="an enrolled item instead of images")] = None,
     top_k: Annotated[int, Form()] = 10,
     query_camera: Annotated[
@@ -37,7 +37,7 @@ async def query(
     """Rank a site's gallery. Everything in one answer is of one version."""
     if threshold is not None and not -1 <= threshold <= 1:
         raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
-    data = [await image.read() for image in images or []]
+    data = [await image.read() for image in images]
     found = await service.querying.query(
         site,
         data,

@@ -38,7 +38,7 @@ async def ready(service: ServiceDep) -> ReadyModel:
     return ReadyModel(purged=await service.status.ready())
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(service: ServiceDep, actor: Reader) -> Response:
     """Prometheus metrics."""
     return Response(service.telemetry.text(), media_type="text/plain; version=0.0.4")
