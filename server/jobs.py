@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import re
 import threading
 import time
 import uuid
@@ -24,6 +25,7 @@ from server.gallery.store import Store
 from server.reports import JobReport
 
 log = logging.getLogger("resight")
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")  # other text is no id, and not every database could compare it
 ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
 MAX_ATTEMPTS = 3  # times that a job is begun
 
@@ -158,7 +160,7 @@ class Jobs:
             handle = self.handles.get(job_id)
             if handle is not None:
                 return handle.job.snapshot()
-        row = self.store.jobs.get(job_id) if job_id.isalnum() else None
+        row = self.store.jobs.get(job_id) if _ID.fullmatch(job_id) else None
         if row is None:
             raise NotFound(f"there is no job {job_id[:80]!r}")
         return Job.of_row(row)
