@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from server.errors import BadRequest, StartError
 from server.fields import filter_of
 from server.gallery import tables as t
-from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
 from server.jobs import Job
@@ -98,7 +97,7 @@ def test_enrolls_at_the_same_time_do_not_mix(store: Store) -> None:
         enrolled = list(pool.map(one, range(4)))
     for number, items in enumerate(enrolled):
         seqs = [item.seq for item in items]
-        assert seqs == list(store.items.seqs("s", ItemFilter(camera=f"c{number}")))
+        assert seqs == list(store.items.seqs("s", filter_of(json.dumps({"camera": f"c{number}"}))))
         request = store.requests.get(f"key-{number}")
         assert request is not None
         assert request.seqs == seqs
