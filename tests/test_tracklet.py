@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from server.errors import BadRequest, NotFound, TooLarge, Unprocessable
-from server.gallery.records import Item, ItemFilter, NewItem
+from server.gallery.filters import ItemFilter
+from server.gallery.records import Item, NewItem
 from server.query import Match
 from server.service import Service
 from tests.tiny import embedding_of, make_tiny_bundle, negative, open_tiny, picture
@@ -85,8 +86,14 @@ def test_an_enrolled_item_brings_its_own_camera(service: Service) -> None:
     assert door.camera == "door"
     answered = ask(service, [], item_id=door.id, exclude_same_camera=True)
     assert {match.item.camera for match in answered} == {"hall", None}
-    as_hall = ask(service, [], item_id=door.id, camera="hall", exclude_same_camera=True)
-    assert {match.item.camera for match in as_hall} == {"door", None}
+    with pytest.raises(BadRequest, match="query_camera 'hall' contradicts item_id"):
+        ask(service, [], item_id=door.id, query_camera="hall")
+
+
+def test_an_item_without_a_camera_is_given_one_by_the_query(service: Service) -> None:
+    unknown = service.store.items.page("lobby", NO_FILTER, 0, 3)[2]
+    answered = ask(service, [], item_id=unknown.id, query_camera="hall", exclude_same_camera=True)
+    assert {match.item.camera for match in answered} == {"door", None}
 
 
 def test_excluding_the_same_camera_needs_a_camera(service: Service) -> None:
@@ -98,7 +105,7 @@ def test_excluding_the_same_camera_needs_a_camera(service: Service) -> None:
 
 
 def test_the_querys_camera_alone_leaves_nothing_out(service: Service) -> None:
-    assert len(ask(service, [picture(0)], camera="door")) == len(GALLERY)
+    assert len(ask(service, [picture(0)], query_camera="door")) == len(GALLERY)
 
 
 def test_a_threshold_returns_what_reaches_it(service: Service) -> None:
