@@ -2,6 +2,7 @@
 #   docker build -t resight .                      CPU
 #   docker build -t resight:gpu --target gpu .     NVIDIA GPU
 #   docker run -p 8000:8000 -v resight:/data resight
+#   docker run -p 8000:8000 -e RESIGHT_STORE=postgresql://USER@HOST/NAME resight     docs/store.md
 #   docker run --gpus all -p 8000:8000 -v resight:/data resight:gpu
 # Without a bundle of your own (-e RESIGHT_BUNDLE=/bundles/NAME.resight -v ...:/bundles) the demo bundle is served.
 
@@ -22,13 +23,13 @@ VOLUME /data
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["scripts/healthcheck.sh"]
 
 FROM base AS gpu
-RUN scripts/install.sh /venv/bin/python gpu,train
+RUN scripts/install.sh /venv/bin/python gpu,train,postgres
 ENV RESIGHT_DEVICE=cuda NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER resight
 CMD ["resight", "serve"]
 
 FROM base AS cpu
-RUN scripts/install.sh /venv/bin/python cpu,train
+RUN scripts/install.sh /venv/bin/python cpu,train,postgres
 ENV RESIGHT_DEVICE=cpu
 USER resight
 CMD ["resight", "serve"]

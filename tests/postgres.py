@@ -10,10 +10,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from benchmarks.serving import free_ports
@@ -61,6 +61,8 @@ class PostgresProcess:
         command += ["-p", str(self.port), "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self.user)
+        import psycopg
+
         began = time.perf_counter()
         while True:
             try:
@@ -88,6 +90,8 @@ class PostgresProcess:
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Runs one statement outside of a transaction and returns its rows."""
+        import psycopg
+
         with psycopg.connect(self.url(database), autocommit=True) as db:
             cursor = db.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description is not None else []
@@ -104,8 +108,8 @@ def postgres() -> Iterator[PostgresProcess]:
     """One PostgreSQL server for all tests; skipped where none is installed, unless RESIGHT_REQUIRE_POSTGRES
     says that it must not lack."""
     programs = _programs()
-    if programs is None:
-        sentence = "PostgreSQL's initdb is not installed; Debian's package is called postgresql"
+    if programs is None or find_spec("psycopg") is None:
+        sentence = "PostgreSQL (Debian's package postgresql) or psycopg (the extra postgres) is not installed"
         if os.environ.get("RESIGHT_REQUIRE_POSTGRES"):
             raise RuntimeError(sentence)
         pytest.skip(sentence)

@@ -28,6 +28,8 @@ def address_of(place: str | Path) -> sa.URL:
             f"store {_without_password(place)!r} is no database URL; like sqlite:///gallery.db or "
             "postgresql://USER@HOST/NAME"
         ) from error
+    if "@" in (url.host or ""):
+        raise StartError(f"store {_without_password(place)!r}: an @ in a password is written %40 in a URL")
     if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
         raise StartError(f"store {shown(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/NAME")
     if url.get_backend_name() == "sqlite" and (url.database or ":memory:") == ":memory:":
@@ -57,5 +59,5 @@ def title_of(url: sa.URL) -> str:
 
 def _without_password(text: str) -> str:
     """Text that is no URL, with nothing left of what may be a password in it."""
-    text = re.sub(r"(?<=://)[^/]*@", "***@", text)
+    text = re.sub(r"^([a-z0-9+]*:/*)?.*@", r"\1***@", text)
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", text)

@@ -44,7 +44,8 @@ def migrate(database: Database) -> None:
 def is_newest(database: Database) -> bool:
     """Whether an existing gallery has the newest schema. Raises StartError where there is no gallery."""
     newest = ScriptDirectory.from_config(_config()).get_current_head()
-    if database.file is None or database.file.is_file():
+    file = database.file
+    if file is None or (file.is_file() and file.stat().st_size):
         with database.read() as db:
             present = _revision(db)
             if present is not None or sa.inspect(db).has_table("meta"):
