@@ -21,7 +21,7 @@ from server.http.serving import HttpServer
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
-from server.work import clear_work_folders
+from server.work import clear_work_folders, work_folders
 
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
@@ -37,7 +37,7 @@ def open_service(settings: Settings) -> Service:
         bundle = Bundle.load(settings.bundle)
     except BundleError as error:
         raise StartError(str(error)) from error
-    store = Store(settings.place)
+    store = Store(settings.place, settings.data)
     try:
         return _open_behind(store, bundle, settings)
     except BaseException as error:
@@ -51,6 +51,7 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     """The rest of `open_service`, once this process has the gallery."""
     engines = Engines(bundle, settings, store)
     clear_work_folders(settings.data)
+    store.purge.copies = lambda: work_folders(settings.data)
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites)

@@ -82,6 +82,12 @@ def work_folder(data: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def work_folders(data: Path) -> set[Path]:
+    """The work folders that there are; they hold crops of the items that were there when they were made."""
+    root = _root(data)
+    return set(root.iterdir()) if root.is_dir() else set()
+
+
 def clear_work_folders(data: Path) -> None:
     """Removes what a killed server has left; called at start, when nothing can be at work."""
     shutil.rmtree(_root(data), ignore_errors=True)

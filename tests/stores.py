@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from server.gallery.records import Version
 from server.gallery.store import Store
+from tests.postgres import PostgresProcess
 
-BACKENDS = ("sqlite",)  # names that `open_store` takes
+BACKENDS = ("sqlite", "postgresql")  # names that `open_store` takes
 
 
-def open_store(backend: str, folder: Path) -> Store:
-    """An empty store on this database; whatever it writes lies below the folder."""
+def open_store(backend: str, folder: Path, request: pytest.FixtureRequest) -> Store:
+    """An empty store on this database: below the folder, or in the PostgreSQL server of the tests."""
     if backend == "sqlite":
         return Store(folder)
-    raise ValueError(f"no database {backend!r}; known: {', '.join(BACKENDS)}")
+    postgres: PostgresProcess = request.getfixturevalue("postgres")
+    return Store(postgres.new_database("gallery"))
 
 
 def add_site(store: Store, name: str) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.serving import ROOT, ServerProcess
 from resight import app
+from server.gallery.store import Store
 from training.synthetic.drawn import draw_dataset, draw_sites
 
 People = list[tuple[bytes, str, str]]
@@ -289,6 +290,8 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_keys(tmp_path: Path) -> None:
+    assert "there is no gallery" in failed(resight("key", "list", "--data", tmp_path))
+    Store(tmp_path).close()
     key = succeeded(resight("key", "add", "read", "--data", tmp_path)).strip()
     assert key.startswith("rs_")
     listed = succeeded(resight("key", "list", "--data", tmp_path))

@@ -154,7 +154,7 @@ def lets_through(item: NewItem, where: dict[str, Any]) -> bool:
 @pytest.fixture(scope="module", params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store; each test uses sites of its own."""
-    opened = open_store(request.param, tmp_path_factory.mktemp("store"))
+    opened = open_store(request.param, tmp_path_factory.mktemp("store"), request)
     yield opened
     opened.close()
 

@@ -15,15 +15,13 @@ from resight_client import Client
 from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
-from reid.bundle import Bundle
 from resight import app
 from server.errors import StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
-from tests.conftest import enroll_people
 from tests.postgres import PostgresProcess
+from tests.tiny import make_tiny_bundle, picture
 
-People = list[tuple[bytes, str, str]]
 IN_USE = (
     r"is in use by process {pid}( on \S+)? since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; stop that server first"
 )
@@ -133,7 +131,7 @@ def test_an_owner_takes_a_lost_lock_again(postgres: PostgresProcess) -> None:
     store = Store(url)
     assert store.owner is not None
     _cut(url)
-    store.owner.lock.keep()
+    store.owner.locks[0].keep()
     with pytest.raises(StartError, match="is in use"):
         Store(url)
     enroll(store)
@@ -152,23 +150,32 @@ def _cut(url: str) -> None:
         ).all()
 
 
-def test_a_second_server_is_refused_and_the_first_stays(
-    bundle: Bundle, people: People, tmp_path: Path
-) -> None:
-    folder = tmp_path / "data"
-    with ServerProcess(bundle.path, folder) as server, Client(server.url) as client:
+def test_a_data_folder_belongs_to_one_server_whatever_its_store(place: str | Path, tmp_path: Path) -> None:
+    first = Store(place, tmp_path / "folder")
+    with pytest.raises(StartError, match=f"^data folder {tmp_path / 'folder'} is in use"):
+        Store(f"sqlite:///{tmp_path}/other.db", tmp_path / "folder")
+    first.close()
+    Store(f"sqlite:///{tmp_path}/other.db", tmp_path / "folder").close()
+
+
+def test_a_second_server_is_refused_and_the_first_stays(tmp_path: Path) -> None:
+    bundle, folder = make_tiny_bundle(tmp_path), tmp_path / "data"
+    with (
+        ServerProcess(bundle.path, folder, engine="onnxruntime") as server,
+        Client(server.url) as client,
+    ):
         assert server.process is not None
-        enroll_people(client, "lobby", people[:4])
+        client.enroll("lobby", [picture(i) for i in range(4)])
         with pytest.raises(RuntimeError, match=f"^resight: data folder {folder} is in use by process"):
             ServerProcess(bundle.path, folder).__enter__()
-        assert len(client.query("lobby", people[0][0]).matches) == 4
+        assert len(client.query("lobby", picture(0)).matches) == 4
         assert len(_keys("list", folder)) == 0
         _keys("add", folder, "read")
         assert len(_keys("list", folder)) == 1
 
         (folder / "gallery.db.owner").unlink()  # the lock fails; see the module `owner`
         second = Store(folder)
-        assert server.process.wait(30) == 1
+        assert server.process.wait(60) == 1
         words = server.log.read_text().splitlines()[-1]
         assert words.startswith(f"resight: another server has taken data folder {folder} over")
         assert second.items.count("lobby") == 4

@@ -17,14 +17,11 @@ from resight_client import Client, ResightError
 
 from benchmarks.serving import DEMO, ServerProcess, free_ports
 from cli.serving import serve
-from reid.bundle import Bundle
 from server.errors import StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
-from tests.conftest import enroll_people
 from tests.postgres import PostgresProcess
-
-People = list[tuple[bytes, str, str]]
+from tests.tiny import make_tiny_bundle, picture
 
 
 def enroll(store: Store, size: int) -> None:
@@ -168,24 +165,24 @@ def test_a_file_that_another_program_keeps_locked(folder: Path, monkeypatch: pyt
     store.close()
 
 
-def test_a_server_whose_disk_fails_answers_503_and_goes_on(
-    bundle: Bundle, people: People, tmp_path: Path
-) -> None:
-    with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
+def test_a_server_whose_disk_fails_answers_503_and_goes_on(tmp_path: Path) -> None:
+    bundle, folder = make_tiny_bundle(tmp_path), tmp_path / "data"
+    with (
+        ServerProcess(bundle.path, folder, engine="onnxruntime") as server,
+        Client(server.url) as client,
+    ):
         assert server.process is not None
-        first = client.enroll("lobby", [people[0][0]]).items[0]
+        first = client.enroll("lobby", [picture(0)]).items[0]
         pid, (_, most) = server.process.pid, resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         # no file may grow any more
-        largest = max(path.stat().st_size for path in (tmp_path / "data").iterdir())
+        largest = max(path.stat().st_size for path in folder.iterdir() if path.is_file())
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, most))
-        many = people * 10
         with pytest.raises(ResightError, match=r"data folder .* its disk .*free space") as caught:
-            enroll_people(client, "lobby", many)
+            client.enroll("lobby", [picture(i) for i in range(900)])
         assert (caught.value.status, caught.value.code) == (503, "store-unavailable")
-        before = client.site("lobby").items
-        assert client.query("lobby", people[0][0]).matches[0].id == first.id
+        assert client.query("lobby", picture(0)).matches[0].id == first.id
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
-        client.enroll("lobby", [people[1][0]])
-        assert client.site("lobby").items == before + 1
+        client.enroll("lobby", [picture(1)])
+        assert client.site("lobby").items == 2
         assert httpx.get(f"{server.url}/ready").status_code == 200
         assert "Traceback" not in server.log.read_text()

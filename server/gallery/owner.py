@@ -12,11 +12,13 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from server.errors import StartError, StoreUnavailable
 from server.gallery import tables as t
+from server.gallery.address import FILE
 from server.gallery.database import Database
 from server.gallery.locks import FileLock, Lock, SessionLock
 from server.gallery.migrate import migrate
@@ -29,28 +31,27 @@ class Owner:
 
     Args:
         database: is brought to the newest schema, which only its owner may do.
+        folder: a data folder that this process has too, for its work.
 
-    Raises StartError where another process has the gallery.
+    Raises StartError where another process has the gallery or the folder.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folder: Path | None = None) -> None:
         self.database = database
         self.token = uuid.uuid4().hex
         self.lost = threading.Event()
         self.when_lost: Callable[[], object] = lambda: None  # called from another thread, once
         self.released = threading.Event()
-        self.lock: Lock = FileLock(database.file) if database.file else SessionLock(database.engine)
-        holder = self.lock.take()
-        if holder is not None:
-            raise StartError(
-                f"{database.title} is in use by {holder}; stop that server first, or start this one with "
-                "another --data or --store"
-            )
+        self.locks: list[Lock] = []
         try:
+            file = database.file
+            self._take(FileLock(file) if file is not None else SessionLock(database.engine), database.title)
+            if folder is not None and folder.resolve() / FILE != file:
+                self._take(FileLock(folder.resolve() / FILE), f"data folder {folder}")
             migrate(database)
             self._put_token()
         except BaseException:
-            self.lock.release()
+            self._release_locks()
             raise
         database.guard = self._require_token
         self.watch = threading.Thread(target=self._watch, name="owner", daemon=True)
@@ -60,12 +61,25 @@ class Owner:
         """Lets others have the gallery."""
         self.released.set()
         self.watch.join()
-        self.lock.release()
+        self._release_locks()
 
     @property
     def sentence(self) -> str:
         """What to say when the gallery was lost."""
         return f"another server has taken {self.database.title} over, so this one writes nothing and stops"
+
+    def _take(self, lock: Lock, title: str) -> None:
+        holder = lock.take()
+        if holder is not None:
+            raise StartError(
+                f"{title} is in use by {holder}; stop that server first, or start this one with another "
+                "--data or --store"
+            )
+        self.locks.append(lock)
+
+    def _release_locks(self) -> None:
+        for lock in self.locks:
+            lock.release()
 
     def _put_token(self) -> None:
         """Waits for transactions of an earlier owner, if there are any; none is committed after it."""
@@ -81,7 +95,8 @@ class Owner:
 
     def _watch(self) -> None:
         while not self.released.wait(_CHECK_S) and not self.lost.is_set():
-            self.lock.keep()
+            for lock in self.locks:
+                lock.keep()
             try:
                 with self.database.read() as db:
                     token = db.scalar(sa.select(t.owner.c.token))

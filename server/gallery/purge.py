@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -41,6 +43,10 @@ class Purge:
         self.turn = threading.Lock()  # one purge at a time
         self.erasures = self.purged_erasures = 0  # counted since this process began
         self.waiting_since: float | None = None  # seconds since 1970
+        self.copies: Callable[[], set[Path]] = (
+            set  # folders of work that may hold images; see `server/work.py`
+        )
+        self.copies_of_erased: set[Path] = set()  # those that were there when something was erased
         self.closed, self.wake = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
         self.residue: Residue | None = None
@@ -77,6 +83,7 @@ class Purge:
             self.erasures += 1
             number = self.erasures
             self.waiting_since = self.waiting_since or time.time()
+            self.copies_of_erased |= self.copies()
         if self.residue.size() <= _AT_ONCE:
             self._attempt(self.residue, number)
         if self.purged_erasures >= number:
@@ -103,6 +110,9 @@ class Purge:
                 if self.purged_erasures >= number:
                     return
                 committed = self.erasures
+                self.copies_of_erased &= self.copies()
+                if self.copies_of_erased:
+                    return
             try:
                 with as_problems(self.database.title):
                     done = residue.overwrite()

@@ -27,18 +27,19 @@ class Store:
     Args:
         place: a data folder, which gets an SQLite file `gallery.db`, or `sqlite:///PATH` or
             `postgresql://USER@HOST/NAME`. What is missing is made.
+        folder: the server's data folder, which this process then has too.
         beside: opens an existing gallery, also while a server has it, for the tables that the server does not
             keep in memory: keys, audit.
 
     Raises StartError when the database cannot be opened, another process has it, or a newer Resight made it.
     """
 
-    def __init__(self, place: str | Path, beside: bool = False) -> None:
+    def __init__(self, place: str | Path, folder: Path | None = None, beside: bool = False) -> None:
         self.database = Database(place)
         self.owner: Owner | None = None
         try:
             if not beside:
-                self.owner = Owner(self.database)
+                self.owner = Owner(self.database, folder)
             elif not is_newest(self.database):
                 Owner(self.database).release()  # brings it to the newest schema
             self.purge = Purge(self.database, active=not beside)
