@@ -43,6 +43,60 @@ def test_the_async_client_does_everything(server: ServerProcess, people: People)
     asyncio.run(story())
 
 
+def test_both_clients_list_and_erase_by_the_same_conditions(server: ServerProcess, people: People) -> None:
+    site = f"filters-{uuid.uuid4().hex[:8]}"
+    records = [{"identity": i, "camera": c, "captured_at": 100 + n} for n, (_, i, c) in enumerate(people[:8])]
+    where = {"identity": ["person-0", "person-1"], "captured_at": {"lt": 106}}
+    with Client(server.url) as client:
+        items = client.enroll(site, [data for data, _, _ in people[:8]], records=records).items
+        listed = client.items(site, camera="cam-0", captured_after="1970-01-01T00:01:41Z", filter=where).items
+        assert listed == [items[1], items[4], items[5]]
+        later = client.items(site, filter={"enrolled_at": {"gt": items[0].enrolled_at}}).items
+        assert later == []  # one request, one time
+    options = {"camera": "cam-0", "captured_after": 101, "captured_before": 106, "filter": where}
+
+    async def story() -> None:
+        async with AsyncClient(server.url) as client:
+            assert (await client.items(site, **options)).items == listed
+            with pytest.raises(ResightError, match="nothing says what to erase"):
+                await client.erase_items(site)
+            assert await client.erase_items(site, **options) == 3
+            with pytest.raises(ResightError, match="at site 'elsewhere'"):
+                await client.erase(items[0].id, site="elsewhere")
+            assert await client.erase_items(site, all=True) == 5
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("name", ["", "../sites", "a/b", "a?site=x", "a#b", "%2e%2e", "..", "\0", "\ud800"])
+def test_a_name_stays_a_name(client: Client, name: str) -> None:
+    for call in (client.item, client.site, client.erase, client.job, client.cancel, client.roll_back):
+        with pytest.raises(ResightError) as caught:
+            call(name)
+        assert caught.value.status in (0, 404)
+
+
+def test_a_filter_is_never_dropped(client: Client, people: People) -> None:
+    site = f"filters-{uuid.uuid4().hex[:8]}"
+    client.enroll(site, [people[0][0]], camera="door")
+    for where in (
+        "",
+        "null",
+        "[]",
+        {"camera": ""},
+        {"camera": None, "colour": 1},
+        {"metadata": {"k": float("inf")}},
+    ):
+        for call in (client.items, client.erase_items):
+            with pytest.raises(ResightError) as caught:
+                call(site, filter=where)
+            assert caught.value.status == 400
+        with pytest.raises(ResightError) as caught:
+            client.query(site, people[0][0], filter=where)
+        assert caught.value.status == 400
+    assert client.site(site).items == 1
+
+
 def test_no_server_is_a_sentence() -> None:
     with (
         Client("http://127.0.0.1:9") as client,

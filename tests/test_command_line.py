@@ -89,6 +89,66 @@ def test_enroll_query_adapt_rollback(server: ServerProcess, files: Path) -> None
     assert "cli is on version 3" in succeeded(resight("rollback", "--site", "cli", "--wait", server=server))
 
 
+def test_list_and_erase_take_the_same_conditions(server: ServerProcess, files: Path) -> None:
+    pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
+    site = ["--site", "cli-erase", "--server", server.url]
+    succeeded(here("enroll", files, *site, "--pattern", pattern))
+
+    def listed(*words: object) -> list[dict[str, object]]:
+        items: list[dict[str, object]] = json.loads(succeeded(here("list", *site, "--json", *words)))["items"]
+        return items
+
+    conditions = ["--identity", "person-3", "--filter", '{"camera": ["cam-1", null]}']
+    doomed = listed(*conditions)
+    assert [(item["identity"], item["camera"]) for item in doomed] == [("person-3", "cam-1")] * 2
+    shown = here("list", *site, "--limit", 3)
+    assert "person-0" in shown.stdout and "there are more: --cursor" in shown.stderr
+
+    asked = CliRunner().invoke(app, ["erase", *site, *conditions], input="n\n")
+    assert (asked.exit_code, "Erase 2 item(s)" in asked.output) == (1, True)
+    assert CliRunner().invoke(app, ["erase", *site, *conditions], input="").exit_code == 1  # nobody answers
+    for words, sentence in (
+        ([], "nothing says what to erase"),
+        (["--filter", "{}"], "nothing says what to erase"),
+        (["--filter", ""], "filter is empty"),
+        (["--filter", "{"], "filter is not valid JSON"),
+        (["--filter", '{"camera": "a", "camera": "cam-0"}'], "stands twice"),
+        (["--identity", ""], "identity is empty"),
+        (["--all", "--identity", "person-3"], "contradicts"),
+        ([doomed[0]["id"], "--identity", "person-3"], "contradict"),
+    ):
+        assert sentence in failed(here("erase", *site, "--yes", *words))
+    assert len(listed()) == 48
+
+    assert "erased 2 item(s)" in succeeded(here("erase", *site, "--yes", *conditions))
+    assert listed(*conditions) == []
+    one = str(listed()[0]["id"])
+    assert "no item" in failed(here("erase", "--site", "cli", "--server", server.url, "--yes", one))
+    assert "erased 1 item(s)" in succeeded(here("erase", *site, "--yes", one))
+    agreed = CliRunner().invoke(app, ["erase", *site, "--all"], input="y\n")
+    assert "Erase 45 item(s)" in agreed.output and "erased 45 item(s)" in agreed.output
+    assert listed() == []
+
+
+def test_the_query_camera_and_the_filter_are_two_things(server: ServerProcess, files: Path) -> None:
+    pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
+    site = ["--site", "cli-camera", "--server", server.url]
+    succeeded(here("enroll", files, *site, "--pattern", pattern))
+    crop = files / "person-3_cam-1_15.jpg"
+
+    def cameras(*words: object) -> set[str]:
+        answer = json.loads(succeeded(here("query", crop, *site, "--json", "--top-k", 100, *words)))
+        return {match["camera"] for match in answer["matches"]}
+
+    assert cameras("--query-camera", "cam-1", "--exclude-same-camera") == {"cam-0"}
+    assert cameras("--camera", "cam-1", "--exclude-same-camera") == {"cam-0"}
+    assert cameras("--query-camera", "cam-1") == {"cam-0", "cam-1"}
+    assert cameras("--filter", '{"camera": {"not": "cam-0"}}') == {"cam-1"}
+    words = ["--query-camera", "cam-1", "--camera", "cam-0"]
+    assert "contradict" in failed(here("query", crop, *site, *words))
+    assert "filter is empty" in failed(here("query", crop, *site, "--filter", ""))
+
+
 def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
     (files / "person-5_cam-0_99.jpg").write_bytes(b"no image")
     assert "person-5_cam-0_99.jpg: image " in failed(

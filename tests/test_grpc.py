@@ -104,6 +104,95 @@ def test_errors_are_those_of_http(gallery: rpc.GalleryStub, people: People) -> N
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
+def refused(call: object, message: object, code: grpc.StatusCode = grpc.StatusCode.INVALID_ARGUMENT) -> str:
+    """The sentence with which a call is refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(message)  # type: ignore[operator]
+    assert caught.value.code() == code, caught.value.details()
+    details: str = caught.value.details()
+    return details
+
+
+def test_list_pages_in_order_and_obeys_every_condition(
+    gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
+    name = site()
+    ids = [item.id for item in gallery.Enroll(request(name, people[:8])).items]
+    first = gallery.List(pb.ListRequest(site=name, limit=5))
+    rest = gallery.List(pb.ListRequest(site=name, limit=5, cursor=first.cursor))
+    assert [item.id for item in (*first.items, *rest.items)] == ids
+    assert rest.cursor == ""
+    assert first.items[0].captured_at == 5.5
+    stamp = client.item(ids[0]).enrolled_at
+    same = json.dumps({"enrolled_at": {"gte": first.items[0].enrolled_at, "lte": stamp}})
+    assert len(gallery.List(pb.ListRequest(site=name, filter_json=same)).items) == 8
+    joined = pb.ListRequest(site=name, camera="cam-1", filter_json='{"identity": "person-0"}')
+    assert [item.id for item in gallery.List(joined).items] == ids[2:4]
+    window = {"captured_after": 5.5, "captured_before": 5.6}
+    assert len(gallery.List(pb.ListRequest(site=name, **window)).items) == 8
+    assert not gallery.List(pb.ListRequest(site=name, captured_before=5.5)).items
+
+
+def test_contradictions_are_named(gallery: rpc.GalleryStub, people: People) -> None:
+    name = site()
+    gallery.Enroll(request(name, people[:4]))
+    for message in (
+        pb.ListRequest(site=name, camera="a", filter_json='{"camera": "b"}'),
+        pb.ListRequest(site=name, camera=""),
+        pb.ListRequest(site=name, filter_json='{"camera": ""}'),
+        pb.ListRequest(site=name, captured_after=9, captured_before=3),
+        pb.ListRequest(site=name, cursor="x"),
+        pb.ListRequest(site=name, limit=1001),
+        pb.ListRequest(),
+    ):
+        assert refused(gallery.List, message)
+    query = {"site": name, "images": [people[0][0]]}
+    assert "older name" in refused(gallery.Query, pb.QueryRequest(**query, camera="a", query_camera="b"))
+    assert "site is empty" in refused(gallery.Query, pb.QueryRequest(images=[people[0][0]]))
+    assert "either" in refused(gallery.Query, pb.QueryRequest(**query, item_id="x"))
+    assert "site" in refused(gallery.Enroll, request("", people[:1]))
+    assert "256" in refused(gallery.Enroll, request(name, people[:1], idempotency_key="k" * 257))
+
+
+def test_the_query_camera_leaves_out_its_items_by_both_names(
+    gallery: rpc.GalleryStub, people: People
+) -> None:
+    name = site()
+    gallery.Enroll(request(name, people[:8]))
+    for camera in ({"query_camera": "cam-0"}, {"camera": "cam-0"}):
+        query = pb.QueryRequest(site=name, images=[people[0][0]], exclude_same_camera=True, **camera)
+        assert {match.item.camera for match in gallery.Query(query).matches} == {"cam-1"}
+
+
+def test_an_erasure_takes_what_is_named_and_no_more(
+    gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
+    north, south = site(), site()
+    items = gallery.Enroll(request(north, people[:8])).items
+    gallery.Enroll(request(south, people[:8]))
+    one = items[0].id
+    assert one in refused(gallery.Erase, pb.EraseRequest(site=south, item_id=one), grpc.StatusCode.NOT_FOUND)
+    for message in (
+        pb.EraseRequest(),
+        pb.EraseRequest(site=north),
+        pb.EraseRequest(site=north, filter_json="{}"),
+        pb.EraseRequest(site=north, identity=""),
+        pb.EraseRequest(identity="person-0"),
+        pb.EraseRequest(site=north, item_id=one, identity="person-0"),
+        pb.EraseRequest(site=north, item_id=one, filter_json='{"identity": "person-0"}'),
+        pb.EraseRequest(site=north, item_id=one, all=True),
+        pb.EraseRequest(site=north, identity="person-0", all=True),
+        pb.EraseRequest(site=north, identity="person-0", filter_json='{"identity": "person-1"}'),
+    ):
+        assert refused(gallery.Erase, message)
+    assert client.site(north).items == client.site(south).items == 8
+    assert gallery.Erase(pb.EraseRequest(site=north, identity="person-0", camera="cam-0")).erased == 2
+    assert gallery.Erase(pb.EraseRequest(site=north, filter_json='{"camera": "cam-0"}')).erased == 2
+    assert gallery.Erase(pb.EraseRequest(site=north, item_id=items[2].id)).erased == 1
+    assert gallery.Erase(pb.EraseRequest(site=north, all=True)).erased == 3
+    assert (client.site(north).items, client.site(south).items) == (0, 8)
+
+
 def test_adapt_watch_and_roll_back(channel: grpc.Channel, gallery: rpc.GalleryStub, people: People) -> None:
     name, adaptation = site(), rpc.AdaptationStub(channel)
     gallery.Enroll(request(name, people))

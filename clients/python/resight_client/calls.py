@@ -116,10 +116,14 @@ def erase_items(site: str, where: dict[str, Any], all: bool) -> Call:
 
 
 def path(*parts: str) -> str:
-    """The path of a thing. Raises ResightError for an empty name, which would name another thing."""
-    if not all(parts):
-        raise ResightError(0, "no-name", f"a name is empty in {'/'.join(parts)!r}; nothing was sent")
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
+    """The path of a thing. Raises ResightError for a name that would make it the path of another thing."""
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise ResightError(0, "no-name", f"{part!r} is no name; nothing was sent")
+    try:
+        return "".join(f"/{quote(part, safe='')}" for part in parts)
+    except UnicodeEncodeError as error:
+        raise no_text(error) from error
 
 
 def read(response: httpx.Response) -> Any:
