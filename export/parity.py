@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -86,15 +87,18 @@ def run_gate(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> list[Pa
     return results
 
 
-def _variants(name: str, bundle: Bundle) -> list[Engine]:
+def _variants(name: str, bundle: Bundle) -> Iterator[Engine]:
+    """An engine in each precision to try; the next one is compiled only when the one before did not pass."""
     if name == "openvino":
         from reid.engines.open_vino import OpenVinoEngine
 
-        return [OpenVinoEngine(bundle, precision="bf16"), OpenVinoEngine(bundle, precision="fp32")]
-    if name == "onnxruntime":
+        yield OpenVinoEngine(bundle, precision="bf16")
+        yield OpenVinoEngine(bundle, precision="fp32")
+    elif name == "onnxruntime":
         from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
-        return [OnnxRuntimeEngine(bundle)]
-    from reid.engines.pytorch import TorchEngine
+        yield OnnxRuntimeEngine(bundle)
+    else:
+        from reid.engines.pytorch import TorchEngine
 
-    return [TorchEngine(bundle)]
+        yield TorchEngine(bundle)

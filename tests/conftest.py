@@ -4,6 +4,7 @@ downloaded."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,31 @@ from reid.bundle import Bundle
 from reid.models.build import batchnorm_layers, build
 from reid.models.spec import ModelSpec
 from training.checkpoint import Checkpoint, model_tensors
+from training.synthetic import drawn
 from training.synthetic.body import SynthError
 from training.synthetic.drawn import draw, make_camera, make_identity
 from training.synthetic.paint import jpeg
 
 pytest_plugins = ["tests.postgres"]
 SMALL = ModelSpec("resnet18", 96, 48)
+ELSEWHERE = "/folder/of/the/training/machine"  # where the bundle's recipe had its files
+RECIPE = {
+    "method": "none",
+    "start": f"{ELSEWHERE}/first",
+    "distill": {
+        "teacher": f"{ELSEWHERE}/first.xml",
+        "cache": f"{ELSEWHERE}/first.safetensors",
+        "weight": 0.5,
+    },
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Draws each picture once: the tests ask for the same people at the same cameras again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "draw", functools.lru_cache(1024)(drawn.draw))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +73,7 @@ def make_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
         ):
             torch.nn.init.uniform_(tensor, low, high)
     folder.mkdir(parents=True, exist_ok=True)
-    meta = {"model": dataclasses.asdict(spec), "recipe": {"method": "none"}, "dataset": "nothing"}
+    meta = {"model": dataclasses.asdict(spec), "recipe": RECIPE, "dataset": "nothing"}
     Checkpoint(model_tensors(embedder), meta).save(folder / "checkpoint.safetensors")
     return folder
 
@@ -84,7 +104,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def headless_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle that BNTA cannot adapt, with another base."""
     folder = tmp_path_factory.mktemp("headless")
-    spec = dataclasses.replace(SMALL, ssl_heads=False)
+    spec = ModelSpec("resnet18", 64, 32, ssl_heads=False)
     return export_bundle(
         make_checkpoint(folder / "run", spec, seed=1), folder / "headless.resight", licence="test"
     )[0]

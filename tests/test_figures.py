@@ -57,16 +57,22 @@ def test_the_batchnorm_figure_leaves_the_network_alone() -> None:
         batchnorm_figure(build(ModelSpec("resnet18", 96, 48, ssl_heads=False)), crops)
 
 
-@pytest.mark.parametrize("what", ["ranks", "cmc", "embeddings", "batchnorm"])
-def test_every_picture_of_a_run(what: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run and two sites."""
+    out = tmp_path_factory.mktemp("figures")
     smoke(
-        load_recipe("bot-unseen", ["model.arch=resnet18", "model.height=96", "model.width=48"]),
-        tmp_path / "run",
+        load_recipe("bot-unseen", ["model.arch=resnet18", "model.height=96", "model.width=48"]), out / "run"
     )
-    draw_sites(tmp_path / "world", 2, identities=30, cameras=3, images=2)
+    draw_sites(out / "world", 2, identities=4, cameras=3, images=3)
+    return out
+
+
+@pytest.mark.parametrize("what", ["ranks", "cmc", "embeddings", "batchnorm"])
+def test_every_picture_of_a_run(what: str, trained: Path, tmp_path: Path) -> None:
     dataset = "folders:site-0" + ("+folders:site-1" if what in ("embeddings", "batchnorm") else "")
     draw(
-        Picture(what, [tmp_path / "run"], dataset, tmp_path / "world", 0, 3, 4, 20, 0, "cpu"),
+        Picture(what, [trained / "run"], dataset, trained / "world", 0, 3, 4, 20, 0, "cpu"),
         tmp_path / "picture.png",
     )
     with Image.open(tmp_path / "picture.png") as picture:

@@ -30,10 +30,11 @@ TINY = [
     "precision=32-true",
     "threads=1",
 ]  # one thread adds in one order
-PLAIN = [*TINY, "model.arch=resnet18", "model.height=96", "model.width=48"]
+PLAIN = [*TINY, "model.arch=resnet18", "model.height=96"]
 RECIPES = {
     "bot": PLAIN,  # centres have an optimiser of their own
-    "m3l": PLAIN,  # memories, and an inner step of every shard
+    # memories, and an inner step of every shard
+    "m3l": [*TINY, "model.arch=resnet18", "model.ssl_heads=false"],
     "ptl": [*TINY, "model.ssl_heads=false"],  # states go from step to step, in any method
 }
 
@@ -44,17 +45,12 @@ def recipe_of(name: str) -> Recipe:
 
 
 def train(name: str, out: Path, steps: int) -> None:
-    """Some steps on the sites that `world` drew beside `out`; also what each of two processes does."""
+    """Some steps on the sites beside the folder of `out`; also what each of two processes does."""
     recipe = recipe_of(name)
-    Run(recipe, read_dataset(recipe.dataset, out.parent / "world"), out).fit(max_steps=steps)
+    Run(recipe, read_dataset(recipe.dataset, out.parent.parent / "world"), out).fit(max_steps=steps)
 
 
-def world(out: Path) -> None:
-    """Two sites."""
-    draw_sites(out / "world", 2, identities=8, cameras=2, images=2)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def threads() -> Iterator[None]:
     """torch's threads as they were."""
     before = torch.get_num_threads()
@@ -63,10 +59,25 @@ def threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of every recipe, trained by two processes that torchrun started."""
-    out = tmp_path_factory.mktemp("two")
-    world(out)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a world of two sites."""
+    out = tmp_path_factory.mktemp("shards")
+    draw_sites(out / "world", 2, identities=8, cameras=2, images=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def one_process(folder: Path) -> Path:
+    """Three steps of every recipe, trained by this process."""
+    for name in RECIPES:
+        train(name, folder / "one" / name, 3)
+    return folder / "one"
+
+
+@pytest.fixture(scope="module")
+def two_processes(folder: Path) -> Path:
+    """The same, trained by two processes that torchrun started."""
+    out = folder / "two"
     command = [
         sys.executable,
         "-m",
@@ -86,10 +97,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_two_processes_train_what_one_trains(name: str, two_processes: Path, tmp_path: Path) -> None:
-    world(tmp_path)
-    train(name, tmp_path / name, 3)
-    one, two = (load_checkpoint(folder / name) for folder in (tmp_path, two_processes))
+def test_two_processes_train_what_one_trains(name: str, one_process: Path, two_processes: Path) -> None:
+    one, two = (load_checkpoint(runs / name) for runs in (one_process, two_processes))
     assert one.tensors.keys() == two.tensors.keys()
     for key, tensor in one.tensors.items():
         assert torch.allclose(tensor.float(), two.tensors[key].float(), atol=1e-5, rtol=1e-4), key
@@ -97,12 +106,10 @@ def test_two_processes_train_what_one_trains(name: str, two_processes: Path, tmp
     assert len((two_processes / name / "log.csv").read_text().splitlines()) == 4  # one process writes
 
 
-def test_a_sharded_run_resumes_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    world(tmp_path)
+def test_a_sharded_run_resumes_as_if_it_had_never_stopped(folder: Path, one_process: Path) -> None:
     for steps in (1, 2):
-        train("ptl", tmp_path / "stopped", steps)
-    train("ptl", tmp_path / "whole", 3)
-    one, two = (load_checkpoint(tmp_path / name) for name in ("stopped", "whole"))
+        train("ptl", folder / "stopped" / "ptl", steps)
+    one, two = (load_checkpoint(runs / "ptl") for runs in (folder / "stopped", one_process))
     assert any(key.startswith("carried/1/") for key in one.tensors)
     for key, tensor in two.tensors.items():
         assert torch.allclose(tensor.float(), one.tensors[key].float(), atol=1e-6), key

@@ -42,10 +42,10 @@ def batch() -> Batch:
     return Batch(torch.from_numpy(crops), torch.arange(8) % 4, zeros, zeros, torch.arange(8))
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A teacher's run folder."""
-    return make_checkpoint(tmp_path / "teacher", SPEC)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher's run folder, which no test writes to."""
+    return make_checkpoint(tmp_path_factory.mktemp("std") / "teacher", SPEC)
 
 
 def test_lambda_shares_between_labels_and_teacher(run: Path, batch: Batch) -> None:
