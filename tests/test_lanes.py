@@ -3,8 +3,10 @@
 import time
 
 import numpy as np
+import pytest
 
 from server.batching import Batcher, Lane
+from server.errors import Stopping
 from tests.test_batching import Counting, crops
 
 QUERY, ENROLL = 10, 200  # grey values that tell the lanes apart
@@ -38,7 +40,7 @@ def served(*waiting: tuple[Lane, int]) -> list[str]:
     engine.gate.set()
     for future in futures:
         future.result(5)
-    batcher.close()
+    batcher.close(Stopping("the server is stopping"))
     return engine.served
 
 
@@ -67,7 +69,7 @@ def test_a_batch_never_mixes_lanes() -> None:
     engine.gate.set()
     for future in futures:
         future.result(5)
-    batcher.close()
+    batcher.close(Stopping("the server is stopping"))
     assert engine.sizes == [1, 1, 20]
 
 
@@ -77,6 +79,8 @@ def test_what_was_submitted_before_closing_is_answered() -> None:
     batcher = Batcher(engine, 2, max_batch=2)
     futures = [batcher.submit(crops(1, 2, 3), "bulk"), batcher.submit(crops(4))]
     engine.gate.set()
-    batcher.close()
+    batcher.close(Stopping("the server is stopping"))
     assert [future.result(0).shape for future in futures] == [(3, 2), (1, 2)]
     assert not batcher.thread.is_alive()
+    with pytest.raises(Stopping, match="the server is stopping"):
+        batcher.submit(crops(5))
