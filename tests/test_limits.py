@@ -131,7 +131,7 @@ def enroll(server: ServerProcess, people: People, images: int = 1, **fields: str
 def gauge(server: ServerProcess, name: str) -> float:
     """A value of /metrics."""
     text = httpx.get(f"{server.url}/metrics", headers={"X-API-Key": key_of(server)}).text
-    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), 0.0)
 
 
 def wait_for(server: ServerProcess, name: str, value: float) -> None:
@@ -180,6 +180,7 @@ def test_the_count_of_bytes_returns_to_zero_however_a_request_ends(
         upload(small, cut_short, 3 * MIB)
         cut_short.send(part_of(2 * MIB))
         wait_for(small, INFLIGHT, len(part_of(2 * MIB)))
+    wait_for(small, 'resight_requests_total{call="POST /gallery",outcome="disconnected"}', 1)
     with Wire(small) as too_long:
         kind = "multipart/form-data; boundary=x"
         too_long.head(
@@ -257,6 +258,16 @@ def test_a_keyless_upload_is_answered_and_not_kept(small: ServerProcess) -> None
     assert small.resident_bytes() - before < 30 * MIB
 
 
+def test_a_refused_upload_is_not_reset_while_it_is_being_sent(small: ServerProcess) -> None:
+    """A reset could reach the client before the answer does."""
+    with Wire(small) as wire:
+        wire.head("POST", "/gallery", Content_Length=4 * MIB)
+        assert wire.status() == 401
+        for _ in range(3):
+            wire.socket.sendall(bytes(1000))
+            time.sleep(0.05)
+
+
 def test_the_connections_of_one_address_are_limited(small: ServerProcess) -> None:
     key = key_of(small)
     wires = []
@@ -285,6 +296,12 @@ def test_headers_without_an_end_are_refused(small: ServerProcess, head: bytes) -
         wire.send(b"a" * (20 * MIB))
         assert wire.status() == 431
     assert small.resident_bytes() - before < 10 * MIB
+
+
+def test_headers_that_come_at_once_are_bounded_too(small: ServerProcess) -> None:
+    with Wire(small) as wire:
+        wire.head("GET", "/health", X_Long="a" * 20_000)
+        assert wire.status() == 431
 
 
 def test_the_framing_of_a_chunked_body_is_bounded(small: ServerProcess) -> None:

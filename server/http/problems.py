@@ -56,9 +56,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         phrase = HTTPStatus(error.status_code).phrase
-        path = request.scope["path"]  # not request.url, which a malformed Host header breaks
         code = phrase.lower().replace(" ", "-")
-        response = answer(_plain(error.status_code, code, f"{request.method} {path}: {error.detail}"))
+        response = answer(
+            _plain(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
+        )
         response.headers.update(error.headers or {})  # Allow of a 405
         return response
 
