@@ -15,7 +15,8 @@ from typing import Any
 from fastapi import HTTPException, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
 
 from server.errors import BadRequest, Problem
 from server.fields.json_text import json_of, shown
@@ -83,10 +84,17 @@ class _Declared:
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send multipart/form-data")
         try:
             form = await request.form()
-        except (Problem, HTTPException):
+        except (Problem, HTTPException, ClientDisconnect):
             raise
-        except Exception as error:  # a client that hung up, or bytes that are no form
+        except Exception as error:  # bytes that are no form
             raise BadRequest("the body cannot be read as a form") from error
+        try:
+            self._check_fields(form)
+        except BadRequest:
+            await form.close()  # FastAPI, which closes the files of a form, has not seen this one
+            raise
+
+    def _check_fields(self, form: FormData) -> None:
         _check_names(form.multi_items(), self.body, "form field", "query parameter", self.query)
         for name, value in form.multi_items():
             is_file = isinstance(self.body[name], params.File)
