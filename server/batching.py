@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from reid.engines import Engine
-from server.errors import Overloaded
+from server.errors import Overloaded, Stopping
 
 log = logging.getLogger("resight")
 Lane = Literal["interactive", "bulk"]
@@ -80,10 +80,11 @@ class Batcher:
             self.changed.notify()
         return request.future
 
-    def close(self, refusal: Overloaded) -> None:
-        """Finishes what is queued and stops. Later requests are refused with `refusal`."""
+    def close(self, refusal: Overloaded | None = None) -> None:
+        """Finishes what is queued and stops. Later requests are refused with `refusal`, by default with
+        Stopping."""
         with self.changed:
-            self.closed = refusal
+            self.closed = refusal or Stopping("the server is stopping")
             self.changed.notify()
         self.thread.join()
 

@@ -125,7 +125,7 @@ class Engines:
         self.compilers.shutdown(wait=True)
         for slot in slots:
             if slot.compiled.exception() is None:
-                slot.compiled.result().close(Stopping("the server is stopping"))
+                slot.compiled.result().close()
 
     def _take(self, profile_id: str) -> _Slot:
         """A lease on the engine of a profile; the first one starts its compilation."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from server.batching import Batcher
 from server.embedding import Embedding
-from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
 from server.errors import Conflict
 from server.gallery.indexes import open_index
@@ -91,7 +90,6 @@ class Rebuilder:
         self.store.embeddings.drop_unused({self.engines.space(profile_id) for profile_id in kept})
         self.store.versions.drop_unused_profiles(kept)
         self.engines.keep_only({live.profile_id for live in self.store.versions.live()} | kept)
-        give_back_freed_memory()
 
     def _embed_missing(self, site: Site, batcher: Batcher, space: str, progress: Progress) -> None:
         """Everything but a remainder small enough to be done while enrolls wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reid.bundle import Bundle
 from server.adapt import Adapting
 from server.embedding import Embedding
+from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
 from server.enroll import Enrolling
 from server.gallery.store import Store
@@ -30,12 +31,16 @@ class Service:
         self.telemetry.watch(self)
         self.embedding = Embedding(bundle, engines, settings)
         self.rebuilder = Rebuilder(store, engines, self.embedding)
-        self.jobs = Jobs(store, clean=self.rebuilder.drop_unused)
+        self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.status = Status(settings, bundle, store, engines)
+
+    def _clean_after_job(self) -> None:
+        self.rebuilder.drop_unused()
+        give_back_freed_memory()
 
     def close(self) -> None:
         """Interrupts jobs, finishes what is queued, closes the store."""

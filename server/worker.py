@@ -25,7 +25,7 @@ import numpy as np
 from server.work import CROPS, WorkAnswer, WorkRequest
 
 Progress = Callable[[float, str], None]
-_NICENESS = 10
+_NICENESS = 5  # a third of the share of a process that is not niced
 _PR_SET_PDEATHSIG = 1
 
 

@@ -111,9 +111,9 @@ def _environment() -> dict[str, str]:
     """This process's own, with the place that `server` was imported from."""
     environment = dict(os.environ)
     place = str(Path(__file__).resolve().parent.parent)
-    if place not in sysconfig.get_paths().values():
-        paths = [environment.get("PYTHONPATH", ""), place]
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if place not in [*paths, *sysconfig.get_paths().values()]:
+        environment["PYTHONPATH"] = os.pathsep.join([*paths, place])
     return environment
 
 

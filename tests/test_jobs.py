@@ -203,7 +203,7 @@ def test_a_site_is_free_again_although_the_end_of_its_job_could_not_be_written(
         patch.setattr(store.jobs, "save", full)
         work.gate.set()
         until = time.monotonic() + 30
-        while job.id in jobs.handles:
+        while jobs.get(job.id).state != "succeeded":
             assert time.monotonic() < until
             time.sleep(0.005)
     assert state_of(jobs, jobs.start("hall", "adapt", {}, lambda handle: None), "succeeded")

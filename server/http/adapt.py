@@ -17,7 +17,10 @@ router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
 
 @router.post("/adapt", status_code=202)
 async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel:
-    """Adapt a site's BatchNorm layers to its own crops and re-embed its gallery. Queries go on meanwhile."""
+    """Adapt a site's BatchNorm layers to its own crops and re-embed its gallery. Queries go on meanwhile.
+
+    A job that the end of the server interrupts goes on when the server is started again.
+    """
     return JobModel.of(await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed))
 
 
@@ -41,7 +44,7 @@ async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceRes
 
 @router.delete("/adapt/{job}")
 async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
-    """Ask a job to end. The site keeps its version."""
+    """Ask a job to end. The site keeps its version, and no start of the server takes the job up again."""
     return JobModel.of(await asyncio.to_thread(service.jobs.cancel, job))
 
 
