@@ -64,14 +64,12 @@ class Embedding:
         return (np.stack(crops) if crops else np.empty(shape, np.uint8)), problems
 
     async def embed(self, profile_id: str, crops: np.ndarray, lane: Lane) -> np.ndarray:
-        """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError for crops that the engine fails
-        on."""
+        """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError where the engine fails."""
         async with self.engines.lease_async(profile_id) as batcher:
             return await asyncio.wrap_future(batcher.submit(crops, lane))
 
     def embed_stored(self, batcher: Batcher, images: Sequence[bytes], item_ids: Sequence[str]) -> np.ndarray:
-        """Stored bytes -> float32 [n,D], unit length. Blocks; raises Conflict naming an item that no longer
-        decodes."""
+        """Stored bytes -> float32 [n,D], unit length. Blocks. Raises Conflict like `decode_stored`."""
         crops = [self.decode_stored(data, item_id) for data, item_id in zip(images, item_ids, strict=True)]
         return batcher.submit(np.stack(crops), "bulk").result()
 
@@ -81,7 +79,8 @@ class Embedding:
             return decode_crop(data, self.height, self.width, _STORED)
         except ImageError as error:
             raise Conflict(
-                f"the stored image of item {item_id} no longer decodes ({error}); erase it and start again"
+                f"the stored image of item {item_id} no longer decodes ({error}); erase the item and "
+                f"start the job again"
             ) from error
 
 

@@ -43,7 +43,7 @@ class Items:
         if not 1 <= limit <= 1000:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and 1000")
         if cursor is not None and not _CURSOR.fullmatch(cursor):
-            raise BadRequest(f"cursor {cursor[:80]!r} is none that a listing gave")
+            raise BadRequest(f"cursor {cursor[:80]!r} was not returned by a listing")
         items = await asyncio.to_thread(self.store.items.page, site_name, where, int(cursor or 0), limit)
         return items, str(items[-1].seq) if len(items) == limit else None
 

@@ -1,5 +1,4 @@
-"""Long work: one job a site at a time, one at a time in the process, with progress, cancelling and a row in
-the store.
+"""Long work: one job at a time, with progress, cancelling and a row in the store; others queue, one a site.
 
 A job that a client cancels is `cancelled`. A job that the end of the server cuts off, orderly or not, is
 started again by the next start, unless that has happened `MAX_ATTEMPTS` times without an orderly stop: the
@@ -89,7 +88,7 @@ class Handle:
             raise Interrupted
 
     def step(self, progress: float, stage: str) -> None:
-        """Tells how far the work is. Raises Cancelled or Interrupted when it should end."""
+        """Reports how far the work is. Raises Cancelled or Interrupted when it should end."""
         self.check()
         self.runner.change(self.job, progress=round(progress, 4), stage=stage)
 
@@ -106,7 +105,7 @@ class Jobs:
     """Runs jobs in a thread of its own.
 
     Args:
-        clean: called after every job, however it ended, when its row says so.
+        clean: called when the row of a job says how it ended, unless the next start takes it up again.
     """
 
     def __init__(self, store: Store, clean: Callable[[], None] = lambda: None) -> None:

@@ -1,5 +1,4 @@
-"""Starts a worker process, listens to it, and ends it: with the answer, or because it failed, hung or was
-stopped."""
+"""Starts a worker process, listens to it, and ends it: after its answer, a failure, a silence or a cancel."""
 
 from __future__ import annotations
 
@@ -108,7 +107,7 @@ def _listen(
 
 
 def _environment() -> dict[str, str]:
-    """This process's own, with the place that `server` was imported from."""
+    """This process's environment, with the folder that `server` was imported from."""
     environment = dict(os.environ)
     place = str(Path(__file__).resolve().parent.parent)
     if place not in sysconfig.get_paths().values():

@@ -1,6 +1,6 @@
 """Every route takes what it declares and nothing else.
 
-A parameter that nobody reads is a wish that is not granted: `topk=1` returns ten matches, a second `identity`
+A parameter that nobody reads does harm in silence: `topk=1` returns ten matches, a second `identity`
 erases somebody else. So a request with an unknown, repeated, empty or misplaced parameter is a 400 that names
 it and says what is known.
 """

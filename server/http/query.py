@@ -38,7 +38,7 @@ async def query(
     if threshold is not None and not -1 <= threshold <= 1:
         raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images]
-    found = await service.querying.query(
+    ranking = await service.querying.query(
         site,
         data,
         item_id,
@@ -48,7 +48,7 @@ async def query(
         exclude_same_camera,
         threshold,
     )
-    timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in found.seconds.items())
+    timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.
-    body = await asyncio.to_thread(lambda: AnswerModel.of(found).model_dump_json())
+    body = await asyncio.to_thread(lambda: AnswerModel.of(ranking).model_dump_json())
     return Response(body, media_type="application/json", headers={"Server-Timing": timing})
