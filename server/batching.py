@@ -68,15 +68,20 @@ class Batcher:
         with self.changed:
             if self.closed is not None:
                 raise self.closed
-            if self.queued and self.queued + len(crops) > self.max_queued:
-                wait = math.ceil(self.queued / self.rate)
-                raise Overloaded(
-                    f"{self.queued} crops are waiting for the engine already; try again in {wait} s", wait
-                )
+            self.check_room(len(crops))
             self.queued += len(crops)
             self.lanes[lane].append(request)
             self.changed.notify()
         return request.future
+
+    def check_room(self, count: int) -> None:
+        """Raises Overloaded where `count` more crops are too many. A request of any size may wait alone."""
+        queued = self.queued
+        if queued and queued + count > self.max_queued:
+            wait = math.ceil(queued / self.rate)
+            raise Overloaded(
+                f"{queued} crops are waiting for the engine already; try again in {wait} s", wait
+            )
 
     def close(self, refusal: Overloaded) -> None:
         """Finishes what is queued and stops. Later requests are refused with `refusal`."""

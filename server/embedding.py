@@ -12,7 +12,7 @@ from reid.bundle import Bundle
 from reid.images import ImageError, ImageTooLarge, Limits, UnsupportedImage, decode_crop
 from server.batching import Batcher, Lane
 from server.engines import Engines
-from server.errors import Conflict, Overloaded, Problem, TooLarge, Unprocessable, UnsupportedMedia
+from server.errors import Conflict, Problem, TooLarge, Unprocessable, UnsupportedMedia
 from server.settings import Settings
 
 # What was accepted once is decoded again, whatever the limits say today.
@@ -34,11 +34,8 @@ class Embedding:
     def admit(self, profile_id: str, count: int) -> None:
         """Raises Overloaded before decoding where the engine would refuse `count` crops after it."""
         batcher = self.engines.peek(profile_id)
-        if batcher is not None and batcher.queued and batcher.queued + count > batcher.max_queued:
-            wait = max(1, int(batcher.queued / batcher.rate))
-            raise Overloaded(
-                f"{batcher.queued} crops are waiting for the engine already; try again in {wait} s", wait
-            )
+        if batcher is not None:
+            batcher.check_room(count)
 
     async def decode(
         self, images: Sequence[bytes], partial: bool = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+FAILURE = "something went wrong in the server; its log has the details"  # of an exception nobody expected
+
 
 class Problem(Exception):
     """An answer that is an error: problem+json (RFC 9457) over HTTP, a status with the same text over gRPC.

@@ -11,7 +11,6 @@ import asyncio
 import dataclasses
 import json
 import logging
-import re
 import threading
 import time
 import uuid
@@ -20,11 +19,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from server.errors import Conflict, NotFound, Problem, Stopping
+from server.fields import is_id
 from server.gallery.store import Store
 from server.reports import JobReport
 
 log = logging.getLogger("resight")
-_ID = re.compile(r"[0-9A-Za-z-]{1,64}")  # other text is no id, and not every database could compare it
 ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
 MAX_ATTEMPTS = 3  # times that a job is begun
 
@@ -159,7 +158,7 @@ class Jobs:
             handle = self.handles.get(job_id)
             if handle is not None:
                 return handle.job.snapshot()
-        row = self.store.jobs.get(job_id) if _ID.fullmatch(job_id) else None
+        row = self.store.jobs.get(job_id) if is_id(job_id) else None
         if row is None:
             raise NotFound(f"there is no job {job_id[:80]!r}")
         return Job.of_row(row)
@@ -273,9 +272,7 @@ class Jobs:
 
     def _end(self, handle: Handle, state: str) -> None:
         """Writes how a job ended, cleans up after it and tells the listeners."""
-        ended = handle.job.snapshot()
-        ended.state, ended.stage = state, "done" if state == "succeeded" else state
-        ended.progress = 1.0 if state == "succeeded" else ended.progress
+        ended = dataclasses.replace(handle.job.snapshot(), **_end_of(handle.job, state))
         try:
             if state == "interrupted":
                 self.store.jobs.interrupt(ended.row())
@@ -284,20 +281,22 @@ class Jobs:
                 self.clean()
         except Exception:  # a full disk must not leave the site with a job that never ends
             log.exception("the end of job %s could not be written", ended.id)
-            self._tell_end(handle.job, state)  # this process goes on answering for the job
+            self.change(handle.job, **_end_of(handle.job, state))  # this process goes on answering for it
         else:
             self._forget(handle, state)
 
     def _forget(self, handle: Handle, state: str) -> None:
         """Tells the listeners that a job has ended; the store answers for it from now on."""
-        self._tell_end(handle.job, state)
+        self.change(handle.job, **_end_of(handle.job, state))
         with self.lock:
             self.handles.pop(handle.job.id, None)
 
-    def _tell_end(self, job: Job, state: str) -> None:
-        stage = "done" if state == "succeeded" else state
-        progress = 1.0 if state == "succeeded" else job.progress
-        self.change(job, state=state, stage=stage, progress=progress)
+
+def _end_of(job: Job, state: str) -> dict[str, Any]:
+    """What changes in a job that ends in this state."""
+    if state == "succeeded":
+        return {"state": state, "stage": "done", "progress": 1.0}
+    return {"state": state, "stage": state, "progress": job.progress}
 
 
 def _sentence(error: Exception) -> str:

@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from server.work import LOG, WorkAnswer, WorkRequest
+from server.work import LOG, Progress, WorkAnswer, WorkRequest
 
 log = logging.getLogger("resight")
-Progress = Callable[[float, str], None]
 _POLL_S = 0.1  # how soon a cancelled job ends its worker
 _EXIT_S = 30.0  # a worker that has closed its output must be gone by then
 

@@ -202,10 +202,7 @@ def test_a_site_is_free_again_although_the_end_of_its_job_could_not_be_written(
     with monkeypatch.context() as patch:
         patch.setattr(store.jobs, "save", full)
         work.gate.set()
-        until = time.monotonic() + 30
-        while job.id in jobs.handles:
-            assert time.monotonic() < until
-            time.sleep(0.005)
+        state_of(jobs, job, "succeeded")  # the row could not be written, so the process says it
     assert state_of(jobs, jobs.start("hall", "adapt", {}, lambda handle: None), "succeeded")
 
 

@@ -59,9 +59,6 @@ class Gallery(rpc.GalleryServicer):
 
     async def Query(self, request: pb.QueryRequest, context: Any) -> pb.QueryResponse:
         """One ranking."""
-        threshold = request.threshold if request.HasField("threshold") else None
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
         ranking = await self.service.querying.query(
             request.site,
             list(request.images),
@@ -70,7 +67,7 @@ class Gallery(rpc.GalleryServicer):
             filter_of(request.filter_json or None),
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
-            threshold,
+            request.threshold if request.HasField("threshold") else None,
         )
         return await asyncio.to_thread(messages.answer, ranking)  # twenty thousand matches take a while
 

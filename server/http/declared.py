@@ -78,7 +78,7 @@ class _Declared:
             )
 
     async def _check_form(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _media_type(request)
         if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send multipart/form-data")
         try:
@@ -96,7 +96,7 @@ class _Declared:
                 raise BadRequest(f"{name} is sent as a file; send it as text, without a file name")
 
     async def _check_json(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _media_type(request)
         if kind != "application/json":
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send application/json")
         try:
@@ -123,6 +123,10 @@ def _check_names(
             raise BadRequest(f"{kind} {name} is sent {counts[name]} times; send it once")
         if value == "" and known[name].json_schema_extra != EMPTY_IS_NONE:
             raise BadRequest(f"{kind} {name} is empty; leave it out or give it a value")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _takes_many(annotation: Any) -> bool:

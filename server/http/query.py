@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
-from server.errors import BadRequest
 from server.fields import filter_of, query_camera_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, AnswerModel
@@ -35,8 +34,6 @@ async def query(
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images]
     ranking = await service.querying.query(
         site,
