@@ -43,12 +43,12 @@ def enroll(
         for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
             some = files[start : start + batch]
             try:
-                found = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
+                enrolled = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
             except ResightError as error:
                 name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
                 fail(f"{name}{error} ({count} images were enrolled before)")
-            count += len(found.items)
-            for bad in found.errors:
+            count += len(enrolled.items)
+            for bad in enrolled.errors:
                 typer.echo(f"skipped {some[bad['index']]}: {bad['detail']}", err=True)
     typer.echo(f"enrolled {count} of {len(files)} images at {site}")
 
@@ -74,7 +74,7 @@ def query(
         if not path.is_file():
             fail(f"{path} does not exist")
     with connect(server, api_key) as client:
-        found = client.query(
+        answer = client.query(
             site,
             images,
             top_k=top_k,
@@ -84,14 +84,14 @@ def query(
             filter=filter,
         )
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))
         return
     table(
-        f"{site}, version {found.version}",
+        f"{site}, version {answer.version}",
         ("rank", "score", "identity", "camera", "captured at", "id"),
         [
             (str(m.rank), f"{m.score:.4f}", m.identity or "", m.camera or "", m.captured_at or "", m.id)
-            for m in found.matches
+            for m in answer.matches
         ],
     )
 
@@ -140,7 +140,7 @@ def _images(paths: list[Path]) -> list[Path]:
 def _fields(file: Path, pattern: str | None, camera: str | None, identity: str | None) -> dict[str, Any]:
     import re
 
-    found: dict[str, Any] = {"camera": camera, "identity": identity}
+    fields: dict[str, Any] = {"camera": camera, "identity": identity}
     if pattern is not None:
         try:
             match = re.search(pattern, file.name)
@@ -148,8 +148,8 @@ def _fields(file: Path, pattern: str | None, camera: str | None, identity: str |
             fail(f"--pattern is not a regular expression: {error}")
         if match is None:
             fail(f"--pattern does not fit the file name {file.name}")
-        found |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
-    return {k: v for k, v in found.items() if v is not None}
+        fields |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
+    return {k: v for k, v in fields.items() if v is not None}
 
 
 def _follow(client: Client, job: Job, wait: bool) -> None:
@@ -160,8 +160,8 @@ def _follow(client: Client, job: Job, wait: bool) -> None:
 
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(job.stage, total=1.0)
-        for seen in client.watch(job.job):
-            job = seen
+        for update in client.watch(job.job):
+            job = update
             bar.update(task, completed=job.progress, description=job.stage)
     typer.echo(json.dumps(job.report, indent=2))
     if job.state != "succeeded":

@@ -12,8 +12,11 @@ from cli.output import fail, table
 
 Camera = Annotated[Optional[str], typer.Option(help="items of this camera")]
 Identity = Annotated[Optional[str], typer.Option(help="items of this person")]
-After = Annotated[Optional[str], typer.Option(help="captured at this time or later, like 2026-05-04T09:30Z")]
-Before = Annotated[Optional[str], typer.Option(help="captured before this time")]
+After = Annotated[
+    Optional[str],
+    typer.Option("--captured-after", help="captured at this time or later, like 2026-05-04T09:30Z"),
+]
+Before = Annotated[Optional[str], typer.Option("--captured-before", help="captured before this time")]
 _COUNTED = 1000  # items that are counted before a question; a listing gives no more at once
 
 

@@ -1,2 +1,4 @@
-"""Bundle + gallery -> HTTP and gRPC. Imports reid, never training or export, and torch only when a site is
-adapted."""
+"""Bundle + gallery -> HTTP and gRPC. Imports reid, never training or export.
+
+Only the worker process of an adaptation (`worker.py`) and the engine `torch` import torch.
+"""

@@ -56,8 +56,11 @@ class Adaptation:
         self.store, self.engines, self.rebuilder = store, engines, rebuilder
 
     def check(self) -> str | None:
-        """What stands in the way. Raises where the site can never be adapted as asked; under `auto`, returns
-        the reason."""
+        """What stands in the way of BNTA; None where nothing does.
+
+        Raises Unprocessable or Conflict where the job would be pointless: a site without items or images,
+        or tier 2 where BNTA cannot run.
+        """
         count = self.store.items.count(self.site.name)
         if count == 0:
             raise Unprocessable(f"site {self.site.name!r} has no items to adapt to; enroll some first")

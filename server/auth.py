@@ -33,8 +33,7 @@ class Auth:
         return make_key(self.store, "admin")
 
     async def admit(self, key: str | None, scope: str) -> str:
-        """`check` for the event loop: the store is read in a thread, and only where there is a key to look
-        up."""
+        """`check` for the event loop: a key is looked up in the store by another thread."""
         if key is None or not self.required:
             return self.check(key, scope)
         return await anyio.to_thread.run_sync(self.check, key, scope)
@@ -45,15 +44,15 @@ class Auth:
             return LOCAL
         if not key:
             raise Unauthorized("send an API key: header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-        digest, found = _digest(key), None
+        digest, known = _digest(key), None
         for row in self.store.keys.all():
             if hmac.compare_digest(row["digest"], digest):
-                found = row
-        if found is None:
+                known = row
+        if known is None:
             raise Unauthorized("this API key is not known or was revoked")
-        if SCOPES.index(found["scopes"]) < SCOPES.index(scope):
-            raise Forbidden(f"this key may {found['scopes']}; this call needs a key with scope {scope}")
-        return str(found["id"])
+        if SCOPES.index(known["scopes"]) < SCOPES.index(scope):
+            raise Forbidden(f"this key may {known['scopes']}; this call needs a key with scope {scope}")
+        return str(known["id"])
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:

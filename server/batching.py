@@ -1,8 +1,7 @@
-"""Dynamic batching: one thread in front of one engine, two lanes, and a crop that fails, fails alone.
+"""Dynamic batching: one thread in front of one engine, with two lanes. A crop that fails, fails alone.
 
 Batches form from what has arrived: while the engine works on one, the next gathers. Nobody waits for a timer.
-Queries (interactive) go before enrolls (bulk), which get a turn after every few batches so that they never
-starve.
+Queries (interactive) go before enrolls (bulk); every few batches, waiting enrolls get their turn.
 """
 
 from __future__ import annotations
@@ -61,8 +60,7 @@ class Batcher:
         self.thread.start()
 
     def submit(self, crops: np.ndarray, lane: Lane = "interactive") -> Future[np.ndarray]:
-        """uint8 [N,H,W,3] -> future of float32 [N,D]. The future raises EmbedError for crops the engine fails
-        on.
+        """uint8 [N,H,W,3] -> future of float32 [N,D], which raises EmbedError for crops the engine fails on.
 
         Raises Overloaded when too many crops wait already, and what `close` was called with after that.
         """
@@ -70,15 +68,20 @@ class Batcher:
         with self.changed:
             if self.closed is not None:
                 raise self.closed
-            if self.queued and self.queued + len(crops) > self.max_queued:
-                wait = math.ceil(self.queued / self.rate)
-                raise Overloaded(
-                    f"{self.queued} crops are waiting for the engine already; try again in {wait} s", wait
-                )
+            self.check_room(len(crops))
             self.queued += len(crops)
             self.lanes[lane].append(request)
             self.changed.notify()
         return request.future
+
+    def check_room(self, count: int) -> None:
+        """Raises Overloaded where `count` more crops are too many. A request of any size may wait alone."""
+        queued = self.queued
+        if queued and queued + count > self.max_queued:
+            wait = math.ceil(queued / self.rate)
+            raise Overloaded(
+                f"{queued} crops are waiting for the engine already; try again in {wait} s", wait
+            )
 
     def close(self, refusal: Overloaded | None = None) -> None:
         """Finishes what is queued and stops. Later requests are refused with `refusal`, by default with
@@ -110,8 +113,7 @@ class Batcher:
                 self._fail([request for request, _, _ in batch], error)
 
     def _take(self, lane: deque[_Request]) -> list[tuple[_Request, int, int]]:
-        """Slices of waiting requests, at most `max_batch` crops together; requests nobody waits for are
-        skipped."""
+        """Slices of waiting requests, at most `max_batch` crops together. Cancelled requests are skipped."""
         batch, room = [], self.max_batch
         while lane and room:
             request = lane[0]
@@ -169,9 +171,8 @@ class Batcher:
             return self._bisect(crops, str(error))
         norms = np.linalg.norm(vectors, axis=1)
         finite = np.isfinite(norms) & (norms > 0)
-        vectors = (
-            vectors / np.where(finite, norms, 1)[:, None]
-        )  # exact unit length, which bf16 engines miss by a thousandth
+        # to exact unit length, which bf16 engines miss by a thousandth
+        vectors = vectors / np.where(finite, norms, 1)[:, None]
         return vectors, {int(row): "its embedding is zero or not finite" for row in np.flatnonzero(~finite)}
 
     def _bisect(self, crops: np.ndarray, why: str) -> tuple[np.ndarray, dict[int, str]]:
@@ -185,8 +186,7 @@ class Batcher:
 
 
 def best_batch(engine: Engine, height: int, width: int) -> int:
-    """Warms an engine up and returns its batch size: the larger ones are tried while each gains more than 5 %
-    throughput."""
+    """Warms an engine up and returns its batch size: a larger one must gain more than 5 % throughput."""
     best, best_rate = _SIZES[0], 0.0
     for size in _SIZES:
         crops = np.zeros((size, height, width, 3), np.uint8)

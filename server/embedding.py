@@ -12,7 +12,7 @@ from reid.bundle import Bundle
 from reid.images import ImageError, ImageTooLarge, Limits, UnsupportedImage, decode_crop
 from server.batching import Batcher, Lane
 from server.engines import Engines
-from server.errors import Conflict, Overloaded, Problem, TooLarge, Unprocessable, UnsupportedMedia
+from server.errors import Conflict, Problem, TooLarge, Unprocessable, UnsupportedMedia
 from server.settings import Settings
 
 # What was accepted once is decoded again, whatever the limits say today.
@@ -34,11 +34,8 @@ class Embedding:
     def admit(self, profile_id: str, count: int) -> None:
         """Raises Overloaded before decoding where the engine would refuse `count` crops after it."""
         batcher = self.engines.peek(profile_id)
-        if batcher is not None and batcher.queued and batcher.queued + count > batcher.max_queued:
-            wait = max(1, int(batcher.queued / batcher.rate))
-            raise Overloaded(
-                f"{batcher.queued} crops are waiting for the engine already; try again in {wait} s", wait
-            )
+        if batcher is not None:
+            batcher.check_room(count)
 
     async def decode(
         self, images: Sequence[bytes], partial: bool = False
@@ -64,14 +61,12 @@ class Embedding:
         return (np.stack(crops) if crops else np.empty(shape, np.uint8)), problems
 
     async def embed(self, profile_id: str, crops: np.ndarray, lane: Lane) -> np.ndarray:
-        """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError for crops that the engine fails
-        on."""
+        """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError where the engine fails."""
         async with self.engines.lease_async(profile_id) as batcher:
             return await asyncio.wrap_future(batcher.submit(crops, lane))
 
     def embed_stored(self, batcher: Batcher, images: Sequence[bytes], item_ids: Sequence[str]) -> np.ndarray:
-        """Stored bytes -> float32 [n,D], unit length. Blocks; raises Conflict naming an item that no longer
-        decodes."""
+        """Stored bytes -> float32 [n,D], unit length. Blocks. Raises Conflict like `decode_stored`."""
         crops = [self.decode_stored(data, item_id) for data, item_id in zip(images, item_ids, strict=True)]
         return batcher.submit(np.stack(crops), "bulk").result()
 
@@ -81,7 +76,8 @@ class Embedding:
             return decode_crop(data, self.height, self.width, _STORED)
         except ImageError as error:
             raise Conflict(
-                f"the stored image of item {item_id} no longer decodes ({error}); erase it and start again"
+                f"the stored image of item {item_id} no longer decodes ({error}); erase the item and "
+                f"start the job again"
             ) from error
 
 

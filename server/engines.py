@@ -96,6 +96,14 @@ class Engines:
             return None
         return slot.compiled.result()
 
+    @property
+    def queued(self) -> int:
+        """Crops that wait for an engine, of any profile."""
+        with self.lock:
+            profile_ids = [self.base_id, *self.slots]
+        batchers = [self.peek(profile_id) for profile_id in profile_ids]
+        return sum(batcher.queued for batcher in batchers if batcher is not None)
+
     def warm(self, profile_ids: Collection[str]) -> None:
         """Compiles engines before the first request needs them, as many as there is room for.
 

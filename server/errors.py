@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+FAILURE = "something went wrong in the server; its log has the details"  # of an exception nobody expected
+
 
 class Problem(Exception):
-    """An answer that is an error. HTTP sends it as problem+json (RFC 9457), gRPC as a status with the same
-    sentence.
+    """An answer that is an error: problem+json (RFC 9457) over HTTP, a status with the same text over gRPC.
 
     Args:
         detail: the sentence for the person who reads it.
@@ -106,8 +107,7 @@ class Overloaded(Problem):
 
 
 class StoreUnavailable(Problem):
-    """The database failed; nothing of the request was committed. Worth trying again after
-    `retry_after_s`."""
+    """The database failed; nothing of the request was committed. Try again after `retry_after_s`."""
 
     status, code, title = 503, "store-unavailable", "Store unavailable"
 
@@ -134,5 +134,4 @@ class EngineFailed(Overloaded):
 
 
 class StartError(RuntimeError):
-    """The server cannot start with this bundle, data folder or configuration; the sentence says what to
-    change."""
+    """The server cannot start with this bundle, store or setting; the sentence says what to change."""

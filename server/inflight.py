@@ -18,8 +18,7 @@ class Inflight:
         self.limit, self.bytes = limit, 0
 
     def share(self) -> Share:
-        """The part of one request, empty at first. Use it with `with`: it is given back however the request
-        ends."""
+        """The part of one request, empty at first, for a `with` block, which gives it back at its end."""
         return Share(self)
 
 

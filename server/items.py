@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from server.errors import BadRequest, NotFound
+from server.fields import is_id
 from server.gallery.filters import ItemFilter
 from server.gallery.records import Erased, Item
 from server.gallery.store import Store
 from server.sites import Site, Sites
 
 _CURSOR = re.compile(r"\d{1,18}", re.ASCII)  # a seq, which is an integer of 64 bits
-_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class Items:
@@ -38,14 +38,17 @@ class Items:
     async def page(
         self, site_name: str, where: ItemFilter, cursor: str | None, limit: int
     ) -> tuple[list[Item], str | None]:
-        """Items in order of enrolling, and the cursor of the next page if there is one."""
+        """Items in order of enrolling, and the cursor of the next page where there are more."""
         self.sites.get(site_name)
         if not 1 <= limit <= 1000:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and 1000")
         if cursor is not None and not _CURSOR.fullmatch(cursor):
-            raise BadRequest(f"cursor {cursor[:80]!r} is none that a listing gave")
-        items = await asyncio.to_thread(self.store.items.page, site_name, where, int(cursor or 0), limit)
-        return items, str(items[-1].seq) if len(items) == limit else None
+            raise BadRequest(f"cursor {cursor[:80]!r} was not returned by a listing")
+        after = int(cursor or 0)
+        items = await asyncio.to_thread(self.store.items.page, site_name, where, after, limit + 1)
+        if len(items) <= limit:
+            return items, None
+        return items[:limit], str(items[limit - 1].seq)
 
     async def erase_item(self, item_id: str, actor: str, site_name: str | None = None) -> Erased:
         """Erases one item: image, embeddings of every version, index.
@@ -98,7 +101,7 @@ class Items:
 
 def require_item(store: Store, item_id: str, site: str | None = None) -> Item:
     """An item, at a site where one is named. Raises NotFound."""
-    item = store.items.get(item_id) if _ID.fullmatch(item_id) else None
+    item = store.items.get(item_id) if is_id(item_id) else None
     if item is None or (site is not None and item.site != site):
         raise NotFound(f"there is no item {item_id[:80]!r}" + (f" at site {site!r}" if site else ""))
     return item

@@ -1,5 +1,4 @@
-"""Long work: one job a site at a time, one at a time in the process, with progress, cancelling and a row in
-the store.
+"""Long work: one job at a time, with progress, cancelling and a row in the store; others queue, one a site.
 
 A job that a client cancels is `cancelled`. A job that the end of the server cuts off, orderly or not, is
 started again by the next start, unless that has happened `MAX_ATTEMPTS` times without an orderly stop: the
@@ -12,7 +11,6 @@ import asyncio
 import dataclasses
 import json
 import logging
-import re
 import threading
 import time
 import uuid
@@ -21,11 +19,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from server.errors import Conflict, NotFound, Problem, Stopping
+from server.fields import is_id
 from server.gallery.store import Store
 from server.reports import JobReport
 
 log = logging.getLogger("resight")
-_ID = re.compile(r"[0-9A-Za-z-]{1,64}")  # other text is no id, and not every database could compare it
 ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
 MAX_ATTEMPTS = 3  # times that a job is begun
 
@@ -89,7 +87,7 @@ class Handle:
             raise Interrupted
 
     def step(self, progress: float, stage: str) -> None:
-        """Tells how far the work is. Raises Cancelled or Interrupted when it should end."""
+        """Reports how far the work is. Raises Cancelled or Interrupted when it should end."""
         self.check()
         self.runner.change(self.job, progress=round(progress, 4), stage=stage)
 
@@ -106,7 +104,7 @@ class Jobs:
     """Runs jobs in a thread of its own.
 
     Args:
-        clean: called after every job, however it ended, when its row says so.
+        clean: called when the row of a job says how it ended, unless the next start takes it up again.
     """
 
     def __init__(self, store: Store, clean: Callable[[], None] = lambda: None) -> None:
@@ -160,7 +158,7 @@ class Jobs:
             handle = self.handles.get(job_id)
             if handle is not None:
                 return handle.job.snapshot()
-        row = self.store.jobs.get(job_id) if _ID.fullmatch(job_id) else None
+        row = self.store.jobs.get(job_id) if is_id(job_id) else None
         if row is None:
             raise NotFound(f"there is no job {job_id[:80]!r}")
         return Job.of_row(row)
@@ -274,9 +272,7 @@ class Jobs:
 
     def _end(self, handle: Handle, state: str) -> None:
         """Writes how a job ended, cleans up after it and tells the listeners."""
-        ended = handle.job.snapshot()
-        ended.state, ended.stage = state, "done" if state == "succeeded" else state
-        ended.progress = 1.0 if state == "succeeded" else ended.progress
+        ended = dataclasses.replace(handle.job.snapshot(), **_end_of(handle.job, state))
         try:
             if state == "interrupted":
                 self.store.jobs.interrupt(ended.row())
@@ -285,20 +281,22 @@ class Jobs:
                 self.clean()
         except Exception:  # a full disk must not leave the site with a job that never ends
             log.exception("the end of job %s could not be written", ended.id)
-            self._tell_end(handle.job, state)  # this process goes on answering for the job
+            self.change(handle.job, **_end_of(handle.job, state))  # this process goes on answering for it
         else:
             self._forget(handle, state)
 
     def _forget(self, handle: Handle, state: str) -> None:
         """Tells the listeners that a job has ended; the store answers for it from now on."""
-        self._tell_end(handle.job, state)
+        self.change(handle.job, **_end_of(handle.job, state))
         with self.lock:
             self.handles.pop(handle.job.id, None)
 
-    def _tell_end(self, job: Job, state: str) -> None:
-        stage = "done" if state == "succeeded" else state
-        progress = 1.0 if state == "succeeded" else job.progress
-        self.change(job, state=state, stage=stage, progress=progress)
+
+def _end_of(job: Job, state: str) -> dict[str, Any]:
+    """What changes in a job that ends in this state."""
+    if state == "succeeded":
+        return {"state": state, "stage": "done", "progress": 1.0}
+    return {"state": state, "stage": state, "progress": job.progress}
 
 
 def _sentence(error: Exception) -> str:

@@ -28,8 +28,7 @@ _STORE_THREADS = 32
 
 
 def open_service(settings: Settings) -> Service:
-    """Everything behind the protocols: bundle verified, engine warm, galleries in memory, leftovers of a
-    crash removed.
+    """Everything behind the protocols: bundle verified, engine warm, galleries in memory.
 
     Raises StartError with the sentence that says what to change.
     """

@@ -75,6 +75,8 @@ class Querying:
             raise BadRequest("send either images (one crop, or the crops of one tracklet) or item_id")
         if not 1 <= top_k <= self.settings.max_top_k:
             raise BadRequest(f"top_k is {top_k}; it must lie between 1 and {self.settings.max_top_k}")
+        if threshold is not None and not -1 <= threshold <= 1:  # also where it is NaN
+            raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
         if len(images) > self.settings.max_tracklet:
             raise TooLarge(
                 f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}"

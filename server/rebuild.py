@@ -1,5 +1,4 @@
-"""Re-embedding a gallery beside the live one, and the swap: the moment in which a site gets another
-profile."""
+"""Re-embedding a gallery beside the live one, and the swap that gives the site another profile."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ Progress = Callable[[float], None]
 
 
 class Rebuilder:
-    """Puts sites on other profiles. Queries are answered by the old version until the swap and by the new one
-    after."""
+    """Puts sites on other profiles. The old version answers queries until the swap, then the new one does."""
 
     def __init__(self, store: Store, engines: Engines, embedding: Embedding) -> None:
         self.store, self.engines, self.embedding = store, engines, embedding
@@ -38,8 +36,7 @@ class Rebuilder:
         job: str | None = None,
         progress: Progress = lambda share: None,
     ) -> Version:
-        """Re-embeds what the profile's space lacks, builds the index, catches up under the site's lock and
-        swaps.
+        """Re-embeds what the profile's space lacks, builds the index, catches up under the lock, swaps.
 
         The new version is committed in one transaction together with its job's success: a crash before it
         leaves the old version, one after it the new.

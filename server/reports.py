@@ -19,9 +19,8 @@ def _fact(description: str) -> Any:
 class JobReport(BaseModel):
     """What a job did; it grows while the job runs."""
 
-    model_config = ConfigDict(
-        extra="allow", validate_assignment=True
-    )  # reports of other versions stay readable
+    # extra: reports of other versions stay readable
+    model_config = ConfigDict(extra="allow", validate_assignment=True)
 
     tier: str | None = _fact("the tier of adaptation: none or 2")
     crops: int | None = _fact("crops that the adaptation looked at")

@@ -1,5 +1,4 @@
-"""Which crops of a site an adaptation looks at: chosen by camera and order first, read only until there are
-enough."""
+"""Which crops of a site an adaptation looks at: put in order first, then read until there are enough."""
 
 from __future__ import annotations
 

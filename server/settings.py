@@ -1,5 +1,5 @@
-"""Every setting of the server. Each is also an environment variable `RESIGHT_<NAME>` (`data`:
-`RESIGHT_GALLERY`)."""
+"""Every setting of the server. Each is also an environment variable: `RESIGHT_<NAME>`, for `data`
+`RESIGHT_GALLERY`, since `RESIGHT_DATA` is the root of training datasets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ class GallerySettings(BaseSettings):
 
     data: Path = Field(
         default=Path("resight-data"),
-        validation_alias=AliasChoices(
-            "data", "RESIGHT_GALLERY"
-        ),  # RESIGHT_DATA is the root of training datasets
-        description="where the gallery is kept",
+        validation_alias=AliasChoices("data", "RESIGHT_GALLERY"),
+        description="where the gallery is kept, and what an adaptation works with",
     )
     store: str | None = Field(
         default=None,
-        description="where items are kept: sqlite:///PATH or postgresql://USER@HOST/NAME; "
-        "default: the file gallery.db in the data folder",
+        description="a database for the gallery: sqlite:///PATH or postgresql://USER@HOST/NAME; default: the "
+        "file gallery.db in the data folder",
     )
 
     @property

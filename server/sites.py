@@ -1,5 +1,4 @@
-"""A site's live state, swapped as one: a reader that took the reference has a version, its profile and its
-index together."""
+"""A site's live state, swapped as one: whoever took the reference has a version and its index together."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ class SiteState:
 
 
 class Site:
-    """A deployment: its gallery and its live state. `lock` orders commits, erasures and swaps; queries never
-    take it."""
+    """A deployment: its live state, and the lock that orders commits, erasures and swaps; queries take no
+    lock."""
 
     def __init__(self, name: str, state: SiteState) -> None:
         self.name, self.state = name, state
@@ -48,8 +47,8 @@ class Sites:
     def load(self, reembed: bool = False) -> list[Site]:
         """Builds the index of every site. Returns the sites that have to be re-embedded, if that is allowed.
 
-        Raises StartError for a gallery of another embedding space: its vectors must never be compared with
-        ours.
+        Raises StartError for a gallery of another embedding space, whose vectors must not be compared with
+        this bundle's.
         """
         stale: list[Site] = []
         profiles: list[str] = []
@@ -76,15 +75,13 @@ class Sites:
         return site
 
     def get_or_create(self, name: str) -> Site:
-        """A site, made with the bundle's own profile where it is new. Raises BadRequest for an unusable
-        name."""
-        found = self.by_name.get(name)
-        if found is not None:
-            return found
+        """A site; a new one gets the bundle's own profile. Raises BadRequest for an unusable name."""
+        if name in self.by_name:
+            return self.by_name[name]
         if not _NAME.fullmatch(name):
             raise BadRequest(
-                f"site {name[:80]!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores; the "
-                f"first is no mark"
+                f"site {name[:80]!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores, and "
+                f"begins with a letter or digit"
             )
         with self.lock:
             if name not in self.by_name:

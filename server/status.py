@@ -76,7 +76,7 @@ class Status:
             await asyncio.wait_for(asyncio.wrap_future(self.engines.base.submit(canary)), _CANARY_S)
         except (EmbedError, TimeoutError, asyncio.TimeoutError) as error:
             raise Overloaded(
-                f"the engine does not answer: {error or f'no answer within {_CANARY_S} s'}"
+                f"the engine does not answer: {str(error) or f'nothing came within {_CANARY_S} s'}"
             ) from error
         await asyncio.to_thread(self.store.database.check_writable)
         return self.store.purge.purged

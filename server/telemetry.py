@@ -68,8 +68,8 @@ class _Gauges(Collector):
             state = site.state
             items.add_metric([site.name], len(state.index))
             versions.add_metric([site.name], state.version.version)
-        queued = GaugeMetricFamily("resight_queued_crops", "Crops waiting for the engine")
-        queued.add_metric([], self.service.engines.base.queued)
+        queued = GaugeMetricFamily("resight_queued_crops", "Crops waiting for an engine")
+        queued.add_metric([], self.service.engines.queued)
         unpurged = GaugeMetricFamily(
             "resight_unpurged_seconds", "How long erased bytes have waited to leave the files; 0: none wait"
         )

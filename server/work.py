@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+Progress = Callable[[float, str], None]  # the share that is done, and the name of the stage
 CROPS, REQUEST, LOG = "crops.u8", "request.json", "worker.log"
 PROFILE, EXPECTED, REPORT = "profile.safetensors", "expected.npy", "report.json"
 

@@ -22,9 +22,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from server.work import CROPS, WorkAnswer, WorkRequest
+from server.work import CROPS, Progress, WorkAnswer, WorkRequest
 
-Progress = Callable[[float, str], None]
 _NICENESS = 5  # a third of the share of a process that is not niced
 _PR_SET_PDEATHSIG = 1
 

@@ -1,5 +1,4 @@
-"""Starts a worker process, listens to it, and ends it: with the answer, or because it failed, hung or was
-stopped."""
+"""Starts a worker process, listens to it, and ends it: after its answer, a failure, a silence or a cancel."""
 
 from __future__ import annotations
 
@@ -15,10 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from server.work import LOG, WorkAnswer, WorkRequest
+from server.work import LOG, Progress, WorkAnswer, WorkRequest
 
 log = logging.getLogger("resight")
-Progress = Callable[[float, str], None]
 _POLL_S = 0.1  # how soon a cancelled job ends its worker
 _EXIT_S = 30.0  # a worker that has closed its output must be gone by then
 
@@ -108,7 +106,7 @@ def _listen(
 
 
 def _environment() -> dict[str, str]:
-    """This process's own, with the place that `server` was imported from."""
+    """This process's environment, with the folder that `server` was imported from."""
     environment = dict(os.environ)
     place = str(Path(__file__).resolve().parent.parent)
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]

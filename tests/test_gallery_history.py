@@ -345,9 +345,10 @@ class History(RuleBasedStateMachine):
 
     def stored(self, name: str, item: Enrolled) -> np.ndarray:
         """float32 [24] out of the store, which must be what the live network makes of the picture."""
-        seq = self.service.store.items.by_id([item.id])[item.id].seq
+        stored = self.service.store.items.get(item.id)
+        assert stored is not None
         space = self.service.sites.get(name).state.version.space_id
-        vector = self.service.store.embeddings.get(seq, space)
+        vector = self.service.store.embeddings.get(stored.seq, space)
         assert vector is not None
         computed = embedding_of(picture(item.crop["picture"]), self.sites[name].profile)
         assert vector == pytest.approx(computed, abs=1e-3)

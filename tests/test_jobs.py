@@ -202,7 +202,7 @@ def test_a_site_is_free_again_although_the_end_of_its_job_could_not_be_written(
     with monkeypatch.context() as patch:
         patch.setattr(store.jobs, "save", full)
         work.gate.set()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 30  # the row could not be written, so the process goes on saying it
         while jobs.get(job.id).state != "succeeded":
             assert time.monotonic() < until
             time.sleep(0.005)

@@ -1,5 +1,4 @@
-"""BNTA: BatchNorm test-time adaptation by part positioning and part-nearest-neighbour matching (Algorithm 1
-of BNTA)."""
+"""BNTA, Algorithm 1: test-time adaptation of BatchNorm by part positions and part-nearest-neighbour pairs."""
 
 from __future__ import annotations
 
@@ -61,8 +60,7 @@ def adapt(
     (methods A.3.5).
 
     Args:
-        embedder: with self-supervised heads, holding the values to start from; where it lies is where it is
-        computed.
+        embedder: with self-supervised heads, holding the values to start from, on the device to compute on.
         crops: uint8 [N,H,W,3], N >= 16, of one site, unlabeled.
         progress: called between batches; an exception from it leaves the adaptation there.
 
@@ -95,16 +93,15 @@ def adapt(
 def _part_features(pixels: PixelEmbedder, crops: np.ndarray, progress: Progress, batch: int = 64) -> Tensor:
     """Part features of the model as it comes, in eval mode: float [N,P,dim]."""
     pixels.eval()
-    found = []
+    features = []
     for start in range(0, len(crops), batch):
         progress(0.5 * start / len(crops), "comparing parts")
-        found.append(_features(pixels, crops[start : start + batch])[1])
-    return torch.cat(found)
+        features.append(_features(pixels, crops[start : start + batch])[1])
+    return torch.cat(features)
 
 
 def _features(pixels: PixelEmbedder, crops: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Position logits and part features; the neck runs along, since its statistics must follow (methods
-    A.3.5)."""
+    """Position logits and part features. The neck runs too, so that its statistics move (methods A.3.5)."""
     device = pixels.pixel_mean.device
     f = pixels.embedder.features(pixels.normalise(torch.from_numpy(np.ascontiguousarray(crops)).to(device)))
     assert f.position_logits is not None and f.parts is not None
@@ -124,8 +121,7 @@ def _batches(pairs: Pairs, settings: Bnta, progress: Callable[[float], None]) ->
 def _step(
     pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.ndarray, batch: Pairs, settings: Bnta
 ) -> dict[str, float]:
-    """One step of Eq. 14: both losses, one update of gamma and beta; the forward pass moves the
-    statistics."""
+    """One step of Eq. 14: both losses, one update of gamma and beta. The forward pass moves statistics."""
     logits, parts = _features(pixels, crops[np.concatenate([batch.first, batch.second])])
     position = position_loss(logits)
     matching = matching_loss(parts, torch.from_numpy(batch.stripe).to(parts.device), settings.margin)
@@ -137,9 +133,8 @@ def _step(
 
 @contextmanager
 def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list[nn.Parameter]]:
-    """BN layers in train mode with gradients on gamma and beta; everything else frozen. Restores the flags
-    afterwards."""
-    wanted = [(p, p.requires_grad) for p in embedder.parameters()]
+    """BN layers in train mode with gradients on gamma and beta; all else frozen. Restores the flags."""
+    flags = [(p, p.requires_grad) for p in embedder.parameters()]
     layers = batchnorm_layers(embedder).values()
     momenta = [layer.momentum for layer in layers]
     embedder.eval().requires_grad_(False)
@@ -149,7 +144,7 @@ def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list
     try:
         yield [p for layer in layers for p in (layer.weight, layer.bias)]
     finally:
-        for parameter, flag in wanted:
+        for parameter, flag in flags:
             parameter.requires_grad_(flag)
         for layer, value in zip(layers, momenta, strict=True):
             layer.momentum = value

@@ -7,16 +7,15 @@ from torch import Tensor, nn
 
 
 def position_loss(position_logits: Tensor) -> Tensor:
-    """L_pos of BNTA (Eq. 5): sum over stripes of the cross entropy of 'which stripe is this', mean over the
-    batch."""
+    """L_pos of BNTA (Eq. 5): cross entropy of 'which stripe is this', summed over stripes, averaged over the
+    images of the batch."""
     batch, parts, _ = position_logits.shape
     target = torch.arange(parts, device=position_logits.device).repeat(batch)
     return nn.functional.cross_entropy(position_logits.flatten(0, 1), target) * parts
 
 
 def matching_loss(parts: Tensor, stripe: Tensor, margin: float = 0.3) -> Tensor:
-    """L_mat of BNTA (Eq. 8): a triplet a pair at the stripe where the two were found nearest; a sum over the
-    pairs.
+    """L_mat of BNTA (Eq. 8): one triplet for each pair, at the stripe where the two are nearest; summed.
 
     Args:
         parts: float [2K, P, dim]; rows k and k+K are the two images of pair k.
@@ -36,7 +35,7 @@ def matching_loss(parts: Tensor, stripe: Tensor, margin: float = 0.3) -> Tensor:
     everyone = parts[:, stripe]  # [2K,K,dim]: column k at the stripe of pair k
     d = (everyone - anchor[None]).square().sum(-1).clamp_min(1e-12).sqrt().T  # [K,2K]
     positive = d[k, k + pairs]
-    own = torch.zeros_like(d, dtype=torch.bool)
-    own[k, k] = own[k, k + pairs] = True
-    negative = d.masked_fill(own, torch.inf).amin(1)
+    same_pair = torch.zeros_like(d, dtype=torch.bool)
+    same_pair[k, k] = same_pair[k, k + pairs] = True
+    negative = d.masked_fill(same_pair, torch.inf).amin(1)
     return (positive - negative + margin).clamp_min(0).sum()

@@ -1,5 +1,4 @@
-"""Part-nearest-neighbour pairs (BNTA section 3.3, Eqs. 6 and 7): which crops of a site probably show one
-person."""
+"""Which crops of a site probably show one person: part-nearest-neighbour pairs (BNTA 3.3, Eqs. 6 and 7)."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ class Pairs(NamedTuple):
 
     first: np.ndarray  # int64 [K]
     second: np.ndarray  # int64 [K]
-    stripe: np.ndarray  # int64 [K]: the part where the two were found nearest
+    stripe: np.ndarray  # int64 [K]: the part where the two are nearest
     distance: np.ndarray  # float32 [K]
 
 
 def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """float [N,P,dim] -> (distance float32 [N,N], stripe int64 [N,N]): Euclidean minimum over the stripes.
 
-    One stripe at a time, so N = 4,096 needs a few hundred MB and not the P-fold.
+    One stripe at a time: N = 4,096 needs a few hundred MB instead of P times as much.
     """
     best = torch.full((len(parts), len(parts)), torch.inf)
     stripe = torch.zeros(best.shape, dtype=torch.uint8)
@@ -38,19 +37,18 @@ def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_PAIRS) -> Pairs:
-    """The nearest pair first, then the nearest of the images that are left, up to min(max_pairs, N // 2)
-    pairs.
+    """The nearest pair, then the nearest of the images that are left, up to min(max_pairs, N // 2) pairs.
 
     Equal distances go by (i, j). The paper does not say greedy or optimal; this is its literal reading.
     """
     n = len(distance)
-    wanted = min(max_pairs, n // 2)
+    count = min(max_pairs, n // 2)
     rows, columns = np.triu_indices(n, 1)
     order = np.argsort(distance[rows, columns], kind="stable")
     used = np.zeros(n, bool)
     chosen: list[tuple[int, int]] = []
     for at in order:
-        if len(chosen) == wanted:
+        if len(chosen) == count:
             break
         i, j = rows[at], columns[at]
         if not used[i] and not used[j]:

@@ -1,5 +1,4 @@
-"""Which crops of a site an adaptation sees: balanced over cameras, near-duplicates dropped. Nothing here
-imports torch."""
+"""Which crops of a site an adaptation sees: balanced over cameras, without near-duplicates. No torch here."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ _NEAR = 3.0
 
 
 def balanced_order(cameras: Sequence[Hashable], seed: int) -> list[int]:
-    """Indices in an order in which cameras take turns, each camera's crops shuffled: any prefix is
-    balanced."""
+    """Indices in an order in which cameras take turns, so that the first n are balanced; each camera's crops
+    are shuffled."""
     rng = np.random.default_rng(seed)
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index in rng.permutation(len(cameras)):

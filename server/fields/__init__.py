@@ -1,9 +1,20 @@
 """Reading the words of both protocols into values, with errors that name the field."""
 
 from server.fields.filters import filter_of
+from server.fields.ids import is_id
 from server.fields.json_text import json_of
 from server.fields.labels import label_of, query_camera_of
 from server.fields.records import record_of, records_of
 from server.fields.times import iso, time_of
 
-__all__ = ["filter_of", "iso", "json_of", "label_of", "query_camera_of", "record_of", "records_of", "time_of"]
+__all__ = [
+    "filter_of",
+    "is_id",
+    "iso",
+    "json_of",
+    "label_of",
+    "query_camera_of",
+    "record_of",
+    "records_of",
+    "time_of",
+]

@@ -17,8 +17,7 @@ _RECORD = ("camera", "identity", "captured_at", "metadata")
 
 
 def record_of(values: dict[str, Any], where: str = "") -> NewItem:
-    """camera, identity, captured_at, metadata -> NewItem; `where` stands before the field's name in
-    errors."""
+    """camera, identity, captured_at, metadata -> NewItem. Errors put `where` before the field's name."""
     only_keys(values, _RECORD, where.rstrip(".") or "the record")
     return NewItem(
         label_of(values.get("camera"), f"{where}camera"),

@@ -2,8 +2,8 @@
 
 SQLite runs in WAL mode with synchronous=FULL: a commit survives a killed process and a lost power supply.
 It overwrites deleted rows (secure_delete) and keeps its temporary data in memory, never in files. PostgreSQL
-commits as safely (synchronous_commit is put on where a server has it off); it keeps deleted rows in its pages
-until they are used again.
+commits as safely (synchronous_commit is turned on where a server has it off); it keeps deleted rows in its
+pages until they are used again.
 """
 
 from __future__ import annotations

@@ -50,8 +50,7 @@ class EmbeddingRows:
             return np.fromiter(db.execute(query).scalars(), np.int64)
 
     def add(self, space_id: str, seqs: Sequence[int], vectors: np.ndarray) -> None:
-        """Adds embeddings (float [N,D], stored as float16) in a space; items that were erased meanwhile are
-        left out."""
+        """Adds embeddings (float [N,D], stored as float16) in a space, without those of erased items."""
         with self.database.write() as db:
             insert(db, space_id, seqs, vectors, present_only=True)
 
@@ -85,8 +84,7 @@ class EmbeddingRows:
 def insert(
     db: sa.Connection, space_id: str, seqs: Sequence[int], vectors: np.ndarray, present_only: bool = False
 ) -> None:
-    """Adds embeddings inside an open transaction; with `present_only`, only those of items that still
-    exist."""
+    """Adds embeddings inside an open transaction; `present_only` leaves out those of erased items."""
     halves = vectors.astype("<f2")
     present = {int(s) for s in seqs}
     if present_only:

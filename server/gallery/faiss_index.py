@@ -1,10 +1,8 @@
-"""The index in memory: exact half-precision search by FAISS over immutable segments, and a small delta in
-numpy.
+"""The index in memory, exact in half precision: FAISS over immutable segments, numpy over a small delta.
 
 FAISS allows no change under a search, so nothing that a reader can see is ever changed. A generation is a
-tuple of sealed segments and a delta; writers build the next generation and flip one reference. Removing
-copies only the segments
-that hold a removed item: the vector is gone from memory, not hidden.
+tuple of sealed segments and a delta; writers build the next generation and replace one reference. Removing
+copies only the segments that hold a removed item: the vector is gone from memory, not hidden.
 """
 
 from __future__ import annotations
@@ -23,9 +21,8 @@ from server.gallery.index import SearchFilter
 # items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
 SEGMENT = 16_384
 DELTA = 2_048  # items that are searched in numpy before they are sealed
-_pool = ThreadPoolExecutor(
-    os.cpu_count() or 2, thread_name_prefix="faiss"
-)  # a segment is searched by one thread
+# a segment is searched by one thread
+_pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="faiss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,17 +149,12 @@ class FaissIndex:
         vector = np.ascontiguousarray(vector, np.float32)
         parts = self.generation.parts
         masks = [self._mask(part, where) for part in parts]
-        if len(parts) > 2:
-            found = list(
-                _pool.map(lambda pair: pair[0].search(vector, k, pair[1]), zip(parts, masks, strict=True))
-            )
-        else:
-            found = [part.search(vector, k, mask) for part, mask in zip(parts, masks, strict=True)]
-        if not found:
+        if not parts:
             return np.empty(0, np.float32), np.empty(0, np.int64)
-        return _best(
-            np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found]), k
-        )
+        run = _pool.map if len(parts) > 2 else map
+        results = list(run(lambda part, mask: part.search(vector, k, mask), parts, masks))
+        scores, seqs = (np.concatenate(column) for column in zip(*results, strict=True))
+        return _best(scores, seqs, k)
 
     def _mask(self, part: _Part, where: SearchFilter | None) -> np.ndarray | None:
         if where is None or where.is_open:
@@ -182,8 +174,7 @@ class FaissIndex:
     def _sealed(
         self, segments: tuple[_Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
     ) -> _Generation:
-        """Fresh rows in segments, topping up the last one so that segments stay few; the delta is empty
-        then."""
+        """Fresh rows in segments, with an empty delta; the last segment is filled up first."""
         kept = list(segments)
         if kept and len(kept[-1].seqs) < self.segment_rows:
             last = kept.pop()
@@ -200,8 +191,7 @@ def _no_delta(dim: int) -> _Delta:
 
 
 def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment:
-    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied and not
-    converted."""
+    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied as they are."""
     index = faiss.IndexScalarQuantizer(
         halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
     )

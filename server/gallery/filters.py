@@ -90,8 +90,7 @@ class ItemFilter:
 
     @property
     def only_camera(self) -> str | None:
-        """The camera, when nothing is asked but that the item is of this one; an index answers that by
-        itself."""
+        """The camera, where this is a filter on one camera and nothing else: the index answers that alone."""
         if len(self.columns) != 1 or self.metadata:
             return None
         name, condition = self.columns[0]

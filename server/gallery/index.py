@@ -1,5 +1,4 @@
-"""What every gallery index promises: a cache of one site's embeddings in one space, searched exactly as
-asked."""
+"""What every gallery index promises: exact search over one site's embeddings in one space."""
 
 from __future__ import annotations
 

@@ -59,9 +59,7 @@ class ItemRows:
 
     def _insert(self, db: sa.Connection, rows: list[dict[str, Any]]) -> None:
         """Inserts rows and fills in their `seq`, ascending in the order of the rows."""
-        if (
-            self.database.is_sqlite
-        ):  # the next seq is known beforehand, so that one statement inserts them all
+        if self.database.is_sqlite:  # the next seq is known beforehand: one statement inserts them all
             last = db.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name='items'")) or 0
             for offset, row in enumerate(rows, 1):
                 row["seq"] = last + offset
@@ -79,10 +77,6 @@ class ItemRows:
     def by_seq(self, seqs: Sequence[int]) -> dict[int, Item]:
         """Items by seq; those that are gone are left out."""
         return {item.seq: item for item in self._by(t.items.c.seq, seqs)}
-
-    def by_id(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Items by id; those that are gone are left out."""
-        return {item.id: item for item in self._by(t.items.c.id, ids)}
 
     def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
         items: list[Item] = []
@@ -157,10 +151,10 @@ class ItemRows:
         """Deletes items with image and embeddings in every space, and what requests, jobs and the audit log
         say of them. Notes in the audit log who erased how many.
 
-        Their bytes may stay in the database's write-ahead log until `Store.purge` has been through.
+        Their bytes may stay in the database's files until `Store.purge` has succeeded.
 
         Args:
-            by: what they were chosen by: item or identity.
+            by: what they were chosen by, for the audit log: item, all, or names of a filter's keys.
         """
         count = 0
         with self.database.write() as db:

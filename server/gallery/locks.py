@@ -31,8 +31,10 @@ class Lock(Protocol):
     """At most one process has it."""
 
     def take(self) -> str | None:
-        """Takes the lock; where another process has it, says which one and since when. Raises StartError
-        where locking fails."""
+        """Takes the lock and returns None; where another process has it, says which one and since when.
+
+        Raises StartError where locking fails.
+        """
         ...
 
     def keep(self) -> None:
@@ -95,8 +97,7 @@ class FileLock:
 
 
 class SessionLock:
-    """An advisory lock of a PostgreSQL session, one for each schema. The server frees it when the session
-    ends.
+    """An advisory lock of a PostgreSQL session, one for each schema; PostgreSQL frees it with the session.
 
     Args:
         engine: of the database; the lock has a connection of its own.

@@ -1,5 +1,4 @@
-"""Brings a database to the newest schema, step by step, with Alembic. The steps are files in
-`migrations/versions`."""
+"""Brings a database to the newest schema with Alembic, by the steps in `migrations/versions`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Owner:
         self.token = uuid.uuid4().hex
         self.lost = threading.Event()
         self.when_lost: Callable[[], object] = lambda: None  # called from another thread, once
-        self.released = threading.Event()
+        self.unwatched = threading.Event()
         self.locks: list[Lock] = []
         try:
             file = database.file
@@ -57,10 +57,14 @@ class Owner:
         self.watch = threading.Thread(target=self._watch, name="owner", daemon=True)
         self.watch.start()
 
+    def stop_watching(self) -> None:
+        """Ends the thread that uses the database; the gallery stays taken."""
+        self.unwatched.set()
+        self.watch.join()
+
     def release(self) -> None:
         """Lets others have the gallery."""
-        self.released.set()
-        self.watch.join()
+        self.stop_watching()
         self._release_locks()
 
     @property
@@ -94,7 +98,7 @@ class Owner:
             raise StoreUnavailable(self.sentence)
 
     def _watch(self) -> None:
-        while not self.released.wait(_CHECK_S) and not self.lost.is_set():
+        while not self.unwatched.wait(_CHECK_S) and not self.lost.is_set():
             for lock in self.locks:
                 lock.keep()
             try:

@@ -43,9 +43,8 @@ class Purge:
         self.turn = threading.Lock()  # one purge at a time
         self.erasures = self.purged_erasures = 0  # counted since this process began
         self.waiting_since: float | None = None  # seconds since 1970
-        self.copies: Callable[[], set[Path]] = (
-            set  # folders of work that may hold images; see `server/work.py`
-        )
+        # folders of work that may hold images; see `server/work.py`
+        self.copies: Callable[[], set[Path]] = set
         self.copies_of_erased: set[Path] = set()  # those that were there when something was erased
         self.closed, self.wake = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
@@ -74,9 +73,8 @@ class Purge:
         return 0.0 if since is None else time.time() - since
 
     def after_erasure(self) -> bool | None:
-        """Tries to purge an erasure that was just committed, without waiting for readers. True: its bytes are
-        in no file any more; False: this is tried again in the background; None: this kind of database does
-        not say."""
+        """Tries to purge an erasure that was just committed, without waiting for readers. Returns what
+        `purged` says of this erasure; where it is False, the purge is tried again in the background."""
         if self.residue is None:
             return None
         with self.lock:

@@ -58,6 +58,8 @@ class Store:
     def close(self) -> None:
         """Closes every connection and lets another process have the gallery."""
         self.purge.close()
+        if self.owner is not None:
+            self.owner.stop_watching()  # it would open a connection again
         self.database.close()
         self.purge.close_file()
         if self.owner is not None:

@@ -1,5 +1,4 @@
-"""The tables of the newest schema, as queries use them. What creates and changes them stands in
-`migrations/`."""
+"""The tables of the newest schema, as queries use them; `migrations/` creates and changes them."""
 
 from __future__ import annotations
 
@@ -105,7 +104,7 @@ keys = sa.Table(
     metadata,
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("digest", sa.String, nullable=False, unique=True),
-    sa.Column("scopes", sa.String, nullable=False),  # comma-separated
+    sa.Column("scopes", sa.String, nullable=False),  # read | write | admin: one, which holds those before it
     sa.Column("created_at", sa.Float, nullable=False),
 )
 

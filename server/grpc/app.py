@@ -59,10 +59,7 @@ class Gallery(rpc.GalleryServicer):
 
     async def Query(self, request: pb.QueryRequest, context: Any) -> pb.QueryResponse:
         """One ranking."""
-        threshold = request.threshold if request.HasField("threshold") else None
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
-        found = await self.service.querying.query(
+        ranking = await self.service.querying.query(
             request.site,
             list(request.images),
             request.item_id or None,
@@ -70,9 +67,9 @@ class Gallery(rpc.GalleryServicer):
             filter_of(request.filter_json or None),
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
-            threshold,
+            request.threshold if request.HasField("threshold") else None,
         )
-        return await asyncio.to_thread(messages.answer, found)  # twenty thousand matches take a while
+        return await asyncio.to_thread(messages.answer, ranking)  # twenty thousand matches take a while
 
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
         """A page of items."""
@@ -96,10 +93,10 @@ class Gallery(rpc.GalleryServicer):
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
         images = [crop.image for crop in request.crops]
-        found = await self.service.enrolling.enroll(
+        committed = await self.service.enrolling.enroll(
             request.site, images, records, request.idempotency_key or None, request.partial
         )
-        return messages.enrolled(found)
+        return messages.enrolled(committed)
 
 
 class Adaptation(rpc.AdaptationServicer):
@@ -127,8 +124,8 @@ class Adaptation(rpc.AdaptationServicer):
     async def WatchJob(self, request: pb.JobRequest, context: Any) -> AsyncIterator[pb.Job]:
         """A job until it has ended."""
         await asyncio.to_thread(self.service.jobs.get, request.job)
-        async for values in self.service.jobs.watch(request.job):
-            yield messages.job(values)
+        async for snapshot in self.service.jobs.watch(request.job):
+            yield messages.job(snapshot)
 
     async def CancelJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """Asks a job to end."""

@@ -31,35 +31,37 @@ def item_filter(request: pb.ListRequest | pb.EraseRequest) -> ItemFilter:
     return filter_of(request.filter_json or None, **sent)
 
 
-def item(found: Item) -> pb.Item:
+def item(stored: Item) -> pb.Item:
     """A gallery item."""
     return pb.Item(
-        id=found.id,
-        site=found.site,
-        camera=found.camera or "",
-        identity=found.identity or "",
-        captured_at=found.captured_at,
-        metadata_json=json.dumps(found.metadata) if found.metadata else "",
-        enrolled_at=found.enrolled_at,
+        id=stored.id,
+        site=stored.site,
+        camera=stored.camera or "",
+        identity=stored.identity or "",
+        captured_at=stored.captured_at,
+        metadata_json=json.dumps(stored.metadata) if stored.metadata else "",
+        enrolled_at=stored.enrolled_at,
     )
 
 
-def enrolled(found: Enrolled) -> pb.EnrollResponse:
+def enrolled(committed: Enrolled) -> pb.EnrollResponse:
     """The answer of an enroll."""
-    errors = [pb.CropError(index=e["index"], code=e["code"], detail=e["detail"]) for e in found.errors]
+    errors = [pb.CropError(index=e["index"], code=e["code"], detail=e["detail"]) for e in committed.errors]
     return pb.EnrollResponse(
-        site=found.site,
-        version=found.version,
-        space_id=found.space_id,
-        items=[item(i) for i in found.items],
+        site=committed.site,
+        version=committed.version,
+        space_id=committed.space_id,
+        items=[item(i) for i in committed.items],
         errors=errors,
     )
 
 
-def answer(found: Answer) -> pb.QueryResponse:
+def answer(ranking: Answer) -> pb.QueryResponse:
     """A ranking."""
-    matches = [pb.Match(rank=m.rank, score=m.score, item=item(m.item)) for m in found.matches]
-    return pb.QueryResponse(site=found.site, version=found.version, space_id=found.space_id, matches=matches)
+    matches = [pb.Match(rank=m.rank, score=m.score, item=item(m.item)) for m in ranking.matches]
+    return pb.QueryResponse(
+        site=ranking.site, version=ranking.version, space_id=ranking.space_id, matches=matches
+    )
 
 
 def job(snapshot: Job) -> pb.Job:

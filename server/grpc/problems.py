@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from server.errors import Problem, StoreUnavailable
+from server.errors import FAILURE, Problem, Stopping, StoreUnavailable
 
 log = logging.getLogger("resight")
 CODES = {
@@ -20,22 +20,27 @@ CODES = {
     413: grpc.StatusCode.INVALID_ARGUMENT,
     415: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.FAILED_PRECONDITION,
+    500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
 async def abort(context: Any, method: str, error: Exception) -> None:
-    """Ends a call with the status of an error: the problem's sentence, or INTERNAL and a line in the log."""
+    """Ends a call with the status and the sentence of a problem. Any other error is logged first."""
     if isinstance(error, Problem):
-        trailers = [("resight-code", error.code)] + [
-            (f"resight-{k.replace('_', '-')}", _ascii(v)) for k, v in error.facts.items()
-        ]
-        code = grpc.StatusCode.UNAVAILABLE if isinstance(error, StoreUnavailable) else CODES[error.status]
-        await context.abort(code, error.detail, tuple(trailers))
-    log.exception("%s failed", method, exc_info=error)
-    await context.abort(
-        grpc.StatusCode.INTERNAL, "something went wrong in the server; its log has the details"
-    )
+        problem = error
+    else:
+        log.exception("%s failed", method, exc_info=error)
+        problem = Problem(FAILURE)
+    trailers = [("resight-code", problem.code)]
+    trailers += [(f"resight-{name.replace('_', '-')}", _ascii(v)) for name, v in problem.facts.items()]
+    await context.abort(_status(problem), problem.detail, tuple(trailers))
+
+
+def _status(problem: Problem) -> grpc.StatusCode:
+    if isinstance(problem, (StoreUnavailable, Stopping)):  # nothing that this caller could use less of
+        return grpc.StatusCode.UNAVAILABLE
+    return CODES[problem.status]
 
 
 def _ascii(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""`/adapt` and `/sites`: adaptation jobs, their events, versions and their undoing."""
+"""`/adapt` and `/sites`: adaptation jobs and their events, sites and rollbacks."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def events(service: ServiceDep, actor: Reader, job: str) -> EventSourceRes
     await asyncio.to_thread(service.jobs.get, job)
 
     async def stream() -> AsyncIterator[dict[str, str]]:
-        async for seen in service.jobs.watch(job):
-            yield {"event": "job", "data": JobModel.of(seen).model_dump_json()}
+        async for snapshot in service.jobs.watch(job):
+            yield {"event": "job", "data": JobModel.of(snapshot).model_dump_json()}
 
     return EventSourceResponse(stream())
 
@@ -64,6 +64,6 @@ async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteReport:
 
 @router.post("/sites/{site}/rollback", status_code=202)
 async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
-    """Undo: a new version with the profile before the live one. Items enrolled since are re-embedded, none is
-    lost."""
+    """Undo the last adaptation: a new version with the profile before the live one. Items enrolled since are
+    re-embedded and kept."""
     return JobModel.of(await service.adapting.roll_back(site))

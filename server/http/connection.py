@@ -148,8 +148,8 @@ class Connection(HttpToolsProtocol):
         self.refuse(self.refused or BadRequest("this is not a valid HTTP/1.1 request"))
 
     def refuse(self, problem: Problem) -> None:
-        """Answers with a problem and closes; only closes where an answer would be taken for another
-        request's."""
+        """Answers with a problem and closes. Only closes where the client would take the answer for that of
+        another request."""
         cycle = self.cycle
         answering = cycle is not None and not cycle.response_complete
         if answering and (self.head_since is not None or self.pipeline or cycle.response_started):

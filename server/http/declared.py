@@ -1,6 +1,6 @@
 """Every route takes what it declares and nothing else.
 
-A parameter that nobody reads is a wish that is not granted: `topk=1` returns ten matches, a second `identity`
+A parameter that nobody reads does harm in silence: `topk=1` returns ten matches, a second `identity`
 erases somebody else. So a request with an unknown, repeated, empty or misplaced parameter is a 400 that names
 it and says what is known.
 """
@@ -79,7 +79,7 @@ class _Declared:
             )
 
     async def _check_form(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _media_type(request)
         if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send multipart/form-data")
         try:
@@ -104,7 +104,7 @@ class _Declared:
                 raise BadRequest(f"{name} is sent as a file; send it as text, without a file name")
 
     async def _check_json(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _media_type(request)
         if kind != "application/json":
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send application/json")
         try:
@@ -131,6 +131,10 @@ def _check_names(
             raise BadRequest(f"{kind} {name} is sent {counts[name]} times; send it once")
         if value == "" and known[name].json_schema_extra != EMPTY_IS_NONE:
             raise BadRequest(f"{kind} {name} is empty; leave it out or give it a value")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _takes_many(annotation: Any) -> bool:

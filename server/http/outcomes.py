@@ -9,7 +9,8 @@ import time
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.http.problems import answer, failure
+from server.errors import FAILURE, Problem
+from server.http.problems import answer
 from server.telemetry import Telemetry
 
 log = logging.getLogger("resight")
@@ -53,7 +54,7 @@ class Outcomes:
             log.exception("%s %r failed", scope["method"], scope["path"], exc_info=error)
             outcome = "500"
             if not status:
-                await answer(failure())(scope, receive, noted)
+                await answer(Problem(FAILURE).body())(scope, receive, noted)
         finally:
             outcome = outcome or (str(status) if complete else "disconnected")
             route = scope.get("route")

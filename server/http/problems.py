@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.errors import Problem
+from server.errors import BadRequest, Problem
 from server.http.schemas import ProblemModel
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,11 +32,6 @@ def answer(body: dict[str, Any]) -> JSONResponse:
     return JSONResponse(body, body["status"], headers, media_type=MEDIA_TYPE)
 
 
-def failure() -> dict[str, Any]:
-    """The problem document of an exception that nobody expected."""
-    return _plain(500, "internal", "something went wrong in the server; its log has the details")
-
-
 def install(app: FastAPI) -> None:
     """Registers the handlers."""
 
@@ -51,24 +46,20 @@ def install(app: FastAPI) -> None:
             ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
             or "the body"
         )
-        return answer(_plain(400, "bad-request", f"{field}: {first['msg']}"))
+        return answer(BadRequest(f"{field}: {first['msg']}").body())
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         phrase = HTTPStatus(error.status_code).phrase
+        path = request.scope["path"]  # not request.url, which a malformed Host header breaks
         code = phrase.lower().replace(" ", "-")
-        response = answer(
-            _plain(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
-        )
+        body = {
+            "type": f"urn:resight:problem:{code}",
+            "title": phrase,
+            "status": error.status_code,
+            "code": code,
+            "detail": f"{request.method} {path}: {error.detail}",
+        }
+        response = answer(body)
         response.headers.update(error.headers or {})  # Allow of a 405
         return response
-
-
-def _plain(status: int, code: str, detail: str) -> dict[str, Any]:
-    return {
-        "type": f"urn:resight:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
-from server.errors import BadRequest
 from server.fields import filter_of, query_camera_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, AnswerModel
@@ -35,10 +34,8 @@ async def query(
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
     data = [await image.read() for image in images]
-    found = await service.querying.query(
+    ranking = await service.querying.query(
         site,
         data,
         item_id,
@@ -48,7 +45,7 @@ async def query(
         exclude_same_camera,
         threshold,
     )
-    timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in found.seconds.items())
+    timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.
-    body = await asyncio.to_thread(lambda: AnswerModel.of(found).model_dump_json())
+    body = await asyncio.to_thread(lambda: AnswerModel.of(ranking).model_dump_json())
     return Response(body, media_type="application/json", headers={"Server-Timing": timing})

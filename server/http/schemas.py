@@ -78,11 +78,15 @@ class EnrolledModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, found: Enrolled) -> EnrolledModel:
+    def of(cls, committed: Enrolled) -> EnrolledModel:
         """The answer of an enroll."""
-        items = [ItemModel.of(item) for item in found.items]
+        items = [ItemModel.of(item) for item in committed.items]
         return cls(
-            site=found.site, version=found.version, space_id=found.space_id, items=items, errors=found.errors
+            site=committed.site,
+            version=committed.version,
+            space_id=committed.space_id,
+            items=items,
+            errors=committed.errors,
         )
 
 
@@ -122,7 +126,7 @@ class AnswerModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, found: Answer) -> AnswerModel:
+    def of(cls, ranking: Answer) -> AnswerModel:
         """The answer of a query."""
         matches = [
             MatchModel(
@@ -134,9 +138,9 @@ class AnswerModel(BaseModel):
                 captured_at=iso(m.item.captured_at),
                 metadata=m.item.metadata,
             )
-            for m in found.matches
+            for m in ranking.matches
         ]
-        return cls(site=found.site, version=found.version, space_id=found.space_id, matches=matches)
+        return cls(site=ranking.site, version=ranking.version, space_id=ranking.space_id, matches=matches)
 
 
 class PageModel(BaseModel):

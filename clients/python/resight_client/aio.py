@@ -46,7 +46,7 @@ class AsyncClient:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_at: str | None = None,
+        captured_at: str | float | None = None,
         metadata: dict[str, Any] | None = None,
         records: Sequence[dict[str, Any]] | None = None,
         partial: bool = False,
@@ -153,9 +153,9 @@ class AsyncClient:
                 if response.status_code >= 400:
                     raise calls.failure(response.status_code, await response.aread())
                 async for line in response.aiter_lines():
-                    found = calls.event(line)
-                    if found is not None:
-                        yield values.job(found)
+                    data = calls.event(line)
+                    if data is not None:
+                        yield values.job(data)
         except httpx.TransportError as error:
             raise calls.unreachable(self.url, error) from error
 
@@ -163,15 +163,15 @@ class AsyncClient:
         """The job when it has ended. Raises JobFailed unless it succeeded."""
         last = await self.job(job)
         if not last.ended:
-            async for seen in self.watch(job):
-                last = seen
+            async for update in self.watch(job):
+                last = update
         if last.state != "succeeded":
             raise JobFailed(last)
         return last
 
     async def sites(self) -> list[Site]:
         """Every site."""
-        return [values.site(found) for found in await self._send(Call("GET", "/sites", {}))]
+        return [values.site(site) for site in await self._send(Call("GET", "/sites", {}))]
 
     async def site(self, site: str) -> Site:
         """One site."""
@@ -179,8 +179,8 @@ class AsyncClient:
 
     async def info(self) -> dict[str, Any]:
         """What really runs."""
-        found: dict[str, Any] = await self._send(Call("GET", "/info", {}))
-        return found
+        report: dict[str, Any] = await self._send(Call("GET", "/info", {}))
+        return report
 
     async def _send(self, call: Call) -> Any:
         try:

@@ -30,7 +30,7 @@ def enroll(
     images: Sequence[Image],
     camera: str | None,
     identity: str | None,
-    captured_at: str | None,
+    captured_at: str | float | None,
     metadata: dict[str, Any] | None,
     records: Sequence[dict[str, Any]] | None,
     partial: bool,
@@ -155,7 +155,7 @@ def unreachable(url: str, error: Exception) -> ResightError:
     return ResightError(
         0,
         "unreachable",
-        f"no answer from {url}: {error or type(error).__name__}; start a server with: resight serve "
+        f"no answer from {url}: {str(error) or type(error).__name__}; start a server with: resight serve "
         f"--bundle B",
     )
 
@@ -169,8 +169,8 @@ def no_text(error: UnicodeEncodeError) -> ResightError:
 
 def event(line: str) -> dict[str, Any] | None:
     """The data of one line of a server-sent event, if it has any."""
-    found: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
-    return found
+    data: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
+    return data
 
 
 def _json(filter: Filter | None) -> str | None:

@@ -46,7 +46,7 @@ class Client:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_at: str | None = None,
+        captured_at: str | float | None = None,
         metadata: dict[str, Any] | None = None,
         records: Sequence[dict[str, Any]] | None = None,
         partial: bool = False,
@@ -151,9 +151,9 @@ class Client:
                 if response.status_code >= 400:
                     raise calls.failure(response.status_code, response.read())
                 for line in response.iter_lines():
-                    found = calls.event(line)
-                    if found is not None:
-                        yield values.job(found)
+                    data = calls.event(line)
+                    if data is not None:
+                        yield values.job(data)
         except httpx.TransportError as error:
             raise calls.unreachable(self.url, error) from error
 
@@ -161,15 +161,15 @@ class Client:
         """The job when it has ended. Raises JobFailed unless it succeeded."""
         last = self.job(job)
         if not last.ended:
-            for seen in self.watch(job):
-                last = seen
+            for update in self.watch(job):
+                last = update
         if last.state != "succeeded":
             raise JobFailed(last)
         return last
 
     def sites(self) -> list[Site]:
         """Every site."""
-        return [values.site(found) for found in self._send(Call("GET", "/sites", {}))]
+        return [values.site(site) for site in self._send(Call("GET", "/sites", {}))]
 
     def site(self, site: str) -> Site:
         """One site."""
@@ -177,8 +177,8 @@ class Client:
 
     def info(self) -> dict[str, Any]:
         """What really runs."""
-        found: dict[str, Any] = self._send(Call("GET", "/info", {}))
-        return found
+        report: dict[str, Any] = self._send(Call("GET", "/info", {}))
+        return report
 
     def _send(self, call: Call) -> Any:
         try:

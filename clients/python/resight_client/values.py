@@ -98,7 +98,8 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """True when nothing more will happen."""
+        """True when this server does no more for it; the next start of the server goes on where the state is
+        `interrupted`."""
         return self.state in ENDED
 
 
@@ -118,7 +119,9 @@ class Site:
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
     """Reads the answer of an enroll."""
-    return Enrolled(**(values | {"items": [_known(Item, item) for item in values["items"]]}))
+    items = [_known(Item, item) for item in values["items"]]
+    committed: Enrolled = _known(Enrolled, values | {"items": items})
+    return committed
 
 
 def answer(values: dict[str, Any]) -> Answer:
@@ -138,20 +141,20 @@ def page(values: dict[str, Any]) -> Page:
 
 def item(values: dict[str, Any]) -> Item:
     """Reads an item."""
-    found: Item = _known(Item, values)
-    return found
+    result: Item = _known(Item, values)
+    return result
 
 
 def job(values: dict[str, Any]) -> Job:
     """Reads a job."""
-    found: Job = _known(Job, values)
-    return found
+    result: Job = _known(Job, values)
+    return result
 
 
 def site(values: dict[str, Any]) -> Site:
     """Reads a site."""
-    found: Site = _known(Site, values)
-    return found
+    result: Site = _known(Site, values)
+    return result
 
 
 def _known(kind: Any, values: dict[str, Any]) -> Any:
