@@ -166,6 +166,8 @@ class Batcher:
         """Embeds a batch; if that fails, halves, down to the crops that are to blame."""
         try:
             vectors = self.engine.embed(crops)
+            if vectors.shape != (len(crops), self.dim):  # which numpy would stretch where it can
+                raise ValueError(f"it answered {vectors.shape} for {len(crops)} crops")
         except Exception as error:  # whatever a runtime throws must not end the thread that serves everybody
             log.exception("the engine failed on a batch of %d", len(crops))
             return self._bisect(crops, str(error))

@@ -8,7 +8,7 @@ import pytest
 
 from reid.engines import EngineInfo
 from server.batching import Batcher, EmbedError, best_batch
-from server.errors import Overloaded
+from server.errors import EngineClosed, Overloaded, Stopping
 
 POISON = 255
 
@@ -110,6 +110,42 @@ def test_a_query_overtakes_waiting_enrolls_which_still_get_their_turn() -> None:
     assert bulk.result(10).shape == (80, 2)
     time.sleep(0.05)
     assert order == ["query", "bulk"]
+
+
+def test_a_batch_that_cannot_be_joined_fails_alone_and_nobody_waits_for_ever() -> None:
+    engine = Counting()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=8)
+    first = batcher.submit(crops(1))
+    while batcher.queued:  # until the engine has it
+        time.sleep(0.001)
+    unlucky = [batcher.submit(crops(2, 3)), batcher.submit(np.zeros((20, 8, 4, 3), np.uint8))]
+    engine.gate.set()
+    assert first.result(5) == pytest.approx(expected(1), abs=1e-6)
+    for future in unlucky:
+        with pytest.raises(ValueError, match="dimension"):
+            future.result(5)
+    assert batcher.queued == 0
+    assert batcher.submit(crops(9)).result(5) == pytest.approx(expected(9), abs=1e-6)
+
+
+def test_an_engine_that_loses_rows_is_no_answer() -> None:
+    class Losing(Counting):
+        def embed(self, crops: np.ndarray) -> np.ndarray:
+            return super().embed(crops)[: 1 if len(crops) == 2 else None]
+
+    batcher = Batcher(Losing(), 2, max_batch=2)
+    assert batcher.submit(crops(1, 2)).result(5) == pytest.approx(expected(1, 2), abs=1e-6)
+
+
+def test_a_closed_batcher_says_why() -> None:
+    pushed_out, ended = Batcher(Counting(), 2), Batcher(Counting(), 2)
+    pushed_out.close(EngineClosed("the engine was closed to make room"))
+    ended.close()
+    with pytest.raises(EngineClosed, match="to make room"):
+        pushed_out.submit(crops(1))
+    with pytest.raises(Stopping, match="the server is stopping"):
+        ended.submit(crops(1))
 
 
 def test_cancelled_requests_are_skipped() -> None:
