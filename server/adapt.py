@@ -11,10 +11,8 @@ from server.errors import BadRequest, Conflict
 from server.gallery.store import Store
 from server.jobs import Declined, Handle, Job, Jobs, Work
 from server.rebuild import Rebuilder
-from server.settings import Settings
+from server.settings import FEWEST_SAMPLES, MOST_SAMPLES, Settings
 from server.sites import Sites
-
-_SAMPLES = (16, 16_384)  # fewest and most crops that an adaptation may be told to look at
 
 
 class Adapting:
@@ -39,9 +37,10 @@ class Adapting:
         if tier not in TIERS:
             raise BadRequest(f"tier {tier!r} is unknown; this version has {', '.join(TIERS)}")
         samples = self.settings.adapt_samples if max_samples is None else max_samples
-        low, high = _SAMPLES
-        if not low <= samples <= high:
-            raise BadRequest(f"max_samples is {samples}; it must lie between {low} and {high}")
+        if not FEWEST_SAMPLES <= samples <= MOST_SAMPLES:
+            raise BadRequest(
+                f"max_samples is {samples}; it must lie between {FEWEST_SAMPLES} and {MOST_SAMPLES}"
+            )
         if not 0 <= seed < 2**63:
             raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
         request = {"tier": tier, "max_samples": samples, "seed": seed}

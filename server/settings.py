@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reid.images import Limits
 
+FEWEST_SAMPLES, MOST_SAMPLES = 16, 16_384  # crops that one adaptation may look at
+
 
 class GallerySettings(BaseSettings):
     """Where the gallery is; enough for the commands that only need that."""
@@ -40,8 +42,8 @@ class Settings(GallerySettings):
 
     bundle: Path = Field(description="the .resight folder to serve")
     host: str = "127.0.0.1"
-    port: int = 8000
-    grpc_port: int = Field(default=8001, description="0: no gRPC")
+    port: int = Field(default=8000, ge=0, le=65535)
+    grpc_port: int = Field(default=8001, ge=0, le=65535, description="0: no gRPC")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: str = Field(
         default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch"
@@ -56,18 +58,20 @@ class Settings(GallerySettings):
         default=True, description="False keeps embeddings only; sites cannot be adapted then"
     )
 
-    max_request_bytes: int = Field(default=256 * 1024 * 1024, description="one request's body")
+    max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
     max_inflight_bytes: int = Field(
         default=512 * 1024 * 1024,
+        ge=1,
         description="bytes of all bodies that have arrived and are being worked on; HTTP and gRPC are "
         "counted apart",
     )
-    max_header_bytes: int = Field(default=16 * 1024, description="one HTTP request's line and headers")
+    max_header_bytes: int = Field(default=16 * 1024, ge=1, description="one HTTP request's line and headers")
     max_connections: int = Field(
         default=1024, ge=4, description="open HTTP connections; as many gRPC connections again"
     )
     max_connections_per_peer: int = Field(
         default=256,
+        ge=0,
         description="open HTTP connections of one address, 0: no limit; behind a reverse proxy all callers "
         "share its address",
     )
@@ -91,29 +95,35 @@ class Settings(GallerySettings):
     )
     max_grpc_message_bytes: int = Field(
         default=64 * 1024 * 1024,
+        ge=1,
         description="one gRPC message; it is in memory before it can be counted, so larger enrolls go "
         "through EnrollStream or HTTP",
     )
-    max_images: int = Field(default=1000, description="crops of one enroll request")
-    max_tracklet: int = Field(default=64, description="crops of one query")
-    max_top_k: int = 20_000
-    max_image_bytes: int = 10 * 1024 * 1024
-    max_pixels: int = 24_000_000
+    max_images: int = Field(default=1000, ge=1, description="crops of one enroll request")
+    max_tracklet: int = Field(default=64, ge=1, description="crops of one query")
+    max_top_k: int = Field(default=20_000, ge=1)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(default=24_000_000, ge=1)
     max_queued_crops: int = Field(
-        default=4096, description="crops waiting for the engine before requests are refused"
+        default=4096, ge=1, description="crops waiting for the engine before requests are refused"
     )
     max_engine_bytes: int = Field(
         default=1024 * 1024 * 1024,
         description="memory for compiled engines of adapted sites, by estimate; one is always kept",
     )
-    adapt_samples: int = Field(default=4096, description="most crops an adaptation looks at")
+    adapt_samples: int = Field(
+        default=4096,
+        ge=FEWEST_SAMPLES,
+        le=MOST_SAMPLES,
+        description="most crops an adaptation looks at",
+    )
     adapt_silence_s: float = Field(
         default=600.0,
         gt=0,
         description="an adaptation's process that reports nothing for this long is ended and the job fails",
     )
-    decode_threads: int = 2
-    drain_s: float = Field(default=10.0, description="how long requests may finish after Ctrl-C")
+    decode_threads: int = Field(default=2, ge=1)
+    drain_s: float = Field(default=10.0, ge=0, description="how long requests may finish after Ctrl-C")
 
     @property
     def limits(self) -> Limits:

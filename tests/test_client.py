@@ -4,8 +4,9 @@ import asyncio
 import inspect
 import uuid
 
+import httpx
 import pytest
-from resight_client import AsyncClient, Client, ResightError
+from resight_client import AsyncClient, Client, ResightError, calls, values
 
 from benchmarks.serving import ServerProcess
 
@@ -104,3 +105,18 @@ def test_no_server_is_a_sentence() -> None:
     ):
         client.sites()
     assert caught.value.status == 0
+
+
+def test_an_error_without_a_text_is_named_by_its_kind() -> None:
+    assert "no answer from http://a: ReadTimeout;" in str(
+        calls.unreachable("http://a", httpx.ReadTimeout(""))
+    )
+
+
+def test_a_newer_server_may_answer_more_than_this_client_knows() -> None:
+    item = dict.fromkeys(("id", "site", "camera", "identity", "captured_at", "enrolled_at", "new"), "i")
+    item |= {"metadata": {}}
+    enrolled = values.enrolled(
+        {"site": "s", "version": 1, "space_id": "x", "items": [item], "errors": [], "new": 1}
+    )
+    assert enrolled.items[0].id == "i"

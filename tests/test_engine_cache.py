@@ -180,6 +180,23 @@ def test_a_failed_compilation_is_heard_by_all_tried_again_and_leaves_others_alon
     assert len(use(engines, broken)) == 1
 
 
+def test_crops_that_wait_for_the_engine_of_an_adapted_site_are_counted(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, gate = adapted(engines, 0.01), threading.Event()
+    with engines.lease(profile.id) as batcher:
+        embed = batcher.engine.embed
+        monkeypatch.setattr(batcher.engine, "embed", lambda crops: gate.wait(30) and embed(crops))
+        crops = np.zeros((1, 96, 48, 3), np.uint8)
+        first = batcher.submit(crops)
+        wait_until(lambda: batcher.queued == 0)  # the engine works on it
+        second = batcher.submit(crops)
+        assert engines.queued == 1
+        gate.set()
+        first.result(30), second.result(30)
+    assert engines.queued == 0
+
+
 def test_warming_goes_on_past_a_profile_that_cannot_be_compiled(engines: Engines) -> None:
     good = adapted(engines, 0.01)
     engines.warm(["bn-nowhere", good.id])

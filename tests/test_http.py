@@ -93,6 +93,7 @@ def test_items_are_read_listed_and_paged(client: Client, server: ServerProcess, 
         if cursor is None:
             break
     assert listed == ids
+    assert client.items(name, limit=len(ids)).cursor is None  # there are no more
     assert [item.id for item in client.items(name, camera="cam-1", identity="person-2").items] == ids[10:12]
 
 

@@ -102,6 +102,7 @@ def test_a_failed_grpc_call_is_internal_and_the_channel_stays(broken: ServerProc
                     call(pb.JobRequest(job=JOB))
                 assert caught.value.code() == grpc.StatusCode.INTERNAL
                 assert "its log has the details" in caught.value.details()
+                assert dict(caught.value.trailing_metadata())["resight-code"] == "internal"
             with pytest.raises(grpc.RpcError) as caught:
                 adaptation.GetJob(pb.JobRequest(job="unknown"))
             assert caught.value.code() == grpc.StatusCode.NOT_FOUND

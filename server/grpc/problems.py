@@ -38,7 +38,7 @@ async def abort(context: Any, method: str, error: Exception) -> None:
 
 
 def _status(problem: Problem) -> grpc.StatusCode:
-    if isinstance(problem, (StoreUnavailable, Stopping)):  # nothing that this caller could use less of
+    if isinstance(problem, (StoreUnavailable, Stopping)):  # fewer calls would not help
         return grpc.StatusCode.UNAVAILABLE
     return CODES[problem.status]
 

@@ -34,9 +34,10 @@ _ITEM: dict[str, Any] = {
 }
 
 _PURGED = (
-    "true: what was erased is in no file of the gallery any more; false: a reader of the database still "
-    "needs some of it, and it is removed as soon as that reader ends; null: the gallery is in PostgreSQL, "
-    "which overwrites erased rows some time later and does not say when"
+    "true: what was erased is in no file of the gallery any more; false: it is not yet, because somebody "
+    "reads the database, an adaptation works with the images, or the gallery is large; this is tried again "
+    "until it succeeds; null: the gallery is in PostgreSQL, which overwrites erased rows some time later and "
+    "does not say when"
 )
 
 
