@@ -19,7 +19,7 @@ from server.errors import BadRequest, Conflict, Overloaded, Problem, TooLarge, U
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
 from server.settings import Settings
-from server.sites import Site, Sites, SiteState
+from server.sites import Site, Sites, SiteState, check_site_name
 from server.telemetry import Telemetry
 
 _SWAP_RETRIES = 5
@@ -89,12 +89,14 @@ class Enrolling:
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
                 return earlier
+        check_site_name(site_name)
         site = self.sites.by_name.get(site_name)
-        if site is None:  # a new site is written to the store, which must not hold up the event loop
+        profile_id = site.state.version.profile_id if site is not None else self.embedding.engines.base_id
+        self.embedding.admit(profile_id, len(images))
+        decoded, problems = await self.embedding.decode(images, partial)
+        if site is None:  # it begins with its first readable images, and is written off the event loop
             loop = asyncio.get_running_loop()
             site = await loop.run_in_executor(self.writers, self.sites.get_or_create, site_name)
-        self.embedding.admit(site.state.version.profile_id, len(images))
-        decoded, problems = await self.embedding.decode(images, partial)
         good = [i for i in range(len(images)) if i not in problems]
         items: list[Item] = []
         version = site.state.version

@@ -278,12 +278,16 @@ class Jobs:
                 self.store.jobs.interrupt(ended.row())
             else:
                 self.store.jobs.save(ended.row())
-                self.clean()
         except Exception:  # a full disk must not leave the site with a job that never ends
             log.exception("the end of job %s could not be written", ended.id)
             self.change(handle.job, **_end_of(handle.job, state))  # this process goes on answering for it
-        else:
-            self._forget(handle, state)
+            return
+        if state != "interrupted":
+            try:
+                self.clean()
+            except Exception:  # what is left is removed after the next job or at the next start
+                log.exception("what job %s left behind could not be removed", ended.id)
+        self._forget(handle, state)
 
     def _forget(self, handle: Handle, state: str) -> None:
         """Tells the listeners that a job has ended; the store answers for it from now on."""

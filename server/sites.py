@@ -36,6 +36,15 @@ class Site:
         self.lock = threading.RLock()
 
 
+def check_site_name(name: str) -> None:
+    """Raises BadRequest for a name that no site can have."""
+    if not _NAME.fullmatch(name):
+        raise BadRequest(
+            f"site {name[:80]!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores, and "
+            f"begins with a letter or digit"
+        )
+
+
 class Sites:
     """Every site, loaded from the store at start."""
 
@@ -78,11 +87,7 @@ class Sites:
         """A site; a new one gets the bundle's own profile. Raises BadRequest for an unusable name."""
         if name in self.by_name:
             return self.by_name[name]
-        if not _NAME.fullmatch(name):
-            raise BadRequest(
-                f"site {name[:80]!r}: a name is 1 to 64 letters, digits, dots, dashes or underscores, and "
-                f"begins with a letter or digit"
-            )
+        check_site_name(name)
         with self.lock:
             if name not in self.by_name:
                 profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim

@@ -107,6 +107,12 @@ def test_a_bad_image_is_refused_by_its_index_and_nothing_is_stored(
     assert server.resident_bytes() - before < 150 * 1024 * 1024
 
 
+def test_an_enroll_that_is_refused_makes_no_site(server: ServerProcess) -> None:
+    name = f"refused-{uuid.uuid4().hex[:6]}"
+    assert send(server, [b"no image"], site=name).status_code == 415
+    assert httpx.get(f"{server.url}/sites/{name}").status_code == 404
+
+
 def test_partial_stores_the_good_and_reports_the_bad(server: ServerProcess, people: People) -> None:
     site = f"partial-{uuid.uuid4().hex[:6]}"
     answer = send(server, [people[0][0], b"", people[1][0], BAD["cmyk"][0]], site=site, partial="true").json()

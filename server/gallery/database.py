@@ -36,6 +36,10 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 _POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000} | _KEEPALIVE  # s, ms
 
 
+def no_guard(db: Connection) -> None:
+    """Refuses no transaction."""
+
+
 class Database:
     """One database. Safe to use from any thread; the writes of a process take turns.
 
@@ -54,7 +58,7 @@ class Database:
         self.file = file_of(self.url)
         self.is_sqlite = self.file is not None
         self.write_lock = threading.RLock()
-        self.guard: Callable[[Connection], None] = lambda db: None  # may refuse a transaction by raising
+        self.guard: Callable[[Connection], None] = no_guard  # may refuse a transaction by raising
         self.engine = _engine(self.url)
 
     @contextmanager

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from server.errors import StartError, StoreUnavailable
 from server.gallery import tables as t
 from server.gallery.address import FILE
-from server.gallery.database import Database
+from server.gallery.database import Database, no_guard
 from server.gallery.locks import FileLock, Lock, SessionLock
 from server.gallery.migrate import migrate
 
@@ -63,8 +63,9 @@ class Owner:
         self.watch.join()
 
     def release(self) -> None:
-        """Lets others have the gallery."""
+        """Lets others have the gallery. No write of this process is compared with its token any more."""
         self.stop_watching()
+        self.database.guard = no_guard
         self._release_locks()
 
     @property
