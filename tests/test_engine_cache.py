@@ -237,6 +237,7 @@ def test_a_compilation_that_runs_while_the_server_stops_leaves_nobody_waiting(
         closing.result(30)
         for future in asking:
             assert future.exception(30) is None or isinstance(future.exception(), Stopping)
+    assert len(compiling.started) == 2  # the one that had to queue was not begun any more
 
 
 @pytest.mark.parametrize(("engines_that_fit", "room"), [(0.5, 1), (1.5, 1), (3.5, 3)])

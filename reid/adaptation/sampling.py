@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -31,15 +31,19 @@ class Thumbnails:
     """Remembers what the chosen crops of each camera look like."""
 
     def __init__(self) -> None:
-        self.seen: dict[Hashable, list[np.ndarray]] = defaultdict(list)
+        self.seen: dict[Hashable, np.ndarray] = {}  # float32 [room,16*8*3]; the first `counts` rows are used
+        self.counts: Counter[Hashable] = Counter()
 
     def is_new(self, crop: Crop, camera: Hashable) -> bool:
         """uint8 [H,W,3]: False when a crop of this camera that looks nearly the same was shown before."""
-        small = _shrink(crop)
-        earlier = self.seen[camera]
-        if earlier and np.abs(np.stack(earlier) - small).mean(axis=1).min() < _NEAR:
+        small, count = _shrink(crop), self.counts[camera]
+        earlier = self.seen.get(camera, np.empty((0, len(small)), np.float32))
+        if count and np.abs(earlier[:count] - small).mean(axis=1).min() < _NEAR:
             return False
-        earlier.append(small)
+        if count == len(earlier):
+            earlier = np.concatenate([earlier, np.empty((max(16, count), len(small)), np.float32)])
+        earlier[count] = small
+        self.seen[camera], self.counts[camera] = earlier, count + 1
         return True
 
 
