@@ -43,10 +43,15 @@ class Store:
             elif not is_newest(self.database):
                 Owner(self.database).release()  # brings it to the newest schema
             self.purge = Purge(self.database, active=not beside)
-        except Problem as error:
-            raise StartError(error.detail) from error
-        except sa.exc.SQLAlchemyError as error:
-            raise StartError(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
+        except BaseException as error:
+            if self.owner is not None:
+                self.owner.release()
+            self.database.close()
+            if isinstance(error, Problem):
+                raise StartError(error.detail) from error
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise StartError(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
+            raise
         self.versions = VersionRows(self.database)
         self.items = ItemRows(self.database)
         self.embeddings = EmbeddingRows(self.database, self.versions)
