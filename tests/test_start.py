@@ -130,7 +130,7 @@ def test_off_loopback_a_key_is_made_once_and_asked_for(
         from server.auth import make_key
         from server.gallery.store import Store
 
-        reader = make_key(Store(tmp_path / "data"), "read")
+        reader = make_key(Store(tmp_path / "data", beside=True), "read")
         with Client(server.url, api_key=reader) as client:
             assert client.query("lobby", people[0][0]).matches
             with pytest.raises(ResightError, match="scope write") as caught:
