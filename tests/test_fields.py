@@ -53,6 +53,11 @@ BAD_TIMES: list[Any] = [
     [1],
     {"gte": 1},
 ]
+BAD_FILTERS: list[dict[str, Any]] = [
+    {"metadata": {f"k{i}": 1 for i in range(101)}},
+    {"captured_at": {"gte": 5, "lt": 5}},
+    {"captured_at": {"gt": 5, "lte": 5}},
+]
 BAD_JSON = [
     ('{"k": 1e999}', "1e999"),
     ('{"k": -1e999}', "-1e999"),
@@ -265,3 +270,13 @@ def test_a_cursor_is_one_that_a_listing_gave(
 def test_a_name_that_nothing_can_have_is_404(server: ServerProcess, name: str) -> None:
     for path in (f"/gallery/{name}", f"/gallery/{name}/image", f"/adapt/{name}", f"/sites/{name}"):
         assert httpx.get(server.url + path).status_code == 404
+
+
+@pytest.mark.parametrize("where", BAD_FILTERS, ids=lambda where: str(where)[:40])
+def test_a_filter_that_is_too_large_or_that_nothing_can_meet_is_refused(where: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        filter_of(json.dumps(where))
+
+
+def test_a_filter_of_one_moment_is_accepted() -> None:
+    assert filter_of('{"captured_at": {"gte": 5, "lte": 5}}').columns

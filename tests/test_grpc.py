@@ -133,6 +133,34 @@ def test_list_pages_in_order_and_obeys_every_condition(
     assert not gallery.List(pb.ListRequest(site=name, captured_before=5.5)).items
 
 
+def test_fields_that_the_server_does_not_know_are_refused(
+    channel: grpc.Channel, gallery: rpc.GalleryStub, client: Client, people: People
+) -> None:
+    """A condition of a newer client that is ignored would erase more than was meant."""
+    name = site()
+    gallery.Enroll(request(name, people[:8]))
+    condition = b"\x7a\x02c1"  # field 15: a text
+    erase = channel.unary_unary("/resight.v1.Gallery/Erase")
+    enroll = channel.unary_unary("/resight.v1.Gallery/Enroll")
+    crop = pb.Crop(image=people[0][0]).SerializeToString() + condition
+    inner = pb.EnrollRequest(site=name).SerializeToString() + b"\x12" + bytes([len(crop) & 127 | 128])
+    inner += bytes([len(crop) >> 7]) + crop
+    for call, message, field in (
+        (
+            erase,
+            pb.EraseRequest(site=name, identity="person-0").SerializeToString() + condition,
+            "EraseRequest.15",
+        ),
+        (erase, pb.EraseRequest(site=name).SerializeToString() + b"\x18\x01", "EraseRequest.3"),  # an integer
+        (enroll, inner, "Crop.15"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(message)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert field in caught.value.details()
+    assert client.site(name).items == 8
+
+
 def test_contradictions_are_named(gallery: rpc.GalleryStub, people: People) -> None:
     name = site()
     gallery.Enroll(request(name, people[:4]))

@@ -102,6 +102,22 @@ def test_calls_without_a_key_take_only_each_others_places(
         watcher.cancel()
 
 
+def test_large_messages_without_a_key_are_refused_and_take_no_room_from_keyed_ones(
+    channel: grpc.Channel, gallery: rpc.GalleryStub, key: list[tuple[str, str]], people: People
+) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    watcher = health.Watch(health_pb2.HealthCheckRequest(service="x" * (MIB - 100)))
+    with pytest.raises(grpc.RpcError) as caught:
+        next(watcher)
+    assert code_of(caught) == grpc.StatusCode.INVALID_ARGUMENT
+    watchers = [health.Watch(health_pb2.HealthCheckRequest(service="x" * 60_000)) for _ in range(30)]
+    for watcher in watchers:
+        next(watcher)
+    assert gallery.Enroll(request(people), metadata=key, timeout=20).items
+    for watcher in watchers:
+        watcher.cancel()
+
+
 def test_a_keyless_message_that_does_not_end_keeps_nobody_out(channel: grpc.Channel) -> None:
     check = channel.stream_stream("/grpc.health.v1.Health/Check")
     silent = [check(_never()) for _ in range(20)]

@@ -181,6 +181,8 @@ def test_a_server_whose_disk_fails_answers_503_and_goes_on(tmp_path: Path) -> No
             client.enroll("lobby", [picture(i) for i in range(900)])
         assert (caught.value.status, caught.value.code) == (503, "store-unavailable")
         assert client.query("lobby", picture(0)).matches[0].id == first.id
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
+        assert httpx.get(f"{server.url}/ready").status_code == 503
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
         client.enroll("lobby", [picture(1)])
         assert client.site("lobby").items == 2

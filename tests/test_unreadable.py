@@ -39,6 +39,7 @@ UNREADABLE = [  # what some other row may hold: captured_at, metadata
     (None, "[1]"),
     (None, "[" * 100_000),
     ("yesterday", "{}"),
+    (None, b"\xff\xfe"),
 ]
 
 
@@ -62,6 +63,20 @@ def test_an_old_gallery_is_listed_whole(old: Store, caplog: pytest.LogCaptureFix
             assert len(old.items.by_seq(list(range(100)))) == 10
     for item in (TOO_EARLY, TOO_LATE, INFINITE):
         assert len([record for record in caplog.records if item in record.getMessage()]) <= 1
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "CAST(x'ff' AS TEXT)"])
+@pytest.mark.parametrize("column", ["camera", "identity", "metadata"])
+def test_bytes_that_are_no_text_cost_their_value_and_not_the_answer(
+    old: Store, column: str, value: str
+) -> None:
+    with sqlite3.connect(str(old.database.file)) as db:
+        db.execute(f"UPDATE items SET {column} = {value} WHERE id = ?", (TOO_EARLY,))
+    items = old.items.page("lobby", filter_of('{"metadata": {"k": {"not": 5}}}'), 0, 100)
+    assert len(items) == 8
+    for item in items:
+        assert isinstance(item.camera, str | None)
+        assert isinstance(item.identity, str | None)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from server.gallery.filters import (
 
 MAX_FILTER = 65_536  # characters of a filter
 MAX_VALUES = 1_000  # of one list in it
+MAX_KEYS = 100  # of metadata in it
 _OPERATORS: dict[str, Operator] = {"gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 _WINDOW: dict[str, Operator] = {"captured_after": "gte", "captured_before": "lt"}
 _KNOWN = (*COLUMNS, "metadata", *_WINDOW)
@@ -79,7 +80,9 @@ def _object(text: str) -> dict[str, Any]:
 
 def _metadata(values: Any) -> dict[str, Condition]:
     conditions: dict[str, Condition] = {}
-    for key, value in object_of(values, "filter.metadata").items():
+    if len(object_of(values, "filter.metadata")) > MAX_KEYS:
+        raise BadRequest(f"filter.metadata has {len(values)} keys; at most {MAX_KEYS} are accepted")
+    for key, value in values.items():
         where = f"filter.metadata.{key}"
         conditions[key] = _condition(value, where, plain_value)
         _refuse_contradiction({where: conditions[key]})

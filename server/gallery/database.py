@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from server.errors import StartError
+from server.gallery import tables as t
 from server.gallery.address import address_of, file_of, shown, title_of
 from server.gallery.faults import NotKept, as_problems
 
@@ -34,6 +35,8 @@ _CHECKPOINT_WAIT_MS = 20  # SQLite lets nobody write while a checkpoint waits fo
 # A lost network ends a session after some 30 s instead of hours, here for the client, below for the server.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000} | _KEEPALIVE  # s, ms
+
+_PROBE = 0  # id of a row that is never committed
 
 
 def no_guard(db: Connection) -> None:
@@ -77,9 +80,11 @@ class Database:
             yield db
 
     def check_writable(self) -> None:
-        """Raises StoreUnavailable unless a write transaction can be begun and ended."""
-        with self.write():
-            pass
+        """Writes and takes back a row, which nobody sees. Raises StoreUnavailable where that fails, like on a
+        full disk."""
+        with self.write() as db:  # an update to the same value would write nothing
+            db.execute(t.owner.insert().values(id=_PROBE, token=""))
+            db.execute(t.owner.delete().where(t.owner.c.id == _PROBE))
 
     def empty_log(self) -> bool:
         """Moves SQLite's write-ahead log into the database file and empties it. False where a reader still
@@ -122,8 +127,13 @@ def _to_json(value: Any) -> str:
 
 def _settle_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # we begin transactions, the driver does not guess where they start
+    connection.text_factory = _text  # bytes that are not UTF-8 cost their letters, not the whole answer
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
 
 
 def _settle_postgres(connection: Any, _: object) -> None:

@@ -125,9 +125,16 @@ def contradict(conditions: Sequence[Condition]) -> bool:
     limits = [condition for condition in flat if isinstance(condition, Bound)]
     if len({kind(bound.limit) for bound in limits}) > 1:
         return True
-    low: list[Any] = [bound.limit for bound in limits if bound.operator in ("gt", "gte")]
-    high: list[Any] = [bound.limit for bound in limits if bound.operator in ("lt", "lte")]
-    return bool(low and high) and max(low) > min(high)
+    low = [bound for bound in limits if bound.operator in ("gt", "gte")]
+    high = [bound for bound in limits if bound.operator in ("lt", "lte")]
+    return any(not _leave_room(lower, upper) for lower in low for upper in high)
+
+
+def _leave_room(lower: Bound, upper: Bound) -> bool:
+    """True when a value can lie between two bounds of one kind."""
+    low: Any = lower.limit
+    high: Any = upper.limit
+    return low < high or (low == high and lower.operator == "gte" and upper.operator == "lte")
 
 
 def _flat(conditions: Sequence[Condition]) -> Iterator[Condition]:

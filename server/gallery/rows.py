@@ -26,6 +26,10 @@ def read_item(row: sa.Row[Any]) -> Item:
     value in it that JSON cannot write is None; the log names such an item once."""
     values = dict(row._mapping)
     values["metadata"], unreadable = read_metadata(values["metadata"])
+    for name in ("camera", "identity"):
+        if not isinstance(values[name], str | None):
+            unreadable.append(f"{name} is no text")
+            values[name] = None
     for name in ("captured_at", "enrolled_at"):
         if not _has_date(values[name]):
             unreadable.append(f"{name} is {values[name]!r}")
@@ -36,8 +40,10 @@ def read_item(row: sa.Row[Any]) -> Item:
     return Item(**values)
 
 
-def read_metadata(text: str) -> tuple[dict[str, Any], list[str]]:
-    """The values of a stored JSON object, and what of it could not be read."""
+def read_metadata(text: str | bytes) -> tuple[dict[str, Any], list[str]]:
+    """The values of a stored JSON object, and what of it could not be read. SQLite holds bytes in a column of
+    text when another program put them there."""
+    text = text.decode(errors="replace") if isinstance(text, bytes) else text
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

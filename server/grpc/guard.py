@@ -18,15 +18,17 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from server.auth import Auth, key_of
-from server.errors import BadRequest, Overloaded, RequestTimeout
+from server.errors import BadRequest, Overloaded, RequestTimeout, TooLarge
 from server.grpc.open_calls import OpenCalls
 from server.grpc.problems import abort
+from server.grpc.unknown import unknown_fields
 from server.inflight import Inflight, Share
 from server.settings import Settings
 from server.telemetry import Telemetry
 
 _OPEN_MESSAGES = 4  # of calls without a key, being received at once
 _OPEN_CALLS = 64  # running at once: most of them watch the server's health
+_OPEN_BYTES = 64 * 1024  # of a message of a call without a key: the name of a service, not more
 _actor: contextvars.ContextVar[str] = contextvars.ContextVar("actor")
 
 
@@ -62,10 +64,10 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler is None or details.method not in self.scopes:
             return None
         scope = self.scopes[details.method]
-        call = _Call(self, details.method, handler)
+        call = _Call(self, details.method, handler, scope)
 
         async def checked(requests: Any, context: Any) -> Any:
-            return await call.run(context, scope)
+            return await call.run(context)
 
         kind = grpc.stream_stream_rpc_method_handler
         if not handler.response_streaming:
@@ -82,18 +84,18 @@ class Guard(grpc.aio.ServerInterceptor):
 class _Call:
     """One call of a method."""
 
-    def __init__(self, guard: Guard, method: str, handler: Any) -> None:
-        self.guard, self.method, self.handler = guard, method, handler
+    def __init__(self, guard: Guard, method: str, handler: Any, scope: str | None) -> None:
+        self.guard, self.method, self.handler, self.scope = guard, method, handler, scope
 
-    async def run(self, context: Any, scope: str | None) -> Any:
+    async def run(self, context: Any) -> Any:
         """Answers the call, or ends it with the status of what went wrong."""
         began, outcome = time.perf_counter(), "CANCELLED"
         try:
             with self.guard.inflight.share() as share:
-                if scope is None:
+                if self.scope is None:
                     answer = await self.guard.open_calls.run(self._answer(context, share, self._soon))
                 else:
-                    answer = await self._answer_key(context, share, scope)
+                    answer = await self._answer_key(context, share, self.scope)
             outcome = "OK"
             return answer
         except grpc.aio.BaseError:  # the method ended the call itself, or its client has gone
@@ -134,12 +136,25 @@ class _Call:
     async def _requests(self, context: Any, share: Share) -> AsyncIterator[Any]:
         """The messages of the call, each counted until the next is read."""
         while (data := await context.read()) is not grpc.aio.EOF:
-            share.add(len(data))
-            try:
-                yield self.handler.request_deserializer(data)
-            except DecodeError as error:
-                raise BadRequest(f"the message of {self.method} is malformed: {error}") from error
+            if self.scope is not None:
+                share.add(len(data))
+            elif len(data) > _OPEN_BYTES:  # nobody without a key takes room from those who have one
+                raise TooLarge(f"the message of {self.method} has {len(data)} bytes; at most {_OPEN_BYTES}")
+            yield self._parsed(data)
             share.release()
+
+    def _parsed(self, data: bytes) -> Any:
+        try:
+            message = self.handler.request_deserializer(data)
+        except DecodeError as error:
+            raise BadRequest(f"the message of {self.method} is malformed: {error}") from error
+        unknown = unknown_fields(message) if self.scope is not None else []
+        if unknown:  # a condition that is ignored would widen a query or an erasure
+            raise BadRequest(
+                f"the message of {self.method} has fields that this server does not know or reads as another "
+                f"type: {', '.join(unknown)}; use the server's own resight.proto"
+            )
+        return message
 
     async def _in_time(self, message: Awaitable[Any]) -> Any:
         return await _within(message, self.guard.settings.body_timeout_s)
