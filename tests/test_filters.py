@@ -201,3 +201,51 @@ def test_a_filter_lets_through_what_the_model_does(
     assert through(store, site, parsed) == [
         seq for seq, item in zip(seqs, new, strict=True) if lets_through(item, where)
     ]
+
+
+def alike() -> list[Any]:
+    """Every value of the pools once, those that Python calls equal included."""
+    values: dict[str, Any] = {}
+    for value in [None, True, False, *NUMBERS, 0.0, 1.0, -1.0, 1e14, 10**14, 2.0**63, *TEXTS]:
+        values[f"{type(value).__name__} {value!r}"] = value
+    return list(values.values())
+
+
+def test_values_that_look_alike_are_told_apart(store: Store) -> None:
+    """Each value of metadata beside each other one, in every kind of condition."""
+    values = alike()
+    new = [NewItem(metadata={"k": value}) for value in values] + [NewItem(), NewItem(metadata={"K": 1})]
+    site, seqs = enrolled(store, new)
+    for value in values:
+        conditions: list[Any] = [value, [value, "nothing"], {"not": value}, {"not": [value, None]}]
+        if comparable(value, is_time=False)[0] in ("number", "text"):
+            conditions += [{name: value} for name in ("gt", "gte", "lt", "lte")]
+        for condition in conditions:
+            where = {"metadata": {"k": condition}}
+            assert store.items.seqs(site, filter_of(json.dumps(where))).tolist() == [
+                seq for seq, item in zip(seqs, new, strict=True) if lets_through(item, where)
+            ], where
+
+
+def test_keys_that_look_alike_are_told_apart(store: Store) -> None:
+    new = [NewItem(metadata={key: key}) for key in KEYS]
+    new += [NewItem(metadata={key: 1 for key in KEYS if key != missing}) for missing in KEYS]
+    site, seqs = enrolled(store, new)
+    for key in KEYS:
+        for condition in (key, 1, None, {"not": None}, {"gt": 0}, {"gt": ""}):
+            where = {"metadata": {key: condition}}
+            assert store.items.seqs(site, filter_of(json.dumps(where))).tolist() == [
+                seq for seq, item in zip(seqs, new, strict=True) if lets_through(item, where)
+            ], where
+
+
+@pytest.mark.parametrize("name", ["camera", "identity"])
+def test_labels_are_ordered_by_code_points_on_every_database(store: Store, name: str) -> None:
+    new = [NewItem(**{name: label}) for label in LABELS] + [NewItem()]
+    site, seqs = enrolled(store, new)
+    for label in LABELS:
+        for operator in ("gt", "gte", "lt", "lte"):
+            where = {name: {operator: label}}
+            assert store.items.seqs(site, filter_of(json.dumps(where))).tolist() == [
+                seq for seq, item in zip(seqs, new, strict=True) if lets_through(item, where)
+            ], where
