@@ -37,6 +37,7 @@ class HttpServer(uvicorn.Server):
                 settings.port,
                 http=cast("type[asyncio.Protocol]", protocol),
                 ws="none",  # there is no WebSocket route, and a library for it would pass by our limits
+                log_config=None,  # its lines go where ours go
                 log_level="error",  # its warnings are about requests of strangers
                 access_log=False,
                 timeout_keep_alive=cast(int, settings.keep_alive_s),
