@@ -70,7 +70,7 @@ def test_a_worker_stands_back(server: ServerProcess, people: People) -> None:
         job = client.adapt(name, "2")
         worker = wait_for_worker(pid_of(server))
         until = time.monotonic() + 20
-        while os.getpriority(os.PRIO_PROCESS, worker) < _NICENESS:
+        while os.getpriority(os.PRIO_PROCESS, worker) < min(19, os.nice(0) + _NICENESS):
             assert time.monotonic() < until
             time.sleep(0.01)
         assert Path(f"/proc/{worker}/oom_score_adj").read_text().strip() == "1000"
