@@ -57,7 +57,7 @@ def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAns
     from reid.batchnorm import profile_from_model
     from reid.bundle import Bundle
     from reid.engines.pytorch import load_embedder
-    from reid.models.build import PixelEmbedder
+    from reid.models.runner import CropRunner
 
     device = "cuda" if request.device != "cpu" and torch.cuda.is_available() else "cpu"
     bundle = Bundle.load(request.bundle)
@@ -65,9 +65,7 @@ def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAns
     began = time.perf_counter()
     result = adapt(embedder, crops, Bnta(seed=request.seed), progress)
     seconds = time.perf_counter() - began
-    with torch.inference_mode():
-        probes = torch.from_numpy(np.ascontiguousarray(crops[: request.probes])).to(device)
-        expected = PixelEmbedder(embedder)(probes).float().cpu().numpy()
+    expected = CropRunner(embedder, device).embed(crops[: request.probes])
     report: dict[str, Any] = {
         "device": device,
         "pairs": result.pairs,

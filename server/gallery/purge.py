@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from server.errors import Problem
 from server.gallery.database import Database
 from server.gallery.faults import as_problems
-from server.gallery.residue import Residue
+from server.gallery.residue import FileTooLarge, Residue
 
 log = logging.getLogger("resight")
 _AT_ONCE = 64 * 1024 * 1024  # bytes of a file that is looked through before an erasure is answered (0.1 s)
@@ -114,7 +114,7 @@ class Purge:
             try:
                 with as_problems(self.database.title):
                     done = residue.overwrite()
-            except (Problem, sa.exc.SQLAlchemyError, OSError, NotImplementedError) as error:
+            except (Problem, sa.exc.SQLAlchemyError, OSError, FileTooLarge) as error:
                 log.warning("erased bytes could not be purged yet: %s", error)
                 return
             if done:

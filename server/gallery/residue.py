@@ -30,6 +30,10 @@ _AT_ONCE = 8 * 1024 * 1024  # bytes read at once
 _MOST_PAGES = 2 << 24
 
 
+class FileTooLarge(RuntimeError):
+    """The file has so many pages that parts of long values cannot be told from pages of rows."""
+
+
 class Residue:
     """Cleans the file of one SQLite database.
 
@@ -130,7 +134,7 @@ class Residue:
         """Those of the pages whose free part is not empty. Page 1 holds the schema and no rows."""
         size, dirty = self._page_size(), set[int]()
         if self._pages() >= _MOST_PAGES:
-            raise NotImplementedError(f"{self.database.title} is larger than {_MOST_PAGES * size} bytes")
+            raise FileTooLarge(f"{self.database.title} is larger than {_MOST_PAGES * size} bytes")
         for first, content in self._read(pages, size):
             for row in np.flatnonzero(np.isin(content[:, 0], _TREE_PAGES)):
                 start, end = _free_part(content[row])
