@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from training.data import READERS, read_dataset
+from training.data import READERS, read_dataset, sources_of
 from training.data.folders import read_folders
 from training.data.loader import load_crops
 from training.data.make_splits import DRAWS, SIZES, draw, draw_ilids
@@ -433,3 +433,15 @@ def test_a_cuhk03_release_that_does_not_fit(tmp_path: Path) -> None:
     )
     with pytest.raises(DatasetError, match="1_001_1_05"):
         unpack_cuhk03(tmp_path / "release", tmp_path / "root")
+
+
+def test_a_range_of_folders_is_joined_in_order() -> None:
+    assert sources_of("world:a/site-8..10+viper") == [
+        "world:a/site-8",
+        "world:a/site-9",
+        "world:a/site-10",
+        "viper",
+    ]
+    assert sources_of("folders:2..2") == ["folders:2"]
+    with pytest.raises(DatasetError, match=r"world:site-3..1: put the smaller number first"):
+        sources_of("world:site-3..1")

@@ -9,7 +9,7 @@ import torch
 
 from training.loop import Run
 from training.recipe import load_recipe
-from training.schedule import learning_rate
+from training.schedule import cosine_rate, learning_rate
 from training.step import Stepper
 from training.synthetic.drawn import draw_dataset
 
@@ -66,3 +66,10 @@ def test_a_run_trains_with_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: 
     run.fit()
     each = len(run.sampler)
     assert rates == pytest.approx([0.00075] * each + [0.001] * each + [0.00025] * each)
+
+
+def test_the_cosine_falls_from_the_rate_to_zero_behind_a_linear_warm_up() -> None:
+    rates = [cosine_rate(passed, 1.0, 10, 2, 0.1) for passed in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0.1, 0.55, 1.0, 0.5, 0.0])
+    assert cosine_rate(0.0, 1.0, 10, 0, 0.1) == 1.0
+    assert cosine_rate(2.5, 1.0, 10, 0, 0.1) == pytest.approx(0.8535534)

@@ -151,3 +151,15 @@ def test_a_cache_holds_what_the_teacher_said_of_the_whole_crops(
     cache.write_bytes(b"half")
     with pytest.raises(RecipeError, match="cannot be read"):
         student(run, f"distill.cache={cache}").prepare(records)
+
+
+def test_several_teachers_are_one_behind_the_other(run: Path, batch: Batch, tmp_path: Path) -> None:
+    other = make_checkpoint(tmp_path / "other+one", SPEC)  # a path may have a plus in its name
+    pair = open_teacher(f"{run}+{tmp_path / 'renamed'}") if other.rename(tmp_path / "renamed") else None
+    assert pair is not None
+    first, second = open_teacher(str(run)), open_teacher(str(tmp_path / "renamed"))
+    assert pair.dim == first.dim + second.dim
+    together = torch.cat([first(batch.crops), second(batch.crops)], 1)
+    assert torch.equal(pair(batch.crops), together)
+    with pytest.raises(RecipeError, match=r"'.*missing' does not exist"):
+        open_teacher(f"{run}+{tmp_path / 'missing'}")

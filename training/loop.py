@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reid.checkpoint import FILE, MODEL, CheckpointError
 from reid.models.build import build
+from reid.models.recompute import Trunk
 from reid.models.runner import run_crops
 from training.checkpoint import (
     Checkpoint,
@@ -29,9 +30,10 @@ from training.data.records import Dataset, DatasetError
 from training.data.sampler import DomainSampler, IdentitySampler
 from training.log import Log
 from training.methods import method_of
+from training.mixstyle import StyleMixer
 from training.processes import processes
-from training.recipe import Recipe, first_difference
-from training.schedule import learning_rate
+from training.recipe import Recipe, RecipeError, first_difference
+from training.schedule import cosine_rate, learning_rate
 from training.start import start_from
 from training.step import Stepper
 
@@ -67,6 +69,7 @@ class Run:
         self.identities = dataset.identities()
         embedder = build(recipe.model)
         embedder.trunk.recompute = recipe.gradient_checkpointing
+        self._mix_styles(embedder.trunk)
         if recipe.start and not (out / FILE).exists():
             start_from(embedder, recipe.start)
         self.method = make_method(recipe, embedder, self.identities, max(cameras) + 1)
@@ -86,7 +89,15 @@ class Run:
         self.method.prepare(dataset.train)
         crops = load_crops(dataset.train, recipe.model.height, recipe.model.width)
         self.loader = TrainingLoader(
-            crops, labels, cameras, domains, recipe.augment, recipe.seed, recipe.model.mean_pixel
+            crops,
+            labels,
+            cameras,
+            domains,
+            recipe.augment,
+            recipe.seed,
+            recipe.model.mean_pixel,
+            recipe.photometric,
+            self.fabric.device,
         )
         if not resumed:
             self.method.begin(lambda: self._embed(crops, labels))
@@ -184,6 +195,17 @@ class Run:
         self.epoch, self.step = checkpoint.meta["epoch"], checkpoint.meta["step"]
         return True
 
+    def _mix_styles(self, trunk: Trunk) -> None:
+        """Gives the trunk MixStyle, if the recipe has it. RecipeError for a trunk without a place for it."""
+        if not self.recipe.mixstyle.chance:
+            return
+        if not trunk.mixed_stages:
+            raise RecipeError(
+                f"{self.recipe.model.arch} has no stages for MixStyle: set mixstyle.chance to 0, or choose a "
+                f"ResNet or an EfficientNet-Lite"
+            )
+        trunk.mixer = StyleMixer(self.recipe.mixstyle)
+
     def _embed(self, crops: np.ndarray, labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit embeddings [N,D] of all training crops by the network as it stands, and their labels [N]."""
         self.method.eval()
@@ -194,8 +216,7 @@ class Run:
     def _batches(self) -> Iterator[list[Batch]]:
         """The remaining batches of the epoch, each as this process's shards, on the device."""
         batches = self.sampler.batches(self.epoch)
-        for shards in self.loader.epoch(self.epoch, batches, self.stepper.slots, skip=self.step):
-            yield [Batch(*(column.to(self.fabric.device) for column in shard)) for shard in shards]
+        return self.loader.epoch(self.epoch, batches, self.stepper.slots, skip=self.step)
 
     def _timed_step(self, shards: list[Batch]) -> tuple[dict[str, float], float]:
         """The losses of one step, and images a second of all processes together."""
@@ -205,18 +226,9 @@ class Run:
         return losses, self.fabric.world_size * sum(len(shard.labels) for shard in shards) / seconds
 
     def _train_step(self, shards: list[Batch]) -> dict[str, float]:
-        settings = self.recipe.optimiser
         self.method.train()
-        rate = learning_rate(
-            self.epoch,
-            settings.rate,
-            settings.milestones,
-            settings.gamma,
-            settings.warmup_epochs,
-            settings.warmup_factor,
-        )
         for group in self.optimisers["network"].param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate()
         try:
             return self.stepper(shards, (self.recipe.seed, self.epoch, self.step))
         except FloatingPointError as error:
@@ -224,6 +236,15 @@ class Run:
                 f"the loss is not finite at epoch {self.epoch}, step {self.step + 1} ({error}); "
                 f"the last good checkpoint in {self.out} is kept; try a lower optimiser.rate"
             ) from error
+
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        settings = self.recipe.optimiser
+        warmup = (settings.warmup_epochs, settings.warmup_factor)
+        if settings.schedule == "cosine":
+            passed = self.epoch - 1 + self.step / len(self.sampler)
+            return cosine_rate(passed, settings.rate, settings.epochs, *warmup)
+        return learning_rate(self.epoch, settings.rate, settings.milestones, settings.gamma, *warmup)
 
 
 def _progress_bar(disable: bool) -> Progress:

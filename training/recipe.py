@@ -10,7 +10,9 @@ import yaml
 
 from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
+from training.data.photometric import Photometric
 from training.data.transforms import Augmentation
+from training.mixstyle import MixStyle
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -77,7 +79,9 @@ class Meta:
 class Distill:
     """STD's own numbers (methods A.4.5)."""
 
-    teacher: str = ""  # a run folder, a checkpoint, a .resight bundle, or an OpenVINO network's .xml
+    # a run folder, a checkpoint, a .resight bundle, or an OpenVINO network's .xml; several joined by + are an
+    # ensemble
+    teacher: str = ""
     weight: float = 0.8  # lambda: share of the teacher's loss; 0 leaves the labels alone, 1 the teacher
     # a file that keeps the teacher's features of the whole crops; "": it sees what the student sees
     cache: str = ""
@@ -97,11 +101,12 @@ class Optimiser:
     epochs: int = 120
     milestones: tuple[int, ...] = (40, 70)
     gamma: float = 0.1
+    schedule: str = "steps"  # steps: by gamma at the milestones | cosine: down to 0, step by step
     warmup_epochs: int = 10
     warmup_factor: float = 0.01
 
     def __post_init__(self) -> None:
-        one_of(self, kind=("adam", "amsgrad", "sgd"))
+        one_of(self, kind=("adam", "amsgrad", "sgd"), schedule=("steps", "cosine"))
         at_least(0, self, "rate", "weight_decay", "warmup_epochs", "milestones")
         at_least(1, self, "epochs")
         within(0, 1, self, "momentum", "gamma", "warmup_factor")
@@ -114,7 +119,8 @@ class Recipe:
     """One training run."""
 
     method: str = "bot"
-    # or several: joined, market1501:A+folders:B, or one after the other, msmt17:A>market1501:B
+    # or several: joined, market1501:A+folders:B or world:site-0..6, or one after the other,
+    # msmt17:A>market1501:B
     dataset: str = "market1501"
     split: int = 0
     # also train on query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
@@ -132,6 +138,8 @@ class Recipe:
     threads: int = 0  # CPU threads of torch; 0 leaves torch's choice
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
+    photometric: Photometric = dataclasses.field(default_factory=Photometric)
+    mixstyle: MixStyle = dataclasses.field(default_factory=MixStyle)
     losses: Losses = dataclasses.field(default_factory=Losses)
     meta: Meta = dataclasses.field(default_factory=Meta)
     distill: Distill = dataclasses.field(default_factory=Distill)

@@ -1,8 +1,9 @@
-"""Learning-rate schedule: linear warm-up, then steps (methods A.0.6)."""
+"""Learning-rate schedules: linear warm-up, then steps (methods A.0.6) or half a cosine."""
 
 from __future__ import annotations
 
 import bisect
+import math
 
 
 def learning_rate(
@@ -19,3 +20,12 @@ def learning_rate(
         share = epoch / warmup_epochs
         scale *= warmup_factor * (1 - share) + share
     return base * scale
+
+
+def cosine_rate(passed: float, base: float, epochs: int, warmup_epochs: int, warmup_factor: float) -> float:
+    """Rate after `passed` epochs (a fraction within one): linear warm-up, then half a cosine down to 0."""
+    if passed < warmup_epochs:
+        share = passed / warmup_epochs
+        return base * (warmup_factor * (1 - share) + share)
+    left = max(1e-9, epochs - warmup_epochs)
+    return base * 0.5 * (1 + math.cos(math.pi * min(1.0, (passed - warmup_epochs) / left)))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from training.data import sources_of
 from training.data.records import join
 from training.loop import Run
 from training.methods import method_of
 from training.methods.method import Method
 from training.recipe import Recipe
 from training.synthetic.drawn import draw_sites
+
+_SITES = 3  # at most, however many datasets the recipe joins
 
 
 def smoke(recipe: Recipe, out: Path) -> Method:
@@ -25,7 +28,8 @@ def smoke(recipe: Recipe, out: Path) -> Method:
             smoke(dataclasses.replace(recipe, method="bot"), folder)
             recipe = recipe.changed(key, str(folder))
     small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2)
-    sites = draw_sites(out / "crops", recipe.dataset.count("+") + 1, identities=8, cameras=2, images=2)
+    count = min(_SITES, len(sources_of(recipe.dataset)))
+    sites = draw_sites(out / "crops", count, identities=8, cameras=2, images=2)
     run = Run(small, join(sites) if len(sites) > 1 else sites[0], out)
     run.fit(max_steps=2)
     return run.method

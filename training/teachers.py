@@ -89,10 +89,38 @@ class OpenVinoTeacher:
         return torch.from_numpy(features.copy()).to(crops.device)
 
 
+class Ensemble:
+    """Several teachers as one: their features one behind the other."""
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.teachers = teachers
+        self.dim = sum(teacher.dim for teacher in teachers)
+        self.size = max(teacher.size for teacher in teachers)
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """See Teacher."""
+        return torch.cat([teacher(crops) for teacher in self.teachers], dim=1)
+
+
 def open_teacher(source: str) -> Teacher:
-    """The teacher at a path. Raises RecipeError where there is none."""
+    """The teacher at a path, or the ensemble of several paths joined by `+`.
+
+    Raises RecipeError where there is none.
+    """
+    paths = _paths(source)
+    return _open(str(paths[0])) if len(paths) == 1 else Ensemble([_open(str(path)) for path in paths])
+
+
+def _paths(source: str) -> list[Path]:
+    """The files or folders of a teacher; a path that exists may have a `+` in its name."""
+    if Path(source).exists():
+        return [Path(source)]
+    return [Path(part) for part in source.split("+")]
+
+
+def _open(source: str) -> Teacher:
     path = Path(source)
-    if not source or not path.exists():
+    if not source or source == "." or not path.exists():
         raise RecipeError(
             f"distill.teacher {source!r} does not exist; give a run folder, a checkpoint, a bundle or an "
             f"OpenVINO .xml"
@@ -113,7 +141,7 @@ def cached_features(
     The first call computes and stores them. Raises RecipeError where the cache holds another teacher's
     features or those of other crops.
     """
-    path, key = Path(settings.cache), _fingerprint(Path(settings.teacher), records)
+    path, key = Path(settings.cache), _fingerprint(_paths(settings.teacher), records)
     if not path.exists():
 
         def compute(rows: slice) -> np.ndarray:
@@ -137,11 +165,12 @@ def cached_features(
         raise RecipeError(f"distill.cache {path} cannot be read: {error}") from error
 
 
-def _fingerprint(teacher: Path, records: Sequence[Record]) -> str:
-    """A hash of the teacher's weights (or their hashes in a bundle's manifest) and of the crops' files."""
+def _fingerprint(teachers: Sequence[Path], records: Sequence[Record]) -> str:
+    """A hash of the teachers' weights (or their hashes in a bundle's manifest) and of the crops' files."""
     digest = hashlib.sha256()
-    for file in (teacher / FILE, teacher / MANIFEST, teacher, teacher.with_suffix(".bin")):
-        digest.update(file.read_bytes() if file.is_file() else b"")
+    for teacher in teachers:
+        for file in (teacher / FILE, teacher / MANIFEST, teacher, teacher.with_suffix(".bin")):
+            digest.update(file.read_bytes() if file.is_file() else b"")
     for record in records:
         digest.update(f"{record.path.parts[-3:]} {record.path.stat().st_size}\n".encode())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,9 +14,22 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Trunk(nn.Module):
-    """A network up to its last feature map. `recompute` switches gradient checkpointing of its stages on."""
+    """A network up to its last feature map.
+
+    `recompute` switches gradient checkpointing of its stages on. `mixer` is a function of a training run,
+    such as MixStyle, that changes the maps behind the first stages; a trunk that is deployed has none.
+    """
 
     recompute = False
+    mixer: Callable[[Tensor], Tensor] | None = None
+
+    def behind_stage(self, number: int, x: Tensor) -> Tensor:
+        """The map [B,C,H,W] behind stage `number` (0 is the first); in training mixed, if that stage is."""
+        if self.mixer is None or not self.training or number not in self.mixed_stages:
+            return x
+        return self.mixer(x)
+
+    mixed_stages: tuple[int, ...] = ()  # that a mixer may change; none: the trunk offers none
 
 
 def run_stage(stage: nn.Module, x: Tensor, recompute: bool) -> Tensor:

@@ -37,6 +37,8 @@ class ResNetTrunk(Trunk):
         domain_branch, camera_branch: of DCSD's modules; `ModelSpec` refuses them for the other variants.
     """
 
+    mixed_stages = (0, 1)  # at a quarter and an eighth of the input's size
+
     def __init__(
         self,
         depth: int = 50,
@@ -65,8 +67,8 @@ class ResNetTrunk(Trunk):
     def forward(self, x: Tensor) -> Tensor:
         """float [B,3,H,W], normalised -> [B,channels,H/16,W/16] (last_stride 1) or [B,channels,H/32,W/32]."""
         maps = [self.maxpool(self.relu(self.bn1(self.conv1(x))))]
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            maps.append(run_stage(layer, maps[-1], self.recompute))
+        for number, layer in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
+            maps.append(self.behind_stage(number, run_stage(layer, maps[-1], self.recompute)))
         return maps[-1] if self.stream is None else self.stream(x, maps)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 PARTS = 6  # horizontal stripes that BNTA's heads cut a feature map into
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, as a share of 255
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_TENSORFLOW_MEAN = (127 / 255,) * 3  # of the EfficientNet-Lite networks
+_TENSORFLOW_STD = (128 / 255,) * 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,13 @@ _DCSD = _RESNET | {"domain_branch", "camera_branch"}
 _DENSENET = frozenset({"last_stride"})
 _MGN = frozenset[str]()  # its branches have last strides of their own: 2, 1 and 1
 
+
+def _lite() -> Architecture:
+    return Architecture(
+        1280, frozenset({"last_stride"}), pixel_mean=_TENSORFLOW_MEAN, pixel_std=_TENSORFLOW_STD
+    )
+
+
 ARCHITECTURES = {
     "resnet18": Architecture(512, _RESNET),
     "resnet50": Architecture(2048, _RESNET),
@@ -42,6 +51,9 @@ ARCHITECTURES = {
     "resnet50-ptl": Architecture(2048, _RESNET),
     "densenet161": Architecture(2208, _DENSENET),
     "densenet161-ptl": Architecture(2208, _DENSENET),
+    "efficientnet-lite0": _lite(),
+    "efficientnet-lite1": _lite(),
+    "efficientnet-lite2": _lite(),
     "mgn": Architecture(2048, _MGN, height_multiple=96, feature_map=False),
     "mgn-ptl": Architecture(2048, _MGN, height_multiple=96, feature_map=False),
 }

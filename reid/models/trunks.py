@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reid.models.densenet import DenseNetTrunk
+from reid.models.efficientnet import EfficientNetTrunk
 from reid.models.mgn import MgnTrunk
 from reid.models.recompute import Trunk
 from reid.models.resnet import ResNetTrunk
@@ -29,6 +30,10 @@ def _densenet(ptl: bool) -> Callable[[ModelSpec], Trunk]:
     return lambda spec: DenseNetTrunk(ptl, spec.last_stride)
 
 
+def _efficientnet(variant: str) -> Callable[[ModelSpec], Trunk]:
+    return lambda spec: EfficientNetTrunk(variant, spec.last_stride)
+
+
 def _mgn(ptl: bool) -> Callable[[ModelSpec], Trunk]:
     return lambda _: MgnTrunk(ptl)
 
@@ -44,6 +49,9 @@ _MAKERS: dict[str, Callable[[ModelSpec], Trunk]] = {
     "resnet50-ptl": _resnet("ptl"),
     "densenet161": _densenet(ptl=False),
     "densenet161-ptl": _densenet(ptl=True),
+    "efficientnet-lite0": _efficientnet("lite0"),
+    "efficientnet-lite1": _efficientnet("lite1"),
+    "efficientnet-lite2": _efficientnet("lite2"),
     "mgn": _mgn(ptl=False),
     "mgn-ptl": _mgn(ptl=True),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
 from training.data.viper import read_viper
 from training.data.world import read_world
+
+_RANGE = re.compile(r"(?P<folder>.+?)(?P<first>\d+)\.\.(?P<last>\d+)")
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "market1501": read_market1501,
@@ -43,7 +46,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
 def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False) -> Dataset:
     """Reads a dataset by name, or several joined to train on.
 
-    `market1501:market+folders:site-0` joins two folders of `root`.
+    `market1501:market+folders:site-0` joins two folders of `root`, `world:site-0..6` seven sites of a world.
 
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.
@@ -52,10 +55,28 @@ def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False
 
     Raises DatasetError for an unknown name, a missing folder or a wrong count.
     """
-    sources = [_read(source, Path(root), split) for source in name.split("+")]
+    sources = [_read(source, Path(root), split) for source in sources_of(name)]
     if all_images:
         sources = [source.all_images() for source in sources]
     return sources[0] if len(sources) == 1 else join(sources)
+
+
+def sources_of(name: str) -> list[str]:
+    """The datasets that are joined: `world:site-0..1+viper` -> world:site-0, world:site-1, viper.
+
+    Raises DatasetError for a range that counts down.
+    """
+    sources: list[str] = []
+    for source in name.split("+"):
+        numbers = _RANGE.fullmatch(source)
+        if numbers is None:
+            sources.append(source)
+            continue
+        first, last = int(numbers["first"]), int(numbers["last"])
+        if first > last:
+            raise DatasetError(f"{source}: put the smaller number first, like {numbers['folder']}0..6")
+        sources += [f"{numbers['folder']}{number}" for number in range(first, last + 1)]
+    return sources
 
 
 def _read(source: str, root: Path, split: int) -> Dataset:

@@ -17,8 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from reid.images import ImageError, decode_crop
+from training.data.photometric import Draws, Photometric, change
 from training.data.records import DatasetError, Record
 from training.data.transforms import Augmentation
+
+NOTHING = Photometric()  # changes no colours
+CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
@@ -29,6 +33,10 @@ class Batch(NamedTuple):
     cameras: Tensor  # int64 [B]
     domains: Tensor  # int64 [B], which of the joined datasets
     places: Tensor  # int64 [B], indices of the crops among the training records
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(*(column.to(device) for column in self))
 
 
 def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
@@ -68,6 +76,7 @@ class TrainingLoader:
         augment: applied to every crop. seed: mixed with epoch and position, so that a resumed run sees the
             same pixels.
         mean_pixel: RGB 0..255 that erasing paints, `ModelSpec.mean_pixel`.
+        photometric: changes of colour and sharpness. device: that computes them, and holds the batches.
     """
 
     def __init__(
@@ -79,7 +88,10 @@ class TrainingLoader:
         augment: Augmentation,
         seed: int,
         mean_pixel: tuple[int, int, int],
+        photometric: Photometric = NOTHING,
+        device: torch.device = CPU,
     ) -> None:
+        self.photometric, self.device = photometric, device
         self.crops, self.augment, self.seed, self.mean_pixel = crops, augment, seed, mean_pixel
         self.columns = [
             np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))
@@ -116,9 +128,14 @@ class TrainingLoader:
 
     def _collate(self, epoch: int, number: int, indices: list[int], slots: list[int]) -> Batch:
         crops = np.empty((len(slots), *self.crops.shape[1:]), np.uint8)
+        draws = np.empty((len(slots), len(Draws._fields)), np.float32)
         for place, slot in enumerate(slots):
             rng = np.random.default_rng((self.seed, epoch, number, slot))
             crops[place] = self.augment(self.crops[indices[slot]], rng, self.mean_pixel)
+            draws[place] = self.photometric.draw(rng)
         chosen = np.asarray(indices)[slots]
         arrays = [crops, *(column[chosen] for column in self.columns)]
-        return Batch(*(torch.from_numpy(array) for array in arrays))
+        batch = Batch(*(torch.from_numpy(array) for array in arrays)).to(self.device)
+        if not self.photometric.changes:
+            return batch
+        return batch._replace(crops=change(batch.crops, torch.from_numpy(draws).to(self.device)))

@@ -1,0 +1,161 @@
+"""Changes of colour and sharpness that another camera would make, drawn anew for every crop.
+
+The numbers are drawn on the CPU, each crop from a generator of its own; pixels are changed on the training
+device, the whole batch at once. A resumed run therefore draws the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.checks import at_least, within
+
+_SHARES = (0.7, 0.5, 0.35)  # sizes that a crop is scaled down to
+_TAPS = 3  # pixels at each side of a blur's centre
+_BANK = 1 << 21  # random numbers that noise is cut from
+_GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
+
+
+class Draws(NamedTuple):
+    """What a crop is changed by: a number each, or for a batch a float32 tensor [B] each."""
+
+    red: Any  # gains, exposure and white balance together
+    green: Any
+    blue: Any
+    gamma: Any
+    contrast: Any
+    saturation: Any
+    blur: Any  # standard deviation in pixels, 0 for none
+    noise: Any  # standard deviation, of 255
+    offset: Any  # into the bank of noise
+    share: Any  # of the size, that the crop is scaled to and back; 1 for none
+
+
+@dataclasses.dataclass(frozen=True)
+class Photometric:
+    """How far colours and sharpness may change. The defaults change nothing."""
+
+    exposure: float = 0.0  # brightness times exp(-x..x)
+    white_balance: float = 0.0  # standard deviation of each channel's log gain
+    gamma: float = 0.0  # the exponent is exp(-x..x)
+    contrast: float = 0.0  # times exp(-x..x) around the crop's mean
+    saturation: float = 0.0  # times exp(-x..x)
+    grey: float = 0.0  # share of crops without colour
+    blur: float = 0.0  # share of crops that are blurred
+    blur_pixels: float = 1.5  # its largest standard deviation
+    noise: float = 0.0  # share of crops with noise
+    noise_level: float = 12.0  # its largest standard deviation, of 255
+    downscale: float = 0.0  # share of crops that lose detail by scaling down and up again
+
+    def __post_init__(self) -> None:
+        within(0, 1, self, "grey", "blur", "noise", "downscale")
+        at_least(0, self, "exposure", "white_balance", "gamma", "contrast", "saturation")
+        at_least(0, self, "blur_pixels", "noise_level")
+
+    @property
+    def changes(self) -> bool:
+        """False if every draw leaves a crop as it is."""
+        strengths = (self.exposure, self.white_balance, self.gamma, self.contrast, self.saturation)
+        return any(strengths) or any((self.grey, self.blur, self.noise, self.downscale))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """float32 [10], the fields of `Draws`. Takes the same number of draws whatever the settings are."""
+        exposure, gamma, contrast, saturation = rng.uniform(-1, 1, 4)
+        balance = self.white_balance * rng.standard_normal(3)
+        happens = rng.random(4)  # grey, blur, noise, downscale
+        size = rng.random(4)  # of blur and noise, the noise's place, which share
+        red, green, blue = np.exp(self.exposure * exposure + balance)
+        return np.array(
+            Draws(
+                red=red,
+                green=green,
+                blue=blue,
+                gamma=np.exp(self.gamma * gamma),
+                contrast=np.exp(self.contrast * contrast),
+                saturation=0.0 if happens[0] < self.grey else np.exp(self.saturation * saturation),
+                blur=self.blur_pixels * size[0] if happens[1] < self.blur else 0.0,
+                noise=self.noise_level * size[1] if happens[2] < self.noise else 0.0,
+                offset=size[2],
+                share=_SHARES[int(size[3] * len(_SHARES))] if happens[3] < self.downscale else 1.0,
+            ),
+            np.float32,
+        )
+
+
+def change(crops: Tensor, draws: Tensor) -> Tensor:
+    """uint8 [B,H,W,3] and float32 [B,10] of `Photometric.draw` -> uint8 [B,H,W,3].
+
+    In the order of a camera: light and sensor (gains, gamma, saturation, contrast), lens (blur), noise, and a
+    recording of fewer pixels.
+    """
+    d = Draws(*draws.unbind(1))
+    x = crops.permute(0, 3, 1, 2).float() / 255  # [B,3,H,W]
+    x = (x * torch.stack([d.red, d.green, d.blue], 1)[:, :, None, None]).clamp(0, 1)
+    x = x.pow(_as_image(d.gamma))
+    weights = torch.tensor(_GREY, device=x.device).view(1, 3, 1, 1)
+    grey = (x * weights).sum(1, keepdim=True)
+    x = grey + _as_image(d.saturation) * (x - grey)
+    mean = grey.mean(dim=(2, 3), keepdim=True)
+    x = mean + _as_image(d.contrast) * (x - mean)
+    x = _blurred(x, d.blur)
+    x = x + _as_image(d.noise) / 255 * _noise(d.offset, x)
+    x = _rescaled(x.clamp(0, 1), d.share)
+    return (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _as_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of each crop with its own standard deviation [B], first along rows, then columns."""
+    chosen = torch.nonzero(sigma > 0.05).flatten()
+    if not len(chosen):
+        return x
+    count, channels, height, width = len(chosen), *x.shape[1:]
+    steps = torch.arange(-_TAPS, _TAPS + 1, device=x.device)
+    kernel = torch.exp(-0.5 * (steps / sigma[chosen, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]  # [B*3,1,7]
+    y = x[chosen].reshape(1, count * channels, height, width)
+    for shape, pad in (((-1, 1, 1, 7), (_TAPS, _TAPS, 0, 0)), ((-1, 1, 7, 1), (0, 0, _TAPS, _TAPS))):
+        y = F.conv2d(F.pad(y, pad, mode="replicate"), kernel.view(shape), groups=count * channels)
+    x = x.clone()
+    x[chosen] = y.view(count, channels, height, width)
+    return x
+
+
+def _noise(offset: Tensor, like: Tensor) -> Tensor:
+    """Normal random numbers of the shape of `like`, each crop's cut from the bank at its offset (0 to 1)."""
+    bank = _noise_bank(like.device)
+    size = like[0].numel()
+    first = (offset.double() * (len(bank) - size)).long()
+    return bank[first[:, None] + torch.arange(size, device=like.device)].view(like.shape)
+
+
+_BANKS: dict[torch.device, Tensor] = {}
+
+
+def _noise_bank(device: torch.device) -> Tensor:
+    if device not in _BANKS:
+        numbers = np.random.default_rng(18).standard_normal(_BANK, np.float32)
+        _BANKS[device] = torch.from_numpy(numbers).to(device)
+    return _BANKS[device]
+
+
+def _rescaled(x: Tensor, share: Tensor) -> Tensor:
+    """Each crop scaled to its share of the size and back to the size it had."""
+    x = x.clone()
+    for value in _SHARES:
+        chosen = torch.nonzero((share - value).abs() < 1e-3).flatten()
+        if len(chosen):
+            height, width = x.shape[2:]
+            small = (max(1, round(height * value)), max(1, round(width * value)))
+            y = F.interpolate(x[chosen], small, mode="area")
+            x[chosen] = F.interpolate(y, (height, width), mode="bilinear")
+    return x
