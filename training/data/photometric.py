@@ -95,47 +95,48 @@ def change(crops: Tensor, draws: Tensor) -> Tensor:
     recording of fewer pixels.
     """
     d = Draws(*draws.unbind(1))
-    x = crops.permute(0, 3, 1, 2).float() / 255  # [B,3,H,W]
-    x = (x * torch.stack([d.red, d.green, d.blue], 1)[:, :, None, None]).clamp(0, 1)
-    x = x.pow(_as_image(d.gamma))
-    weights = torch.tensor(_GREY, device=x.device).view(1, 3, 1, 1)
-    grey = (x * weights).sum(1, keepdim=True)
-    x = grey + _as_image(d.saturation) * (x - grey)
+    x = crops.permute(0, 3, 1, 2).float().div_(255)  # [B,3,H,W]; changed in place, which is faster on a CPU
+    x.mul_(torch.stack([d.red, d.green, d.blue], 1)[:, :, None, None]).clamp_(0, 1)
+    x.pow_(_as_image(d.gamma))
+    red, green, blue = (x[:, channel : channel + 1] for channel in range(3))
+    grey = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
+    x.sub_(grey).mul_(_as_image(d.saturation)).add_(grey)
     mean = grey.mean(dim=(2, 3), keepdim=True)
-    x = mean + _as_image(d.contrast) * (x - mean)
-    x = _blurred(x, d.blur)
-    x = x + _as_image(d.noise) / 255 * _noise(d.offset, x)
-    x = _rescaled(x.clamp(0, 1), d.share)
-    return (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    x.sub_(mean).mul_(_as_image(d.contrast)).add_(mean)
+    _blur(x, d.blur)
+    _add_noise(x, d.noise, d.offset)
+    _rescale(x.clamp_(0, 1), d.share)
+    return x.mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _as_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each crop with its own standard deviation [B], first along rows, then columns."""
+def _blur(x: Tensor, sigma: Tensor) -> None:
+    """Gaussian blur of each crop, in place, with its own standard deviation [B]."""
     chosen = torch.nonzero(sigma > 0.05).flatten()
     if not len(chosen):
-        return x
-    count, channels, height, width = len(chosen), *x.shape[1:]
+        return
     steps = torch.arange(-_TAPS, _TAPS + 1, device=x.device)
     kernel = torch.exp(-0.5 * (steps / sigma[chosen, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]  # [B*3,1,7]
-    y = x[chosen].reshape(1, count * channels, height, width)
-    for shape, pad in (((-1, 1, 1, 7), (_TAPS, _TAPS, 0, 0)), ((-1, 1, 7, 1), (0, 0, _TAPS, _TAPS))):
-        y = F.conv2d(F.pad(y, pad, mode="replicate"), kernel.view(shape), groups=count * channels)
-    x = x.clone()
-    x[chosen] = y.view(count, channels, height, width)
-    return x
+    kernel = kernel / kernel.sum(1, keepdim=True)  # [B,7]
+    y = x[chosen]
+    for axis, pad in ((3, (_TAPS, _TAPS, 0, 0)), (2, (0, 0, _TAPS, _TAPS))):  # along rows, then columns
+        size, padded = y.shape[axis], F.pad(y, pad, mode="replicate")
+        y = torch.zeros_like(y)
+        for tap in range(len(steps)):
+            y.addcmul_(_as_image(kernel[:, tap]), padded.narrow(axis, tap, size))
+    x[chosen] = y
 
 
-def _noise(offset: Tensor, like: Tensor) -> Tensor:
-    """Normal random numbers of the shape of `like`, each crop's cut from the bank at its offset (0 to 1)."""
-    bank = _noise_bank(like.device)
-    size = like[0].numel()
-    first = (offset.double() * (len(bank) - size)).long()
-    return bank[first[:, None] + torch.arange(size, device=like.device)].view(like.shape)
+def _add_noise(x: Tensor, level: Tensor, offset: Tensor) -> None:
+    """Adds normal random numbers, in place, each crop's cut from the bank at its offset (0 to 1)."""
+    chosen = torch.nonzero(level).flatten()
+    bank, size = _noise_bank(x.device), x[0].numel()
+    first = (offset[chosen].double() * (len(bank) - size)).long()
+    noise = bank[first[:, None] + torch.arange(size, device=x.device)].view(-1, *x.shape[1:])
+    x[chosen] = x[chosen].addcmul_(_as_image(level[chosen] / 255), noise)
 
 
 _BANKS: dict[torch.device, Tensor] = {}
@@ -148,14 +149,12 @@ def _noise_bank(device: torch.device) -> Tensor:
     return _BANKS[device]
 
 
-def _rescaled(x: Tensor, share: Tensor) -> Tensor:
-    """Each crop scaled to its share of the size and back to the size it had."""
-    x = x.clone()
+def _rescale(x: Tensor, share: Tensor) -> None:
+    """Scales each crop to its share of the size and back to the size it had, in place."""
+    height, width = x.shape[2:]
     for value in _SHARES:
         chosen = torch.nonzero((share - value).abs() < 1e-3).flatten()
         if len(chosen):
-            height, width = x.shape[2:]
             small = (max(1, round(height * value)), max(1, round(width * value)))
             y = F.interpolate(x[chosen], small, mode="area")
             x[chosen] = F.interpolate(y, (height, width), mode="bilinear")
-    return x
