@@ -48,6 +48,7 @@ class Figure:
     faces: np.ndarray  # int32 [F,3]
     joints: np.ndarray  # float32 [J,3]
     measures: Measures
+    closed: int  # the first faces, of shells around the body: their insides are never seen
 
     def posed(self, joints: np.ndarray, stand: np.ndarray) -> np.ndarray:
         """float32 [V,6]: places and normals of the bent figure where it stands.
@@ -70,6 +71,7 @@ class _Mesh:
         self.parts: list[tuple[np.ndarray, ...]] = []
         self.faces: list[np.ndarray] = []
         self.count = 0
+        self.closed = 0
 
     def add(
         self,
@@ -104,9 +106,8 @@ class _Mesh:
         places, normals, cut, weights = (
             np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True)
         )
-        return Figure(
-            places, normals, cut, weights, np.concatenate(self.faces).astype(np.int32), joints, measures
-        )
+        faces = np.concatenate(self.faces).astype(np.int32)
+        return Figure(places, normals, cut, weights, faces, joints, measures, self.closed)
 
 
 def dress(person: Person, body: Body) -> Figure:
@@ -139,6 +140,7 @@ def dress(person: Person, body: Body) -> Figure:
     if trousers:
         slack = 0.006 + person.loose * (0.006 + 0.022 * np.clip((measures.hip - z) / measures.hip, 0, 1))
         shell(LOWER, (arms < 0.1) & (z < measures.hip + 0.14) & (feet < 0.9), slack * (1 + 0.5 * folds))
+    mesh.closed = sum(len(faces) for faces in mesh.faces)
     start = measures.hip + 0.10
     if person.hem > 0.02:
         flare = {"dress": 0.30, "coat": 0.14}.get(person.upper, 0.04)

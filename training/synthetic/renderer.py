@@ -146,7 +146,7 @@ class Renderer:
 
     def draw(self, drawn: Drawn, posed: np.ndarray, view: View, camera: Camera, sun: float = 0.0) -> None:
         """Draws a figure as `Figure.posed` has bent it, with its shadow on the ground in the sun (0 to 1)."""
-        program = self.figures
+        program, figure = self.figures, drawn.figure
         self.context.enable(moderngl.DEPTH_TEST)
         drawn.posed.write(np.ascontiguousarray(posed, np.float32))
         if sun:
@@ -162,7 +162,10 @@ class Renderer:
         _uniform(program, "ambient").value = camera.ambient * (1 - 0.55 * sun)
         for name, values in drawn.looks.items():
             _uniform(program, name).write(np.ascontiguousarray(values, np.float32).tobytes())
-        drawn.array.render()
+        self.context.enable(moderngl.CULL_FACE)
+        drawn.array.render(vertices=3 * figure.closed)
+        self.context.disable(moderngl.CULL_FACE)
+        drawn.array.render(vertices=3 * (len(figure.faces) - figure.closed), first=3 * figure.closed)
 
     def read(self) -> np.ndarray:
         """uint8 [H,W,3]: the crop."""
