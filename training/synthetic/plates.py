@@ -56,14 +56,14 @@ def _plate(
     things = (
         [_bin, _stand, _door, _shelf] if indoor else [_car, _bin, _bush, _stand, _bicycle, _bicycle, _rails]
     )
-    for _ in range(int(rng.integers(0, 5))):
+    for _ in range(int(rng.integers(1, 7))):
         things[int(rng.integers(len(things)))](pen, rng, horizon)
     for _ in range(int(rng.integers(0, 3))):
         _walker(pen, rng, horizon)
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2))))
     seen = np.asarray(image, np.float32)
     slope: np.ndarray = np.linspace(rng.uniform(0.75, 1.15), rng.uniform(0.75, 1.15), SIZE)
-    grain = 0.22 * _clouds(rng, 5) + rough * (0.10 * _clouds(rng, 40) + 0.11 * _clouds(rng, 110))
+    grain = 0.22 * _clouds(rng, 5) + rough * (0.10 * _clouds(rng, 40) + 0.14 * _clouds(rng, 120))
     return np.clip(seen * (slope[:, None, None] + grain[..., None]), 0, 255).astype(np.uint8)
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from training.synthetic.factors import Camera, Sample, Site
 from training.synthetic.paint import jpeg
 
-_PALE = 0.75  # how much of a drawn colour's saturation cameras record
+_PALE = 0.68  # how much of a drawn colour's saturation cameras record
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
