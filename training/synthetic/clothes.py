@@ -48,6 +48,7 @@ class Figure:
     faces: np.ndarray  # int32 [F,3]
     joints: np.ndarray  # float32 [J,3]
     measures: Measures
+    closed: int  # the first faces, of shells around the body: their insides are never seen
 
     def posed(self, joints: np.ndarray, stand: np.ndarray) -> np.ndarray:
         """float32 [V,6]: places and normals of the bent figure where it stands.
@@ -70,6 +71,7 @@ class _Mesh:
         self.parts: list[tuple[np.ndarray, ...]] = []
         self.faces: list[np.ndarray] = []
         self.count = 0
+        self.closed = 0
 
     def add(
         self,
@@ -104,9 +106,8 @@ class _Mesh:
         places, normals, cut, weights = (
             np.ascontiguousarray(np.concatenate(c), np.float32) for c in zip(*self.parts, strict=True)
         )
-        return Figure(
-            places, normals, cut, weights, np.concatenate(self.faces).astype(np.int32), joints, measures
-        )
+        faces = np.concatenate(self.faces).astype(np.int32)
+        return Figure(places, normals, cut, weights, faces, joints, measures, self.closed)
 
 
 def dress(person: Person, body: Body) -> Figure:
@@ -139,6 +140,7 @@ def dress(person: Person, body: Body) -> Figure:
     if trousers:
         slack = 0.006 + person.loose * (0.006 + 0.022 * np.clip((measures.hip - z) / measures.hip, 0, 1))
         shell(LOWER, (arms < 0.1) & (z < measures.hip + 0.14) & (feet < 0.9), slack * (1 + 0.5 * folds))
+    mesh.closed = sum(len(faces) for faces in mesh.faces)
     start = measures.hip + 0.10
     if person.hem > 0.02:
         flare = {"dress": 0.30, "coat": 0.14}.get(person.upper, 0.04)
@@ -387,7 +389,7 @@ def rounded(power: float) -> np.ndarray:
 
 
 def prop(kind: str, seed: int) -> Figure:
-    """Something that stands in the way: pole | cart | plant. Its joints never turn."""
+    """Something that stands in the way: pole | cart | plant | rail. Its joints never turn."""
     rng = np.random.default_rng((8, seed))
     mesh = _Mesh()
     if kind == "pole":
@@ -395,10 +397,18 @@ def prop(kind: str, seed: int) -> Figure:
     elif kind == "cart":
         _box(mesh, PROP, (0, 0, 0.5), (0.35, 0.25, float(rng.uniform(0.2, 0.4))), "pelvis")
         _box(mesh, BAG, (0.1, 0, 0.85), (0.2, 0.18, 0.2), "pelvis")
+    elif kind == "rail":
+        high = float(rng.uniform(0.6, 1.05))
+        for level in range(int(rng.integers(2, 4))):
+            _box(mesh, PROP, (0, 0, high * (1 - 0.42 * level)), (1.6, 0.025, 0.025), "pelvis")
+        for post in (-1.5, -0.5, 0.5, 1.5):
+            _box(mesh, PROP, (post, 0, high / 2), (0.025, 0.025, high / 2), "pelvis")
     else:
-        for _ in range(9):
-            x, y, z = rng.normal(0, 0.18), rng.normal(0, 0.1), rng.uniform(0.2, 0.9)
-            _ball(mesh, PROP, (x, y, z), (0.14, 0.14, 0.16), "pelvis")
+        tall = float(rng.uniform(0.5, 1.1))
+        for _ in range(36):
+            x, y, z = rng.normal(0, 0.17), rng.normal(0, 0.1), rng.uniform(0.05, tall)
+            r = float(rng.uniform(0.03, 0.09))
+            _ball(mesh, PROP, (x, y, z), (r, r, 0.7 * r), "pelvis")
     return mesh.figure(np.zeros((len(NAMES), 3), np.float32), Measures(0.9, 0.1, 1.5, (0.0, 0.0, 1.7), 0.12))
 
 

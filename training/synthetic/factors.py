@@ -25,9 +25,16 @@ PATTERNS = (
     "logo",
     "gradient",
     "camouflage",
+    "band",
+    "raglan",
+    "side",
+    "text",
+    "floral",
+    "plaid",
     "denim",
 )
 PLATES = 8  # backgrounds of a camera
+PASSERS = 12  # people of a site who only ever walk by behind others
 _REACH = 1.2  # how far severity 5 goes, against the ranges that factors are drawn from
 # the first number of every seed, so that no two draws share a stream
 _PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)
@@ -69,6 +76,10 @@ class Person:
     leg: float  # share of the leg that it covers
     shoes: Cloth
     sole: Colour
+    sandals: bool
+    sock: float  # metres above the ankle, 0 for none
+    glasses: bool
+    beard: bool
     bag: str  # none | backpack | shoulder | handbag
     bag_cloth: Cloth
     bag_side: int  # -1 right, 1 left
@@ -99,6 +110,8 @@ class Site:
     loose_box: float  # how much larger than the person the detector's boxes are
     jitter: float  # how far the boxes are off
     indoor: bool
+    sunny: float  # share of moments in direct sun
+    interlaced: bool  # both fields of a moving picture in one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +128,11 @@ class Camera:
     ambient: float
     pitch: float
     scale: float
+    contrast: float
+    saturation: float
+    blur: float  # of the lens, pixels of the sensor
+    sharpen: float  # what the camera adds to edges, 1 is strong
+    flare: float  # stray light on the sensor, linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +143,17 @@ class Sample:
     plate: int
     yaw: float
     phase: float  # of the gait, 0 to 1
-    stance: str  # walk | stand | phone | carry
+    stance: str  # walk | stand | phone | carry | hold
     stride: float
     pitch: float
-    occluder: str  # none | person | pole | cart | plant
+    sun: float  # 0 in the shade, 1 in full sun
+    passers: tuple[tuple[int, float, float, float], ...]  # behind: person, metres right, metres behind, yaw
+    occluder: str  # none | person | pole | cart | plant | rail
     occluder_person: int  # number of the person in the way, -1 for none
     occluder_place: float  # -1 left to 1 right
     cut: tuple[float, float, float, float]  # shares of the box cut off: left, top, right, bottom
     margin: float
+    narrow: float  # least width of the box against the crop's shape; below 1 people come out wider
     exposure: float
     cast: Colour
 
@@ -201,32 +222,32 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
     """The site `number`: `severity` 0..5 says how far its light, sensor and detector are from neutral."""
     rng = np.random.default_rng((_SITE, seed, number))
     level = 0.0 if kind == "null" else severity / 5
-    kelvin = float(np.exp(rng.uniform(np.log(2500), np.log(9000))))
+    kelvin = float(np.exp(rng.uniform(np.log(4000), np.log(9000))))
     red, green, blue = _illuminant(kelvin)
-    tint = float(rng.normal(0, 0.06))
+    tint = float(rng.normal(0, 0.04))
     light = np.array([red, green * (1 + tint), blue])
     drawn = {
-        "exposure": np.exp(rng.uniform(-0.7, 0.6)),
-        "gamma": np.exp(rng.uniform(np.log(0.6), np.log(1.8))),
-        "saturation": rng.uniform(0.3, 1.4),
-        "contrast": rng.uniform(0.65, 1.3),
-        "haze": max(0.0, rng.uniform(-0.35, 0.4)),
-        "pixels": np.exp(rng.uniform(np.log(45), np.log(220))),
-        "noise": rng.uniform(0, 14),
+        "exposure": np.exp(rng.uniform(-0.45, 0.45)),
+        "gamma": np.exp(rng.uniform(np.log(0.75), np.log(1.5))),
+        "saturation": rng.uniform(0.4, 1.4),
+        "contrast": rng.uniform(0.9, 1.5),
+        "haze": max(0.0, rng.uniform(-0.6, 0.25)),
+        "pixels": np.exp(rng.uniform(np.log(60), np.log(230))),
+        "noise": max(0.0, rng.uniform(-4, 8)),
         "motion": max(0.0, rng.uniform(-0.06, 0.09)),
         "quality": rng.uniform(30, 95),
         "pitch": rng.uniform(2, 32),
-        "loose_box": rng.uniform(-0.02, 0.25),
-        "jitter": rng.uniform(0.02, 0.12),
+        "loose_box": rng.uniform(-0.03, 0.16),
+        "jitter": rng.uniform(0.02, 0.10),
     }
     neutral = {
         "exposure": 1.0,
         "gamma": 1.0,
         "saturation": 1.0,
-        "contrast": 1.0,
+        "contrast": 1.2,
         "haze": 0.0,
         "pixels": 150.0,
-        "noise": 2.0,
+        "noise": 1.0,
     }
     neutral |= {"motion": 0.0, "quality": 90.0, "pitch": 12.0, "loose_box": 0.06, "jitter": 0.03}
     reach = 0.4 if kind == "between" else 1.0  # the factors of `between` lie inside what the others span
@@ -235,6 +256,10 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
     far["gamma"], far["exposure"] = max(0.5, far["gamma"]), max(0.35, far["exposure"])
     if kind == "monochrome":
         far |= {"saturation": 0.0, "noise": far["noise"] + 6}
+    # floors, walls and light differ indoors, so a neutral site is outdoors
+    indoor = level > 0 and bool(rng.random() < 0.35)
+    sunny = float(max(0.0, rng.uniform(-0.4, 0.9)) if level > 0 else 0.2)
+    interlaced = level > 0 and bool(rng.random() < 0.06)
     return Site(
         number=number,
         kind=kind,
@@ -252,8 +277,9 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         pitch=min(40.0, max(0.0, far["pitch"])),
         loose_box=max(-0.03, far["loose_box"]),
         jitter=max(0.01, far["jitter"]),
-        # floors, walls and light differ indoors, so a neutral site is outdoors
-        indoor=level > 0 and bool(rng.random() < 0.4),
+        indoor=indoor,
+        sunny=0.0 if indoor else sunny,
+        interlaced=interlaced,
     )
 
 
@@ -262,7 +288,8 @@ def make_camera(seed: int, site: Site, number: int) -> Camera:
     rng = np.random.default_rng((_CAMERA, seed, site.number, number))
     # cameras of a neutral site still stand in different places
     level = 0.25 + 0.75 * min(1.0, site.severity / 5)
-    light = np.array([rng.normal(), 0.9 + rng.random(), 0.3 + rng.random()])
+    around, up = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(28, 75))
+    light = np.array([np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up)])
     sides = (0.0, 180.0, 90.0, 270.0, 35.0, 215.0, 145.0, 325.0)
     return Camera(
         number=number,
@@ -271,10 +298,15 @@ def make_camera(seed: int, site: Site, number: int) -> Camera:
         spread=float(rng.uniform(15, 60)),
         gain=_colour(np.exp(level * rng.normal(0, 0.07, 3))),
         exposure=float(np.exp(level * rng.normal(0, 0.22))),
-        light=_colour(light / np.linalg.norm(light)),
-        ambient=float(rng.uniform(0.45, 0.75) if not site.indoor else rng.uniform(0.6, 0.85)),
+        light=_colour(light),
+        ambient=float(rng.uniform(0.5, 0.85) if not site.indoor else rng.uniform(0.45, 0.8)),
         pitch=float(max(0.0, site.pitch + rng.normal(0, 5 * level))),
         scale=float(np.exp(level * rng.normal(0, 0.2))),
+        contrast=float(np.exp(level * rng.normal(0, 0.08))),
+        saturation=float(np.exp(level * rng.normal(0, 0.2))),
+        blur=float(level * max(0.0, rng.uniform(-1.0, 1.2))),
+        sharpen=float(max(0.0, rng.uniform(-0.5, 0.9))),
+        flare=float(rng.uniform(0.0003, 0.006)),
     )
 
 
@@ -290,7 +322,11 @@ def make_sample(
     free = rng.random() < 0.2  # now and then somebody walks another way
     draw = rng.random()
     occluder = (
-        "person" if draw < 0.12 else str(rng.choice(["pole", "cart", "plant"])) if draw < 0.25 else "none"
+        "person"
+        if draw < 0.12
+        else str(rng.choice(["pole", "cart", "plant", "rail", "rail"]))
+        if draw < 0.25
+        else "none"
     )
     blocker = others[int(rng.integers(len(others)))] if occluder == "person" else -1
     if blocker == person:
@@ -300,23 +336,38 @@ def make_sample(
         cut[int(rng.choice([0, 2, 3, 3]))] += rng.uniform(0.08, 0.3)
     if site.kind == "feet":
         cut[3] += rng.uniform(0.25, 0.5)
+    if rng.random() < 0.05:  # a box that takes in far too much
+        cut -= rng.uniform(0.0, 0.2, 4)
     cast = np.exp(rng.normal(0, 0.35 if site.kind == "cast" else 0.02, 3))
     return Sample(
         seed=int(rng.integers(2**31)),
         plate=int(rng.integers(PLATES)),
         yaw=float(rng.uniform(0, 360) if free else camera.yaw + rng.normal(0, camera.spread)) % 360,
         phase=float(rng.random()),
-        stance=str(rng.choice(["walk", "walk", "walk", "walk", "walk", "stand", "phone", "carry"])),
+        stance=str(rng.choice(["walk"] * 5 + ["stand", "phone", "carry", "hold", "hold"])),
         stride=float(rng.uniform(0.5, 1.15)),
         pitch=float(max(0.0, camera.pitch + rng.normal(0, 3))),
+        sun=float(rng.uniform(0.5, 1)) if rng.random() < site.sunny else 0.0,
+        passers=_passers(site, rng),
         occluder=occluder,
         occluder_person=blocker,
         occluder_place=float(rng.choice([-1, 1]) * rng.uniform(0.3, 1)),
         cut=(float(cut[0]), float(cut[1]), float(cut[2]), float(cut[3])),
-        margin=float(site.loose_box + abs(rng.normal(0, 0.04))),
+        margin=float(site.loose_box + abs(rng.normal(0, 0.03))),
+        narrow=float(rng.uniform(0.62, 0.95)),
         exposure=float(np.exp(rng.normal(0, 0.06))),
         cast=_colour(cast),
     )
+
+
+def _passers(site: Site, rng: np.random.Generator) -> tuple[tuple[int, float, float, float], ...]:
+    """Up to three people behind, of a few who are never the person of a crop."""
+    found = []
+    for _ in range(int(rng.choice(4, p=[0.5, 0.3, 0.14, 0.06]))):
+        number = site.number * 1_000_000 + 900_000 + int(rng.integers(PASSERS))
+        aside, behind = rng.choice([-1, 1]) * rng.uniform(0.25, 1.1), rng.uniform(0.7, 7)
+        found.append((number, float(aside), float(behind), float(rng.uniform(0, 360))))
+    return tuple(found)
 
 
 def _draw_person(rng: np.random.Generator, number: int) -> Person:
@@ -324,12 +375,15 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
         float(rng.choice([rng.uniform(0, 0.2), rng.uniform(0.8, 1)])),
         float(rng.uniform(0.55, 0.95)),
     )
-    tone = float(rng.beta(1.2, 1.4))
-    upper = str(rng.choice(["tee", "tee", "shirt", "shirt", "jacket", "jacket", "coat", "dress"]))
+    tone = float(rng.beta(1.1, 1.9))
+    uppers = ["tee"] * 7 + ["shirt"] * 4 + ["jacket"] * 3 + ["coat"] + ["dress"] * 2
+    upper = str(rng.choice(uppers))
     if upper == "dress" and gender < 0.5:
-        upper = "shirt"
-    lower = str(rng.choice(["trousers"] * 7 + ["shorts"] * 2 + ["skirt"]))
-    if (lower == "skirt" and gender < 0.5) or upper == "coat":
+        upper = "tee"
+    lower = str(rng.choice(["trousers"] * 6 + ["shorts"] * 3 + ["skirt"]))
+    if lower == "skirt" and gender < 0.5:
+        lower = "shorts"
+    if upper == "coat":
         lower = "trousers"
     hair_styles = (
         ["short", "short", "short", "medium", "bald"]
@@ -345,14 +399,12 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
         weight=float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.95)),
         height=float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.9)),
         proportions=float(rng.uniform(0.3, 0.8)),
-        skin=_hsv(0.055 + 0.02 * rng.random(), 0.28 + 0.32 * tone, 0.93 - 0.62 * tone),
+        skin=_hsv(0.055 + 0.02 * rng.random(), 0.30 + 0.32 * tone, 0.97 - 0.66 * tone),
         hair=_hair(rng, age),
         hair_style=str(rng.choice(hair_styles)),
         upper=upper,
         upper_cloth=_cloth(rng, 0.45),
-        sleeve={"tee": rng.uniform(0.15, 0.4), "dress": rng.uniform(0.0, 0.5)}.get(upper, 0.96)
-        if rng.random() < 0.85
-        else 0.5,
+        sleeve=_sleeve(rng, upper),
         hem={
             "coat": rng.uniform(0.35, 0.7),
             "dress": rng.uniform(0.35, 0.8),
@@ -363,17 +415,21 @@ def _draw_person(rng: np.random.Generator, number: int) -> Person:
         is_open=bool(upper in ("jacket", "coat", "shirt") and rng.random() < 0.45),
         lower=lower,
         lower_cloth=_lower_cloth(rng),
-        leg={"shorts": rng.uniform(0.3, 0.52), "skirt": rng.uniform(0.3, 0.75)}.get(
-            lower, rng.choice([0.99, 0.99, 0.99, 0.85])
+        leg={"shorts": rng.uniform(0.18, 0.55), "skirt": rng.uniform(0.2, 0.75)}.get(
+            lower, rng.choice([0.99, 0.99, 0.99, 0.8])
         ),
         shoes=_cloth(rng, 0.1),
         sole=_hsv(0.1, 0.05, rng.choice([0.1, 0.9, 0.9])),
+        sandals=bool(rng.random() < 0.2),
+        sock=float(rng.choice([0, 0, 0.04, 0.08, 0.16]) * rng.uniform(0.7, 1.3)),
+        glasses=bool(rng.random() < 0.3),
+        beard=bool(gender < 0.5 and rng.random() < 0.25),
         bag=str(rng.choice(["none"] * 5 + ["backpack", "backpack", "shoulder", "shoulder", "handbag"])),
         bag_cloth=_cloth(rng, 0.15),
         bag_side=int(rng.choice([-1, 1])),
-        hat=str(rng.choice(["none"] * 8 + ["cap", "beanie", "brim", "hood"])),
+        hat=str(rng.choice(["none"] * 19 + ["cap", "cap", "beanie", "brim", "hood"])),
         hat_cloth=_cloth(rng, 0.1),
-        scarf="scarf" if rng.random() < 0.07 else "none",
+        scarf="scarf" if rng.random() < 0.05 else "none",
         scarf_cloth=_cloth(rng, 0.4),
     )
 
@@ -387,12 +443,24 @@ def _share(person: Person, shared: Person, kind: str, rng: np.random.Generator) 
     return dataclasses.replace(person, **worn)
 
 
+def _sleeve(rng: np.random.Generator, upper: str) -> float:
+    """Share of the arm: none for a vest, short or long ones for a shirt."""
+    short, draw = float(rng.uniform(0.18, 0.45)), rng.random()
+    if upper == "tee":
+        return 0.06 if draw < 0.12 else 0.96 if draw > 0.85 else short
+    if upper == "dress":
+        return 0.0 if draw < 0.35 else 0.96 if draw > 0.8 else short
+    if upper == "shirt":
+        return short if draw < 0.45 else 0.6 if draw < 0.6 else 0.96
+    return 0.96 if draw < 0.9 else 0.6
+
+
 def _cloth(rng: np.random.Generator, patterned: float) -> Cloth:
     pattern = str(rng.choice(PATTERNS[1:-1])) if rng.random() < patterned else "solid"
     return Cloth(
         pattern,
         (garment(rng), garment(rng), garment(rng)),
-        float(np.exp(rng.uniform(-0.5, 0.7))),
+        float(np.exp(rng.uniform(-1.1, 0.6))),
         float(rng.random()),
     )
 
@@ -406,22 +474,22 @@ def _lower_cloth(rng: np.random.Generator) -> Cloth:
 
 
 def garment(rng: np.random.Generator) -> Colour:
-    """A garment's colour: about 63 % black, grey, navy, white or beige, else any hue, mostly muted."""
+    """A garment's colour: about 55 % black, grey, navy, white or beige, else any hue, pale to vivid."""
     draw = rng.random()
-    if draw < 0.24:
+    if draw < 0.21:
         return _dark(rng)
-    if draw < 0.40:
+    if draw < 0.33:
         return _hsv(rng.random(), rng.uniform(0, 0.08), rng.uniform(0.25, 0.65))
-    if draw < 0.53:
+    if draw < 0.48:
         return _hsv(rng.random(), rng.uniform(0, 0.05), rng.uniform(0.8, 0.97))
-    if draw < 0.63:
+    if draw < 0.55:
         return _hsv(rng.uniform(0.06, 0.13), rng.uniform(0.15, 0.4), rng.uniform(0.35, 0.85))
     hue = rng.choice([rng.uniform(-0.04, 0.04), rng.uniform(0.54, 0.68), rng.random()])
-    return _hsv(hue % 1, rng.uniform(0.3, 0.85), rng.uniform(0.25, 0.85))
+    return _hsv(hue % 1, rng.uniform(0.3, 0.95), rng.uniform(0.25, 0.95))
 
 
 def _dark(rng: np.random.Generator) -> Colour:
-    return _hsv(rng.choice([0.62, rng.random()]), rng.uniform(0, 0.4), rng.uniform(0.05, 0.25))
+    return _hsv(rng.choice([0.62, rng.random()]), rng.uniform(0, 0.4), rng.uniform(0.08, 0.26))
 
 
 def _hair(rng: np.random.Generator, age: float) -> Colour:

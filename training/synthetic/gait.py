@@ -16,7 +16,7 @@ def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
     about x for arms and legs here.
     """
     rng = np.random.default_rng((6, sample.seed))
-    walking = sample.stance in ("walk", "carry") or (sample.stance == "phone" and rng.random() < 0.5)
+    walking = sample.stance in ("walk", "carry", "hold") or (sample.stance == "phone" and rng.random() < 0.5)
     stride = sample.stride if walking else 0.12 * sample.stride
     hand = "l" if rng.random() < 0.3 else "r"
     turns: dict[str, np.ndarray] = {}
@@ -48,6 +48,8 @@ def _arm(
     pocket = float(rng.random())
     if sample.stance == "phone" and side == hand:
         shoulder, elbow, inward = -25.0, 105.0, 35.0
+    elif sample.stance == "hold" and side == hand:
+        shoulder, elbow, inward = float(rng.uniform(-10, 15)), float(rng.uniform(60, 120)), 30.0
     elif sample.stance == "stand" and pocket < 0.4:
         shoulder, elbow, inward = 8.0, 55.0, 20.0  # hands in the pockets, or folded low
     elif sample.stance == "carry":

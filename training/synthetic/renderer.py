@@ -27,7 +27,7 @@ from training.synthetic.clothes import (
     UPPER,
     Figure,
 )
-from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person
+from training.synthetic.factors import PATTERNS, Camera, Cloth, Colour, Person, Sample
 
 try:
     import moderngl
@@ -61,10 +61,12 @@ class Drawn:
         self._faces = renderer.context.buffer(figure.faces.tobytes())
         parts = [(self.posed, "3f 3f", "place", "normal"), (self._cut, "3f 1f 1f", "rest", "arm", "material")]
         self.array = renderer.context.vertex_array(renderer.figures, parts, self._faces)
+        flat = [(self.posed, "3f 12x", "place")]
+        self.flat = renderer.context.vertex_array(renderer.casts, flat, self._faces)
 
     def release(self) -> None:
         """Frees the buffers."""
-        for thing in (self.array, self.posed, self._cut, self._faces):
+        for thing in (self.array, self.flat, self.posed, self._cut, self._faces):
             thing.release()
 
 
@@ -83,7 +85,7 @@ class Renderer:
                 "libgl1-mesa-dri: " + str(error)
             ) from None
         self.height, self.width = height, width
-        self.figures = self._program("figure")
+        self.figures, self.casts = self._program("figure"), self._program("cast")
         self._backs, self._shadows = self._program("plate"), self._program("shadow")
         quad = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._back = self.context.vertex_array(self._backs, [(quad, "2f", "corner")])
@@ -142,18 +144,28 @@ class Renderer:
         self._shadow.render(moderngl.TRIANGLE_STRIP)
         self.context.disable(moderngl.BLEND)
 
-    def draw(self, drawn: Drawn, posed: np.ndarray, view: View, camera: Camera) -> None:
-        """Draws a figure as `Figure.posed` has bent it."""
-        program = self.figures
+    def draw(self, drawn: Drawn, posed: np.ndarray, view: View, camera: Camera, sun: float = 0.0) -> None:
+        """Draws a figure as `Figure.posed` has bent it, with its shadow on the ground in the sun (0 to 1)."""
+        program, figure = self.figures, drawn.figure
         self.context.enable(moderngl.DEPTH_TEST)
         drawn.posed.write(np.ascontiguousarray(posed, np.float32))
+        if sun:
+            self.context.enable(moderngl.BLEND)
+            _uniform(self.casts, "view").write(_columns(view.matrix))
+            _uniform(self.casts, "light").value = camera.light
+            _uniform(self.casts, "dark").value = 0.5 * sun
+            drawn.flat.render()
+            self.context.disable(moderngl.BLEND)
         _uniform(program, "view").write(_columns(view.matrix))
         _uniform(program, "light").value = camera.light
         _uniform(program, "eye").value = tuple(float(x) for x in view.eye)
-        _uniform(program, "ambient").value = camera.ambient
+        _uniform(program, "ambient").value = camera.ambient * (1 - 0.55 * sun)
         for name, values in drawn.looks.items():
             _uniform(program, name).write(np.ascontiguousarray(values, np.float32).tobytes())
-        drawn.array.render()
+        self.context.enable(moderngl.CULL_FACE)
+        drawn.array.render(vertices=3 * figure.closed)
+        self.context.disable(moderngl.CULL_FACE)
+        drawn.array.render(vertices=3 * (len(figure.faces) - figure.closed), first=3 * figure.closed)
 
     def read(self) -> np.ndarray:
         """uint8 [H,W,3]: the crop."""
@@ -165,22 +177,20 @@ class Renderer:
         self.context.release()
 
 
-def look(
-    points: np.ndarray, pitch: float, margin: float, cut: tuple[float, float, float, float], aspect: float
-) -> tuple[View, float]:
+def look(points: np.ndarray, sample: Sample, aspect: float) -> tuple[View, float]:
     """The view of a camera whose detector has put a box around `points`, and the box's relative height.
 
     Args:
         points: float [N,3] of the posed figure, feet near z = 0.
-        pitch: degrees that the camera looks down.
-        margin: how much larger than the person the box is, as a share.
-        cut: shares of the box that are cut off left, top, right and bottom; negative ones add.
+        sample: how far the camera looks down, and how well the box fits: `margin` is how much larger than the
+        person it is, `cut` what is cut off left, top, right and bottom, as shares; negative ones add.
         aspect: width of the crop against its height.
 
     Returns the view and the box's height against the person's.
     """
+    margin = sample.margin
     middle = np.array([0.0, 0.0, 0.5 * points[:, 2].max()])
-    angle = np.radians(pitch)
+    angle = np.radians(sample.pitch)
     back = np.array([0.0, -np.cos(angle), np.sin(angle)])
     right, up = np.array([1.0, 0.0, 0.0]), np.array([0.0, np.sin(angle), np.cos(angle)])
     eye = middle + _DISTANCE * back
@@ -189,10 +199,10 @@ def look(
     low, high = seen.min(0), seen.max(0)
     tall = float(high[1] - low[1])
     height = tall * (1 + margin)
-    width = max(float(high[0] - low[0]) * (1 + margin), 0.85 * aspect * height)
+    width = max(float(high[0] - low[0]) * (1 + margin), sample.narrow * aspect * height)
     width = min(width, 1.3 * aspect * height)
     centre = (low + high) / 2
-    left, top, end, bottom = cut
+    left, top, end, bottom = sample.cut
     x0, x1 = centre[0] - width * (0.5 - left), centre[0] + width * (0.5 - end)
     y0, y1 = centre[1] - height * (0.5 - bottom), centre[1] + height * (0.5 - top)
     near, far = 0.5 * _DISTANCE, 2.5 * _DISTANCE
@@ -222,22 +232,27 @@ def person_looks(person: Person, figure: Figure) -> dict[str, np.ndarray]:
         SCARF: person.scarf_cloth,
     }
     folds = {
-        SKIN: 0.05,
+        SKIN: 0.12,
         HAIR: 0.5,
-        UPPER: 0.35 + 0.3 * person.loose,
-        INNER: 0.35,
-        LOWER: 0.3 + 0.3 * person.loose,
+        UPPER: 0.32 + 0.28 * person.loose,
+        INNER: 0.45,
+        LOWER: 0.36 + 0.3 * person.loose,
         SCARF: 0.8,
     }
     m = figure.measures
     waist = m.hip + (0.02 if person.upper in ("tee", "shirt", "dress") and person.hem > 0.02 else 0.10)
     collar = m.neck + {"tee": 0.0, "dress": -0.02, "shirt": 0.03, "jacket": 0.04, "coat": 0.05}[person.upper]
+    front = 0.05 + 0.03 * person.loose if person.is_open else 0.0
+    ankle = m.ankle + 0.01
     strap = {"backpack": 1.0, "shoulder": 2.0}.get(person.bag, 0.0)
     return _looks(cloths, folds) | {
         "cut": np.array([person.sleeve, m.below(person.hem), waist, collar]),
-        "cut2": np.array([m.below(person.leg), m.hip, 0.05 + 0.03 * person.loose if person.is_open else 0.0]),
+        "cut2": np.array([m.below(person.leg), m.hip, front, ankle + person.sock if person.sock else 0.0]),
         "head": np.array([*m.head, m.skull]),
-        "style": np.array([HAIR_STYLES.index(person.hair_style), HATS.index(person.hat), 0.022]),
+        "style": np.array(
+            [HAIR_STYLES.index(person.hair_style), HATS.index(person.hat), 0.022, person.sandals]
+        ),
+        "mask": np.array([person.glasses, person.beard]),
         "strap": np.array([strap, person.bag_side, m.neck - 0.02, m.hip + 0.04]),
     }
 
@@ -248,9 +263,10 @@ def prop_looks(colours: tuple[Colour, Colour]) -> dict[str, np.ndarray]:
     zero = np.zeros(4)
     return _looks(cloths, {PROP: 0.5}) | {
         "cut": zero,
-        "cut2": zero[:3],
+        "cut2": zero,
         "head": np.ones(4),
-        "style": zero[:3],
+        "style": zero,
+        "mask": zero[:2],
         "strap": zero,
     }
 

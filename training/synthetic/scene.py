@@ -16,7 +16,7 @@ from training.synthetic.plates import make_plates
 from training.synthetic.renderer import Drawn, Renderer, View, look, person_looks, prop_looks, standing
 from training.synthetic.sensor import expose
 
-_KEPT = 24  # figures kept on the renderer; people who stand in the way come again and again
+_KEPT = 48  # figures kept on the renderer; people who stand in the way come again and again
 
 
 class Scene:
@@ -64,13 +64,12 @@ class Scene:
         """
         figure = self._person(person)
         body = _posed(figure, sample, standing(0.0, 0.0, sample.yaw))
-        view, box = look(
-            body[:, :3], sample.pitch, sample.margin, sample.cut, self.renderer.width / self.renderer.height
-        )
+        view, box = look(body[:, :3], sample, self.renderer.width / self.renderer.height)
         rng = np.random.default_rng((12, sample.seed))
         self._behind(site, plates_of or camera, sample, rng)
+        self._passers(site, sample, view, camera, who, rng)
         self.renderer.shadow(view, 0.0, 0.0, 0.45 if site.indoor else 0.6)
-        self.renderer.draw(figure, body, view, camera)
+        self.renderer.draw(figure, body, view, camera, sample.sun)
         if sample.occluder != "none":
             self._in_the_way(sample, view, camera, who, rng)
         return self.renderer.read(), box
@@ -94,6 +93,22 @@ class Scene:
             (rng.uniform(0, 1 - wide), rng.uniform(0, 0.3 * (1 - tall)), wide, tall),
         )
 
+    def _passers(
+        self,
+        site: Site,
+        sample: Sample,
+        view: View,
+        camera: Camera,
+        who: Callable[[int], Person],
+        rng: np.random.Generator,
+    ) -> None:
+        for i, (number, aside, behind, yaw) in enumerate(sample.passers):
+            other = self._person(who(number))
+            moment = dataclasses.replace(sample, seed=sample.seed + 2 + i, phase=float(rng.random()))
+            body = _posed(other, moment, standing(aside, behind, yaw))
+            self.renderer.shadow(view, aside, behind, 0.4)
+            self.renderer.draw(other, body, view, camera, sample.sun)
+
     def _in_the_way(
         self,
         sample: Sample,
@@ -109,7 +124,7 @@ class Scene:
             moment = dataclasses.replace(
                 sample, seed=sample.seed + 1, phase=float(rng.random()), stance="walk"
             )
-            self.renderer.draw(other, _posed(other, moment, stand), view, camera)
+            self.renderer.draw(other, _posed(other, moment, stand), view, camera, sample.sun)
             return
         kind = (sample.occluder, sample.seed % 7)
         thing = self._keep(kind, lambda: self._prop(*kind))
@@ -118,7 +133,7 @@ class Scene:
 
     def _prop(self, kind: str, number: int) -> Drawn:
         rng = np.random.default_rng((13, number))
-        green = (0.2, 0.35 + 0.2 * rng.random(), 0.15)
+        green = (0.26, 0.30 + 0.14 * rng.random(), 0.18)
         colours = (green, green) if kind == "plant" else (garment(rng), garment(rng))
         return self.renderer.upload(prop(kind, number), prop_looks(colours))
 

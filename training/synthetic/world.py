@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from training.synthetic.scene import Scene
 
 # increased when the same request gives another world, so that a folder never holds crops of both
-_GENERATOR = 2
+_GENERATOR = 3
 _TRAINED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
@@ -206,6 +206,11 @@ def _claim(world: World, out: Path) -> None:
         other = [key for key in request if existing.get(key) != request[key]]
         if other:
             key = other[0]
+            if key == "generator":
+                raise SynthError(
+                    f"{out} was rendered by another version of the world ({existing.get(key)!r}, this one is "
+                    f"{_GENERATOR}); choose another folder, or delete it"
+                )
             raise SynthError(
                 f"{out} holds another world ({key}={existing.get(key)!r}, asked {request[key]!r}); choose "
                 f"another folder, or delete it"
