@@ -265,6 +265,25 @@ def test_backgrounds_are_behind_people_and_know_nobody(scene: Scene) -> None:
     assert np.abs(crops[0].astype(int) - crops[1]).max() > 60
 
 
+def test_in_the_sun_a_person_throws_one_shadow(scene: Scene) -> None:
+    planned = plan(SMALL, 0)
+    site, person = planned.site, world.person(SMALL, planned.people[0])
+    camera = dataclasses.replace(planned.cameras[0], light=(0.48, -0.6, 0.64))
+    moment = dataclasses.replace(
+        sample(SMALL, planned, Crop("", planned.people[0], 0, 0)), occluder="none", passers=(), pitch=25.0
+    )
+
+    def drawn(sun: float, plates: int = 0) -> np.ndarray:
+        lit = dataclasses.replace(moment, sun=sun)
+        return scene.clean(person, site, camera, lit, lambda n: person, plates_of=planned.cameras[plates])[0]
+
+    shade = drawn(0.0)
+    ground = (shade != drawn(0.0, plates=1)).any(-1) & (shade.min(-1) > 60)
+    left = drawn(1.0)[ground].mean(-1) / shade[ground].mean(-1)
+    assert 0.01 < (left < 0.6).mean() < 0.4  # half the light, where the shadow falls
+    assert left.min() > 0.45  # an arm before the chest does not darken the ground twice
+
+
 def test_a_monochrome_site_has_no_colour(rendered: Path) -> None:
     from PIL import Image
 
