@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from reid.batchnorm import space_id
 from reid.bundle import Bundle
-from reid.engines import Engine, EngineInfo, choose_engine
+from reid.engines import Engine, EngineInfo, choose_with_reasons
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping
@@ -43,7 +43,7 @@ class Engines:
         self.bundle, self.settings, self.store = bundle, settings, store
         self.base_profile = bundle.profile()
         self.base_id = store.versions.save_profile(self.base_profile)
-        engine = choose_engine(bundle, settings.device, settings.engine)
+        engine, self.refused = choose_with_reasons(bundle, settings.device, settings.engine)
         self.info: EngineInfo = engine.describe()
         manifest = bundle.manifest
         self.max_batch = best_batch(engine, manifest.height, manifest.width)

@@ -85,6 +85,7 @@ class ServerReport(BaseModel):
 
     bundle: BundleReport
     engine: EngineReport
+    refused_engines: dict[str, str] = Field(description="faster engines that do not work here, with reasons")
     max_batch: int
     keep_images: bool
     tiers: list[str] = Field(description="tiers of adaptation that this server has")

@@ -61,6 +61,7 @@ class Status:
         return ServerReport(
             bundle=bundle,
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
+            refused_engines=self.engines.refused,
             max_batch=self.engines.max_batch,
             keep_images=self.settings.keep_images,
             tiers=list(TIERS),

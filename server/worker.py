@@ -56,10 +56,11 @@ def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAns
     from reid.adaptation.bnta import Bnta, adapt
     from reid.batchnorm import profile_from_model
     from reid.bundle import Bundle
-    from reid.engines.pytorch import load_embedder
+    from reid.engines.pytorch import compute_in_float32, load_embedder
     from reid.models.runner import CropRunner
 
     device = "cuda" if request.device != "cpu" and torch.cuda.is_available() else "cpu"
+    compute_in_float32()
     bundle = Bundle.load(request.bundle)
     embedder = load_embedder(bundle).to(device)
     began = time.perf_counter()

@@ -14,7 +14,7 @@ from reid.bundle import Bundle
 from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
 from reid.engines import Device, choose_engine
-from reid.engines.pytorch import load_embedder
+from reid.engines.pytorch import compute_in_float32, load_embedder, torch_device
 from reid.models.build import Embedder
 from reid.models.runner import CropRunner
 from reid.open_set import open_set_rates, open_set_trial
@@ -29,7 +29,10 @@ Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 def open_embedder(
     source: Path, device: Device = "auto", engine: str = "auto"
 ) -> tuple[Embed, tuple[int, int], str]:
-    """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text)."""
+    """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text).
+
+    Raises EngineError where the device or the engine cannot be used.
+    """
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
         chosen = choose_engine(bundle, device, engine)
@@ -40,7 +43,8 @@ def open_embedder(
             f"{info.engine} {info.provider} {info.precision}",
         )
     embedder, _ = read_embedder(source)
-    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    place = torch_device(device)
+    compute_in_float32()
     size = (embedder.spec.height, embedder.spec.width)
     return CropRunner(embedder, place).embed, size, f"torch {place} fp32"
 

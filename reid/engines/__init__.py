@@ -1,6 +1,6 @@
 """Engines: a bundle and a profile go in, `embed` comes out. Choose one with `choose_engine`."""
 
-from reid.engines.chooser import Device, choose_engine
-from reid.engines.protocol import Engine, EngineError, EngineInfo
+from reid.engines.chooser import Choice, choose_engine, choose_with_reasons
+from reid.engines.protocol import Device, Engine, EngineError, EngineInfo
 
-__all__ = ["Device", "Engine", "EngineError", "EngineInfo", "choose_engine"]
+__all__ = ["Choice", "Device", "Engine", "EngineError", "EngineInfo", "choose_engine", "choose_with_reasons"]

@@ -6,14 +6,13 @@ import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
-from reid.engines.protocol import Engine, EngineError
+from reid.engines.protocol import Device, Engine, EngineError
 
 log = logging.getLogger("resight")
-Device = Literal["auto", "cpu", "cuda"]
 ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
 _MODULES = {
     "tensorrt": "onnxruntime",
@@ -24,10 +23,24 @@ _MODULES = {
 }
 
 
+class Choice(NamedTuple):
+    """An engine, and why each of those before it was refused."""
+
+    engine: Engine
+    refused: dict[str, str]  # engine's name -> reason
+
+
 def choose_engine(
     bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
 ) -> Engine:
-    """The first engine of `ENGINES` that works here, or the one that is named.
+    """The first engine of `ENGINES` that works here, or the one that is named. See `choose_with_reasons`."""
+    return choose_with_reasons(bundle, device, name, profile).engine
+
+
+def choose_with_reasons(
+    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
+) -> Choice:
+    """The first engine of `ENGINES` that works here, or the one that is named. Each refusal is logged.
 
     Args:
         device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
@@ -39,18 +52,20 @@ def choose_engine(
     if name != "auto":
         if name not in ENGINES:
             raise EngineError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
-        return _make(name, bundle, profile, device)
-    refusals = []
+        return Choice(_make(name, bundle, profile, device), {})
+    refused: dict[str, str] = {}
     for candidate in _candidates(device):
         try:
             engine = _make(candidate, bundle, profile, device)
         except EngineError as error:
-            refusals.append(f"{candidate}: {error}")
+            log.warning("engine %s is not used: %s", candidate, error)
+            refused[candidate] = str(error)
             continue
         if device == "auto" and gpu_present() and engine.describe().device == "cpu":
-            log.warning("A GPU is present but not used: %s", "; ".join(refusals))
-        return engine
-    raise EngineError(f"no engine works for device {device!r}. " + "; ".join(refusals))
+            log.warning("a GPU is present but not used; the reasons are above")
+        return Choice(engine, refused)
+    reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in refused.items())
+    raise EngineError(f"no engine works for device {device!r}. {reasons}")
 
 
 def installed_engines(device: Device = "cpu") -> list[str]:
@@ -105,11 +120,6 @@ def _openvino(bundle: Bundle, profile: BatchNormProfile | None) -> Engine:
 
 
 def _torch(bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
-    import torch
+    from reid.engines.pytorch import TorchEngine, torch_device
 
-    from reid.engines.pytorch import TorchEngine
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("torch finds no CUDA device; choose device cpu")
-    use_gpu = device != "cpu" and torch.cuda.is_available()
-    return TorchEngine(bundle, profile, "cuda:0" if use_gpu else "cpu")
+    return TorchEngine(bundle, profile, torch_device(device))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import numpy as np
 import onnxruntime as ort
 
@@ -14,6 +17,9 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_ON_SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Concat", "Cast", "Constant", "Reshape"}
+_HEAVY = {"Conv", "Gemm", "MatMul"}
+_RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 
 
 class OnnxRuntimeEngine:
@@ -24,7 +30,8 @@ class OnnxRuntimeEngine:
         provider: a key of `PROVIDERS`.
         cache: folder for built TensorRT engines.
 
-    Raises EngineError if the session does not get that provider: onnxruntime silently falls back to the CPU.
+    Raises EngineError if the session does not get that provider, or places parts of the network elsewhere:
+    onnxruntime falls back to the CPU without an error.
     """
 
     def __init__(
@@ -48,12 +55,26 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.enable_mem_pattern = False  # batch sizes vary
         options.log_severity_level = 3
-        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=self._providers())
+        options.add_session_config_entry(_RECORD_PLACEMENT, "1")
+        complaint = _load_cuda_libraries() if provider != "cpu" else ""
+        try:
+            self.session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=self._providers(), enable_fallback=0
+            )
+        except Exception as error:  # onnxruntime has no one base of its errors
+            raise EngineError(f"onnxruntime {ort.__version__} with {requested}: {error}") from error
         actual = self.session.get_providers()[0]
         if actual != requested:
             raise EngineError(
-                f"onnxruntime {ort.__version__} uses {actual} instead of {requested}: its CUDA libraries do "
-                f"not load; install them with: pip install -e '.[gpu]'"
+                f"onnxruntime {ort.__version__} uses {actual} instead of {requested}: its "
+                f"{'TensorRT or CUDA' if provider == 'tensorrt' else 'CUDA'} libraries do not load"
+                f"{f' ({complaint})' if complaint else ''}; install them with: pip install -e '.[gpu]'"
+            )
+        elsewhere = _misplaced(self.session, requested)
+        if elsewhere:
+            raise EngineError(
+                f"onnxruntime {ort.__version__} runs only a part of the network with {requested}; "
+                f"elsewhere: {', '.join(elsewhere)}"
             )
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
@@ -73,7 +94,8 @@ class OnnxRuntimeEngine:
 
     def _providers(self) -> list[str | tuple[str, dict[str, str]]]:
         if self.provider == "tensorrt":
-            options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": self.cache or "."}
+            # "1" would not do: this option takes the words True and False only
+            options = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": self.cache or "."}
             return [(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"], PROVIDERS["cpu"]]
         if self.provider == "cuda":
             options = {
@@ -83,3 +105,35 @@ class OnnxRuntimeEngine:
             }
             return [(PROVIDERS["cuda"], options), PROVIDERS["cpu"]]
         return [PROVIDERS["cpu"]]
+
+
+def _load_cuda_libraries() -> str:
+    """Loads CUDA's and cuDNN's libraries out of their packages, where onnxruntime does not look by itself.
+
+    Returns what onnxruntime says about those that do not load, in one line.
+    """
+    preload = getattr(ort, "preload_dlls", None)  # versions before 1.21 lack it
+    if preload is None:
+        return ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        preload()
+    return "; ".join(line.strip() for line in printed.getvalue().splitlines() if line.startswith("Failed"))
+
+
+def _misplaced(session: ort.InferenceSession, requested: str) -> list[str]:
+    """Operators, as "Conv on CPUExecutionProvider", that should run with the requested provider and do not.
+
+    Arithmetic on shapes belongs on the CPU. TensorRT may leave small operators to CUDA, convolutions never.
+    """
+    record = getattr(session, "get_provider_graph_assignment_info", None)  # versions before 1.24 lack it
+    if record is None or requested == PROVIDERS["cpu"]:
+        return []
+    found = set()
+    for part in record():
+        for node in part.get_nodes():
+            on_cpu = part.ep_name == PROVIDERS["cpu"] and node.op_type not in _ON_SHAPES
+            left_over = part.ep_name != requested and node.op_type in _HEAVY
+            if on_cpu or left_over:
+                found.add(f"{node.op_type} on {part.ep_name}")
+    return sorted(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from reid.batchnorm import BatchNormProfile
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class EngineError(RuntimeError):

@@ -7,10 +7,25 @@ import torch
 
 from reid.batchnorm import BatchNormProfile, write_into_model
 from reid.bundle import Bundle, BundleError
-from reid.engines.protocol import EngineInfo
+from reid.engines.protocol import Device, EngineError, EngineInfo
 from reid.models.build import Embedder, build
 from reid.models.runner import CropRunner
 from reid.models.spec import ModelSpec
+
+
+def torch_device(device: Device) -> str:
+    """Where torch computes: cuda:0 or cpu. Raises EngineError if `cuda` is asked for and torch finds none."""
+    if device != "cpu" and torch.cuda.is_available():
+        return "cuda:0"
+    if device == "cuda":
+        raise EngineError("torch finds no CUDA device; choose device cpu")
+    return "cpu"
+
+
+def compute_in_float32() -> None:
+    """Convolutions on a GPU multiply in float32 in this process; torch's default there is TF32 with its ten
+    bits, which moves embeddings and adapted values."""
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def load_embedder(bundle: Bundle, profile: BatchNormProfile | None = None) -> Embedder:
@@ -39,6 +54,7 @@ class TorchEngine:
     """
 
     def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, device: str = "cpu") -> None:
+        compute_in_float32()
         self.bundle, self.device = bundle, device
         self.runner = CropRunner(load_embedder(bundle, profile), device)
 
