@@ -12,11 +12,13 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from resight_client import Client
+from resight_client import AsyncClient, Client, Erased
+from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from resight import app
 from server.errors import Conflict
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
@@ -201,6 +203,35 @@ def test_a_reader_delays_the_purge_of_a_server_and_nothing_else(tmp_path: Path, 
         assert [i for i in (0, 1, 2, 3, 5, 7) if picture(i) in content or ids[i].encode() in content] == []
         assert b"person-0" not in content
         assert picture(4) in content
+
+
+def test_the_client_and_the_command_say_what_is_not_purged(tmp_path: Path, folder: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    with (
+        ServerProcess(bundle.path, folder, engine="onnxruntime") as server,
+        Client(server.url) as client,
+    ):
+        words = ["erase", "--yes", "--site", "lobby", "--server", server.url]
+        ids = [item.id for item in client.enroll("lobby", [picture(i) for i in range(9)]).items]
+        assert client.erase(ids[0]) == Erased(1, purged=True)
+        assert CliRunner().invoke(app, [*words, ids[1]]).stdout == "erased 1 item(s) of site lobby\n"
+
+        reader = Reader(folder)
+        assert client.erase(ids[2]) == Erased(1, purged=False)
+        nobody = CliRunner().invoke(app, [*words, "--identity", "nobody"]).stdout
+        assert nobody == "erased 0 item(s) of site lobby\n"
+        for what in (ids[3:5], ["--all"]):
+            said = CliRunner().invoke(app, [*words, *what]).stdout
+            assert "their bytes are not purged from the server's files yet; the server tries again" in said
+        reader.close()
+        until(lambda: httpx.get(f"{server.url}/ready").json()["purged"])
+
+        async def story() -> None:
+            async with AsyncClient(server.url) as other:
+                item = (await other.enroll("lobby", [picture(20)])).items[0].id
+                assert await other.erase(item) == Erased(1, purged=True)
+
+        asyncio.run(story())
 
 
 def test_crops_that_an_adaptation_works_with_count_as_not_purged(tmp_path: Path, folder: Path) -> None:
