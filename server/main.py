@@ -123,6 +123,8 @@ async def _serve(service: Service, settings: Settings) -> None:
     _say(service, settings)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
+    if rpc is not None:
+        await rpc.say_stopping()
     service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)

@@ -1,0 +1,48 @@
+"""The gRPC server's life, and what gRPC's core bounds by itself."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health
+
+from server.settings import Settings
+
+
+class GrpcServer:
+    """A gRPC server with its health service.
+
+    Args:
+        server: with every service registered, not started.
+        checker: what answers health checks.
+    """
+
+    def __init__(self, server: grpc.aio.Server, checker: health.aio.HealthServicer) -> None:
+        self.server, self.checker = server, checker
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        await self.server.start()
+
+    async def say_stopping(self) -> None:
+        """Tells everybody who watches its health that it serves no longer."""
+        await self.checker.enter_graceful_shutdown()
+
+    async def stop(self, drain_s: float) -> None:
+        """Takes no more calls, and lets running ones finish."""
+        await self.server.stop(drain_s)
+
+
+def options(settings: Settings) -> list[tuple[str, int]]:
+    """What gRPC's core bounds, for every connection."""
+    header_ms = max(1, int(1000 * settings.header_timeout_s))
+    return [
+        ("grpc.max_receive_message_length", settings.max_grpc_message_bytes),
+        ("grpc.max_send_message_length", settings.max_request_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", 100),  # of one connection; more wait in the client
+        ("grpc.server_handshake_timeout_ms", header_ms),  # until a new connection speaks HTTP/2
+        ("grpc.max_connection_idle_ms", 60_000),  # without a call
+        ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished is noticed
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
