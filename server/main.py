@@ -124,7 +124,7 @@ async def _serve(service: Service, settings: Settings) -> None:
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     if rpc is not None:
-        await rpc.say_stopping()
+        rpc.say_stopping()
     service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)

@@ -93,6 +93,19 @@ class Settings(GallerySettings):
     max_grpc_calls: int = Field(
         default=64, ge=1, description="gRPC calls at once; more are answered RESOURCE_EXHAUSTED"
     )
+    max_grpc_calls_per_peer: int = Field(
+        default=48,
+        ge=0,
+        description="gRPC calls of one address at once, 0: no limit; behind a reverse proxy all callers "
+        "share its address. Connections of one address cannot be limited: gRPC has no such limit",
+    )
+    grpc_connection_age_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=86_400,
+        description="how long a gRPC connection takes new calls; running ones may go on as long again, then "
+        "it is closed, with whatever its client did not read",
+    )
     max_grpc_message_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from proto.resight.v1 import resight_pb2 as pb
@@ -17,6 +17,7 @@ from server.errors import BadRequest
 from server.fields import filter_of, query_camera_of
 from server.grpc import messages
 from server.grpc.guard import Guard, actor
+from server.grpc.health import Health
 from server.grpc.serving import GrpcServer, options
 from server.inflight import Inflight
 from server.service import Service
@@ -140,11 +141,9 @@ async def create_server(service: Service, auth: Auth, address: str) -> GrpcServe
     server = grpc.aio.server(options=options(service.settings), interceptors=[guard])
     rpc.add_GalleryServicer_to_server(Gallery(service), server)
     rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
-    checker = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     names = [_GALLERY, _ADAPTATION]
+    health_service = Health(["", *names])
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_insecure_port(address)
-    for name in ["", *names]:
-        await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return GrpcServer(server, checker)
+    return GrpcServer(server, health_service)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import grpc
-from grpc_health.v1 import health
 
+from server.grpc.health import Health
 from server.settings import Settings
 
 
@@ -13,19 +13,19 @@ class GrpcServer:
 
     Args:
         server: with every service registered, not started.
-        checker: what answers health checks.
+        health: its health service.
     """
 
-    def __init__(self, server: grpc.aio.Server, checker: health.aio.HealthServicer) -> None:
-        self.server, self.checker = server, checker
+    def __init__(self, server: grpc.aio.Server, health: Health) -> None:
+        self.server, self.health = server, health
 
     async def start(self) -> None:
         """Begins to answer."""
         await self.server.start()
 
-    async def say_stopping(self) -> None:
+    def say_stopping(self) -> None:
         """Tells everybody who watches its health that it serves no longer."""
-        await self.checker.enter_graceful_shutdown()
+        self.health.stopping.set()
 
     async def stop(self, drain_s: float) -> None:
         """Takes no more calls, and lets running ones finish."""
@@ -33,7 +33,8 @@ class GrpcServer:
 
 
 def options(settings: Settings) -> list[tuple[str, int]]:
-    """What gRPC's core bounds, for every connection."""
+    """What gRPC's core bounds, for every connection. It has no limit of connections by address."""
+    age_ms = max(1, int(1000 * settings.grpc_connection_age_s))
     header_ms = max(1, int(1000 * settings.header_timeout_s))
     return [
         ("grpc.max_receive_message_length", settings.max_grpc_message_bytes),
@@ -43,6 +44,8 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", 100),  # of one connection; more wait in the client
         ("grpc.server_handshake_timeout_ms", header_ms),  # until a new connection speaks HTTP/2
         ("grpc.max_connection_idle_ms", 60_000),  # without a call
+        ("grpc.max_connection_age_ms", age_ms),  # then its client opens another, with its next call
+        ("grpc.max_connection_age_grace_ms", age_ms),  # running calls get this time, then all is closed
         ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished is noticed
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
