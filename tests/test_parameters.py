@@ -153,9 +153,9 @@ def test_an_idempotency_key_is_one_of_256_characters(
         ('&identity=person-0&filter={"identity":"person-1"}', "contradicts"),
         ('&identity=person-0&filter={"identity":null}', "contradicts"),
         ('&identity=person-0&filter={"identity":{"not":"person-0"}}', "contradicts"),
-        ("&captured_after=9&captured_before=3", "contradicts"),
-        ('&captured_after=9&filter={"captured_at":{"lt":3}}', "contradicts"),
-        ('&captured_after=9&filter={"captured_at":[3,null]}', "contradicts"),
+        ("&captured_after=9.0&captured_before=3.0", "contradicts"),
+        ('&captured_after=9.0&filter={"captured_at":{"lt":3}}', "contradicts"),
+        ('&captured_after=9.0&filter={"captured_at":[3,null]}', "contradicts"),
     ],
 )
 def test_an_erasure_that_is_not_clear_erases_nothing(
