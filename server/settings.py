@@ -58,6 +58,13 @@ class Settings(GallerySettings):
         default=True, description="False keeps embeddings only; sites cannot be adapted then"
     )
 
+    spent_key_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="how long an Idempotency-Key is refused after every item that it enrolled was erased; "
+        "then it may be used again",
+    )
+
     max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
     max_inflight_bytes: int = Field(
         default=512 * 1024 * 1024,

@@ -20,7 +20,8 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from resight import app
 from server.errors import Conflict
-from server.gallery.records import NewItem, Version
+from server.gallery import tables as t
+from server.gallery.records import EnrollRequest, NewItem, Version
 from server.gallery.store import Store
 from server.work import work_folder
 from tests.postgres import PostgresProcess
@@ -277,6 +278,50 @@ def test_an_erased_request_is_neither_answered_nor_enrolled_again(tmp_path: Path
     assert service.store.items.count("lobby") == 0
     assert len(enroll(3, "spent-2")) == 3
     service.close()
+
+
+@pytest.mark.parametrize(("days", "is_free"), [(7, False), (0, True)])
+def test_a_spent_key_is_free_again_after_its_lifetime(
+    tmp_path: Path, folder: Path, days: float, is_free: bool
+) -> None:
+    """Whether its lifetime ends while the server runs or while it does not; a key with items is kept."""
+    bundle = make_tiny_bundle(tmp_path)
+    service = open_tiny(bundle, folder, spent_key_days=days)
+
+    def enroll(key: str) -> str:
+        """Enrolls a picture under a key; returns its id."""
+        return asyncio.run(service.enrolling.enroll("lobby", [picture(0)], [NewItem()], key)).items[0].id
+
+    def is_known(key: str) -> bool:
+        """Whether the store has the key."""
+        return service.store.requests.get(key) is not None
+
+    kept, spent = enroll("kept"), enroll("spent")
+    asyncio.run(service.items.erase_item(spent, "somebody"))
+    assert is_known("spent")  # the last look was at the start, less than an hour ago
+    service.store.requests.dropped_at -= 3_600
+    asyncio.run(service.items.erase_item(enroll("also spent"), "somebody"))
+    assert (is_known("kept"), is_known("spent")) == (True, not is_free)
+    service.close()
+    service = open_tiny(bundle, folder, spent_key_days=days)
+    assert (is_known("kept"), is_known("also spent")) == (True, not is_free)
+    assert enroll("kept") == kept
+    if is_free:
+        assert enroll("spent") != spent
+    else:
+        with pytest.raises(Conflict, match="'spent' were erased; take a new key"):
+            enroll("spent")
+    service.close()
+
+
+def test_the_lifetime_of_a_spent_key_begins_when_it_is_spent(store: Store) -> None:
+    request = EnrollRequest("key", "print", {"site": "s"})
+    items = store.items.enroll("s", "space", [NewItem()], [b"x"], np.ones((1, 4)), request)
+    with store.database.write() as db:
+        db.execute(t.requests.update().values(created_at=time.time() - 30 * 86_400))
+    store.items.erase([items[0].seq], "somebody", "s", "item")
+    store.requests.drop_spent()
+    assert store.requests.get("key") is not None
 
 
 def test_postgresql_does_not_claim_to_be_purged(postgres: PostgresProcess) -> None:
