@@ -17,7 +17,7 @@ from server.fields import filter_of
 from server.gallery import tables as t
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
-from server.jobs import Job
+from server.job import Job
 
 
 def version(number: int = 1, space: str = "space-a", parent: int | None = None) -> Version:

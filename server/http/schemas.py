@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
-from server.jobs import Job
+from server.job import Job
 from server.query import Answer
 from server.reports import JobReport
 
