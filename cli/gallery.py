@@ -54,8 +54,11 @@ def enroll(
 
 
 def query(
-    images: Annotated[list[Path], typer.Argument(help="one crop, or the crops of one tracklet")],
     site: Site,
+    images: Annotated[
+        Optional[list[Path]], typer.Argument(help="one crop, or the crops of one tracklet")
+    ] = None,
+    item: Annotated[Optional[str], typer.Option(help="id of an enrolled item, instead of images")] = None,
     top_k: Annotated[int, typer.Option(help="matches to return")] = 10,
     query_camera: Annotated[Optional[str], typer.Option(help="where the query was seen")] = None,
     camera: Annotated[Optional[str], typer.Option(help="the older name of --query-camera")] = None,
@@ -63,25 +66,34 @@ def query(
         bool, typer.Option("--exclude-same-camera", help="leave out items of the query's camera")
     ] = False,
     filter: Filter = None,
+    threshold: Annotated[
+        Optional[float], typer.Option(help="lowest score to return: a cosine, from -1 to 1")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
-    """Rank a site's gallery for a crop."""
+    """Rank a site's gallery for a crop, the crops of one tracklet, or an enrolled item."""
     import dataclasses
 
-    for path in images:
+    if images and item is not None:
+        fail("images and --item contradict each other; give one or the other")
+    if not images and not item:
+        fail("nothing says what to look for: give an image, or the id of an enrolled item with --item")
+    for path in images or []:
         if not path.is_file():
             fail(f"{path} does not exist")
     with connect(server, api_key) as client:
         answer = client.query(
             site,
-            images,
+            images or None,
+            item_id=item,
             top_k=top_k,
             query_camera=query_camera,
             camera=camera,
             exclude_same_camera=exclude_same_camera,
             filter=filter,
+            threshold=threshold,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))

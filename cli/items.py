@@ -17,6 +17,11 @@ After = Annotated[
     typer.Option("--captured-after", help="captured at this time or later, like 2026-05-04T09:30Z"),
 ]
 Before = Annotated[Optional[str], typer.Option("--captured-before", help="captured before this time")]
+_NOT_YET = (
+    "their bytes are not purged from the server's files yet; the server tries again every few seconds and "
+    "after a restart, and /ready says when it is done"
+)
+_UNKNOWN = "the server cannot tell when their bytes have left its files; see docs/store.md"
 _COUNTED = 1000  # items that are counted before a question; a listing gives no more at once
 
 
@@ -78,19 +83,26 @@ def erase(
     with connect(server, api_key) as client:
         if not yes:
             if item:
-                count = str(len(item))
+                expected = str(len(item))
             elif all:
-                count = str(client.site(site).items)
+                expected = str(client.site(site).items)
             else:
                 page = client.items(site, **where, limit=_COUNTED)
-                count = str(len(page.items)) if page.cursor is None else f"at least {_COUNTED}"
-            if not typer.confirm(f"Erase {count} item(s) of site {site} for good?"):
+                expected = str(len(page.items)) if page.cursor is None else f"at least {_COUNTED}"
+            if not typer.confirm(f"Erase {expected} item(s) of site {site} for good?"):
                 fail("nothing was erased")
         if item:
-            erased = sum(client.erase(one, site) for one in item)
+            count, purged = 0, None
+            for one in item:
+                answer = client.erase(one, site)
+                count += answer.erased
+                purged = answer.purged  # of this erasure and of all before it
         else:
-            erased = client.erase_items(site, **where, all=all)
-    typer.echo(f"erased {erased} item(s) of site {site}")
+            answer = client.erase_items(site, **where, all=all)
+            count, purged = answer.erased, answer.purged
+    typer.echo(f"erased {count} item(s) of site {site}")
+    if count and purged is not True:
+        typer.echo(_UNKNOWN if purged is None else _NOT_YET)
 
 
 def _where(

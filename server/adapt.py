@@ -9,7 +9,8 @@ from server.adaptation import TIERS, Adaptation
 from server.engines import Engines
 from server.errors import BadRequest, Conflict
 from server.gallery.store import Store
-from server.jobs import Declined, Handle, Job, Jobs, Work
+from server.job import Declined, Job
+from server.jobs import Handle, Jobs, Work
 from server.rebuild import Rebuilder
 from server.settings import FEWEST_SAMPLES, MOST_SAMPLES, Settings
 from server.sites import Sites

@@ -18,7 +18,8 @@ from reid.bundle import cosine
 from server.engines import Engines
 from server.errors import Conflict, Unprocessable
 from server.gallery.store import Store
-from server.jobs import Declined, Handle
+from server.job import Declined
+from server.jobs import Handle
 from server.rebuild import Rebuilder
 from server.reports import JobReport
 from server.sampling import Sample, write_sample

@@ -90,6 +90,7 @@ class Items:
 
     def _erase(self, site: Site, choose: Callable[[], Sequence[int]], actor: str, by: str) -> Erased:
         """Erases what `choose` returns under the site's lock. Nobody waits for the purge."""
+        self.store.requests.drop_spent()  # before the purge, which so covers it
         with site.lock:
             seqs = [int(seq) for seq in choose()]
             if not seqs:

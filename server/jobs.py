@@ -8,11 +8,8 @@ job itself may be what ends the server.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
 import logging
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,54 +18,10 @@ from typing import Any
 from server.errors import Conflict, NotFound, Problem, Stopping
 from server.fields import is_id
 from server.gallery.store import Store
-from server.reports import JobReport
+from server.job import ENDED, Cancelled, Declined, Interrupted, Job
 
 log = logging.getLogger("resight")
-ENDED = ("succeeded", "declined", "failed", "cancelled", "interrupted")
 MAX_ATTEMPTS = 3  # times that a job is begun
-
-
-class Cancelled(Exception):
-    """Somebody cancelled the job."""
-
-
-class Interrupted(Exception):
-    """The server is stopping; the next start takes the job up again."""
-
-
-class Declined(Exception):
-    """The job looked and decided not to change the site; says why."""
-
-
-@dataclasses.dataclass
-class Job:
-    """A job's state."""
-
-    id: str
-    site: str
-    kind: str  # adapt | rollback
-    request: dict[str, Any]
-    state: str = "queued"  # queued | running | succeeded | declined | failed | cancelled | interrupted
-    progress: float = 0.0
-    stage: str = "queued"
-    report: JobReport = dataclasses.field(default_factory=JobReport)
-    version: int | None = None  # of the site, when the job made one
-    created_at: float = dataclasses.field(default_factory=time.time)
-    attempts: int = 0  # times it was begun, without those that an orderly stop of the server ended
-
-    @classmethod
-    def of_row(cls, row: dict[str, Any]) -> Job:
-        """A job that the store kept."""
-        return cls(**(row | {"report": JobReport.model_validate(row["report"])}))
-
-    def row(self) -> dict[str, Any]:
-        """The job as the store keeps it."""
-        # through JSON: a loss that is no number becomes null, which every database takes
-        return vars(self) | {"report": json.loads(self.report.model_dump_json())}
-
-    def snapshot(self) -> Job:
-        """A copy that stays as it is while the job goes on."""
-        return dataclasses.replace(self, report=self.report.model_copy(deep=True))
 
 
 class Handle:
@@ -272,7 +225,7 @@ class Jobs:
 
     def _end(self, handle: Handle, state: str) -> None:
         """Writes how a job ended, cleans up after it and tells the listeners."""
-        ended = dataclasses.replace(handle.job.snapshot(), **_end_of(handle.job, state))
+        ended = handle.job.snapshot(**handle.job.end(state))
         try:
             if state == "interrupted":
                 self.store.jobs.interrupt(ended.row())
@@ -280,7 +233,7 @@ class Jobs:
                 self.store.jobs.save(ended.row())
         except Exception:  # a full disk must not leave the site with a job that never ends
             log.exception("the end of job %s could not be written", ended.id)
-            self.change(handle.job, **_end_of(handle.job, state))  # this process goes on answering for it
+            self.change(handle.job, **handle.job.end(state))  # this process goes on answering for it
             return
         if state != "interrupted":
             try:
@@ -291,16 +244,9 @@ class Jobs:
 
     def _forget(self, handle: Handle, state: str) -> None:
         """Tells the listeners that a job has ended; the store answers for it from now on."""
-        self.change(handle.job, **_end_of(handle.job, state))
+        self.change(handle.job, **handle.job.end(state))
         with self.lock:
             self.handles.pop(handle.job.id, None)
-
-
-def _end_of(job: Job, state: str) -> dict[str, Any]:
-    """What changes in a job that ends in this state."""
-    if state == "succeeded":
-        return {"state": state, "stage": "done", "progress": 1.0}
-    return {"state": state, "stage": state, "progress": job.progress}
 
 
 def _sentence(error: Exception) -> str:

@@ -51,6 +51,8 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     engines = Engines(bundle, settings, store)
     clear_work_folders(settings.data)
     store.purge.copies = lambda: work_folders(settings.data)
+    store.requests.spent_keys_s = 86_400 * settings.spent_key_days
+    store.requests.drop_spent()
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites)
@@ -123,6 +125,8 @@ async def _serve(service: Service, settings: Settings) -> None:
     _say(service, settings)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
+    if rpc is not None:
+        rpc.say_stopping()
     service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)

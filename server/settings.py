@@ -58,6 +58,13 @@ class Settings(GallerySettings):
         default=True, description="False keeps embeddings only; sites cannot be adapted then"
     )
 
+    spent_key_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="how long an Idempotency-Key is refused after every item that it enrolled was erased; "
+        "then it may be used again",
+    )
+
     max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
     max_inflight_bytes: int = Field(
         default=512 * 1024 * 1024,
@@ -92,6 +99,19 @@ class Settings(GallerySettings):
     )
     max_grpc_calls: int = Field(
         default=64, ge=1, description="gRPC calls at once; more are answered RESOURCE_EXHAUSTED"
+    )
+    max_grpc_calls_per_peer: int = Field(
+        default=48,
+        ge=0,
+        description="gRPC calls of one address at once, 0: no limit; behind a reverse proxy all callers "
+        "share its address. Connections of one address cannot be limited: gRPC has no such limit",
+    )
+    grpc_connection_age_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=86_400,
+        description="how long a gRPC connection takes new calls; running ones may go on as long again, then "
+        "it is closed, with whatever its client did not read",
     )
     max_grpc_message_bytes: int = Field(
         default=64 * 1024 * 1024,

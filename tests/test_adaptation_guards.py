@@ -11,7 +11,7 @@ import pytest
 
 from reid.bundle import Bundle, write_bundle
 from server.gallery.records import NewItem
-from server.jobs import ENDED, Job
+from server.job import ENDED, Job
 from server.main import open_service
 from server.service import Service
 from server.settings import Settings

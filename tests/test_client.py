@@ -36,7 +36,7 @@ def test_the_async_client_does_everything(server: ServerProcess, people: People)
             job = await client.wait((await client.adapt(site, "2")).job)
             assert job.version == 2
             assert (await client.wait((await client.roll_back(site)).job)).version == 3
-            assert await client.erase(found.items[0].id) == 1
+            assert (await client.erase(found.items[0].id)).erased == 1
             assert (await client.site(site)).items == len(people) - 1
             with pytest.raises(ResightError, match="no site"):
                 await client.query("nowhere", people[0][0])
@@ -61,10 +61,10 @@ def test_both_clients_list_and_erase_by_the_same_conditions(server: ServerProces
             assert (await client.items(site, **options)).items == listed
             with pytest.raises(ResightError, match="nothing says what to erase"):
                 await client.erase_items(site)
-            assert await client.erase_items(site, **options) == 3
+            assert (await client.erase_items(site, **options)).erased == 3
             with pytest.raises(ResightError, match="at site 'elsewhere'"):
                 await client.erase(items[0].id, site="elsewhere")
-            assert await client.erase_items(site, all=True) == 5
+            assert (await client.erase_items(site, all=True)).erased == 5
 
     asyncio.run(story())
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -147,6 +148,37 @@ def test_the_query_camera_and_the_filter_are_two_things(server: ServerProcess, f
     words = ["--query-camera", "cam-1", "--camera", "cam-0"]
     assert "contradict" in failed(here("query", crop, *site, *words))
     assert "filter is empty" in failed(here("query", crop, *site, "--filter", ""))
+
+
+def test_a_query_takes_an_enrolled_item_and_a_threshold(server: ServerProcess, files: Path) -> None:
+    pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
+    site = ["--site", "cli-item", "--server", server.url]
+    succeeded(here("enroll", files, *site, "--pattern", pattern))
+    crop = files / "person-3_cam-1_15.jpg"
+
+    def matches(*words: object) -> list[dict[str, Any]]:
+        answer = json.loads(succeeded(here("query", *words, *site, "--json", "--top-k", 100)))
+        ranked: list[dict[str, Any]] = answer["matches"]
+        return ranked
+
+    ranked = matches(crop)
+    item = ranked[0]["id"]
+    assert matches("--item", item)[0]["id"] == item
+    assert {match["camera"] for match in matches("--item", item, "--exclude-same-camera")} == {"cam-0"}
+    middle = ranked[20]["score"]
+    assert matches(crop, "--threshold", middle) == [m for m in ranked if m["score"] >= middle]
+    assert matches(crop, "--threshold", -1) == ranked
+    for words, sentence in (
+        ([], "nothing says what to look for"),
+        (["--item", ""], "nothing says what to look for"),
+        ([crop, "--item", item], "images and --item contradict"),
+        ([crop, "--item", ""], "images and --item contradict"),
+        (["--item", "nothing"], "no item 'nothing'"),
+        ([crop, "--threshold", 1.5], "threshold is 1.5; a cosine lies between -1 and 1"),
+        ([crop, "--threshold", "nan"], "threshold is nan; a cosine lies between -1 and 1"),
+        (["--item", item, "--query-camera", "cam-0"], "query_camera 'cam-0' contradicts item_id"),
+    ):
+        assert sentence in failed(here("query", *words, *site))
 
 
 def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from typing import Any
 
 import grpc
@@ -10,11 +12,13 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from resight_client import Client
+from resight_client import Client, ResightError
+from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from resight import app
 from server.errors import BadRequest
 from server.fields import filter_of, iso, json_of, record_of, time_of
 
@@ -53,6 +57,7 @@ BAD_TIMES: list[Any] = [
     [1],
     {"gte": 1},
 ]
+DATES_OF_DIGITS = ["20260504", "2026", "202605", "20260504093000", "0"]
 BAD_FILTERS: list[dict[str, Any]] = [
     {"metadata": {f"k{i}": 1 for i in range(101)}},
     {"captured_at": {"gte": 5, "lt": 5}},
@@ -96,7 +101,11 @@ def test_a_time_that_could_not_be_read_again_is_refused(value: Any) -> None:
     ("value", "shown"),
     [
         (0, "1970-01-01T00:00:00Z"),
-        ("0", "1970-01-01T00:00:00Z"),
+        ("0.0", "1970-01-01T00:00:00Z"),
+        (20260504, "1970-08-23T11:55:04Z"),  # a number is seconds, whatever it looks like
+        ("20260504.0", "1970-08-23T11:55:04Z"),
+        ("100000000", "1973-03-03T09:46:40Z"),
+        ("1777887000", "2026-05-04T09:30:00Z"),
         ("1970-01-01", "1970-01-01T00:00:00Z"),
         ("1969-12-31T14:00:00-10:00", "1970-01-01T00:00:00Z"),
         (4102444800, "2100-01-01T00:00:00Z"),
@@ -110,6 +119,44 @@ def test_a_time_that_could_not_be_read_again_is_refused(value: Any) -> None:
 )
 def test_times_are_the_same_in_every_notation(value: Any, shown: str) -> None:
     assert iso(time_of(value)) == shown
+
+
+@pytest.mark.parametrize("text", DATES_OF_DIGITS)
+def test_text_of_digits_that_may_be_a_date_is_not_read_as_seconds(
+    server: ServerProcess, people: People, text: str
+) -> None:
+    """Over HTTP, gRPC and the command line, alone, in records and in filters."""
+    sentence = (
+        f"'{text}' is no time; send ISO 8601, like 2026-05-04 or 2026-05-04T09:30:00Z, or seconds since"
+    )
+    filter_json = json.dumps({"captured_at": {"gte": text}})
+    site = f"digits-{uuid.uuid4().hex[:8]}"
+    with Client(server.url) as client:
+        client.enroll(site, [people[0][0]], captured_at=20260504)
+        assert len(client.items(site, captured_after=20260504, captured_before=20260505).items) == 1
+        for call in (
+            lambda: client.enroll(site, [people[0][0]], captured_at=text),
+            lambda: client.enroll(site, [people[0][0]], records=[{"captured_at": text}]),
+            lambda: client.items(site, captured_after=text),
+            lambda: client.items(site, filter=filter_json),
+            lambda: client.erase_items(site, captured_before=text),
+            lambda: client.erase_items(site, filter={"captured_before": text}),
+            lambda: client.query(site, people[0][0], filter={"enrolled_at": [text]}),
+        ):
+            with pytest.raises(ResightError, match=re.escape(sentence)):
+                call()
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            gallery = rpc.GalleryStub(channel)
+            for method, request in (
+                (gallery.List, pb.ListRequest(site=site, filter_json=filter_json)),
+                (gallery.Erase, pb.EraseRequest(site=site, filter_json=filter_json)),
+                (gallery.Query, pb.QueryRequest(site=site, images=[people[0][0]], filter_json=filter_json)),
+            ):
+                with pytest.raises(grpc.RpcError, match=re.escape(sentence)):
+                    method(request)
+        words = ["list", "--site", site, "--server", server.url, "--captured-after", text]
+        assert sentence in CliRunner().invoke(app, words).stderr
+        assert client.site(site).items == 1
 
 
 @given(st.floats(0, 4_102_444_800))

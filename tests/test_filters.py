@@ -71,7 +71,9 @@ def times_as_sent(draw: st.DrawFn) -> Any:
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
     shifted = moment + datetime.timedelta(hours=2) if seconds else moment
     east = f"{shifted.isoformat()}+02:00" if seconds else f"{moment.isoformat()}Z"
-    return draw(st.sampled_from([seconds, str(seconds), moment.isoformat(), f"{moment.isoformat()}Z", east]))
+    return draw(
+        st.sampled_from([seconds, str(float(seconds)), moment.isoformat(), f"{moment.isoformat()}Z", east])
+    )
 
 
 def conditions(values: st.SearchStrategy[Any], limits: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,6 +14,7 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from reid.bundle import Bundle
 
 People = list[tuple[bytes, str, str]]
 
@@ -246,3 +248,19 @@ def test_health_and_reflection(channel: grpc.Channel) -> None:
     assert {"resight.v1.Gallery", "resight.v1.Adaptation"} <= set(
         ProtoReflectionDescriptorDatabase(channel).get_services()
     )
+
+
+def test_health_says_that_the_server_stops(bundle: Bundle, tmp_path: Path) -> None:
+    with (
+        ServerProcess(bundle.path, tmp_path / "data", drain_s=2) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        names = ("", "resight.v1.Gallery", "resight.v1.Adaptation")
+        watchers = [stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60) for name in names]
+        assert [next(w).status for w in watchers] == [health_pb2.HealthCheckResponse.SERVING] * 3
+        assert server.process is not None
+        server.process.terminate()
+        assert [next(w).status for w in watchers] == [health_pb2.HealthCheckResponse.NOT_SERVING] * 3
+        assert server.process.poll() is None  # it said so before it ended
+        assert server.process.wait(30) == 0

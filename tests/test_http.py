@@ -100,8 +100,8 @@ def test_items_are_read_listed_and_paged(client: Client, server: ServerProcess, 
 def test_an_erased_person_is_never_returned(client: Client, server: ServerProcess, people: People) -> None:
     name = site()
     ids = enroll_people(client, name, people)
-    assert client.erase_identity(name, "person-0") == 4
-    assert client.erase(ids[4]) == 1
+    assert client.erase_identity(name, "person-0").erased == 4
+    assert client.erase(ids[4]).erased == 1
     gone = set(ids[:5])
     for data, _, _ in people[:5]:
         assert not gone & {m.id for m in client.query(name, data, top_k=100).matches}
@@ -110,7 +110,7 @@ def test_an_erased_person_is_never_returned(client: Client, server: ServerProces
     with pytest.raises(ResightError) as caught:
         client.query(name, item_id=ids[0])
     assert caught.value.status == 404
-    assert client.erase_identity(name, "person-0") == 0
+    assert client.erase_identity(name, "person-0").erased == 0
 
 
 def test_an_enroll_is_not_repeated_under_its_key(client: Client, people: People) -> None:

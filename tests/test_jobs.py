@@ -13,7 +13,8 @@ import pytest
 
 from server.errors import Conflict, NotFound, Stopping
 from server.gallery.store import Store
-from server.jobs import MAX_ATTEMPTS, Handle, Job, Jobs, Work
+from server.job import Job
+from server.jobs import MAX_ATTEMPTS, Handle, Jobs, Work
 
 
 @pytest.fixture

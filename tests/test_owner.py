@@ -87,6 +87,28 @@ def test_other_names_of_a_gallery_are_the_same_gallery(
     store.close()
 
 
+@pytest.mark.parametrize("is_served", [True, False])
+def test_a_file_with_a_second_name_is_no_gallery(tmp_path: Path, is_served: bool) -> None:
+    """Neither under its own name nor under the other, to a server or to a command beside it."""
+    (tmp_path / "other").mkdir()
+    first = Store(tmp_path / "data")
+    enroll(first)
+    if not is_served:
+        first.close()
+    (tmp_path / "other" / "gallery.db").hardlink_to(tmp_path / "data" / "gallery.db")
+    for name in ("other", "data"):
+        for beside in (False, True):
+            with pytest.raises(StartError, match=rf"^\S+/{name}/gallery\.db has 2 names \(hard links\)"):
+                Store(tmp_path / name, beside=beside)
+    if is_served:
+        enroll(first)  # it goes on
+        first.close()
+    (tmp_path / "other" / "gallery.db").unlink()
+    again = Store(tmp_path / "data")
+    assert again.items.count("s") == 1 + is_served
+    again.close()
+
+
 def test_schemas_of_one_postgresql_database_are_different_galleries(postgres: PostgresProcess) -> None:
     url = postgres.new_database()
     postgres.execute("CREATE SCHEMA north", url.rsplit("/", 1)[1])

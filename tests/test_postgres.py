@@ -5,7 +5,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from resight_client import Client, ResightError
+from resight_client import Client, Erased, ResightError
 
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
@@ -33,7 +33,7 @@ def test_a_server_on_postgresql(postgres: PostgresProcess, tmp_path: Path) -> No
         assert client.query("lobby", picture(5), top_k=20) == before
         erased = httpx.delete(f"{server.url}/gallery/{ids[5]}").json()
         assert erased == {"erased": 1, "purged": None}
-        assert client.erase_identity("lobby", "person-0") == 4
+        assert client.erase_identity("lobby", "person-0") == Erased(4, purged=None)
         gone = {ids[5], *ids[:4]}
         assert not gone & {match.id for match in client.query("lobby", picture(5), top_k=20).matches}
         assert client.site("lobby").items == 15

@@ -12,13 +12,16 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from resight_client import Client
+from resight_client import AsyncClient, Client, Erased
+from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from resight import app
 from server.errors import Conflict
-from server.gallery.records import NewItem, Version
+from server.gallery import tables as t
+from server.gallery.records import EnrollRequest, NewItem, Version
 from server.gallery.store import Store
 from server.work import work_folder
 from tests.postgres import PostgresProcess
@@ -203,6 +206,35 @@ def test_a_reader_delays_the_purge_of_a_server_and_nothing_else(tmp_path: Path, 
         assert picture(4) in content
 
 
+def test_the_client_and_the_command_say_what_is_not_purged(tmp_path: Path, folder: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    with (
+        ServerProcess(bundle.path, folder, engine="onnxruntime") as server,
+        Client(server.url) as client,
+    ):
+        words = ["erase", "--yes", "--site", "lobby", "--server", server.url]
+        ids = [item.id for item in client.enroll("lobby", [picture(i) for i in range(9)]).items]
+        assert client.erase(ids[0]) == Erased(1, purged=True)
+        assert CliRunner().invoke(app, [*words, ids[1]]).stdout == "erased 1 item(s) of site lobby\n"
+
+        reader = Reader(folder)
+        assert client.erase(ids[2]) == Erased(1, purged=False)
+        nobody = CliRunner().invoke(app, [*words, "--identity", "nobody"]).stdout
+        assert nobody == "erased 0 item(s) of site lobby\n"
+        for what in (ids[3:5], ["--all"]):
+            said = CliRunner().invoke(app, [*words, *what]).stdout
+            assert "their bytes are not purged from the server's files yet; the server tries again" in said
+        reader.close()
+        until(lambda: httpx.get(f"{server.url}/ready").json()["purged"])
+
+        async def story() -> None:
+            async with AsyncClient(server.url) as other:
+                item = (await other.enroll("lobby", [picture(20)])).items[0].id
+                assert await other.erase(item) == Erased(1, purged=True)
+
+        asyncio.run(story())
+
+
 def test_crops_that_an_adaptation_works_with_count_as_not_purged(tmp_path: Path, folder: Path) -> None:
     service = open_tiny(make_tiny_bundle(tmp_path), folder)
     enrolled = asyncio.run(service.enrolling.enroll("lobby", [picture(0), picture(1)], [NewItem()] * 2))
@@ -246,6 +278,50 @@ def test_an_erased_request_is_neither_answered_nor_enrolled_again(tmp_path: Path
     assert service.store.items.count("lobby") == 0
     assert len(enroll(3, "spent-2")) == 3
     service.close()
+
+
+@pytest.mark.parametrize(("days", "is_free"), [(7, False), (0, True)])
+def test_a_spent_key_is_free_again_after_its_lifetime(
+    tmp_path: Path, folder: Path, days: float, is_free: bool
+) -> None:
+    """Whether its lifetime ends while the server runs or while it does not; a key with items is kept."""
+    bundle = make_tiny_bundle(tmp_path)
+    service = open_tiny(bundle, folder, spent_key_days=days)
+
+    def enroll(key: str) -> str:
+        """Enrolls a picture under a key; returns its id."""
+        return asyncio.run(service.enrolling.enroll("lobby", [picture(0)], [NewItem()], key)).items[0].id
+
+    def is_known(key: str) -> bool:
+        """Whether the store has the key."""
+        return service.store.requests.get(key) is not None
+
+    kept, spent = enroll("kept"), enroll("spent")
+    asyncio.run(service.items.erase_item(spent, "somebody"))
+    assert is_known("spent")  # the last look was at the start, less than an hour ago
+    service.store.requests.dropped_at -= 3_600
+    asyncio.run(service.items.erase_item(enroll("also spent"), "somebody"))
+    assert (is_known("kept"), is_known("spent")) == (True, not is_free)
+    service.close()
+    service = open_tiny(bundle, folder, spent_key_days=days)
+    assert (is_known("kept"), is_known("also spent")) == (True, not is_free)
+    assert enroll("kept") == kept
+    if is_free:
+        assert enroll("spent") != spent
+    else:
+        with pytest.raises(Conflict, match="'spent' were erased; take a new key"):
+            enroll("spent")
+    service.close()
+
+
+def test_the_lifetime_of_a_spent_key_begins_when_it_is_spent(store: Store) -> None:
+    request = EnrollRequest("key", "print", {"site": "s"})
+    items = store.items.enroll("s", "space", [NewItem()], [b"x"], np.ones((1, 4)), request)
+    with store.database.write() as db:
+        db.execute(t.requests.update().values(created_at=time.time() - 30 * 86_400))
+    store.items.erase([items[0].seq], "somebody", "s", "item")
+    store.requests.drop_spent()
+    assert store.requests.get("key") is not None
 
 
 def test_postgresql_does_not_claim_to_be_purged(postgres: PostgresProcess) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from reid.batchnorm import BatchNormProfile
 from server.errors import BadRequest, StartError
 from server.fields import filter_of
 from server.gallery import tables as t
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
-from server.jobs import Job
+from server.job import Job
 
 
 def version(number: int = 1, space: str = "space-a", parent: int | None = None) -> Version:
@@ -50,6 +51,21 @@ def rows(store: Store, table: sa.Table) -> int:
     """How many rows a table has."""
     with store.database.read() as db:
         return db.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def test_a_profile_and_a_site_that_are_there_are_not_written_again(store: Store) -> None:
+    values = np.arange(8, dtype=np.float32).reshape(4, 2)
+    profile = BatchNormProfile("base", {"neck": values})
+    assert store.versions.save_profile(profile) == profile.id
+    assert store.versions.save_profile(BatchNormProfile("base", {"neck": values.copy()})) == profile.id
+    assert rows(store, t.profiles) == 1
+    kept = store.versions.profile(profile.id)
+    assert kept is not None
+    assert kept.id == profile.id
+    before = store.versions.live()
+    store.versions.add_site(version(number=7))  # of the site that the store has
+    assert store.versions.live() == before
+    assert rows(store, t.versions) == 1
 
 
 def test_an_enroll_is_whole_or_nothing(store: Store) -> None:

@@ -11,6 +11,13 @@ from server.fields.json_text import shown
 
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970-01-01 and 2100-01-01, both accepted
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_FORMATS = (
+    "send ISO 8601, like 2026-05-04 or 2026-05-04T09:30:00Z, or seconds since 1970: a number, or text of 9 "
+    "or 10 digits or with a decimal point"
+)
+_DIGITS = re.compile(
+    r"\d+", re.ASCII
+)  # seconds where there are 9 or 10; otherwise they may be a date, a year
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)([Tt ](\d\d:\d\d)(:\d\d)?([.,]\d{1,9})?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?)?", re.ASCII
@@ -19,7 +26,8 @@ _ISO = re.compile(
 
 def time_of(value: Any, field: str = "captured_at") -> float:
     """ISO 8601 text (UTC where it has no offset) or seconds since 1970 -> seconds since 1970, in whole
-    microseconds, which is how answers show them.
+    microseconds, which is how answers show them. Text of digits is seconds from 1973 on, where it has 9 or 10
+    of them: `20260504` and `2026` are meant as a date and a year.
 
     Raises BadRequest for anything else and for a time outside 1970-01-01 to 2100-01-01.
     """
@@ -28,10 +36,7 @@ def time_of(value: Any, field: str = "captured_at") -> float:
     except (ValueError, OverflowError):
         seconds = None
     if seconds is None:
-        raise BadRequest(
-            f"{field} {shown(value)} is no time; send ISO 8601, like 2026-05-04T09:30:00Z, or seconds since "
-            f"1970"
-        )
+        raise BadRequest(f"{field} {shown(value)} is no time; {_FORMATS}")
     if not EARLIEST <= seconds <= LATEST:
         raise BadRequest(f"{field} {shown(value)} lies outside 1970-01-01 to 2100-01-01")
     return round(seconds, 6)
@@ -55,6 +60,8 @@ def _seconds(value: Any) -> float | None:
         return None
     if not isinstance(value, str):
         return float(value)
+    if _DIGITS.fullmatch(value) and len(value) not in (9, 10):
+        return None
     if _NUMBER.fullmatch(value):
         return float(value)
     match = _ISO.fullmatch(value)

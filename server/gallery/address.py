@@ -42,6 +42,20 @@ def file_of(url: sa.URL) -> Path | None:
     return Path(url.database or "").resolve() if url.get_backend_name() == "sqlite" else None
 
 
+def refuse_other_names(file: Path) -> None:
+    """Raises StartError where an SQLite file has a second name by a hard link. SQLite's write-ahead log and
+    our lock belong to a name, so two processes would write into one file without seeing each other."""
+    try:
+        names = file.stat().st_nlink
+    except OSError:  # it is made later, or opening it says why not
+        return
+    if names > 1:
+        raise StartError(
+            f"{file} has {names} names (hard links), and whoever opens another one would damage the gallery; "
+            "remove the other names, or keep copies instead of links"
+        )
+
+
 def shown(url: sa.URL) -> str:
     """The URL without its passwords, for people to read."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}

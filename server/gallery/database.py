@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from server.errors import StartError
 from server.gallery import tables as t
-from server.gallery.address import address_of, file_of, shown, title_of
+from server.gallery.address import address_of, file_of, refuse_other_names, shown, title_of
 from server.gallery.faults import NotKept, as_problems
 
 _PRAGMAS = (
@@ -52,7 +52,7 @@ class Database:
     Args:
         place: a data folder, `sqlite:///PATH` or `postgresql://USER@HOST/NAME`.
 
-    Raises StartError for anything else.
+    Raises StartError for anything else, and for a file that has a second name by a hard link.
     """
 
     def __init__(self, place: str | Path) -> None:
@@ -60,6 +60,8 @@ class Database:
         self.title = title_of(self.url)  # as sentences name it
         self.file = file_of(self.url)
         self.is_sqlite = self.file is not None
+        if self.file is not None:
+            refuse_other_names(self.file)
         self.write_lock = threading.RLock()
         self.guard: Callable[[Connection], None] = no_guard  # may refuse a transaction by raising
         self.engine = _engine(self.url)

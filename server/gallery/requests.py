@@ -1,7 +1,8 @@
 """Enroll requests that were committed under an Idempotency-Key, so that a repeated one enrolls nothing twice.
 
-A request is kept as long as any of its items. After that its row only blocks the key, so that a repetition
-which comes late does not enroll again what was erased; it says nothing any more about what the request held.
+A request is kept as long as any of its items. After that its key is spent: the row only blocks it for some
+days, so that a repetition which comes late does not enroll again what was erased; it says nothing any more
+about what the request held.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import sqlalchemy as sa
 from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.records import EnrollRequest
+
+_DAY_S = 86_400.0
+_DROP_EVERY_S = 3_600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,19 @@ class RequestRows:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.spent_keys_s = 7 * _DAY_S  # how long a spent key is kept
+        self.dropped_at = -_DROP_EVERY_S  # of `time.monotonic`
+
+    def drop_spent(self) -> None:
+        """Deletes keys that were spent long enough ago; looks for them once an hour at most."""
+        now = time.monotonic()
+        if now - self.dropped_at < _DROP_EVERY_S:
+            return
+        kept = t.requests.c
+        old = sa.and_(kept.fingerprint == "", kept.created_at < time.time() - self.spent_keys_s)
+        with self.database.write() as db:
+            db.execute(t.requests.delete().where(old))
+        self.dropped_at = now
 
     def get(self, key: str) -> CommittedRequest | None:
         """The request that was committed under this key."""
@@ -71,4 +88,4 @@ def forget(db: sa.Connection, seqs: Sequence[int]) -> None:
     left = sa.exists().where(named.key == t.requests.c.key)
     for key in keys:
         spent = t.requests.update().where(t.requests.c.key == key, ~left)
-        db.execute(spent.values(fingerprint="", answer={}))
+        db.execute(spent.values(fingerprint="", answer={}, created_at=time.time()))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from proto.resight.v1 import resight_pb2 as pb
@@ -17,9 +17,10 @@ from server.errors import BadRequest
 from server.fields import filter_of, query_camera_of
 from server.grpc import messages
 from server.grpc.guard import Guard, actor
+from server.grpc.health import Health
+from server.grpc.serving import GrpcServer, options
 from server.inflight import Inflight
 from server.service import Service
-from server.settings import Settings
 
 _GALLERY, _ADAPTATION = "resight.v1.Gallery", "resight.v1.Adaptation"
 # The scope of the key that each method needs; None: no key.
@@ -132,35 +133,17 @@ class Adaptation(rpc.AdaptationServicer):
         return messages.job(await asyncio.to_thread(self.service.jobs.cancel, request.job))
 
 
-async def create_server(service: Service, auth: Auth, address: str) -> grpc.aio.Server:
+async def create_server(service: Service, auth: Auth, address: str) -> GrpcServer:
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
     inflight = Inflight(service.settings.max_inflight_bytes)
     service.telemetry.watch_inflight("grpc", inflight)
     guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry)
-    server = grpc.aio.server(options=_options(service.settings), interceptors=[guard])
+    server = grpc.aio.server(options=options(service.settings), interceptors=[guard])
     rpc.add_GalleryServicer_to_server(Gallery(service), server)
     rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
-    checker = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     names = [_GALLERY, _ADAPTATION]
+    health_service = Health(["", *names])
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_insecure_port(address)
-    for name in ["", *names]:
-        await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return server
-
-
-def _options(settings: Settings) -> list[tuple[str, int]]:
-    """What gRPC's core bounds by itself, for every connection."""
-    header_ms = max(1, int(1000 * settings.header_timeout_s))
-    return [
-        ("grpc.max_receive_message_length", settings.max_grpc_message_bytes),
-        ("grpc.max_send_message_length", settings.max_request_bytes),
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_concurrent_streams", 100),  # of one connection; more wait in the client
-        ("grpc.server_handshake_timeout_ms", header_ms),  # until a new connection speaks HTTP/2
-        ("grpc.max_connection_idle_ms", 60_000),  # without a call
-        ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished is noticed
-        ("grpc.keepalive_timeout_ms", 20_000),
-    ]
+    return GrpcServer(server, health_service)

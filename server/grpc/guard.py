@@ -3,13 +3,16 @@
 gRPC reads the message of a unary call before it calls the method, a streamed one only when the method reads
 it. So every method is registered as one that reads a stream: what is refused here was never read, and the
 client could send no more than the first window of its stream (64 KiB).
+
+Answers are written here too, each within a time, because gRPC itself waits without end for a client that does
+not read. The call of such a client is given up. gRPC offers no way to end its stream as well: what gRPC holds
+of it, one message at most, goes with the connection (see `options` in `serving.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -18,8 +21,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from server.auth import Auth, key_of
-from server.errors import BadRequest, Overloaded, RequestTimeout, TooLarge
+from server.errors import BadRequest, RequestTimeout, TooLarge
 from server.grpc.open_calls import OpenCalls
+from server.grpc.places import Places, peer_of
 from server.grpc.problems import abort
 from server.grpc.unknown import unknown_fields
 from server.inflight import Inflight, Share
@@ -55,7 +59,7 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> None:
         self.scopes, self.auth, self.settings = scopes, auth, settings
         self.inflight, self.telemetry = inflight, telemetry
-        self.running = 0
+        self.places = Places(settings.max_grpc_calls, settings.max_grpc_calls_per_peer)
         self.open_messages, self.open_calls = OpenCalls(_OPEN_MESSAGES), OpenCalls(_OPEN_CALLS)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
@@ -66,19 +70,10 @@ class Guard(grpc.aio.ServerInterceptor):
         scope = self.scopes[details.method]
         call = _Call(self, details.method, handler, scope)
 
-        async def checked(requests: Any, context: Any) -> Any:
-            return await call.run(context)
+        async def checked(requests: Any, context: Any) -> None:
+            await call.run(context)
 
-        kind = grpc.stream_stream_rpc_method_handler
-        if not handler.response_streaming:
-            kind = grpc.stream_unary_rpc_method_handler
-        return kind(checked, None, handler.response_serializer)
-
-    def take_place(self) -> None:
-        """Counts a call with a key. Raises Overloaded when there are too many."""
-        if self.running >= self.settings.max_grpc_calls:
-            raise Overloaded(f"{self.running} gRPC calls are running; try again")
-        self.running += 1
+        return grpc.stream_stream_rpc_method_handler(checked, None, handler.response_serializer)
 
 
 class _Call:
@@ -86,18 +81,19 @@ class _Call:
 
     def __init__(self, guard: Guard, method: str, handler: Any, scope: str | None) -> None:
         self.guard, self.method, self.handler, self.scope = guard, method, handler, scope
+        self.peer = ""  # its address
 
-    async def run(self, context: Any) -> Any:
+    async def run(self, context: Any) -> None:
         """Answers the call, or ends it with the status of what went wrong."""
         began, outcome = time.perf_counter(), "CANCELLED"
         try:
             with self.guard.inflight.share() as share:
+                self.peer = peer_of(context.peer())
                 if self.scope is None:
-                    answer = await self.guard.open_calls.run(self._answer(context, share, self._soon))
+                    await self.guard.open_calls.run(self._answer(context, share, self._soon), self.peer)
                 else:
-                    answer = await self._answer_key(context, share, self.scope)
+                    await self._answer_key(context, share, self.scope)
             outcome = "OK"
-            return answer
         except grpc.aio.BaseError:  # the method ended the call itself, or its client has gone
             raise
         except Exception as error:
@@ -108,30 +104,40 @@ class _Call:
             self.guard.telemetry.requests.labels(self.method, outcome).inc()
             self.guard.telemetry.seconds.labels(self.method).observe(time.perf_counter() - began)
 
-    async def _answer_key(self, context: Any, share: Share, scope: str) -> Any:
+    async def _answer_key(self, context: Any, share: Share, scope: str) -> None:
         headers = dict(context.invocation_metadata())
         key = key_of(headers.get("authorization"), headers.get("x-api-key"))
         _actor.set(await self.guard.auth.admit(key, scope))
-        self.guard.take_place()
-        try:
-            return await self._answer(context, share, self._in_time)
-        finally:
-            self.guard.running -= 1
+        with self.guard.places.place(self.peer):
+            await self._answer(context, share, self._in_time)
 
-    async def _answer(self, context: Any, share: Share, receive: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def _answer(self, context: Any, share: Share, receive: Callable[[Any], Awaitable[Any]]) -> None:
         """Reads what the method takes, and writes what it gives. `receive` bounds the time of a message."""
         handler = self.handler
         requests = self._requests(context, share)
         if not handler.request_streaming:
             requests = await receive(_only(requests))
-        if not handler.response_streaming:
-            return await (handler.unary_unary or handler.stream_unary)(requests, context)
-        answers = (handler.unary_stream or handler.stream_stream)(requests, context)
-        if inspect.isawaitable(answers):  # it writes by itself
-            return await answers
-        async for message in answers:
-            await context.write(message)
-        return None
+        if handler.response_streaming:
+            async for message in (handler.unary_stream or handler.stream_stream)(requests, context):
+                await self._write(context, message)
+        else:
+            message = await (handler.unary_unary or handler.stream_unary)(requests, context)
+            del requests
+            share.release()
+            await self._write(context, message)
+
+    async def _write(self, context: Any, message: Any) -> None:
+        """Gives a message to gRPC. Raises CancelledError, which ends the call without a status, when the
+        client does not read it in time: a status would have to wait behind it."""
+        settings = self.guard.settings
+        if self.scope is None:
+            limit = settings.header_timeout_s
+        else:
+            limit = settings.pace_window_s + message.ByteSize() / settings.min_bytes_per_s
+        try:
+            await asyncio.wait_for(context.write(message), limit)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise asyncio.CancelledError(f"nobody read an answer of {self.method}") from None
 
     async def _requests(self, context: Any, share: Share) -> AsyncIterator[Any]:
         """The messages of the call, each counted until the next is read."""
@@ -161,7 +167,7 @@ class _Call:
 
     async def _soon(self, message: Awaitable[Any]) -> Any:
         limit = self.guard.settings.header_timeout_s
-        return await self.guard.open_messages.run(_within(message, limit))
+        return await self.guard.open_messages.run(_within(message, limit), self.peer)
 
 
 async def _only(requests: AsyncIterator[Any]) -> Any:

@@ -9,7 +9,7 @@ from server.enroll import Enrolled
 from server.fields import filter_of, record_of
 from server.gallery.filters import ItemFilter
 from server.gallery.records import Item, NewItem
-from server.jobs import Job
+from server.job import Job
 from server.query import Answer
 
 

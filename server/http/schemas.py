@@ -9,11 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
-from server.jobs import Job
+from server.job import Job
 from server.query import Answer
 from server.reports import JobReport
 
-TIME_HELP = "ISO 8601 (UTC where it has no offset) or seconds since 1970, from 1970-01-01 to 2100-01-01"
+TIME_HELP = (
+    "ISO 8601 (UTC where it has no offset) or seconds since 1970, from 1970-01-01 to 2100-01-01; text of "
+    "digits alone is seconds where there are 9 or 10, otherwise it may be a date and is refused"
+)
 FILTER_EXAMPLE = (
     '{"camera": ["door", "hall"], "captured_at": {"gte": "2026-05-04"}, "metadata": {"track": 12}}'
 )

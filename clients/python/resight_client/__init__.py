@@ -10,13 +10,25 @@ with Client("http://127.0.0.1:8000") as resight:
 
 from resight_client.aio import AsyncClient
 from resight_client.client import Client
-from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Match, Page, ResightError, Site
+from resight_client.values import (
+    Answer,
+    Enrolled,
+    Erased,
+    Item,
+    Job,
+    JobFailed,
+    Match,
+    Page,
+    ResightError,
+    Site,
+)
 
 __all__ = [
     "Answer",
     "AsyncClient",
     "Client",
     "Enrolled",
+    "Erased",
     "Item",
     "Job",
     "JobFailed",

@@ -9,7 +9,7 @@ import httpx
 
 from resight_client import calls, values
 from resight_client.calls import Call, Filter, Image
-from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Page, Site
+from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, Site
 
 
 class AsyncClient:
@@ -102,12 +102,12 @@ class AsyncClient:
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         return values.page(await self._send(calls.listing(site, where, cursor, limit)))
 
-    async def erase(self, item_id: str, site: str | None = None) -> int:
+    async def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""
-        return int((await self._send(calls.erase(item_id, site)))["erased"])
+        return values.erased(await self._send(calls.erase(item_id, site)))
 
-    async def erase_identity(self, site: str, identity: str) -> int:
-        """Erases every item of an identity; returns how many there were."""
+    async def erase_identity(self, site: str, identity: str) -> Erased:
+        """Erases every item of an identity."""
         return await self.erase_items(site, identity=identity)
 
     async def erase_items(
@@ -120,13 +120,13 @@ class AsyncClient:
         captured_before: str | float | None = None,
         filter: Filter | None = None,
         all: bool = False,
-    ) -> int:
-        """Erases the items that `items` gives under the same conditions; returns how many there were.
+    ) -> Erased:
+        """Erases the items that `items` gives under the same conditions.
 
         Without a condition nothing is erased, unless `all` says that the whole site is meant.
         """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return int((await self._send(calls.erase_items(site, where, all)))["erased"])
+        return values.erased(await self._send(calls.erase_items(site, where, all)))
 
     async def adapt(
         self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0

@@ -41,7 +41,7 @@ def enroll(
         "site": site,
         "camera": camera,
         "identity": identity,
-        "captured_at": captured_at,
+        "captured_at": _seconds(captured_at),
         "partial": "true" if partial else None,
     }
     fields["metadata"] = json.dumps(metadata) if metadata is not None else None
@@ -91,8 +91,8 @@ def conditions(
     return {
         "camera": camera,
         "identity": identity,
-        "captured_after": captured_after,
-        "captured_before": captured_before,
+        "captured_after": _seconds(captured_after),
+        "captured_before": _seconds(captured_before),
         "filter": _json(filter),
     }
 
@@ -171,6 +171,11 @@ def event(line: str) -> dict[str, Any] | None:
     """The data of one line of a server-sent event, if it has any."""
     data: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
     return data
+
+
+def _seconds(time: str | float | None) -> str | float | None:
+    """A time for a text field, where a whole number needs its decimal point: digits alone may be a date."""
+    return f"{time}.0" if isinstance(time, int) and not isinstance(time, bool) else time
 
 
 def _json(filter: Filter | None) -> str | None:

@@ -9,7 +9,7 @@ import httpx
 
 from resight_client import calls, values
 from resight_client.calls import Call, Filter, Image
-from resight_client.values import Answer, Enrolled, Item, Job, JobFailed, Page, Site
+from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, Site
 
 
 class Client:
@@ -102,12 +102,12 @@ class Client:
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         return values.page(self._send(calls.listing(site, where, cursor, limit)))
 
-    def erase(self, item_id: str, site: str | None = None) -> int:
+    def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""
-        return int((self._send(calls.erase(item_id, site)))["erased"])
+        return values.erased(self._send(calls.erase(item_id, site)))
 
-    def erase_identity(self, site: str, identity: str) -> int:
-        """Erases every item of an identity; returns how many there were."""
+    def erase_identity(self, site: str, identity: str) -> Erased:
+        """Erases every item of an identity."""
         return self.erase_items(site, identity=identity)
 
     def erase_items(
@@ -120,13 +120,13 @@ class Client:
         captured_before: str | float | None = None,
         filter: Filter | None = None,
         all: bool = False,
-    ) -> int:
-        """Erases the items that `items` gives under the same conditions; returns how many there were.
+    ) -> Erased:
+        """Erases the items that `items` gives under the same conditions.
 
         Without a condition nothing is erased, unless `all` says that the whole site is meant.
         """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return int((self._send(calls.erase_items(site, where, all)))["erased"])
+        return values.erased(self._send(calls.erase_items(site, where, all)))
 
     def adapt(self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0) -> Job:
         """Starts an adaptation."""

@@ -53,6 +53,16 @@ class Enrolled:
 
 
 @dataclasses.dataclass(frozen=True)
+class Erased:
+    """What an erasure did."""
+
+    erased: int  # items
+    # True: their bytes are in no file of the server's data folder any more. False: not yet; the server tries
+    # again. None: the store cannot tell (PostgreSQL), or the server is older than this answer.
+    purged: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Match:
     """A ranked item."""
 
@@ -122,6 +132,12 @@ def enrolled(values: dict[str, Any]) -> Enrolled:
     items = [_known(Item, item) for item in values["items"]]
     committed: Enrolled = _known(Enrolled, values | {"items": items})
     return committed
+
+
+def erased(values: dict[str, Any]) -> Erased:
+    """Reads the answer of an erasure."""
+    result: Erased = _known(Erased, values)
+    return result
 
 
 def answer(values: dict[str, Any]) -> Answer:

@@ -1,0 +1,155 @@
+"""gRPC clients that do not read, or come in numbers from one address, keep nobody else out."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from resight_client import Client
+
+from benchmarks.serving import ServerProcess
+from proto.resight.v1 import resight_pb2 as pb
+from proto.resight.v1 import resight_pb2_grpc as rpc
+from server.errors import Overloaded
+from server.grpc.open_calls import OpenCalls
+from server.grpc.places import Places, peer_of
+from tests.http2 import HEADERS, BareClient
+from tests.tiny import make_tiny_bundle, picture
+
+LIST = "/resight.v1.Gallery/List"
+WATCH = "/grpc.health.v1.Health/Watch"
+SITE = pb.ListRequest(site="lobby").SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with few places for calls, all of which one address may take."""
+    folder = tmp_path_factory.mktemp("unread")
+    bundle = make_tiny_bundle(folder)
+    limits = {"max_grpc_calls": 3, "max_grpc_calls_per_peer": 2, "pace_window_s": 3, "header_timeout_s": 1}
+    with (
+        ServerProcess(bundle.path, folder / "data", engine="onnxruntime", **limits) as running,
+        Client(running.url) as client,
+    ):
+        client.enroll("lobby", [picture(0)])
+        yield running
+
+
+def begun(client: BareClient, method: str, message: bytes) -> int:
+    """Sends a call and waits until the server has begun to answer it; returns its stream."""
+    stream = client.call(method, message)
+    while client.frame()[:2] != (HEADERS, stream):
+        pass
+    return stream
+
+
+def test_an_answer_that_nobody_reads_frees_its_place(server: ServerProcess) -> None:
+    with (
+        BareClient(server.grpc_port, window=0) as silent,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        gallery = rpc.GalleryStub(channel)
+        for _ in range(2):
+            begun(silent, LIST, SITE)
+        with pytest.raises(grpc.RpcError, match=r"2 gRPC calls of ipv4:127\.0\.0\.1 are running") as caught:
+            gallery.List(pb.ListRequest(site="lobby"), timeout=20)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert len(gallery.List(pb.ListRequest(site="lobby"), timeout=20).items) == 1
+                break
+            except grpc.RpcError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+def test_one_address_leaves_places_to_others(server: ServerProcess) -> None:
+    with (
+        BareClient(server.grpc_port, window=0) as silent,
+        BareClient(server.grpc_port) as same,
+        BareClient(server.grpc_port, address="127.0.0.2") as other,
+    ):
+        for _ in range(2):
+            begun(silent, LIST, SITE)
+        assert same.answer(same.call(LIST, SITE)) == b""
+        assert pb.ListResponse.FromString(other.answer(other.call(LIST, SITE))[5:]).items
+
+
+def test_a_watcher_that_does_not_read_delays_no_other(server: ServerProcess) -> None:
+    with (
+        BareClient(server.grpc_port, window=0) as silent,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        begun(silent, WATCH, b"")
+        stub = health_pb2_grpc.HealthStub(channel)
+        watcher = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        began = time.monotonic()
+        assert next(watcher).status == health_pb2.HealthCheckResponse.SERVING
+        assert time.monotonic() - began < 0.9  # header_timeout_s, when the silent one is given up
+        watcher.cancel()
+
+
+def test_watchers_do_not_delay_the_end(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    with (
+        ServerProcess(bundle.path, tmp_path / "data", engine="onnxruntime", drain_s=25) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        watcher = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        next(watcher)
+        assert server.process is not None
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+
+
+def test_an_old_connection_is_closed_with_what_nobody_read(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    options = {"engine": "onnxruntime", "grpc_connection_age_s": 1}
+    with (
+        ServerProcess(bundle.path, tmp_path / "data", **options) as server,
+        BareClient(server.grpc_port, window=0) as silent,
+    ):
+        begun(silent, WATCH, b"")
+        began = time.monotonic()
+        silent.read_to_the_end()
+        assert 1 < time.monotonic() - began < 6
+
+
+def test_places_are_counted_by_address() -> None:
+    places = Places(limit=3, per_peer=2)
+    assert peer_of("ipv4:10.0.0.1:4242") == "ipv4:10.0.0.1"
+    with places.place("a"), places.place("a"):
+        with pytest.raises(Overloaded, match="2 gRPC calls of a are running"), places.place("a"):
+            pass
+        with (
+            places.place("b"),
+            pytest.raises(Overloaded, match="3 gRPC calls are running"),
+            places.place("c"),
+        ):
+            pass
+    assert not places.by_peer
+    with Places(limit=3, per_peer=0).place("a"):
+        pass
+
+
+def test_an_address_with_many_calls_without_a_key_ends_its_own() -> None:
+    async def story() -> None:
+        calls, never = OpenCalls(limit=4), asyncio.Event()
+        other = asyncio.ensure_future(calls.run(never.wait(), "other"))
+        await asyncio.sleep(0)
+        many = []
+        for _ in range(5):
+            many.append(asyncio.ensure_future(calls.run(never.wait(), "many")))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert [call.done() for call in many] == [True, True, False, False, False]
+        assert not other.done()
+        for call in [other, *many]:
+            call.cancel()
+        await asyncio.gather(other, *many, return_exceptions=True)
+
+    asyncio.run(story())
