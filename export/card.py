@@ -82,5 +82,6 @@ def _method(recipe: dict[str, Any]) -> str:
     text += f"{optimiser['kind']} at {optimiser['rate']:g}, seed {recipe['seed']}"
     text += ", also trained on query and gallery crops" if recipe.get("all_images") else ""
     if recipe["method"] == "std":
-        text += f", distilled from {Path(teacher).name} (share {recipe['distill']['weight']:g})"
+        names = " and ".join(Path(part).name for part in teacher.split("+"))
+        text += f", distilled from {names} (share {recipe['distill']['weight']:g})"
     return text + (f", started from the weights of {Path(start).name}" if start else "")

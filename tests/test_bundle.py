@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.serving import ROOT
-from export.bundle import export_bundle
+from export.bundle import _without_folders, export_bundle
 from export.card import card
 from export.parity import ParityError
 from reid.bundle import Bundle, BundleError
 from reid.checkpoint import CheckpointError, read_embedder
 from reid.models.spec import ModelSpec
 from tests.conftest import ELSEWHERE, make_checkpoint
+from training.recipe import load_recipe
 
 TINY = ModelSpec("resnet18", 64, 32, ssl_heads=False)
 
@@ -134,3 +135,11 @@ def test_a_shipped_bundle_s_card_is_its_manifest_s(name: str) -> None:
     assert (
         (folder / "README.md").read_text().startswith(card(Bundle.load(folder / f"{name}.resight").manifest))
     )
+
+
+def test_a_card_names_every_teacher_and_no_folder(bundle: Bundle) -> None:
+    recipe = _without_folders(load_recipe("demo").to_dict())
+    assert recipe["distill"]["teacher"] == "teacher-0+teacher-1"
+    page = card(bundle.manifest.model_copy(update={"recipe": recipe}))
+    assert "distilled from teacher-0 and teacher-1 (share 0.8)" in page
+    assert "runs/" not in page

@@ -19,13 +19,17 @@ _SITES = 3  # at most, however many datasets the recipe joins
 def smoke(recipe: Recipe, out: Path) -> Method:
     """Takes two steps of the recipe in the run folder `out` and returns the trained method.
 
-    A trained network that the method needs and the recipe does not name is made the same way first, under
-    `out`; a start that the method does not need is left out. Raises what `Run` raises.
+    A trained network that the method needs is made the same way first, under `out`, unless the recipe names
+    one that is there; a start that the method does not need, and a teacher's cache, are left out. Raises what
+    `Run` raises.
     """
-    if "start" not in method_of(recipe).needs_networks:
+    needed = method_of(recipe).needs_networks
+    if "start" not in needed:
         recipe = recipe.changed("start", "")
-    for key in method_of(recipe).needs_networks:
-        if not recipe.value(key):
+    recipe = recipe.changed("distill.cache", "")
+    for key in needed:
+        named = recipe.value(key)
+        if not named or not all(Path(part).exists() for part in named.split("+")):
             folder = out / key
             smoke(dataclasses.replace(recipe, method="bot"), folder)
             recipe = recipe.changed(key, str(folder))
