@@ -19,6 +19,17 @@ Settings = Annotated[
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
 
+# leaves out what labels would teach; a batch is 64 crops of the one identity that all of them have
+UNLABELED = (
+    "dataset=unlabeled",
+    "batch_identities=1",
+    "batch_crops=64",
+    "losses.triplet=0.0",
+    "losses.centre=0.0",
+    "losses.part_identity=0.0",
+    "distill.weight=1.0",
+)
+
 
 def train(
     recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .yaml file")],
@@ -39,9 +50,18 @@ def distill(
     data: OptionalData = None,
     settings: Settings = None,
     recipe: Annotated[str, typer.Option(help="the student's")] = "std",
+    unlabeled: Annotated[
+        Optional[Path],
+        typer.Option(help="a folder of crops without labels, instead of --data: the teacher alone teaches"),
+    ] = None,
 ) -> None:
     """Train a plain student on a dataset and on what a trained network says of it (STD)."""
-    _train(recipe, out, data, [*(settings or []), f"distill.teacher={teacher}"], False)
+    given = [f"distill.teacher={teacher}"]
+    if unlabeled is not None:
+        if data is not None:
+            fail("--unlabeled FOLDER takes the place of --data (and of RESIGHT_DATA): leave one of them out")
+        data, given = unlabeled, [*UNLABELED, *given]
+    _train(recipe, out, data, [*given, *(settings or [])], False)
 
 
 def leave_one_out(

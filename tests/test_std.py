@@ -10,10 +10,12 @@ import openvino
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from reid.bundle import Bundle
 from reid.models.build import build
 from reid.models.spec import ARCHITECTURES, ModelSpec
+from resight import app
 from tests.conftest import make_checkpoint
 from training.data.loader import Batch
 from training.data.records import Record
@@ -163,3 +165,34 @@ def test_several_teachers_are_one_behind_the_other(run: Path, batch: Batch, tmp_
     assert torch.equal(pair(batch.crops), together)
     with pytest.raises(RecipeError, match=r"'.*missing' does not exist"):
         open_teacher(f"{run}+{tmp_path / 'missing'}")
+
+
+def test_a_student_learns_from_crops_without_labels(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(70):
+        path = tmp_path / "crops" / f"day-{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (96, 48, 3), np.uint8)).save(path)
+    small = ["model.arch=resnet18", "model.height=96", "model.width=48", "optimiser.epochs=3"]
+    options = [f"--set={setting}" for setting in (*small, "optimiser.warmup_epochs=0", "precision=32-true")]
+    command = [
+        "distill",
+        str(run),
+        "--unlabeled",
+        str(tmp_path / "crops"),
+        "--out",
+        str(tmp_path / "student"),
+    ]
+    result = CliRunner().invoke(app, [*command, *options])
+    assert result.exit_code == 0, result.output
+    rows = [line.split(",") for line in (tmp_path / "student" / "log.csv").read_text().splitlines()]
+    assert rows[0][4:] == ["identity", "position", "part identity", "teacher"]
+    assert len(rows) == 4  # a batch of 64 in each of three epochs
+    assert {float(row[4]) for row in rows[1:]} == {0.0}  # nothing is learned from labels
+    assert float(rows[-1][7]) < float(rows[1][7])
+    refused = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
+    assert refused.exit_code == 1
+    assert "takes the place of --data" in refused.output
+    (tmp_path / "empty").mkdir()
+    command[3] = str(tmp_path / "empty")
+    assert "hold no images" in CliRunner().invoke(app, command).output

@@ -19,6 +19,7 @@ from training.data.market1501 import read_market1501
 from training.data.msmt17 import read_msmt17
 from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
+from training.data.unlabeled import read_unlabeled
 from training.data.viper import read_viper
 from training.data.world import read_world
 
@@ -40,6 +41,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "folders": read_folders,
     "world": read_world,
     "classes": read_classes,
+    "unlabeled": read_unlabeled,
 }
 
 

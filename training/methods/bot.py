@@ -48,10 +48,9 @@ class BagOfTricks(Method):
         """The losses of features that have been computed already."""
         weights = self.recipe.losses
         logits = self.classifier(f.after_neck).float()
-        losses = {
-            "identity": weights.identity * self.identity_loss(logits, batch.labels),
-            "triplet": weights.triplet * triplet_loss(weights, f.before_neck, batch.labels),
-        }
+        losses = {"identity": weights.identity * self.identity_loss(logits, batch.labels)}
+        if weights.triplet:  # else a batch may hold a single identity, which has no negatives
+            losses["triplet"] = weights.triplet * triplet_loss(weights, f.before_neck, batch.labels)
         modules = restitutions(self.pixels.embedder)
         for number, (weight, module) in enumerate(zip(weights.restitution, modules, strict=False), 1):
             if weight and module.seen is not None:
