@@ -10,11 +10,12 @@ import onnx
 import pytest
 
 from reid.bundle import Bundle, write_bundle
+from server.errors import BadRequest
 from server.gallery.records import NewItem
 from server.job import ENDED, Job
 from server.main import open_service
 from server.service import Service
-from server.settings import Settings
+from server.settings import FEWEST_SAMPLES, MOST_SAMPLES, Settings
 from tests.conftest import draw_jpegs
 
 CROPS = [data for data, _, _ in draw_jpegs(12)]  # 48 crops, no two alike
@@ -126,3 +127,13 @@ def with_a_broken_head(bundle: Bundle, folder: Path) -> Bundle:
     head = next(name for name in weights if name.startswith("heads.") and name.endswith("running_mean"))
     weights[head] = np.full_like(weights[head], np.nan)
     return write_bundle(folder / "head.resight", bundle.manifest, bundle.onnx_model(), weights)
+
+
+@pytest.mark.parametrize("samples", [FEWEST_SAMPLES - 1, MOST_SAMPLES + 1])
+def test_a_sample_outside_its_bounds_is_refused(
+    bundle: Bundle, open_lobby: Callable[[Bundle], Service], samples: int
+) -> None:
+    service = open_lobby(bundle)
+    with pytest.raises(BadRequest, match=f"max_samples is {samples}; it must lie between {FEWEST_SAMPLES} "):
+        adapt(service, max_samples=samples)
+    assert service.sites.get("lobby").state.version.version == 1

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from server.auth import Auth, make_key
+from server.errors import Unauthorized
 from server.gallery.records import NewItem
 from server.http.app import create_app
 from server.service import Service
@@ -124,3 +125,13 @@ def test_the_log_survives_a_restart(tmp_path: Path) -> None:
     again = open_tiny(bundle, data)
     assert again.store.audit.lines() == before != []
     again.close()
+
+
+def test_a_key_that_is_not_known_opens_nothing(service: Service) -> None:
+    auth = Auth(service.store, required=True)
+    admin = auth.first_key()
+    assert admin is not None
+    assert auth.check(admin, "admin")
+    for key in (admin + "x", admin[:-1], "unknown"):
+        with pytest.raises(Unauthorized, match="not known or was revoked"):
+            auth.check(key, "read")

@@ -20,7 +20,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from resight import app
 from server.errors import BadRequest
-from server.fields import filter_of, iso, json_of, record_of, time_of
+from server.fields import filter_of, iso, json_of, query_camera_of, record_of, time_of
 
 People = list[tuple[bytes, str, str]]
 BAD_TIMES: list[Any] = [
@@ -327,3 +327,18 @@ def test_a_filter_that_is_too_large_or_that_nothing_can_meet_is_refused(where: d
 
 def test_a_filter_of_one_moment_is_accepted() -> None:
     assert filter_of('{"captured_at": {"gte": 5, "lte": 5}}').columns
+
+
+def test_the_query_s_camera_has_two_names_that_may_not_contradict_each_other() -> None:
+    assert query_camera_of("c1", None) == "c1"
+    assert query_camera_of(None, "c1") == "c1"
+    assert query_camera_of("c1", "c1") == "c1"
+    assert query_camera_of(None, None) is None
+    with pytest.raises(BadRequest, match="contradict each other: camera is the older name"):
+        query_camera_of("c1", "c2")
+
+
+def test_the_text_of_a_filter_is_bounded() -> None:
+    text = json.dumps({"identity": ["a" * 200] * 1000})
+    with pytest.raises(BadRequest, match=rf"filter has {len(text)} characters; at most \d+ are accepted"):
+        filter_of(text)
