@@ -80,15 +80,16 @@ def leave_one_out(
     """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
     from reid.checkpoint import CheckpointError
     from training import compare as comparing
+    from training.data import sources_of
     from training.data.records import DatasetError
     from training.loop import TrainingError
     from training.recipe import RecipeError
 
-    names = datasets.split("+")
-    unknown = set(target or []) - set(names)
-    if unknown:
-        fail(f"--target {sorted(unknown)[0]} is none of --datasets {datasets}")
     try:
+        names = sources_of(datasets)
+        unknown = set(target or []) - set(names)
+        if unknown:
+            fail(f"--target {sorted(unknown)[0]} is none of --datasets {datasets}")
         plan = [
             (sources, left)
             for sources, left in comparing.leave_one_out(names)
@@ -203,12 +204,13 @@ def weights_convert(
     out: Annotated[Path, typer.Argument(help="the .safetensors file that `start` takes")],
 ) -> None:
     """Write the ImageNet weights of an installed package as a file that a training run starts from."""
-    from training.recipe import RecipeError
+    import subprocess
+
     from training.weights import convert_weights
 
     try:
         published = convert_weights(arch, out)
-    except (RecipeError, ValueError, OSError) as error:
+    except (ValueError, OSError, subprocess.SubprocessError) as error:
         fail(str(error))
     rows = [("from", published.package), ("licence", published.licence), ("use", f"--set start={out}")]
     table(f"ImageNet weights of {arch} in {out}", ("", ""), rows)

@@ -82,13 +82,10 @@ def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             cleaned[key] = _without_folders(value)
         else:
-            cleaned[key] = _names(value) if key in ("start", "teacher", "cache") else value
+            cleaned[key] = Path(value).name if key in ("start", "cache") else value
+            if key == "teacher":
+                cleaned[key] = "+".join(Path(path).name for path in value.split("+"))
     return cleaned
-
-
-def _names(paths: str) -> str:
-    """`runs/a+runs/b` -> `a+b`."""
-    return "+".join(Path(path).name for path in paths.split("+"))
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:

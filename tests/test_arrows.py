@@ -1,6 +1,7 @@
 """The rooms of the house and which way their arrows run."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,11 @@ def test_importing_the_server_or_a_specification_does_not_import_torch(what: str
 
 
 def test_nothing_reads_pickle() -> None:
+    weights = ROOT / "training/weights.py"  # a published file of known hash, in a child process
+    assert re.findall(r"torch\.load\(.*", weights.read_text()) == [
+        'torch.load(source, map_location="cpu", weights_only=True)'
+    ]
     for room in MAY_IMPORT:
         for path in (ROOT / room).rglob("*.py"):
             assert not imports_of(path) & {"pickle", "joblib", "dill", "shelve"}, path
-            assert "torch.load(" not in path.read_text(), path
+            assert path == weights or "torch.load(" not in path.read_text(), path

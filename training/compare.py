@@ -18,7 +18,7 @@ from training.data import read_dataset
 from training.data.records import Dataset, DatasetError
 from training.evaluate import embed_dataset, open_embedder, percentages, score
 from training.loop import Run
-from training.recipe import RecipeError, load_recipe
+from training.recipe import RecipeError, load_recipe, recipe_from_dict
 
 METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
@@ -94,7 +94,7 @@ def _one(
             setting.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed))
         )
     recipe = load_recipe(entry.recipe, [*comparison.settings, *filled, *common])
-    plain = json.loads(json.dumps(recipe.to_dict()))
+    plain = json.loads(json.dumps(recipe.to_dict()))  # as the files hold it
     settings = [*comparison.settings, *entry.settings, *common]
     changed = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     crops, minutes = None, 0.0
@@ -102,7 +102,8 @@ def _one(
         path = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
         if path.is_file():
             result: dict[str, Any] = json.loads(path.read_text())
-            if result["recipe"] != plain or result["identities"] != comparison.identities:
+            measured = recipe_from_dict(result["recipe"], str(path))
+            if measured != recipe or result["identities"] != comparison.identities:
                 raise RecipeError(f"{path} was measured with another recipe; choose another --out")
             crops = result["crops"]
             yield result

@@ -32,7 +32,7 @@ from training.log import Log
 from training.methods import method_of
 from training.mixstyle import StyleMixer
 from training.processes import processes
-from training.recipe import Recipe, RecipeError, first_difference
+from training.recipe import Recipe, RecipeError, first_difference, recipe_from_dict
 from training.schedule import cosine_rate, learning_rate
 from training.start import start_from
 from training.step import Stepper
@@ -171,9 +171,9 @@ class Run:
         if not path.exists():
             return False
         checkpoint = load_checkpoint(path)
-        difference = first_difference(
-            checkpoint.meta["recipe"], json.loads(json.dumps(self.recipe.to_dict()))
-        )
+        # a key that this version added has its default in an older checkpoint
+        trained = recipe_from_dict(checkpoint.meta["recipe"], str(path)).to_dict()
+        difference = first_difference(trained, self.recipe.to_dict())
         if difference:
             raise CheckpointError(
                 f"{self.out} was trained with another recipe: {difference}; choose another --out or the same "

@@ -110,6 +110,11 @@ class Optimiser:
         at_least(0, self, "rate", "weight_decay", "warmup_epochs", "milestones")
         at_least(1, self, "epochs")
         within(0, 1, self, "momentum", "gamma", "warmup_factor")
+        if self.schedule == "cosine" and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs} of {self.epochs} epochs; the cosine schedule needs "
+                f"fewer, or it never leaves its warm-up"
+            )
         if list(self.milestones) != sorted(self.milestones):
             raise ValueError(f"milestones are {list(self.milestones)}; put the epochs in ascending order")
 

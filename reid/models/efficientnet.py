@@ -1,7 +1,7 @@
 """EfficientNet-Lite (Tan and Le 2019; the Lite variants of 2020): inverted residuals without attention.
 
-Every norm is a BatchNorm and every activation a ReLU6, so that adaptation, folding and 8-bit engines work as
-for a ResNet, at about a tenth of ResNet-50's multiplications.
+Every norm is a BatchNorm and every activation a ReLU6, so that adaptation and folding work as for a ResNet,
+at about a tenth of ResNet-50's multiplications.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from reid.models.efficientnet import EfficientNetTrunk
 
-# how those BatchNorm layers were trained, and ours; the difference goes into the variances
+# epsilon of the published BatchNorm layers, and of ours; the difference goes into the variances
 _PUBLISHED_EPSILON, _EPSILON = 1e-3, 1e-5
 _ENDS = {"_conv_stem": "stem.conv", "_bn0": "stem.bn", "_conv_head": "head.conv", "_bn1": "head.bn"}
 _LAYERS = {

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights into a trunk."""
+"""ImageNet weights into a trunk: torchvision's, or what `resight weights convert` writes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CLASSIFIERS = ("fc.", "classifier.")  # of torchvision's networks; a trunk has 
 
 
 def load_imagenet(trunk: nn.Module, state: dict[str, Tensor]) -> None:
-    """Loads a torchvision ImageNet state dict into the trunk, without its classifier.
+    """Loads an ImageNet state dict into the trunk, without its classifier.
 
-    What re-identification added to the network has no counterpart there and keeps its initialisation. IBN's
+    What re-identification added to a network has no counterpart there and keeps its initialisation. IBN's
     norms do too: what they replaced has other statistics. Raises RuntimeError where anything else is missing
     or does not fit.
     """

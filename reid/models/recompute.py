@@ -22,14 +22,13 @@ class Trunk(nn.Module):
 
     recompute = False
     mixer: Callable[[Tensor], Tensor] | None = None
+    mixed_stages: tuple[int, ...] = ()  # behind these a mixer is called; empty: this trunk takes no mixer
 
     def behind_stage(self, number: int, x: Tensor) -> Tensor:
         """The map [B,C,H,W] behind stage `number` (0 is the first); in training mixed, if that stage is."""
         if self.mixer is None or not self.training or number not in self.mixed_stages:
             return x
         return self.mixer(x)
-
-    mixed_stages: tuple[int, ...] = ()  # that a mixer may change; none: the trunk offers none
 
 
 def run_stage(stage: nn.Module, x: Tensor, recompute: bool) -> Tensor:

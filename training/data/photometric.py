@@ -56,7 +56,8 @@ class Photometric:
     def __post_init__(self) -> None:
         within(0, 1, self, "grey", "blur", "noise", "downscale")
         at_least(0, self, "exposure", "white_balance", "gamma", "contrast", "saturation")
-        at_least(0, self, "blur_pixels", "noise_level")
+        within(0, _TAPS / 2, self, "blur_pixels")  # a wider blur would be cut off
+        at_least(0, self, "noise_level")
 
     @property
     def changes(self) -> bool:
@@ -91,8 +92,8 @@ class Photometric:
 def change(crops: Tensor, draws: Tensor) -> Tensor:
     """uint8 [B,H,W,3] and float32 [B,10] of `Photometric.draw` -> uint8 [B,H,W,3].
 
-    In the order of a camera: light and sensor (gains, gamma, saturation, contrast), lens (blur), noise, and a
-    recording of fewer pixels.
+    In this order: gains, gamma, saturation, contrast, blur, noise, fewer pixels. What padding and erasing
+    painted is changed with the rest of the crop.
     """
     d = Draws(*draws.unbind(1))
     x = crops.permute(0, 3, 1, 2).float().div_(255)  # [B,3,H,W]; changed in place, which is faster on a CPU

@@ -2,7 +2,7 @@
 
 A resumed run and another machine therefore see the same batches. Order as in the BoT code: flip, pad, crop,
 (normalise,) erase. Normalisation is inside the model, so erasing paints the model's mean pixel, which
-normalisation maps to 0 (methods A.8, row 13).
+normalisation maps to 0 (methods A.8, row 13), unless `photometric.py` changes its colour afterwards.
 """
 
 from __future__ import annotations
