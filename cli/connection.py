@@ -11,7 +11,7 @@ import typer
 from cli.output import fail
 
 if TYPE_CHECKING:
-    from resight_client import Client
+    from resight_client import Client, ResightError
 
 Site = Annotated[str, typer.Option(help="site: one deployment with its cameras and its gallery")]
 Server = Annotated[str, typer.Option(envvar="RESIGHT_URL", help="URL of the server")]
@@ -30,8 +30,17 @@ def connect(server: str, api_key: str | None) -> Iterator[Client]:
     """A client whose errors end the command with their sentence."""
     from resight_client import Client, ResightError
 
+    if not server.startswith(("http://", "https://")):
+        fail(f"--server {server} is no URL: put http:// or https:// in front")
     with Client(server, api_key) as client:
         try:
             yield client
         except ResightError as error:
-            fail(str(error))
+            fail(sentence_of(error))
+
+
+def sentence_of(error: ResightError) -> str:
+    """The error's text, with the option to use where it names a header of HTTP."""
+    if error.status == 401:
+        return f"{error.detail}; here: --api-key KEY, or the variable RESIGHT_API_KEY"
+    return str(error)

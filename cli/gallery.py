@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from cli.connection import LOCAL, Filter, Key, Server, Site, connect
+from cli.connection import LOCAL, Filter, Key, Server, Site, connect, sentence_of
 from cli.output import fail, table
 
 if TYPE_CHECKING:
     from resight_client import Client, Job
+
+_GROUPS = ("identity", "camera", "captured_at")  # that --pattern may name
 
 
 def enroll(
@@ -23,12 +26,15 @@ def enroll(
     identity: Annotated[Optional[str], typer.Option(help="of all images")] = None,
     pattern: Annotated[
         Optional[str],
-        typer.Option(help=r"regex over file names with groups, like '(?P<identity>\d+)_c(?P<camera>\d)'"),
+        typer.Option(
+            help=r"regex over file names with groups named identity, camera or captured_at, like "
+            r"'(?P<identity>\d+)_c(?P<camera>\d)'"
+        ),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="skip unreadable images instead of stopping")
     ] = False,
-    batch: Annotated[int, typer.Option(help="images a request")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="images a request")] = 64,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
@@ -37,7 +43,8 @@ def enroll(
     from rich.progress import track
 
     files = _images(paths)
-    fields = [_fields(file, pattern, camera, identity) for file in files]
+    names = _pattern(pattern)
+    fields = [_fields(file, names, camera, identity) for file in files]
     count = 0
     with connect(server, api_key) as client:
         for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
@@ -46,7 +53,7 @@ def enroll(
                 enrolled = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
             except ResightError as error:
                 name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
-                fail(f"{name}{error} ({count} images were enrolled before)")
+                fail(f"{name}{sentence_of(error)} ({count} images were enrolled before)")
             count += len(enrolled.items)
             for bad in enrolled.errors:
                 typer.echo(f"skipped {some[bad['index']]}: {bad['detail']}", err=True)
@@ -81,6 +88,8 @@ def query(
     if not images and not item:
         fail("nothing says what to look for: give an image, or the id of an enrolled item with --item")
     for path in images or []:
+        if path.is_dir():
+            fail(f"{path} is a folder; a query takes one crop, or the crops of one tracklet, as files")
         if not path.is_file():
             fail(f"{path} does not exist")
     with connect(server, api_key) as client:
@@ -97,6 +106,9 @@ def query(
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))
+        return
+    if not answer.matches:
+        typer.echo(f"no item of {site} matches")
         return
     table(
         f"{site}, version {answer.version}",
@@ -149,18 +161,32 @@ def _images(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _fields(file: Path, pattern: str | None, camera: str | None, identity: str | None) -> dict[str, Any]:
-    import re
+def _pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """The expression of --pattern; fails for one that is none, or whose groups name nothing of an item."""
+    if pattern is None:
+        return None
+    try:
+        names = re.compile(pattern)
+    except re.error as error:
+        fail(f"--pattern is not a regular expression: {error}")
+    known = "groups are named identity, camera or captured_at, like (?P<identity>...)"
+    for name in names.groupindex:
+        if name not in _GROUPS:
+            fail(f"--pattern has a group {name!r}; {known}")
+    if not names.groupindex:
+        fail(f"--pattern has no named group; {known}")
+    return names
 
+
+def _fields(
+    file: Path, pattern: re.Pattern[str] | None, camera: str | None, identity: str | None
+) -> dict[str, Any]:
     fields: dict[str, Any] = {"camera": camera, "identity": identity}
     if pattern is not None:
-        try:
-            match = re.search(pattern, file.name)
-        except re.error as error:
-            fail(f"--pattern is not a regular expression: {error}")
+        match = pattern.search(file.name)
         if match is None:
             fail(f"--pattern does not fit the file name {file.name}")
-        fields |= {k: v for k, v in match.groupdict().items() if k in ("camera", "identity", "captured_at")}
+        fields |= match.groupdict()
     return {k: v for k, v in fields.items() if v is not None}
 
 

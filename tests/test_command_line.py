@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from resight_client import ResightError
 from typer.testing import CliRunner
 
 from benchmarks.serving import ROOT, ServerProcess
+from cli.connection import sentence_of
 from resight import app
 from server.gallery.store import Store
 from training.synthetic.drawn import draw_dataset, draw_sites
@@ -394,3 +396,38 @@ def test_keys(tmp_path: Path) -> None:
     succeeded(resight("key", "revoke", name, "--data", tmp_path))
     assert "there is no key" in failed(resight("key", "revoke", name, "--data", tmp_path))
     assert "scope 'root'" in failed(resight("key", "add", "root", "--data", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        (
+            r"(?P<person>\d+)_(?P<camera>\d)",
+            "--pattern has a group 'person'; groups are named identity",
+        ),
+        (r"(\d+)_c(\d)", "--pattern has no named group"),
+        ("(", "--pattern is not a regular expression"),
+        (r"(?P<identity>nobody)", "--pattern does not fit the file name person-0_cam-0_00.jpg"),
+    ],
+)
+def test_a_pattern_that_would_leave_labels_out_is_refused(files: Path, pattern: str, sentence: str) -> None:
+    result = CliRunner().invoke(app, ["enroll", str(files), "--site", "s", "--pattern", pattern])
+    assert result.exit_code == 1
+    assert sentence in result.output
+
+
+def test_a_batch_of_no_images_and_a_folder_as_a_query_are_refused(files: Path) -> None:
+    result = CliRunner().invoke(app, ["enroll", str(files), "--site", "s", "--batch", "0"])
+    assert result.exit_code == 2
+    result = CliRunner().invoke(app, ["query", str(files), "--site", "s"])
+    assert result.exit_code == 1
+    assert "is a folder; a query takes one crop" in result.output
+
+
+def test_a_server_without_a_scheme_and_a_missing_key_are_told_with_the_options_to_use() -> None:
+    result = CliRunner().invoke(app, ["list", "--site", "s", "--server", "127.0.0.1:8000"])
+    assert result.exit_code == 1
+    assert "put http:// or https:// in front" in result.output
+    refused = ResightError(401, "unauthorized", "send an API key")
+    assert sentence_of(refused) == "send an API key; here: --api-key KEY, or the variable RESIGHT_API_KEY"
+    assert sentence_of(ResightError(404, "not-found", "there is no site 's'")) == "there is no site 's'"
