@@ -184,6 +184,8 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
         chosen = load_recipe(recipe, settings)
         if smoke:
             smoke_run(chosen, out)
+            typer.echo(f"the recipe runs; {out} holds two steps on drawn people, of no other use")
+            return
         elif data is None:
             fail(
                 "--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train "

@@ -383,7 +383,8 @@ class History(RuleBasedStateMachine):
         order = {item.id: place for place, item in enumerate(site.items)}
         crop = {item.id: item.crop for item in site.items}
         for better, worse in itertools.pairwise(matches):
-            if crop[better["id"]]["picture"] == crop[worse["id"]]["picture"]:
+            # the vectors of one picture can differ in their last digit, when batches of other sizes made them
+            if better["score"] == worse["score"]:
                 assert order[better["id"]] < order[worse["id"]]  # equal scores by order of enrolling
         for match in matches:
             assert_same_labels(match, crop[match["id"]])
