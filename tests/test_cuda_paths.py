@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +94,7 @@ def stand_in(
 ) -> Session:
     """Puts a session in the place of onnxruntime's."""
     session = Session(runs_on, nodes)
+    monkeypatch.setattr(onnx_runtime, "_preloaded", functools.cache(onnx_runtime._preloaded.__wrapped__))
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "preload_dlls", session.preload_dlls, raising=False)
@@ -107,6 +111,41 @@ def test_cuda_libraries_are_loaded_before_a_session_that_needs_them(
     on_cpu = stand_in(monkeypatch, CPU, [(CPU, "Conv")])
     OnnxRuntimeEngine(bundle)
     assert on_cpu.called == ["session"]
+
+
+def test_engines_compiled_at_once_load_the_libraries_once_and_leave_the_output_alone(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two loads that overlap would each put the other's text in the place of the process's output."""
+    session = stand_in(monkeypatch, CPU)
+    second, outcomes, output = threading.Event(), [], sys.stdout
+
+    def compile_engine() -> None:
+        with pytest.raises(EngineError) as caught:
+            OnnxRuntimeEngine(bundle, provider="cuda")
+        outcomes.append("Failed to load libcublas.so.13" in str(caught.value))
+
+    threads = [threading.Thread(target=compile_engine) for _ in range(2)]
+
+    def preload() -> None:
+        session.preload_dlls()
+        if session.called.count("preload") == 1:
+            second.wait(0.5)
+        else:
+            second.set()
+            threads[0].join(5)
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sys.stdout is output
+    finally:
+        sys.stdout = output
+    assert session.called.count("preload") == 1
+    assert outcomes == [True, True]
 
 
 def test_an_onnxruntime_without_preloading_is_used_as_it_is(

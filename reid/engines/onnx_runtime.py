@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import threading
 
 import numpy as np
 import onnxruntime as ort
@@ -19,6 +21,7 @@ PROVIDERS = {
 }
 _ON_SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Concat", "Cast", "Constant", "Reshape"}
 _HEAVY = {"Conv", "Gemm", "MatMul"}
+_PRELOADING = threading.Lock()
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 
 
@@ -112,6 +115,14 @@ def _load_cuda_libraries() -> str:
 
     Returns what onnxruntime says about those that do not load, in one line.
     """
+    with _PRELOADING:
+        return _preloaded()
+
+
+@functools.cache
+def _preloaded() -> str:
+    """Once a process, and under the lock: onnxruntime prints what fails, and the output that is read here is
+    the whole process's."""
     preload = getattr(ort, "preload_dlls", None)  # versions before 1.21 lack it
     if preload is None:
         return ""
