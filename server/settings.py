@@ -62,7 +62,7 @@ class Settings(GallerySettings):
         default=7.0,
         ge=0,
         description="how long an Idempotency-Key is refused after every item that it enrolled was erased; "
-        "then it may be used again",
+        "it is deleted at the next start or erasure after that time, at most once an hour",
     )
 
     max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
@@ -149,6 +149,11 @@ class Settings(GallerySettings):
     def limits(self) -> Limits:
         """What an image may be."""
         return Limits(max_bytes=self.max_image_bytes, max_pixels=self.max_pixels)
+
+    @property
+    def spent_key_s(self) -> float:
+        """`spent_key_days` in seconds."""
+        return 86_400 * self.spent_key_days
 
     @property
     def needs_key(self) -> bool:
