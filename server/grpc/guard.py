@@ -59,7 +59,7 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> None:
         self.scopes, self.auth, self.settings = scopes, auth, settings
         self.inflight, self.telemetry = inflight, telemetry
-        self.places = Places(settings.max_grpc_calls, settings.max_grpc_calls_per_peer)
+        self.places = Places(settings.max_grpc_calls, settings.grpc_calls_per_peer)
         self.open_messages, self.open_calls = OpenCalls(_OPEN_MESSAGES), OpenCalls(_OPEN_CALLS)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
