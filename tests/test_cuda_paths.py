@@ -196,6 +196,34 @@ def test_a_network_that_is_not_where_it_was_asked_to_be_is_refused(
         OnnxRuntimeEngine(bundle, provider=provider)
 
 
+@pytest.mark.parametrize(
+    ("error", "is_refusal"),
+    [
+        (onnx_runtime.RUNTIME_ERRORS[0]("no memory"), True),
+        (RuntimeError("no CUDA device"), True),
+        (ValueError("an option of the provider"), True),
+        (TypeError("our own mistake"), False),
+    ],
+)
+def test_only_an_error_of_onnxruntime_lets_another_engine_take_its_place(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, error: Exception, is_refusal: bool
+) -> None:
+    def fail(*args: Any, **others: Any) -> None:
+        raise error
+
+    stand_in(monkeypatch)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(EngineError if is_refusal else TypeError, match=str(error)):
+        OnnxRuntimeEngine(bundle, provider="cuda")
+
+
+def test_the_error_of_a_graph_that_is_broken_is_one_of_onnxruntime() -> None:
+    with pytest.raises(onnx_runtime.RUNTIME_ERRORS):
+        onnxruntime.InferenceSession(b"no graph", providers=[CPU])
+    assert all(issubclass(error, Exception) for error in onnx_runtime.RUNTIME_ERRORS)
+    assert not issubclass(TypeError, onnx_runtime.RUNTIME_ERRORS)
+
+
 def test_the_real_session_says_where_its_operators_are(bundle: Bundle) -> None:
     engine = OnnxRuntimeEngine(bundle)
     assert "Conv on CPUExecutionProvider" in onnx_runtime._misplaced(engine.session, CUDA)
@@ -211,7 +239,8 @@ def test_every_refusal_is_logged_and_reported(
     assert list(choice.refused) == ["tensorrt", "cuda"]
     for name, reason in choice.refused.items():
         assert f"engine {name} is not used: {reason}" in caplog.text
-    assert "a GPU is present but not used" in caplog.text
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in choice.refused.items())
+    assert f"a GPU is present but not used: {reasons}" in caplog.text
 
     settings, store = Settings(bundle=bundle.path, data=tmp_path), Store(tmp_path)
     engines = Engines(bundle, settings, store)
