@@ -11,6 +11,7 @@ from server.fields import is_id
 from server.gallery.filters import ItemFilter
 from server.gallery.records import Erased, Item
 from server.gallery.store import Store
+from server.settings import Settings
 from server.sites import Site, Sites
 
 _CURSOR = re.compile(r"\d{1,18}", re.ASCII)  # a seq, which is an integer of 64 bits
@@ -19,8 +20,8 @@ _CURSOR = re.compile(r"\d{1,18}", re.ASCII)  # a seq, which is an integer of 64 
 class Items:
     """The use cases. Raise `server.errors.Problem` for everything that a caller can do something about."""
 
-    def __init__(self, store: Store, sites: Sites) -> None:
-        self.store, self.sites = store, sites
+    def __init__(self, settings: Settings, store: Store, sites: Sites) -> None:
+        self.settings, self.store, self.sites = settings, store, sites
 
     async def get(self, item_id: str) -> Item:
         """One item. Raises NotFound."""
@@ -90,7 +91,8 @@ class Items:
 
     def _erase(self, site: Site, choose: Callable[[], Sequence[int]], actor: str, by: str) -> Erased:
         """Erases what `choose` returns under the site's lock. Nobody waits for the purge."""
-        self.store.requests.drop_spent()  # before the purge, which so covers it
+        if self.store.requests.drop_spent(self.settings.spent_key_s):
+            self.store.purge.after_erasure()  # here, because there may be nothing else to erase
         with site.lock:
             seqs = [int(seq) for seq in choose()]
             if not seqs:

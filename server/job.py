@@ -50,8 +50,8 @@ class Job:
         # through JSON: a loss that is no number becomes null, which every database takes
         return vars(self) | {"report": json.loads(self.report.model_dump_json())}
 
-    def end(self, state: str) -> dict[str, Any]:
-        """What changes when the job ends in this state."""
+    def changes_at_end(self, state: str) -> dict[str, Any]:
+        """What changes when the job ends in this state; changes nothing itself."""
         if state == "succeeded":
             return {"state": state, "stage": "done", "progress": 1.0}
         return {"state": state, "stage": state, "progress": self.progress}

@@ -225,7 +225,7 @@ class Jobs:
 
     def _end(self, handle: Handle, state: str) -> None:
         """Writes how a job ended, cleans up after it and tells the listeners."""
-        ended = handle.job.snapshot(**handle.job.end(state))
+        ended = handle.job.snapshot(**handle.job.changes_at_end(state))
         try:
             if state == "interrupted":
                 self.store.jobs.interrupt(ended.row())
@@ -233,7 +233,8 @@ class Jobs:
                 self.store.jobs.save(ended.row())
         except Exception:  # a full disk must not leave the site with a job that never ends
             log.exception("the end of job %s could not be written", ended.id)
-            self.change(handle.job, **handle.job.end(state))  # this process goes on answering for it
+            changes = handle.job.changes_at_end(state)
+            self.change(handle.job, **changes)  # this process goes on answering for it
             return
         if state != "interrupted":
             try:
@@ -244,7 +245,7 @@ class Jobs:
 
     def _forget(self, handle: Handle, state: str) -> None:
         """Tells the listeners that a job has ended; the store answers for it from now on."""
-        self.change(handle.job, **handle.job.end(state))
+        self.change(handle.job, **handle.job.changes_at_end(state))
         with self.lock:
             self.handles.pop(handle.job.id, None)
 

@@ -51,8 +51,8 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     engines = Engines(bundle, settings, store)
     clear_work_folders(settings.data)
     store.purge.copies = lambda: work_folders(settings.data)
-    store.requests.spent_keys_s = 86_400 * settings.spent_key_days
-    store.requests.drop_spent()
+    if store.requests.drop_spent(settings.spent_key_s):
+        store.purge.after_erasure()
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites)

@@ -34,7 +34,7 @@ class Service:
         self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)
-        self.items = Items(store, sites)
+        self.items = Items(settings, store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.status = Status(settings, bundle, store, engines)
 

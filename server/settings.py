@@ -7,7 +7,7 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reid.images import Limits
@@ -62,7 +62,7 @@ class Settings(GallerySettings):
         default=7.0,
         ge=0,
         description="how long an Idempotency-Key is refused after every item that it enrolled was erased; "
-        "then it may be used again",
+        "it is deleted at the next start or erasure after that time, at most once an hour",
     )
 
     max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
@@ -86,7 +86,10 @@ class Settings(GallerySettings):
         default=10.0, gt=0, description="how long a new connection or request may take until its headers end"
     )
     body_timeout_s: float = Field(
-        default=300.0, gt=0, description="how long the server waits for the bytes of one body, in all"
+        default=300.0,
+        gt=0,
+        description="how long the server waits for the bytes of one body, in all, and for a gRPC client to "
+        "read one message",
     )
     min_bytes_per_s: float = Field(
         default=1024.0, gt=0, description="lowest rate at which a body may arrive and an answer be read"
@@ -100,11 +103,12 @@ class Settings(GallerySettings):
     max_grpc_calls: int = Field(
         default=64, ge=1, description="gRPC calls at once; more are answered RESOURCE_EXHAUSTED"
     )
-    max_grpc_calls_per_peer: int = Field(
-        default=48,
+    max_grpc_calls_per_peer: int | None = Field(
+        default=None,
         ge=0,
-        description="gRPC calls of one address at once, 0: no limit; behind a reverse proxy all callers "
-        "share its address. Connections of one address cannot be limited: gRPC has no such limit",
+        description="gRPC calls of one address at once, 0: no limit; default: three quarters of "
+        "max_grpc_calls; behind a reverse proxy all callers share its address. Connections of one address "
+        "cannot be limited: gRPC has no such limit",
     )
     grpc_connection_age_s: float = Field(
         default=3600.0,
@@ -145,10 +149,30 @@ class Settings(GallerySettings):
     decode_threads: int = Field(default=2, ge=1)
     drain_s: float = Field(default=10.0, ge=0, description="how long requests may finish after Ctrl-C")
 
+    @field_validator("max_grpc_calls_per_peer")
+    @classmethod
+    def _require_room_for_others(cls, per_peer: int | None, info: ValidationInfo) -> int | None:
+        limit = info.data.get("max_grpc_calls")
+        if per_peer and limit is not None and per_peer > limit:
+            raise ValueError(f"{per_peer} is more than max_grpc_calls, which is {limit}")
+        return per_peer
+
+    @property
+    def grpc_calls_per_peer(self) -> int:
+        """gRPC calls of one address at once, 0: no limit."""
+        if self.max_grpc_calls_per_peer is None:
+            return max(1, self.max_grpc_calls * 3 // 4)
+        return self.max_grpc_calls_per_peer
+
     @property
     def limits(self) -> Limits:
         """What an image may be."""
         return Limits(max_bytes=self.max_image_bytes, max_pixels=self.max_pixels)
+
+    @property
+    def spent_key_s(self) -> float:
+        """`spent_key_days` in seconds."""
+        return 86_400 * self.spent_key_days
 
     @property
     def needs_key(self) -> bool:

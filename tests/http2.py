@@ -7,9 +7,12 @@ import socket
 import struct
 from types import TracebackType
 
+import grpc
+
 DATA, HEADERS, SETTINGS, PING = 0, 1, 4, 6
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
-_INITIAL_WINDOW_SIZE = 4
+_HEADER_TABLE_SIZE, _INITIAL_WINDOW_SIZE = 1, 4
+_STATUS = b"grpc-status"
 
 
 class BareClient:
@@ -23,7 +26,8 @@ class BareClient:
     def __init__(self, port: int, window: int = 65_535, address: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(address, 0))
         self.next_stream = 1
-        settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
+        # without a table, the server writes each header in full, and what it says can be read here
+        settings = struct.pack(">HIHI", _HEADER_TABLE_SIZE, 0, _INITIAL_WINDOW_SIZE, window)
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, 0, settings))
 
     def __enter__(self) -> BareClient:
@@ -71,8 +75,17 @@ class BareClient:
             kind, of, payload = self.frame()
             if of == stream and kind == DATA:
                 return payload
-            if of == stream and kind == HEADERS and b"grpc-status" in payload:
+            if of == stream and kind == HEADERS and status_of(payload) is not None:
                 return b""
+
+    def refusal(self, stream: int) -> grpc.StatusCode:
+        """The status of a call that ends without an answer."""
+        while True:
+            kind, of, payload = self.frame()
+            assert (kind, of) != (DATA, stream)
+            status = status_of(payload) if (kind, of) == (HEADERS, stream) else None
+            if status is not None:
+                return status
 
     def _read(self, count: int) -> bytes:
         content = b""
@@ -82,6 +95,15 @@ class BareClient:
                 raise EOFError
             content += part
         return content
+
+
+def status_of(headers: bytes) -> grpc.StatusCode | None:
+    """The status of a call whose trailers these are; None for other headers."""
+    _, name, value = headers.partition(_STATUS)
+    if not name:
+        return None
+    number = int(value[1 : 1 + value[0]])  # behind its length
+    return next(status for status in grpc.StatusCode if status.value[0] == number)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +94,7 @@ def stand_in(
 ) -> Session:
     """Puts a session in the place of onnxruntime's."""
     session = Session(runs_on, nodes)
+    monkeypatch.setattr(onnx_runtime, "_preloaded", functools.cache(onnx_runtime._preloaded.__wrapped__))
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "preload_dlls", session.preload_dlls, raising=False)
@@ -107,6 +111,41 @@ def test_cuda_libraries_are_loaded_before_a_session_that_needs_them(
     on_cpu = stand_in(monkeypatch, CPU, [(CPU, "Conv")])
     OnnxRuntimeEngine(bundle)
     assert on_cpu.called == ["session"]
+
+
+def test_engines_compiled_at_once_load_the_libraries_once_and_leave_the_output_alone(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two loads that overlap would each put the other's text in the place of the process's output."""
+    session = stand_in(monkeypatch, CPU)
+    second, outcomes, output = threading.Event(), [], sys.stdout
+
+    def compile_engine() -> None:
+        with pytest.raises(EngineError) as caught:
+            OnnxRuntimeEngine(bundle, provider="cuda")
+        outcomes.append("Failed to load libcublas.so.13" in str(caught.value))
+
+    threads = [threading.Thread(target=compile_engine) for _ in range(2)]
+
+    def preload() -> None:
+        session.preload_dlls()
+        if session.called.count("preload") == 1:
+            second.wait(0.5)
+        else:
+            second.set()
+            threads[0].join(5)
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sys.stdout is output
+    finally:
+        sys.stdout = output
+    assert session.called.count("preload") == 1
+    assert outcomes == [True, True]
 
 
 def test_an_onnxruntime_without_preloading_is_used_as_it_is(
@@ -157,6 +196,34 @@ def test_a_network_that_is_not_where_it_was_asked_to_be_is_refused(
         OnnxRuntimeEngine(bundle, provider=provider)
 
 
+@pytest.mark.parametrize(
+    ("error", "is_refusal"),
+    [
+        (onnx_runtime.RUNTIME_ERRORS[0]("no memory"), True),
+        (RuntimeError("no CUDA device"), True),
+        (ValueError("an option of the provider"), True),
+        (TypeError("our own mistake"), False),
+    ],
+)
+def test_only_an_error_of_onnxruntime_lets_another_engine_take_its_place(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, error: Exception, is_refusal: bool
+) -> None:
+    def fail(*args: Any, **others: Any) -> None:
+        raise error
+
+    stand_in(monkeypatch)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(EngineError if is_refusal else TypeError, match=str(error)):
+        OnnxRuntimeEngine(bundle, provider="cuda")
+
+
+def test_the_error_of_a_graph_that_is_broken_is_one_of_onnxruntime() -> None:
+    with pytest.raises(onnx_runtime.RUNTIME_ERRORS):
+        onnxruntime.InferenceSession(b"no graph", providers=[CPU])
+    assert all(issubclass(error, Exception) for error in onnx_runtime.RUNTIME_ERRORS)
+    assert not issubclass(TypeError, onnx_runtime.RUNTIME_ERRORS)
+
+
 def test_the_real_session_says_where_its_operators_are(bundle: Bundle) -> None:
     engine = OnnxRuntimeEngine(bundle)
     assert "Conv on CPUExecutionProvider" in onnx_runtime._misplaced(engine.session, CUDA)
@@ -172,7 +239,8 @@ def test_every_refusal_is_logged_and_reported(
     assert list(choice.refused) == ["tensorrt", "cuda"]
     for name, reason in choice.refused.items():
         assert f"engine {name} is not used: {reason}" in caplog.text
-    assert "a GPU is present but not used" in caplog.text
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in choice.refused.items())
+    assert f"a GPU is present but not used: {reasons}" in caplog.text
 
     settings, store = Settings(bundle=bundle.path, data=tmp_path), Store(tmp_path)
     engines = Engines(bundle, settings, store)

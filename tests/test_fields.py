@@ -57,7 +57,7 @@ BAD_TIMES: list[Any] = [
     [1],
     {"gte": 1},
 ]
-DATES_OF_DIGITS = ["20260504", "2026", "202605", "20260504093000", "0"]
+DATES_OF_DIGITS = ["20260504", "2026", "202605", "20260504093000", "0", "+20260504", "2026e0"]
 BAD_FILTERS: list[dict[str, Any]] = [
     {"metadata": {f"k{i}": 1 for i in range(101)}},
     {"captured_at": {"gte": 5, "lt": 5}},

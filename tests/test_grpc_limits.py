@@ -23,7 +23,9 @@ def keyed(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A server that needs keys."""
     folder = tmp_path_factory.mktemp("grpc-limits") / "data"
     limits = {"max_grpc_message_bytes": MIB, "max_inflight_bytes": MIB, "max_request_bytes": MIB}
-    with ServerProcess(bundle.path, folder, auth="on", max_grpc_calls=3, **limits) as running:
+    with ServerProcess(
+        bundle.path, folder, auth="on", max_grpc_calls=3, max_grpc_calls_per_peer=0, **limits
+    ) as running:
         yield running
 
 

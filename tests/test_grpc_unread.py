@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -14,9 +16,11 @@ from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.errors import Overloaded
+from server.grpc.guard import _Call
 from server.grpc.open_calls import OpenCalls
 from server.grpc.places import Places, peer_of
-from tests.http2 import HEADERS, BareClient
+from server.settings import Settings
+from tests.http2 import HEADERS, BareClient, status_of
 from tests.tiny import make_tiny_bundle, picture
 
 LIST = "/resight.v1.Gallery/List"
@@ -26,7 +30,7 @@ SITE = pb.ListRequest(site="lobby").SerializeToString()
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with few places for calls, all of which one address may take."""
+    """A server with three places for calls, two of which one address may take."""
     folder = tmp_path_factory.mktemp("unread")
     bundle = make_tiny_bundle(folder)
     limits = {"max_grpc_calls": 3, "max_grpc_calls_per_peer": 2, "pace_window_s": 3, "header_timeout_s": 1}
@@ -38,12 +42,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-def begun(client: BareClient, method: str, message: bytes) -> int:
-    """Sends a call and waits until the server has begun to answer it; returns its stream."""
+def begun(client: BareClient, method: str, message: bytes) -> None:
+    """Sends a call and waits until the server has begun to answer it, and has not refused it."""
     stream = client.call(method, message)
-    while client.frame()[:2] != (HEADERS, stream):
-        pass
-    return stream
+    while True:
+        kind, of, payload = client.frame()
+        if (kind, of) == (HEADERS, stream):
+            assert status_of(payload) is None
+            return
 
 
 def test_an_answer_that_nobody_reads_frees_its_place(server: ServerProcess) -> None:
@@ -75,7 +81,7 @@ def test_one_address_leaves_places_to_others(server: ServerProcess) -> None:
     ):
         for _ in range(2):
             begun(silent, LIST, SITE)
-        assert same.answer(same.call(LIST, SITE)) == b""
+        assert same.refusal(same.call(LIST, SITE)) == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert pb.ListResponse.FromString(other.answer(other.call(LIST, SITE))[5:]).items
 
 
@@ -134,6 +140,51 @@ def test_places_are_counted_by_address() -> None:
     assert not places.by_peer
     with Places(limit=3, per_peer=0).place("a"):
         pass
+
+
+def test_a_large_answer_that_nobody_reads_is_given_up_in_the_time_of_a_body(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many bytes it has: at the lowest rate this one would be let wait for 80 minutes."""
+
+    async def unread(message: object) -> None:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        guard: Any = SimpleNamespace(settings=Settings(bundle=tmp_path, body_timeout_s=0.1))
+        call = _Call(guard, LIST, None, "read")
+        call.peer = "ipv4:10.0.0.1"
+        answer = pb.ListResponse(cursor="x" * 5_000_000)
+        with pytest.raises(asyncio.CancelledError, match="nobody read"):
+            await asyncio.wait_for(call._write(SimpleNamespace(write=unread), answer), 3)
+
+    asyncio.run(story())
+    assert f"{LIST} of ipv4:10.0.0.1 was given up: 5000005 bytes were not read within 0.1 s" in caplog.text
+
+
+def test_who_has_too_many_calls_without_a_key_hears_both_limits() -> None:
+    async def story() -> None:
+        calls, never = OpenCalls(limit=4), asyncio.Event()
+        running = []
+        for _ in range(4):
+            running.append(asyncio.ensure_future(calls.run(never.wait(), "many")))
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="3 of one address and 4 of all"):
+            await asyncio.wait_for(running[0], 1)
+        for call in running[1:]:
+            call.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_a_stranger_gets_little_of_its_text_back(server: ServerProcess) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Check(health_pb2.HealthCheckRequest(service="x" * 5000), timeout=20)
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert caught.value.details() == f"there is no service {'x' * 80!r}"
 
 
 def test_an_address_with_many_calls_without_a_key_ends_its_own() -> None:

@@ -60,11 +60,21 @@ def test_an_old_request_whose_items_were_all_erased_still_blocks_its_key(tmp_pat
     with sa.create_engine(f"sqlite:///{tmp_path / 'gallery.db'}").begin() as db:
         for table in ("embeddings", "images", "items"):
             db.execute(sa.text(f"DELETE FROM {table} WHERE seq <= 6"))
+        db.execute(sa.text("UPDATE requests SET created_at = 1000000000"))  # erased lately, for all it says
     store = Store(tmp_path)
+    assert store.requests.drop_spent(older_than_s=60) == 0
     request = store.requests.get("retry-1")
     assert request is not None
     assert (request.erased, request.answer) == (True, {})
+    store.requests.dropped_at -= 3_600
+    assert store.requests.drop_spent(older_than_s=0) == 1
+    assert store.requests.get("retry-1") is None
     store.close()
+
+
+def test_a_request_with_items_is_not_spent_by_the_upgrade(upgraded: Store) -> None:
+    assert upgraded.requests.drop_spent(older_than_s=0) == 0
+    assert upgraded.requests.get("retry-1") is not None
 
 
 @pytest.mark.parametrize("origin", ["new", "old", "postgresql"])

@@ -1,6 +1,7 @@
 """What was erased leaves the files too, however long somebody reads, and nobody waits for that."""
 
 import asyncio
+import hashlib
 import random
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from proto.resight.v1 import resight_pb2_grpc as rpc
 from resight import app
 from server.errors import Conflict
 from server.gallery import tables as t
+from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, NewItem, Version
 from server.gallery.store import Store
 from server.work import work_folder
@@ -320,8 +322,29 @@ def test_the_lifetime_of_a_spent_key_begins_when_it_is_spent(store: Store) -> No
     with store.database.write() as db:
         db.execute(t.requests.update().values(created_at=time.time() - 30 * 86_400))
     store.items.erase([items[0].seq], "somebody", "s", "item")
-    store.requests.drop_spent()
+    assert store.requests.drop_spent(older_than_s=60) == 0
     assert store.requests.get("key") is not None
+
+
+@pytest.mark.parametrize("when", ["start", "erasure of nothing"])
+def test_a_spent_key_that_is_deleted_is_purged_where_nothing_else_is_erased(
+    tmp_path: Path, folder: Path, when: str
+) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    service = open_tiny(bundle, folder, spent_key_days=0)
+    item = asyncio.run(service.enrolling.enroll("lobby", [picture(0)], [NewItem()], "key")).items[0]
+    asyncio.run(service.items.erase_item(item.id, "somebody"))
+    if when == "start":
+        service.close()
+        service = open_tiny(bundle, folder, spent_key_days=0)
+    else:
+        service.store.requests.dropped_at -= 3_600
+        asyncio.run(service.items.erase_where("lobby", ItemFilter(), "somebody", everything=True))
+    assert service.store.requests.get("key") is None
+    digest = hashlib.sha256(b"key").hexdigest().encode()
+    until(lambda: service.store.purge.purged is True)
+    assert digest not in content_of(folder)
+    service.close()
 
 
 def test_postgresql_does_not_claim_to_be_purged(postgres: PostgresProcess) -> None:

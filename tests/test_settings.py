@@ -19,8 +19,26 @@ from server.settings import Settings
         ("max_images", 0),
         ("adapt_samples", 8),
         ("drain_s", -1),
+        ("max_grpc_calls_per_peer", 65),  # more than max_grpc_calls
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_by_its_name(name: str, value: int) -> None:
     with pytest.raises(ValidationError, match=name):
         Settings(bundle=Path("b.resight"), **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "per_peer"),
+    [
+        ({}, 48),
+        ({"max_grpc_calls": 8}, 6),
+        ({"max_grpc_calls": 1}, 1),
+        ({"max_grpc_calls": 8, "max_grpc_calls_per_peer": 8}, 8),
+        ({"max_grpc_calls": 8, "max_grpc_calls_per_peer": 0}, 0),
+    ],
+)
+def test_one_address_leaves_a_quarter_of_the_grpc_calls_to_others(
+    limits: dict[str, int], per_peer: int
+) -> None:
+    settings = Settings(bundle=Path("b.resight"), **limits)  # type: ignore[arg-type]
+    assert settings.grpc_calls_per_peer == per_peer

@@ -62,10 +62,9 @@ def choose_with_reasons(
             refused[candidate] = str(error)
             continue
         if device == "auto" and gpu_present() and engine.describe().device == "cpu":
-            log.warning("a GPU is present but not used; the reasons are above")
+            log.warning("a GPU is present but not used: %s", _in_one_line(refused))
         return Choice(engine, refused)
-    reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in refused.items())
-    raise EngineError(f"no engine works for device {device!r}. {reasons}")
+    raise EngineError(f"no engine works for device {device!r}. {_in_one_line(refused)}")
 
 
 def installed_engines(device: Device = "cpu") -> list[str]:
@@ -84,6 +83,10 @@ def require_installed(name: str) -> None:
 def gpu_present() -> bool:
     """True when the system shows an NVIDIA GPU, whether or not any package can use it."""
     return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
+
+
+def _in_one_line(refused: dict[str, str]) -> str:
+    return "; ".join(f"{candidate}: {reason}" for candidate, reason in refused.items())
 
 
 def _candidates(device: Device) -> list[str]:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import threading
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reid.batchnorm import BatchNormProfile, write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineError, EngineInfo
+
+
+def _errors_of_onnxruntime() -> tuple[type[Exception], ...]:
+    """What a session raises: onnxruntime's own errors have no base in common, and its Python part raises
+    RuntimeError and ValueError."""
+    errors: list[type[Exception]] = []
+    for value in vars(onnxruntime_pybind11_state).values():
+        if isinstance(value, type) and issubclass(value, Exception):
+            errors.append(value)
+    return (*errors, RuntimeError, ValueError)
+
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -19,6 +33,8 @@ PROVIDERS = {
 }
 _ON_SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Concat", "Cast", "Constant", "Reshape"}
 _HEAVY = {"Conv", "Gemm", "MatMul"}
+RUNTIME_ERRORS = _errors_of_onnxruntime()
+_PRELOADING = threading.Lock()
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 
 
@@ -57,11 +73,10 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         options.add_session_config_entry(_RECORD_PLACEMENT, "1")
         complaint = _load_cuda_libraries() if provider != "cpu" else ""
+        graph, providers = model.SerializeToString(), self._providers()
         try:
-            self.session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=self._providers(), enable_fallback=0
-            )
-        except Exception as error:  # onnxruntime has no one base of its errors
+            self.session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+        except RUNTIME_ERRORS as error:
             raise EngineError(f"onnxruntime {ort.__version__} with {requested}: {error}") from error
         actual = self.session.get_providers()[0]
         if actual != requested:
@@ -112,6 +127,14 @@ def _load_cuda_libraries() -> str:
 
     Returns what onnxruntime says about those that do not load, in one line.
     """
+    with _PRELOADING:
+        return _preloaded()
+
+
+@functools.cache
+def _preloaded() -> str:
+    """Once a process, and under the lock: onnxruntime prints what fails, and the output that is read here is
+    the whole process's."""
     preload = getattr(ort, "preload_dlls", None)  # versions before 1.21 lack it
     if preload is None:
         return ""

@@ -15,10 +15,8 @@ _FORMATS = (
     "send ISO 8601, like 2026-05-04 or 2026-05-04T09:30:00Z, or seconds since 1970: a number, or text of 9 "
     "or 10 digits or with a decimal point"
 )
-_DIGITS = re.compile(
-    r"\d+", re.ASCII
-)  # seconds where there are 9 or 10; otherwise they may be a date, a year
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+# Other text of digits may be meant as a date or a year.
+_SECONDS = re.compile(r"\d{9,10}|[+-]?\d+\.\d*([eE][+-]?\d+)?", re.ASCII)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)([Tt ](\d\d:\d\d)(:\d\d)?([.,]\d{1,9})?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?)?", re.ASCII
 )
@@ -26,8 +24,8 @@ _ISO = re.compile(
 
 def time_of(value: Any, field: str = "captured_at") -> float:
     """ISO 8601 text (UTC where it has no offset) or seconds since 1970 -> seconds since 1970, in whole
-    microseconds, which is how answers show them. Text of digits is seconds from 1973 on, where it has 9 or 10
-    of them: `20260504` and `2026` are meant as a date and a year.
+    microseconds, which is how answers show them. Text is seconds where it has a decimal point, or is 9 or 10
+    digits, which are times from 1973 on: `20260504` and `2026` are meant as a date and a year.
 
     Raises BadRequest for anything else and for a time outside 1970-01-01 to 2100-01-01.
     """
@@ -60,9 +58,7 @@ def _seconds(value: Any) -> float | None:
         return None
     if not isinstance(value, str):
         return float(value)
-    if _DIGITS.fullmatch(value) and len(value) not in (9, 10):
-        return None
-    if _NUMBER.fullmatch(value):
+    if _SECONDS.fullmatch(value):
         return float(value)
     match = _ISO.fullmatch(value)
     if match is None:

@@ -19,7 +19,6 @@ from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.records import EnrollRequest
 
-_DAY_S = 86_400.0
 _DROP_EVERY_S = 3_600.0
 
 
@@ -42,19 +41,21 @@ class RequestRows:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.spent_keys_s = 7 * _DAY_S  # how long a spent key is kept
         self.dropped_at = -_DROP_EVERY_S  # of `time.monotonic`
 
-    def drop_spent(self) -> None:
-        """Deletes keys that were spent long enough ago; looks for them once an hour at most."""
+    def drop_spent(self, older_than_s: float) -> int:
+        """Deletes keys that were spent longer ago than this; looks for them once an hour at most.
+
+        Returns how many: their bytes may stay in the database's files until `Store.purge` has succeeded.
+        """
         now = time.monotonic()
         if now - self.dropped_at < _DROP_EVERY_S:
-            return
-        kept = t.requests.c
-        old = sa.and_(kept.fingerprint == "", kept.created_at < time.time() - self.spent_keys_s)
+            return 0
+        old = t.requests.c.spent_at < time.time() - older_than_s
         with self.database.write() as db:
-            db.execute(t.requests.delete().where(old))
+            count = db.execute(t.requests.delete().where(old)).rowcount
         self.dropped_at = now
+        return count
 
     def get(self, key: str) -> CommittedRequest | None:
         """The request that was committed under this key."""
@@ -88,4 +89,4 @@ def forget(db: sa.Connection, seqs: Sequence[int]) -> None:
     left = sa.exists().where(named.key == t.requests.c.key)
     for key in keys:
         spent = t.requests.update().where(t.requests.c.key == key, ~left)
-        db.execute(spent.values(fingerprint="", answer={}, created_at=time.time()))
+        db.execute(spent.values(fingerprint="", answer={}, spent_at=time.time()))

@@ -73,7 +73,8 @@ requests = sa.Table(
     # of the request's content; empty, as the answer is then, once every item of the request was erased
     sa.Column("fingerprint", sa.String, nullable=False),
     sa.Column("answer", sa.JSON, nullable=False),  # site, version, space_id
-    sa.Column("created_at", sa.Float, nullable=False),  # or when the last of its items was erased
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("spent_at", sa.Float),  # when the last of its items was erased
 )
 
 request_items = sa.Table(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -30,6 +31,7 @@ from server.inflight import Inflight, Share
 from server.settings import Settings
 from server.telemetry import Telemetry
 
+log = logging.getLogger("resight")
 _OPEN_MESSAGES = 4  # of calls without a key, being received at once
 _OPEN_CALLS = 64  # running at once: most of them watch the server's health
 _OPEN_BYTES = 64 * 1024  # of a message of a call without a key: the name of a service, not more
@@ -59,7 +61,7 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> None:
         self.scopes, self.auth, self.settings = scopes, auth, settings
         self.inflight, self.telemetry = inflight, telemetry
-        self.places = Places(settings.max_grpc_calls, settings.max_grpc_calls_per_peer)
+        self.places = Places(settings.max_grpc_calls, settings.grpc_calls_per_peer)
         self.open_messages, self.open_calls = OpenCalls(_OPEN_MESSAGES), OpenCalls(_OPEN_CALLS)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
@@ -129,14 +131,16 @@ class _Call:
     async def _write(self, context: Any, message: Any) -> None:
         """Gives a message to gRPC. Raises CancelledError, which ends the call without a status, when the
         client does not read it in time: a status would have to wait behind it."""
-        settings = self.guard.settings
+        settings, size = self.guard.settings, message.ByteSize()
         if self.scope is None:
             limit = settings.header_timeout_s
         else:
-            limit = settings.pace_window_s + message.ByteSize() / settings.min_bytes_per_s
+            limit = min(settings.body_timeout_s, settings.pace_window_s + size / settings.min_bytes_per_s)
         try:
             await asyncio.wait_for(context.write(message), limit)
         except (TimeoutError, asyncio.TimeoutError):
+            said = f"{self.method} of {self.peer} was given up: {size} bytes were not read within {limit:g} s"
+            log.warning("%s", said)  # its status is CANCELLED, like that of a client that has left
             raise asyncio.CancelledError(f"nobody read an answer of {self.method}") from None
 
     async def _requests(self, context: Any, share: Share) -> AsyncIterator[Any]:

@@ -27,7 +27,7 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Check(self, request: pb.HealthCheckRequest, context: Any) -> pb.HealthCheckResponse:
         """The status now."""
         if request.service not in self.services:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:80]!r}")
         return self._status(request.service)
 
     async def Watch(

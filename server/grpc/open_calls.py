@@ -37,7 +37,10 @@ class OpenCalls:
             if task in self.running:  # the caller has gone or does not read, or the server stops
                 task.cancel()
                 raise
-            raise Overloaded(f"more than {self.limit} calls without a key are running; try again") from None
+            raise Overloaded(
+                f"a newer call took the place of this one: without a key, {self.per_peer} of one address and "
+                f"{self.limit} of all may run at once; try again"
+            ) from None
         finally:
             self.running.pop(task, None)
 
