@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from server.gallery.faiss_index import FaissIndex
+from server.gallery.faiss_index import FaissIndex, _best
 from server.gallery.index import SearchFilter
 
 
@@ -66,6 +66,18 @@ def test_equal_scores_rank_in_order_of_enrolling() -> None:
     for seq in range(11):
         index.add([seq], [None], vector)
     assert list(index.search(vector[0], 5)[1]) == [0, 1, 2, 3, 4]
+
+
+def test_scores_that_differ_in_their_last_bits_alone_are_equal() -> None:
+    bit = np.float32(6e-8)
+    scores = np.float32(0.7) + np.arange(12, dtype=np.float32) % 4 * bit
+    assert len(set(scores.tolist())) > 2
+    scores[7] = 0.9
+    _, seqs = _best(scores, np.arange(12), 4)
+    assert seqs.tolist() == [7, 0, 1, 2]
+    many, seqs = _best(np.repeat(scores, 3), np.arange(36), 5)  # more than four times as many as are kept
+    assert seqs.tolist() == [21, 22, 23, 0, 1]
+    assert (np.diff(np.round(many, 6)) <= 0).all()
 
 
 def test_a_removed_vector_is_gone_from_memory() -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import faiss
 import numpy as np
 
-from server.gallery.index import SearchFilter
+from server.gallery.index import SCORE_DIGITS, SearchFilter
 
 # items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
 SEGMENT = 16_384
@@ -207,10 +207,15 @@ def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
 
 
 def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best, equal scores by seq."""
+    """The k best, equal scores by seq.
+
+    Scores are equal if they are shown alike, with six digits: a product of matrices gives equal vectors
+    scores that differ in their last bits, by the row that they stand in.
+    """
     if len(scores) > 4 * k:
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
-        near = scores >= kth
+        near = scores >= kth - 10.0**-SCORE_DIGITS
         scores, seqs = scores[near], seqs[near]
-    order = np.lexsort((seqs, -scores))[:k]
+    shown = np.round(scores.astype(np.float64), SCORE_DIGITS)
+    order = np.lexsort((seqs, -shown))[:k]
     return scores[order], seqs[order]

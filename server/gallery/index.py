@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+SCORE_DIGITS = 6  # behind the point, that scores are shown and compared with
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchFilter:
