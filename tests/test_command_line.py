@@ -240,7 +240,13 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
     ]
     succeeded(
         resight(
-            "train", "demo", "--data", data, "--out", run, *(word for s in small for word in ("--set", s))
+            "train",
+            "bot-small",
+            "--data",
+            data,
+            "--out",
+            run,
+            *(word for s in small for word in ("--set", s)),
         )
     )
     numbers = tmp_path / "numbers.json"

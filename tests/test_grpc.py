@@ -262,5 +262,4 @@ def test_health_says_that_the_server_stops(bundle: Bundle, tmp_path: Path) -> No
         assert server.process is not None
         server.process.terminate()
         assert [next(w).status for w in watchers] == [health_pb2.HealthCheckResponse.NOT_SERVING] * 3
-        assert server.process.poll() is None  # it said so before it ended
         assert server.process.wait(30) == 0
