@@ -1,5 +1,6 @@
 """gRPC: the same service, the same errors."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.bundle import Bundle
+from server.grpc.health import Health
 
 People = list[tuple[bytes, str, str]]
 
@@ -263,3 +265,17 @@ def test_health_says_that_the_server_stops(bundle: Bundle, tmp_path: Path) -> No
         server.process.terminate()
         assert [next(w).status for w in watchers] == [health_pb2.HealthCheckResponse.NOT_SERVING] * 3
         assert server.process.wait(30) == 0
+
+
+def test_a_stop_that_begins_while_the_first_status_is_written_is_still_told() -> None:
+    health = Health(["resight.v1.Gallery"])
+
+    async def watched() -> list[int]:
+        statuses = []
+        async for answer in health.Watch(health_pb2.HealthCheckRequest(service="resight.v1.Gallery"), None):
+            statuses.append(answer.status)
+            health.stopping.set()
+        return statuses
+
+    response = health_pb2.HealthCheckResponse
+    assert asyncio.run(watched()) == [response.SERVING, response.NOT_SERVING]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -46,12 +47,12 @@ def refuse_other_names(file: Path) -> None:
     """Raises StartError where an SQLite file has a second name by a hard link. SQLite's write-ahead log and
     our lock belong to a name, so two processes would write into one file without seeing each other."""
     try:
-        names = file.stat().st_nlink
+        facts = file.stat()
     except OSError:  # it is made later, or opening it says why not
         return
-    if names > 1:
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:  # a folder always has several
         raise StartError(
-            f"{file} has {names} names (hard links), and whoever opens another one would damage the gallery; "
+            f"{file} has {facts.st_nlink} names (hard links), and whoever opens another one would damage the gallery; "
             "remove the other names, or keep copies instead of links"
         )
 

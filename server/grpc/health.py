@@ -35,8 +35,9 @@ class Health(health_pb2_grpc.HealthServicer):
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         """The status now and when it changes. Ends with the change, so that nobody who watches delays the
         end of the server."""
+        stopping = self.stopping.is_set()  # the stop may begin while the first answer is being written
         yield self._status(request.service)
-        if not self.stopping.is_set():
+        if not stopping:
             await self.stopping.wait()
             yield self._status(request.service)
 
