@@ -52,8 +52,8 @@ def refuse_other_names(file: Path) -> None:
         return
     if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:  # a folder always has several
         raise StartError(
-            f"{file} has {facts.st_nlink} names (hard links), and whoever opens another one would damage the gallery; "
-            "remove the other names, or keep copies instead of links"
+            f"{file} has {facts.st_nlink} names (hard links), and whoever opens another one would damage the "
+            f"gallery; remove the other names, or keep copies instead of links"
         )
 
 
