@@ -186,13 +186,12 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
             smoke_run(chosen, out)
             typer.echo(f"the recipe runs; {out} holds two steps on drawn people, of no other use")
             return
-        elif data is None:
+        if data is None:
             fail(
                 "--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train "
                 "RECIPE --smoke"
             )
-        else:
-            train_in_order(chosen, data, out)
+        train_in_order(chosen, data, out)
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
     typer.echo(

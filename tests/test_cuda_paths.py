@@ -251,9 +251,10 @@ def test_every_refusal_is_logged_and_reported(
         store.close()
 
 
-def test_a_wanted_gpu_that_is_not_there_is_an_error_for_a_checkpoint_too(tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+def test_a_wanted_gpu_that_is_not_there_is_an_error_for_a_checkpoint_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     run = make_checkpoint(tmp_path / "run", SMALL)
     with pytest.raises(EngineError, match="no CUDA device"):
         open_embedder(run, "cuda")

@@ -63,9 +63,8 @@ PUBLISHED = {
 def convert_weights(arch: str, out: Path) -> Published:
     """Writes the ImageNet weights of an architecture as safetensors and returns where they came from.
 
-    Raises WeightsError for an architecture without published weights, an output folder
-    that does not exist, a package that is not installed, or a
-    file that is not the published one.
+    Raises WeightsError for an architecture without published weights, an output folder that does not exist,
+    a package that is not installed, or a file that is not the published one.
     """
     if arch not in PUBLISHED:
         raise WeightsError(f"no package has weights of {arch}; known: {', '.join(PUBLISHED)}")

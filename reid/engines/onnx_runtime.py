@@ -152,11 +152,11 @@ def _misplaced(session: ort.InferenceSession, requested: str) -> list[str]:
     record = getattr(session, "get_provider_graph_assignment_info", None)  # versions before 1.24 lack it
     if record is None or requested == PROVIDERS["cpu"]:
         return []
-    found = set()
+    misplaced = set()
     for part in record():
         for node in part.get_nodes():
             on_cpu = part.ep_name == PROVIDERS["cpu"] and node.op_type not in _ON_SHAPES
             left_over = part.ep_name != requested and node.op_type in _HEAVY
             if on_cpu or left_over:
-                found.add(f"{node.op_type} on {part.ep_name}")
-    return sorted(found)
+                misplaced.add(f"{node.op_type} on {part.ep_name}")
+    return sorted(misplaced)

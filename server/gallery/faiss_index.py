@@ -150,7 +150,7 @@ class FaissIndex:
         parts = self.generation.parts
         masks = [self._mask(part, where) for part in parts]
         if not parts:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
+            return np.empty(0), np.empty(0, np.int64)
         run = _pool.map if len(parts) > 2 else map
         results = list(run(lambda part, mask: part.search(vector, k, mask), parts, masks))
         scores, seqs = (np.concatenate(column) for column in zip(*results, strict=True))
@@ -207,15 +207,15 @@ def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
 
 
 def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best, equal scores by seq.
+    """The k best as float64, rounded to `SCORE_DIGITS`; equal ones by seq.
 
-    Scores are equal if they are shown alike, with six digits: a product of matrices gives equal vectors
-    scores that differ in their last bits, by the row that they stand in.
+    Rounding makes equal vectors equal: a product of matrices gives them scores that differ in their last
+    bits, by the row that they stand in.
     """
     if len(scores) > 4 * k:
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         near = scores >= kth - 10.0**-SCORE_DIGITS
         scores, seqs = scores[near], seqs[near]
-    shown = np.round(scores.astype(np.float64), SCORE_DIGITS)
-    order = np.lexsort((seqs, -shown))[:k]
+    scores = np.round(scores.astype(np.float64), SCORE_DIGITS)
+    order = np.lexsort((seqs, -scores))[:k]
     return scores[order], seqs[order]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-SCORE_DIGITS = 6  # behind the point, that scores are shown and compared with
+SCORE_DIGITS = 6  # behind the point, of every score: ranked, compared with a threshold and shown like that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,8 @@ class GalleryIndex(Protocol):
     def search(
         self, vector: np.ndarray, k: int, where: SearchFilter | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [D] -> (scores float32 [n], seqs int64 [n]), n <= k, best first, equal scores by seq."""
+        """float32 [D] -> (scores float64 [n] of `SCORE_DIGITS`, seqs int64 [n]), n <= k, best first, equal
+        scores by seq."""
         ...
 
     def seqs(self) -> np.ndarray:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
-from server.gallery.index import SCORE_DIGITS
 from server.job import Job
 from server.query import Answer
 from server.reports import JobReport
@@ -137,7 +136,7 @@ class AnswerModel(BaseModel):
             MatchModel(
                 rank=m.rank,
                 id=m.item.id,
-                score=round(m.score, SCORE_DIGITS),
+                score=m.score,
                 identity=m.item.identity,
                 camera=m.item.camera,
                 captured_at=iso(m.item.captured_at),

@@ -132,7 +132,8 @@ class TrainingLoader:
         for place, slot in enumerate(slots):
             rng = np.random.default_rng((self.seed, epoch, number, slot))
             crops[place] = self.augment(self.crops[indices[slot]], rng, self.mean_pixel)
-            draws[place] = self.photometric.draw(rng)
+            if self.photometric.changes:
+                draws[place] = self.photometric.draw(rng)
         chosen = np.asarray(indices)[slots]
         arrays = [crops, *(column[chosen] for column in self.columns)]
         batch = Batch(*(torch.from_numpy(array) for array in arrays)).to(self.device)

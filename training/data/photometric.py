@@ -7,6 +7,7 @@ device, the whole batch at once. A resumed run therefore draws the same numbers.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,14 +141,9 @@ def _add_noise(x: Tensor, level: Tensor, offset: Tensor) -> None:
     x[chosen] = x[chosen].addcmul_(_as_image(level[chosen] / 255), noise)
 
 
-_BANKS: dict[torch.device, Tensor] = {}
-
-
+@functools.cache
 def _noise_bank(device: torch.device) -> Tensor:
-    if device not in _BANKS:
-        numbers = np.random.default_rng(18).standard_normal(_BANK, np.float32)
-        _BANKS[device] = torch.from_numpy(numbers).to(device)
-    return _BANKS[device]
+    return torch.from_numpy(np.random.default_rng(18).standard_normal(_BANK, np.float32)).to(device)
 
 
 def _rescale(x: Tensor, share: Tensor) -> None:
