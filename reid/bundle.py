@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from reid.batchnorm import BatchNormProfile, batchnorm_layers_of, profile_from_weights
+from reid.batchnorm import batchnorm_layers_of, profile_from_weights
+from reid.profile import Profile
 
 SCHEMA = 1
 MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
@@ -122,7 +123,7 @@ class Bundle:
             raise BundleError(f"bundle {self.path}: {WEIGHTS} is damaged: {error}") from error
         return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
 
-    def profile(self) -> BatchNormProfile:
+    def profile(self) -> Profile:
         """The bundle's own BN values: the profile of a site that has not been adapted."""
         return profile_from_weights(self.base_id, self.weights())
 

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from reid.adaptation.sampling import MIN_CROPS
-from reid.batchnorm import BatchNormProfile, ProfileError
 from reid.bundle import cosine
+from reid.profile import Profile, ProfileError
 from server.engines import Engines
 from server.errors import Conflict, Unprocessable
 from server.gallery.store import Store
@@ -148,7 +148,7 @@ class Adaptation:
 
     def _work(
         self, handle: Handle, folder: Path, sample: Sample, seconds: dict[str, float]
-    ) -> tuple[BatchNormProfile, WorkAnswer, np.ndarray]:
+    ) -> tuple[Profile, WorkAnswer, np.ndarray]:
         """The profile, what the worker says about it, and uint8 [n,H,W,3], the crops it was probed with."""
         bundle, settings, report = self.engines.bundle, self.engines.settings, handle.job.report
         shape = (len(sample.cameras), bundle.manifest.height, bundle.manifest.width, 3)
@@ -177,7 +177,7 @@ class Adaptation:
         seconds["load"] = round(time.perf_counter() - began - sum(answer.report["seconds"].values()), 3)
         probes = np.fromfile(sample.path, np.uint8, len(answer.expected) * int(np.prod(shape[1:])))
         try:
-            profile = BatchNormProfile.from_bytes(answer.profile)
+            profile = Profile.from_bytes(answer.profile)
         except ProfileError as error:
             raise WorkerError(f"the worker's profile cannot be read: {error}") from error
         if profile.base != bundle.base_id:
@@ -187,9 +187,7 @@ class Adaptation:
             )
         return profile, answer, probes.reshape(-1, *shape[1:])
 
-    def _install(
-        self, handle: Handle, profile: BatchNormProfile, answer: WorkAnswer, probes: np.ndarray
-    ) -> None:
+    def _install(self, handle: Handle, profile: Profile, answer: WorkAnswer, probes: np.ndarray) -> None:
         """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
         if not all(np.isfinite(values).all() for values in profile.site.values()):
             raise Declined("the adapted values are not finite")

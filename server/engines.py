@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
-from reid.batchnorm import space_id
 from reid.bundle import Bundle
 from reid.engines import Engine, EngineInfo, choose_with_reasons
+from reid.profile import space_id
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping

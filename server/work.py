@@ -54,7 +54,7 @@ class WorkRequest:
 class WorkAnswer:
     """A profile and how it came about."""
 
-    profile: bytes  # BatchNormProfile.to_bytes
+    profile: bytes  # Profile.to_bytes
     expected: np.ndarray  # float32 [n,D]
     report: dict[str, Any]  # fields of JobReport
 

@@ -8,19 +8,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from reid.batchnorm import (
-    BatchNormProfile,
-    ProfileError,
-    batchnorm_layers_of,
-    space_id,
-    write_into_model,
-    write_into_onnx,
-)
+from reid.batchnorm import batchnorm_layers_of, write_into_model, write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
+from reid.profile import Profile, ProfileError, space_id
 
 
-def changed(profile: BatchNormProfile, by: float = 0.1) -> BatchNormProfile:
+def changed(profile: Profile, by: float = 0.1) -> Profile:
     """The same layers with other values."""
     return dataclasses.replace(
         profile, site={name: values + np.float32(by) for name, values in profile.site.items()}
@@ -31,7 +25,7 @@ def test_a_profile_survives_its_file_bit_for_bit(bundle: Bundle) -> None:
     profile = bundle.profile()
     own = {"door/1 \u00fc": {name: values * 2 for name, values in profile.site.items()}}
     profile = dataclasses.replace(profile, cameras=own)
-    again = BatchNormProfile.from_bytes(profile.to_bytes())
+    again = Profile.from_bytes(profile.to_bytes())
     assert again.id == profile.id
     assert all(np.array_equal(again.site[n], v) for n, v in profile.site.items())
     assert all(np.array_equal(again.table("door/1 \u00fc")[n], v) for n, v in own["door/1 \u00fc"].items())
@@ -49,14 +43,14 @@ def test_a_damaged_profile_is_refused(bundle: Bundle, place: int) -> None:
     data = bytearray(bundle.profile().to_bytes())
     data[place] ^= 1
     with pytest.raises(ProfileError, match=r"damaged|not a BatchNorm profile"):
-        BatchNormProfile.from_bytes(bytes(data))
+        Profile.from_bytes(bytes(data))
 
 
 def test_a_profile_of_other_layers_is_refused(bundle: Bundle) -> None:
     site = dict(bundle.profile().site)
     site.pop("neck")
     with pytest.raises(ProfileError, match="neck"):
-        write_into_model(BatchNormProfile("x", site), load_embedder(bundle))
+        write_into_model(Profile("x", site), load_embedder(bundle))
 
 
 def test_shrinking_runs_from_source_to_profile(bundle: Bundle) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
+from reid.profile import Profile
 from server.batching import Batcher
 from server.engines import Engines
 from server.errors import Conflict, EngineClosed, EngineFailed, Stopping
@@ -33,7 +33,7 @@ def engines(bundle: Bundle, tmp_path: Path) -> Iterator[Engines]:
     store.close()
 
 
-def adapted(engines: Engines, shift: float) -> BatchNormProfile:
+def adapted(engines: Engines, shift: float) -> Profile:
     """A kept profile whose means are moved."""
     move = np.array([0, 0, shift, 0], np.float32)[:, None]  # rows: gamma, beta, mean, variance
     site = {name: table + move for name, table in engines.base_profile.site.items()}
@@ -42,7 +42,7 @@ def adapted(engines: Engines, shift: float) -> BatchNormProfile:
     return profile
 
 
-def use(engines: Engines, profile: BatchNormProfile, crops: np.ndarray | None = None) -> np.ndarray:
+def use(engines: Engines, profile: Profile, crops: np.ndarray | None = None) -> np.ndarray:
     """What the engine of a profile answers."""
     some = np.zeros((1, 96, 48, 3), np.uint8) if crops is None else crops
     with engines.lease(profile.id) as batcher:
@@ -58,7 +58,7 @@ class Compiling:
         self.failing: set[str] = set()
         real = engines.base.engine.with_profile
 
-        def with_profile(profile: BatchNormProfile) -> object:
+        def with_profile(profile: Profile) -> object:
             self.started.append(profile.id)
             self.gate.wait(30)
             if profile.id in self.failing:

@@ -27,8 +27,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
+from reid.profile import Profile
 from server.auth import Auth
 from server.fields import iso
 from server.gallery.records import NewItem
@@ -93,12 +93,12 @@ class Site:
     """What a site must be: its items in order of enrolling, and for every version its network and parent."""
 
     items: list[Enrolled] = dataclasses.field(default_factory=list)
-    versions: list[tuple[BatchNormProfile | None, int | None]] = dataclasses.field(
+    versions: list[tuple[Profile | None, int | None]] = dataclasses.field(
         default_factory=lambda: [(None, None)]
     )
 
     @property
-    def profile(self) -> BatchNormProfile | None:
+    def profile(self) -> Profile | None:
         """The live network's BatchNorm values; None stands for the bundle's."""
         return self.versions[-1][0]
 

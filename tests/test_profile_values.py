@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from reid.batchnorm import BatchNormProfile, ProfileError, profile_from_model, write_into_model
+from reid.batchnorm import profile_from_model, write_into_model
+from reid.profile import Profile, ProfileError
 
 LAYERS = {"stem": 5, "neck": 3}
 
@@ -23,9 +24,9 @@ def random_table(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def profile(rng: np.random.Generator) -> BatchNormProfile:
+def profile(rng: np.random.Generator) -> Profile:
     """A profile with a table for one camera."""
-    return BatchNormProfile("base", random_table(rng), {"door": random_table(rng)}, eps=1e-3)
+    return Profile("base", random_table(rng), {"door": random_table(rng)}, eps=1e-3)
 
 
 def batchnorm(values: np.ndarray, eps: float, x: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def batchnorm(values: np.ndarray, eps: float, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("camera", [None, "door", "elsewhere"])
 def test_scale_and_shift_are_what_the_layer_computes(
-    profile: BatchNormProfile, rng: np.random.Generator, camera: str | None
+    profile: Profile, rng: np.random.Generator, camera: str | None
 ) -> None:
     table = profile.cameras["door"] if camera == "door" else profile.site
     folded = profile.affine(camera)
@@ -47,7 +48,7 @@ def test_scale_and_shift_are_what_the_layer_computes(
         assert (scale.dtype, scale.shape) == (np.float32, (LAYERS[name],))
 
 
-def test_the_name_changes_with_base_eps_and_every_value(profile: BatchNormProfile) -> None:
+def test_the_name_changes_with_base_eps_and_every_value(profile: Profile) -> None:
     ids = {
         profile.id,
         dataclasses.replace(profile, base="other").id,
@@ -69,10 +70,10 @@ def test_the_name_changes_with_base_eps_and_every_value(profile: BatchNormProfil
     assert len(ids) == count
 
 
-def test_shrinking_mixes_values_and_adds_the_distance_of_the_means(profile: BatchNormProfile) -> None:
+def test_shrinking_mixes_values_and_adds_the_distance_of_the_means(profile: Profile) -> None:
     """Against samples: the variance of a mixture of two populations."""
     rng = np.random.default_rng(3)
-    source = BatchNormProfile("base", random_table(rng), eps=1e-3)
+    source = Profile("base", random_table(rng), eps=1e-3)
     mixed = profile.shrink(source, 0.25)
     own, other, new = profile.site["neck"], source.site["neck"], mixed.site["neck"]
     assert new[:3] == pytest.approx(0.25 * own[:3] + 0.75 * other[:3], abs=1e-6)
@@ -87,12 +88,12 @@ def test_shrinking_mixes_values_and_adds_the_distance_of_the_means(profile: Batc
     assert mixed.cameras["door"]["stem"][0] == pytest.approx(door, abs=1e-6)
 
 
-def test_shrinking_toward_other_layers_is_refused(profile: BatchNormProfile) -> None:
+def test_shrinking_toward_other_layers_is_refused(profile: Profile) -> None:
     with pytest.raises(ProfileError, match="neck"):
-        profile.shrink(BatchNormProfile("base", {"stem": profile.site["stem"]}), 0.5)
+        profile.shrink(Profile("base", {"stem": profile.site["stem"]}), 0.5)
 
 
-def test_a_cameras_table_can_be_written_into_a_model(profile: BatchNormProfile) -> None:
+def test_a_cameras_table_can_be_written_into_a_model(profile: Profile) -> None:
     model = nn.ModuleDict({name: nn.BatchNorm1d(channels) for name, channels in LAYERS.items()})
     for camera, table in ((None, profile.site), ("door", profile.cameras["door"]), ("new", profile.site)):
         write_into_model(profile, model, camera)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from reid.batchnorm import BatchNormProfile
+from reid.profile import Profile
 from server.errors import BadRequest, StartError
 from server.fields import filter_of
 from server.gallery import tables as t
@@ -55,9 +55,9 @@ def rows(store: Store, table: sa.Table) -> int:
 
 def test_a_profile_and_a_site_that_are_there_are_not_written_again(store: Store) -> None:
     values = np.arange(8, dtype=np.float32).reshape(4, 2)
-    profile = BatchNormProfile("base", {"neck": values})
+    profile = Profile("base", {"neck": values})
     assert store.versions.save_profile(profile) == profile.id
-    assert store.versions.save_profile(BatchNormProfile("base", {"neck": values.copy()})) == profile.id
+    assert store.versions.save_profile(Profile("base", {"neck": values.copy()})) == profile.id
     assert rows(store, t.profiles) == 1
     kept = store.versions.profile(profile.id)
     assert kept is not None

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from reid.adaptation.bnta import Bnta, adapt
-from reid.batchnorm import BatchNormProfile, profile_from_model
+from reid.batchnorm import profile_from_model
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
 from reid.images import decode_crop
+from reid.profile import Profile
 from server.embedding import Embedding
 from server.engines import Engines
 from server.gallery.records import NewItem, Version
@@ -88,7 +89,7 @@ def test_the_worker_computes_what_the_library_does(folder: Path, bundle: Bundle,
     embedder = load_embedder(bundle)
     report = adapt(embedder, crops, Bnta(seed=3))
     profile = profile_from_model(bundle.base_id, embedder)
-    computed = BatchNormProfile.from_bytes(answer.profile)
+    computed = Profile.from_bytes(answer.profile)
     for name, values in profile.site.items():
         assert np.allclose(computed.site[name], values, atol=1e-4), name
     assert (answer.report["pairs"], answer.report["device"]) == (report.pairs, "cpu")

@@ -14,8 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle, Manifest, write_bundle
+from reid.profile import Profile
 from server.main import open_service
 from server.service import Service
 from server.settings import Settings
@@ -72,13 +72,13 @@ def own_values() -> np.ndarray:
     )
 
 
-def site_profile(bundle: Bundle, seed: int) -> BatchNormProfile:
+def site_profile(bundle: Bundle, seed: int) -> Profile:
     """Other BatchNorm values for the same network, as an adaptation would leave them."""
     rng = np.random.default_rng(seed)
     values = own_values()
     values[0] = rng.uniform(0.2, 3.0, DIM)
     values[2] += rng.uniform(-30, 30, DIM)
-    return BatchNormProfile(bundle.base_id, {"neck": values})
+    return Profile(bundle.base_id, {"neck": values})
 
 
 @functools.cache
@@ -100,7 +100,7 @@ def png_of(colours: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def embedding_of(data: bytes, profile: BatchNormProfile | None = None) -> np.ndarray:
+def embedding_of(data: bytes, profile: Profile | None = None) -> np.ndarray:
     """float64 [24], unit length: what the network makes of a picture, in numpy."""
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float64)
     means = pixels.reshape(ROWS, BLOCK, COLUMNS, BLOCK, 3).mean(axis=(1, 3))  # [4,2,3]

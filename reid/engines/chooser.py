@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
 from reid.engines.protocol import Device, Engine, EngineError
+from reid.profile import Profile
 
 log = logging.getLogger("resight")
 ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
@@ -31,14 +31,14 @@ class Choice(NamedTuple):
 
 
 def choose_engine(
-    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
+    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: Profile | None = None
 ) -> Engine:
     """The first engine of `ENGINES` that works here, or the one that is named. See `choose_with_reasons`."""
     return choose_with_reasons(bundle, device, name, profile).engine
 
 
 def choose_with_reasons(
-    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: BatchNormProfile | None = None
+    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: Profile | None = None
 ) -> Choice:
     """The first engine of `ENGINES` that works here, or the one that is named. Each refusal is logged.
 
@@ -96,7 +96,7 @@ def _candidates(device: Device) -> list[str]:
     return cpu if device == "cpu" or not gpu_present() else gpu + cpu
 
 
-def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
+def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device) -> Engine:
     require_installed(name)
     makers: dict[str, Callable[[], Engine]] = {
         "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt"),
@@ -108,7 +108,7 @@ def _make(name: str, bundle: Bundle, profile: BatchNormProfile | None, device: D
     return makers[name]()
 
 
-def _onnxruntime(bundle: Bundle, profile: BatchNormProfile | None, provider: str) -> Engine:
+def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str) -> Engine:
     from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(
@@ -116,13 +116,13 @@ def _onnxruntime(bundle: Bundle, profile: BatchNormProfile | None, provider: str
     )
 
 
-def _openvino(bundle: Bundle, profile: BatchNormProfile | None) -> Engine:
+def _openvino(bundle: Bundle, profile: Profile | None) -> Engine:
     from reid.engines.open_vino import OpenVinoEngine
 
     return OpenVinoEngine(bundle, profile)
 
 
-def _torch(bundle: Bundle, profile: BatchNormProfile | None, device: Device) -> Engine:
+def _torch(bundle: Bundle, profile: Profile | None, device: Device) -> Engine:
     from reid.engines.pytorch import TorchEngine, torch_device
 
     return TorchEngine(bundle, profile, torch_device(device))

@@ -11,9 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from reid.batchnorm import BatchNormProfile, write_into_onnx
+from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineError, EngineInfo
+from reid.profile import Profile
 
 
 def _errors_of_onnxruntime() -> tuple[type[Exception], ...]:
@@ -53,7 +54,7 @@ class OnnxRuntimeEngine:
     def __init__(
         self,
         bundle: Bundle,
-        profile: BatchNormProfile | None = None,
+        profile: Profile | None = None,
         provider: str = "cpu",
         cache: str | None = None,
     ) -> None:
@@ -96,7 +97,7 @@ class OnnxRuntimeEngine:
         """uint8 [B,H,W,3] -> float32 [B,D]."""
         return self.session.run(None, {"crops": crops})[0]
 
-    def with_profile(self, profile: BatchNormProfile) -> OnnxRuntimeEngine:
+    def with_profile(self, profile: Profile) -> OnnxRuntimeEngine:
         """A new session with these BN values."""
         return OnnxRuntimeEngine(self.bundle, profile, self.provider, self.cache)
 

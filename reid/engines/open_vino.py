@@ -7,9 +7,10 @@ import threading
 import numpy as np
 import openvino as ov
 
-from reid.batchnorm import BatchNormProfile, write_into_onnx
+from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineInfo
+from reid.profile import Profile
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -23,9 +24,7 @@ class OpenVinoEngine:
             A CPU without bf16 computes in fp32 all the same; `describe` reports it.
     """
 
-    def __init__(
-        self, bundle: Bundle, profile: BatchNormProfile | None = None, precision: str | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, profile: Profile | None = None, precision: str | None = None) -> None:
         self.bundle = bundle
         if precision is None:
             passed = bundle.manifest.engines.get("openvino")
@@ -47,7 +46,7 @@ class OpenVinoEngine:
             self.request.infer([crops], share_inputs=True)
             return self.request.get_output_tensor(0).data.copy()
 
-    def with_profile(self, profile: BatchNormProfile) -> OpenVinoEngine:
+    def with_profile(self, profile: Profile) -> OpenVinoEngine:
         """A new compiled model with these BN values."""
         return OpenVinoEngine(self.bundle, profile, self.requested_precision)
 

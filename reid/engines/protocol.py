@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from reid.batchnorm import BatchNormProfile
+from reid.profile import Profile
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -35,7 +35,7 @@ class Engine(Protocol):
         """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length. Safe to call from any one thread at a time."""
         ...
 
-    def with_profile(self, profile: BatchNormProfile) -> Engine:
+    def with_profile(self, profile: Profile) -> Engine:
         """A second engine of the same bundle with other BN values; this one stays as it is."""
         ...
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from reid.batchnorm import BatchNormProfile, write_into_model
+from reid.batchnorm import write_into_model
 from reid.bundle import Bundle, BundleError
 from reid.engines.protocol import Device, EngineError, EngineInfo
 from reid.models.build import Embedder, build
 from reid.models.runner import CropRunner
 from reid.models.spec import ModelSpec
+from reid.profile import Profile
 
 
 def torch_device(device: Device) -> str:
@@ -28,7 +29,7 @@ def compute_in_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def load_embedder(bundle: Bundle, profile: BatchNormProfile | None = None) -> Embedder:
+def load_embedder(bundle: Bundle, profile: Profile | None = None) -> Embedder:
     """The bundle's network as a torch module in eval mode.
 
     Raises BundleError for a wrapped foreign model, or one whose specification this version cannot build.
@@ -53,7 +54,7 @@ class TorchEngine:
         bundle: what to run. profile: BN values; None keeps the bundle's own. device: cpu, cuda or cuda:N.
     """
 
-    def __init__(self, bundle: Bundle, profile: BatchNormProfile | None = None, device: str = "cpu") -> None:
+    def __init__(self, bundle: Bundle, profile: Profile | None = None, device: str = "cpu") -> None:
         compute_in_float32()
         self.bundle, self.device = bundle, device
         self.runner = CropRunner(load_embedder(bundle, profile), device)
@@ -62,7 +63,7 @@ class TorchEngine:
         """uint8 [B,H,W,3] -> float32 [B,D]."""
         return self.runner.embed(crops)
 
-    def with_profile(self, profile: BatchNormProfile) -> TorchEngine:
+    def with_profile(self, profile: Profile) -> TorchEngine:
         """A second network with these BN values."""
         return TorchEngine(self.bundle, profile, self.device)
 

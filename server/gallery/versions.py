@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from reid.batchnorm import BatchNormProfile
+from reid.profile import Profile
 from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.records import Version
@@ -49,18 +49,18 @@ class VersionRows:
                 end = {"state": "succeeded", "progress": 1.0, "stage": "done", "version": version.version}
                 db.execute(t.jobs.update().where(t.jobs.c.id == job).values(**end))
 
-    def save_profile(self, profile: BatchNormProfile) -> str:
+    def save_profile(self, profile: Profile) -> str:
         """Keeps a profile under its content address and returns that."""
         with self.database.write() as db:
             if db.scalar(sa.select(t.profiles.c.id).where(t.profiles.c.id == profile.id)) is None:
                 db.execute(t.profiles.insert().values(id=profile.id, data=profile.to_bytes()))
         return profile.id
 
-    def profile(self, profile_id: str) -> BatchNormProfile | None:
+    def profile(self, profile_id: str) -> Profile | None:
         """A kept profile."""
         with self.database.read() as db:
             data = db.scalar(sa.select(t.profiles.c.data).where(t.profiles.c.id == profile_id))
-        return BatchNormProfile.from_bytes(data) if data is not None else None
+        return Profile.from_bytes(data) if data is not None else None
 
     def drop_unused_profiles(self, keep: Collection[str] = ()) -> None:
         """Deletes profiles that no version names, but for those in `keep`."""
