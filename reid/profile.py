@@ -1,9 +1,9 @@
 """Profiles: what adapts a model to one site, apart from the model.
 
 Tables decide what is computed: the values of every BatchNorm layer, one table for the site and perhaps one
-for each camera. Centres decide how embeddings are compared: the mean embedding of the site and of each camera,
-which is subtracted first. A camera without a table or centre of its own uses the site's. Nothing here imports
-torch.
+for each camera. Centres decide how embeddings are compared: the mean embedding of the site and of each
+camera, which is subtracted first. A camera without a table or centre of its own uses the site's. Nothing here
+imports torch.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 from reid.images import Crop
 
 MIN_CROPS = 16  # different crops that BNTA needs; fewer make no batch of pairs
+FEWEST_OF_CAMERA = 16  # crops of a camera for a table or centre of its own
 # mean absolute difference of two thumbnails in grey levels; consecutive frames of one track lie below
 _NEAR = 3.0
 
@@ -52,3 +53,13 @@ def _shrink(crop: Crop) -> np.ndarray:
     height, width = crop.shape[0] // 16 * 16, crop.shape[1] // 8 * 8
     blocks = crop[:height, :width].reshape(16, height // 16, 8, width // 8, 3)
     return blocks.mean(axis=(1, 3), dtype=np.float32).ravel()
+
+
+def held_out(cameras: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to judge by and rows to fit to, int64: of each camera, every fourth crop is held out."""
+    seen: Counter[Hashable] = Counter()
+    held, fit = [], []
+    for row, camera in enumerate(cameras):
+        seen[camera] += 1
+        (held if seen[camera] % 4 == 0 else fit).append(row)
+    return np.array(held, np.int64), np.array(fit, np.int64)

@@ -1,0 +1,188 @@
+"""Sites to adapt to, in memory, and a bundle that is adapted to them: what `ladder` and `gate` measure on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+import torch
+
+from reid.adaptation.bnta import Bnta, adapt
+from reid.adaptation.centring import fit_centres
+from reid.adaptation.sampling import balanced_order
+from reid.adaptation.statistics import Statistics, fit_statistics
+from reid.batchnorm import profile_from_model, write_into_model
+from reid.bundle import Bundle
+from reid.engines.pytorch import compute_in_float32, load_embedder
+from reid.models.runner import CropRunner
+from reid.profile import Profile
+from reid.ranking import RankingScores, rank_embeddings
+from training.data.loader import load_crops
+from training.data.records import Dataset, Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """Crops with what is known of each.
+
+    Args:
+        pixels: uint8 [N,H,W,3]. cameras: str [N]. pids: int64 [N].
+    """
+
+    pixels: np.ndarray
+    cameras: np.ndarray
+    pids: np.ndarray
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.pids)
+
+    def take(self, rows: np.ndarray) -> Crops:
+        """Those in `rows`, in that order."""
+        return Crops(self.pixels[rows], self.cameras[rows], self.pids[rows])
+
+    @classmethod
+    def read(cls, records: list[Record], size: tuple[int, int]) -> Crops:
+        """The crops of a dataset's records."""
+        cameras = np.array([f"c{record.camid + 1}" for record in records])
+        pids = np.array([record.pid for record in records], np.int64)
+        return cls(load_crops(records, *size, threads=16), cameras, pids)
+
+
+@dataclasses.dataclass(frozen=True)
+class TestSite:
+    """A site: crops to adapt to, and queries and gallery of other people to judge by."""
+
+    name: str
+    train: Crops
+    query: Crops
+    gallery: Crops
+
+    @classmethod
+    def read(
+        cls, name: str, dataset: Dataset, size: tuple[int, int], most_gallery: int = 5000, seed: int = 0
+    ) -> TestSite:
+        """A dataset as a site, with at most `most_gallery` random gallery crops and the queries that have a
+        positive among them."""
+        rng = np.random.default_rng(seed)
+        gallery = [record for record in dataset.gallery if record.pid != -1]
+        if len(gallery) > most_gallery:
+            gallery = [gallery[row] for row in np.sort(rng.permutation(len(gallery))[:most_gallery])]
+        parts = (dataset.train, dataset.query, gallery)
+        return cls(name, *(Crops.read(list(part), size) for part in parts))
+
+    def only(self, cameras: Collection[str]) -> TestSite:
+        """The same site with some of its cameras."""
+        parts = []
+        for part in (self.train, self.query, self.gallery):
+            parts.append(part.take(np.flatnonzero(np.isin(part.cameras, list(cameras)))))
+        return TestSite(f"{self.name} {'+'.join(sorted(cameras))}", *parts)
+
+    def sample(self, crops_a_camera: int, seed: int) -> Crops:
+        """Random crops of each camera to adapt to, cameras in turn."""
+        rows = []
+        seen: dict[str, int] = {}
+        for row in balanced_order(list(self.train.cameras), seed):
+            camera = str(self.train.cameras[row])
+            seen[camera] = seen.get(camera, 0) + 1
+            if seen[camera] <= crops_a_camera:
+                rows.append(row)
+        return self.train.take(np.array(rows))
+
+
+class Subject:
+    """A bundle that is adapted and evaluated."""
+
+    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+        compute_in_float32()
+        self.bundle, self.device, self.base = bundle, device, bundle.profile()
+        self.network = load_embedder(bundle).to(device)
+        self.size = (bundle.manifest.height, bundle.manifest.width)
+        self.base_statistics = Statistics(bundle.onnx_model(), self.base)
+
+    def embed(self, profile: Profile, crops: Crops) -> np.ndarray:
+        """float32 [N,D] as embedded, each crop with its camera's table."""
+        vectors = np.empty((len(crops), self.bundle.manifest.dim), np.float32)
+        own = np.where(np.isin(crops.cameras, list(profile.cameras)), crops.cameras, "")
+        for camera in np.unique(own):
+            rows = np.flatnonzero(own == camera)
+            write_into_model(profile, self.network, str(camera) or None)
+            vectors[rows] = CropRunner(self.network, self.device).embed(crops.pixels[rows])
+        return vectors
+
+    def bnta(self, crops: Crops, settings: Bnta | None = None) -> Profile:
+        """Tier 2 of the crops."""
+        write_into_model(self.base, self.network)
+        network = copy.deepcopy(self.network)
+        adapt(network, crops.pixels, settings)
+        return profile_from_model(self.base.base, network)
+
+    def pooled(self, crops: Crops) -> Profile:
+        """Tier 1 of all crops as those of one camera."""
+        return fit_statistics(self.base_statistics, self.base, crops.pixels, [None] * len(crops))
+
+    def statistics(self, source: Profile, crops: Crops) -> Profile:
+        """Tier 1 on top of a profile."""
+        statistics = self.base_statistics
+        if source is not self.base:
+            statistics = Statistics(self.bundle.onnx_model(), source)
+        return fit_statistics(statistics, source, crops.pixels, list(crops.cameras))
+
+    def centred(self, profile: Profile, crops: Crops) -> Profile:
+        """Tier 0 on top of a profile."""
+        return profile.with_centres(fit_centres(self.embed(profile, crops), list(crops.cameras)))
+
+    def adapted(self, tiers: str, crops: Crops) -> Profile:
+        """The profile of a combination like "1+0": 2, then 1, then 0, as far as they are named."""
+        named = set(tiers.split("+")) - {"none"}
+        if "pooled" in named:
+            profile = self.pooled(crops)
+        else:
+            profile = self.bnta(crops) if "2" in named else self.base
+            if "1" in named:
+                profile = self.statistics(profile, crops)
+        return self.centred(profile, crops) if "0" in named else profile
+
+
+class Judge:
+    """Scores profiles on a site; embeddings of equal tables are computed once."""
+
+    def __init__(self, subject: Subject, site: TestSite) -> None:
+        self.subject, self.site = subject, site
+        self.tables_id = ""
+        self.raw: tuple[np.ndarray, np.ndarray] | None = None
+
+    def score(self, profile: Profile, query_cameras: bool = True) -> RankingScores:
+        """How well the site's queries find their people.
+
+        Args:
+            query_cameras: False asks as if nobody knew the camera of the queries.
+        """
+        site = self.site
+        if self.raw is None or self.tables_id != profile.tables_id:
+            embed = self.subject.embed
+            self.raw = (embed(profile, site.query), embed(profile, site.gallery))
+            self.tables_id = profile.tables_id
+        query, gallery = self.raw
+        cameras: list[str | None] = list(site.query.cameras)
+        if not query_cameras:
+            cameras = [None] * len(site.query)
+            if profile.cameras:
+                unknown = dataclasses.replace(site.query, cameras=np.full(len(site.query), ""))
+                query = self.subject.embed(profile, unknown)
+        query = profile.compare(query, cameras)
+        gallery = profile.compare(gallery, list(site.gallery.cameras))
+        return rank_embeddings(query, gallery, site.query.pids, site.gallery.pids, *_numbers(site))
+
+
+def _numbers(site: TestSite) -> tuple[np.ndarray, np.ndarray]:
+    """int64: the cameras of query and gallery, as numbers."""
+    _, numbers = np.unique(np.concatenate([site.query.cameras, site.gallery.cameras]), return_inverse=True)
+    return numbers[: len(site.query)], numbers[len(site.query) :]
+
+
+def device() -> str:
+    """Where torch computes: the GPU where there is one."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
