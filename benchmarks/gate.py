@@ -66,9 +66,8 @@ class Spaces:
     def profile(self, tiers: str) -> Profile:
         """Of a combination like "1+0"."""
         if tiers not in self.profiles:
-            tables, _, centring = tiers.replace("none", "").rpartition("0")
-            if centring or tiers.endswith("0"):
-                below = self.profile(tables.rstrip("+") or "none")
+            if tiers == "0" or tiers.endswith("+0"):
+                below = self.profile(tiers[:-2] or "none")
                 vectors = self._raw(below)[0][len(self.views) :]
                 self.profiles[tiers] = below.with_centres(fit_centres(vectors, list(self.fit.cameras)))
             else:
@@ -92,14 +91,15 @@ class Spaces:
         return self.raw[profile.tables_id]
 
 
-def episodes(subject: Subject, site: TestSite, stream: str, count: int) -> Iterator[dict[str, Any]]:
+def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
     """The rungs of one stream with signals and truth."""
+    subject, site = judge.subject, judge.site
     key = f"{site.name}/{stream}/{count}"
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     crops = without_duplicates(STREAMS[stream](site, count, rng))
     if len(crops) < 8:
         return
-    spaces, judge = Spaces.of(subject, crops), Judge(subject, site)
+    spaces = Spaces.of(subject, crops)
     truth: dict[str, float] = {}
     for tiers in sorted({name for _, *names in RUNGS for name in names}, key=lambda name: name.strip("+0")):
         truth[tiers] = 100 * judge.score(spaces.profile(tiers)).mean_ap
@@ -126,7 +126,7 @@ def episodes(subject: Subject, site: TestSite, stream: str, count: int) -> Itera
 
 def collect(options: argparse.Namespace) -> None:
     """Writes what is missing of the episodes of every site."""
-    subject = Subject(Bundle.load(options.bundle), device())
+    subject = Subject(Bundle.load(options.bundle), device(), options.threads)
     done = set()
     if options.out.exists():
         for line in options.out.read_text().splitlines():
@@ -136,11 +136,12 @@ def collect(options: argparse.Namespace) -> None:
     for number, site in enumerate(_sites(options, subject)):
         if number % parts != part:
             continue
+        judge = Judge(subject, site)
         for stream in STREAMS:
             for count in COUNTS if stream in options.every_count else (64,):
                 if (site.name, stream, count) in done:
                     continue
-                rows = list(episodes(subject, site, stream, count))
+                rows = list(episodes(judge, stream, count))
                 with options.out.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
                 gains = "  ".join(f"{row['rung']} {row['gain']:+.1f}" for row in rows)
@@ -175,6 +176,7 @@ def main() -> None:
     collecting.add_argument("--most-gallery", type=int, default=4000)
     collecting.add_argument("--out", type=Path, required=True)
     collecting.add_argument("--shard", default="0/1")
+    collecting.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
     collecting.set_defaults(run=collect)
     options = parser.parse_args()

@@ -28,24 +28,27 @@ from training.data import read_dataset
 
 COUNTS = (16, 32, 64, 128, 512)  # crops a camera
 TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0")
+VARIANTS = ("2 across", "2 across+0", "2 x5", "2 x5+0", "2 across x5", "2 across x5+0", "2 across x5+1+0")
 SEEDS = 5
 
 
 def run(options: argparse.Namespace) -> None:
     """Measures what is missing."""
-    subject = Subject(Bundle.load(options.bundle), device())
+    subject = Subject(Bundle.load(options.bundle), device(), options.threads)
     done = set()
     if options.out.exists():
         for line in options.out.read_text().splitlines():
             row = json.loads(line)
             done.add((row["site"], row["tiers"], row["count"], row["seed"]))
     part, parts = (int(number) for number in options.shard.split("/"))
-    for number, site in enumerate(_sites(options, subject)):
-        if number % parts != part:
-            continue
+    number = 0
+    for site in _sites(options, subject):
         judge = Judge(subject, site)
         for count in options.counts:
             for seed in range(options.seeds):
+                number += 1
+                if number % parts != part:
+                    continue
                 tiers = [name for name in options.tiers if (site.name, name, count, seed) not in done]
                 if not tiers:
                     continue
@@ -104,7 +107,7 @@ def table(options: argparse.Namespace) -> None:
             f"\n| {group} | " + " | ".join(f"{count} crops a camera" for count in counts) + " | no camera |"
         )
         print("| --- |" + " --- |" * (len(counts) + 1))
-        for tiers in TIERS:
+        for tiers in (*TIERS, *VARIANTS):
             cells = []
             unknown = []
             for count in counts:
@@ -140,9 +143,10 @@ def main() -> None:
     running.add_argument("--whole", action="store_true", help="the whole gallery of Market-1501")
     running.add_argument("--most-gallery", type=int, default=5000)
     running.add_argument("--counts", type=int, nargs="*", default=list(COUNTS))
-    running.add_argument("--tiers", nargs="*", default=list(TIERS), choices=TIERS)
+    running.add_argument("--tiers", nargs="*", default=list(TIERS), choices=(*TIERS, *VARIANTS))
     running.add_argument("--seeds", type=int, default=SEEDS)
     running.add_argument("--shard", default="0/1")
+    running.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
     running.set_defaults(run=run)
     printing = verbs.add_parser("table")
     printing.add_argument("rows", type=Path, nargs="+")

@@ -22,6 +22,14 @@ from reid.ranking import RankingScores, rank_embeddings
 from training.data.loader import load_crops
 from training.data.records import Dataset, Record
 
+# tier 2 as the paper has it, and variants of it
+BNTA = {
+    "2": Bnta(),
+    "2 across": Bnta(across_cameras=True),
+    "2 x5": Bnta(epochs=5),
+    "2 across x5": Bnta(across_cameras=True, epochs=5),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
@@ -95,12 +103,15 @@ class TestSite:
 class Subject:
     """A bundle that is adapted and evaluated."""
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(self, bundle: Bundle, device: str = "cpu", threads: int = 0) -> None:
         compute_in_float32()
+        if threads:
+            torch.set_num_threads(threads)
+        self.threads = threads
         self.bundle, self.device, self.base = bundle, device, bundle.profile()
         self.network = load_embedder(bundle).to(device)
         self.size = (bundle.manifest.height, bundle.manifest.width)
-        self.base_statistics = Statistics(bundle.onnx_model(), self.base)
+        self.base_statistics = Statistics(bundle.onnx_model(), self.base, threads=threads)
 
     def embed(self, profile: Profile, crops: Crops) -> np.ndarray:
         """float32 [N,D] as embedded, each crop with its camera's table."""
@@ -116,7 +127,7 @@ class Subject:
         """Tier 2 of the crops."""
         write_into_model(self.base, self.network)
         network = copy.deepcopy(self.network)
-        adapt(network, crops.pixels, settings)
+        adapt(network, crops.pixels, settings, cameras=list(crops.cameras))
         return profile_from_model(self.base.base, network)
 
     def pooled(self, crops: Crops) -> Profile:
@@ -127,7 +138,7 @@ class Subject:
         """Tier 1 on top of a profile."""
         statistics = self.base_statistics
         if source is not self.base:
-            statistics = Statistics(self.bundle.onnx_model(), source)
+            statistics = Statistics(self.bundle.onnx_model(), source, threads=self.threads)
         return fit_statistics(statistics, source, crops.pixels, list(crops.cameras))
 
     def centred(self, profile: Profile, crops: Crops) -> Profile:
@@ -135,24 +146,26 @@ class Subject:
         return profile.with_centres(fit_centres(self.embed(profile, crops), list(crops.cameras)))
 
     def adapted(self, tiers: str, crops: Crops) -> Profile:
-        """The profile of a combination like "1+0": 2, then 1, then 0, as far as they are named."""
+        """The profile of a combination like "1+0": 2 (or another key of BNTA), then 1, then 0, as far as they
+        are named."""
         named = set(tiers.split("+")) - {"none"}
         if "pooled" in named:
             profile = self.pooled(crops)
         else:
-            profile = self.bnta(crops) if "2" in named else self.base
+            profile = self.base
+            for name in named & set(BNTA):
+                profile = self.bnta(crops, BNTA[name])
             if "1" in named:
                 profile = self.statistics(profile, crops)
         return self.centred(profile, crops) if "0" in named else profile
 
 
 class Judge:
-    """Scores profiles on a site; embeddings of equal tables are computed once."""
+    """Scores profiles on a site; embeddings with the bundle's own tables and with the last ones are kept."""
 
     def __init__(self, subject: Subject, site: TestSite) -> None:
         self.subject, self.site = subject, site
-        self.tables_id = ""
-        self.raw: tuple[np.ndarray, np.ndarray] | None = None
+        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of query and gallery, by tables
 
     def score(self, profile: Profile, query_cameras: bool = True) -> RankingScores:
         """How well the site's queries find their people.
@@ -161,11 +174,12 @@ class Judge:
             query_cameras: False asks as if nobody knew the camera of the queries.
         """
         site = self.site
-        if self.raw is None or self.tables_id != profile.tables_id:
+        if profile.tables_id not in self.kept:
+            base = self.subject.base.tables_id
+            self.kept = {name: pair for name, pair in self.kept.items() if name == base}
             embed = self.subject.embed
-            self.raw = (embed(profile, site.query), embed(profile, site.gallery))
-            self.tables_id = profile.tables_id
-        query, gallery = self.raw
+            self.kept[profile.tables_id] = (embed(profile, site.query), embed(profile, site.gallery))
+        query, gallery = self.kept[profile.tables_id]
         cameras: list[str | None] = list(site.query.cameras)
         if not query_cameras:
             cameras = [None] * len(site.query)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from reid.adaptation.losses import matching_loss, position_loss
-from reid.adaptation.pairing import MAX_PAIRS, Pairs, greedy_pairs, nearest_parts
+from reid.adaptation.pairing import (
+    MAX_PAIRS,
+    Pairs,
+    greedy_pairs,
+    nearest_parts,
+    only_across,
+    without_camera_means,
+)
 from reid.adaptation.sampling import MIN_CROPS
 from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
 
@@ -33,6 +40,10 @@ class Bnta:
     margin: float = 0.3  # phi of Eq. 8
     matching: float = 1.0  # weight of L_mat in Eq. 13
     seed: int = 0  # of the order of the pairs
+    epochs: int = 1  # over the pairs
+    # Not in the paper: pairs come from two cameras, nearest after each camera's mean part features are taken
+    # away. Look-alike frames of one track teach nothing about cameras.
+    across_cameras: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +65,11 @@ def _silent(share: float, stage: str) -> None:
 
 
 def adapt(
-    embedder: Embedder, crops: np.ndarray, settings: Bnta | None = None, progress: Progress = _silent
+    embedder: Embedder,
+    crops: np.ndarray,
+    settings: Bnta | None = None,
+    progress: Progress = _silent,
+    cameras: Sequence[str | None] | None = None,
 ) -> Report:
     """Changes statistics and affine values of every BN layer of `embedder`, in place, and nothing else
     (methods A.3.5).
@@ -63,6 +78,7 @@ def adapt(
         embedder: with self-supervised heads, holding the values to start from, on the device to compute on.
         crops: uint8 [N,H,W,3], N >= 16, of one site, unlabeled.
         progress: called between batches; an exception from it leaves the adaptation there.
+        cameras: of each crop, where pairs are to come from two of them.
 
     Raises AdaptationError for a model without heads or fewer than 16 crops.
     """
@@ -77,7 +93,15 @@ def adapt(
     pixels = PixelEmbedder(embedder).to(device)
     parts = _part_features(pixels, crops, progress)
     progress(0.5, "pairing")
-    pairs = greedy_pairs(*nearest_parts(parts), settings.max_pairs)
+    if settings.across_cameras:
+        if cameras is None:
+            raise AdaptationError("pairs across cameras need the camera of each crop")
+        distance, stripe = nearest_parts(without_camera_means(parts, cameras))
+        pairs = greedy_pairs(only_across(distance, cameras), stripe, settings.max_pairs)
+    else:
+        pairs = greedy_pairs(*nearest_parts(parts), settings.max_pairs)
+    if not len(pairs.first):
+        raise AdaptationError("no two crops come from different cameras, so there are no pairs across them")
     with _only_batchnorm_trains(embedder, settings.momentum) as parameters:
         # The paper says "gradient step" and means Adam elsewhere (methods A.3.5); fresh state every time.
         optimiser = torch.optim.Adam(parameters, lr=settings.rate)
@@ -109,13 +133,15 @@ def _features(pixels: PixelEmbedder, crops: np.ndarray) -> tuple[Tensor, Tensor]
 
 
 def _batches(pairs: Pairs, settings: Bnta, progress: Callable[[float], None]) -> Iterator[Pairs]:
-    """One epoch over the pairs in random order; a last batch of fewer than four images is dropped."""
-    order = np.random.default_rng(settings.seed).permutation(len(pairs.first))
-    for start in range(0, len(order), settings.batch_pairs):
-        chosen = order[start : start + settings.batch_pairs]
-        if 2 * len(chosen) >= _FEWEST_IN_BATCH:
-            progress(start / len(order))
-            yield Pairs(*(column[chosen] for column in pairs))
+    """The pairs in random order, epoch by epoch; a last batch of fewer than four images is dropped."""
+    rng = np.random.default_rng(settings.seed)
+    for epoch in range(settings.epochs):
+        order = rng.permutation(len(pairs.first))
+        for start in range(0, len(order), settings.batch_pairs):
+            chosen = order[start : start + settings.batch_pairs]
+            if 2 * len(chosen) >= _FEWEST_IN_BATCH:
+                progress((epoch + start / len(order)) / settings.epochs)
+                yield Pairs(*(column[chosen] for column in pairs))
 
 
 def _step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,25 @@ def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return best.numpy(), stripe.numpy().astype(np.int64)
 
 
+def without_camera_means(parts: Tensor, cameras: Sequence[str | None]) -> Tensor:
+    """Part features float [N,P,dim] less the mean of their camera's."""
+    moved = parts.clone()
+    names = np.array([camera or "" for camera in cameras])
+    for name in np.unique(names):
+        rows = torch.from_numpy(np.flatnonzero(names == name)).to(parts.device)
+        moved[rows] -= parts[rows].mean(0)
+    return moved
+
+
+def only_across(distance: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
+    """Distances float32 [N,N] with infinity between crops of one camera."""
+    names = np.array([camera or "" for camera in cameras])
+    return np.where(names[:, None] == names[None], np.float32(np.inf), distance)
+
+
 def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_PAIRS) -> Pairs:
     """The nearest pair, then the nearest of the images that are left, up to min(max_pairs, N // 2) pairs.
+    Images that are infinitely far apart are no pair.
 
     Equal distances go by (i, j). The paper does not say greedy or optimal; this is its literal reading.
     """
@@ -48,9 +66,9 @@ def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_
     used = np.zeros(n, bool)
     chosen: list[tuple[int, int]] = []
     for at in order:
-        if len(chosen) == count:
-            break
         i, j = rows[at], columns[at]
+        if len(chosen) == count or not np.isfinite(distance[i, j]):
+            break
         if not used[i] and not used[j]:
             used[i] = used[j] = True
             chosen.append((int(i), int(j)))

@@ -58,7 +58,8 @@ def _shrink(crop: Crop) -> np.ndarray:
 def held_out(cameras: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """Rows to judge by and rows to fit to, int64: of each camera, every fourth crop is held out."""
     seen: Counter[Hashable] = Counter()
-    held, fit = [], []
+    held: list[int] = []
+    fit: list[int] = []
     for row, camera in enumerate(cameras):
         seen[camera] += 1
         (held if seen[camera] % 4 == 0 else fit).append(row)

@@ -29,11 +29,15 @@ class Statistics:
 
     Args:
         model: the bundle's graph with every tensor inside (`Bundle.onnx_model`); it is changed.
-        profile: whose gamma and beta are used. providers: of onnxruntime.
+        profile: whose gamma and beta are used. providers: of onnxruntime. threads: 0 for one a core.
     """
 
     def __init__(
-        self, model: ModelProto, profile: Profile, providers: Sequence[str] = ("CPUExecutionProvider",)
+        self,
+        model: ModelProto,
+        profile: Profile,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        threads: int = 0,
     ) -> None:
         write_into_onnx(profile, model)
         self.layers = list(batchnorm_layers_of(model))
@@ -42,6 +46,7 @@ class Statistics:
         options = ort.SessionOptions()
         options.enable_mem_pattern = False  # batch sizes vary
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads
         self.session = ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
 
     def of(self, crops: np.ndarray, progress: Progress = lambda share: None) -> dict[str, np.ndarray]:
