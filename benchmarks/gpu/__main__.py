@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,6 @@ from benchmarks.serving import DEMO, ROOT
 
 ON_GPU = ("torch", "cuda", "tensorrt")
 REHEARSED = ("torch", "onnxruntime")
-_LIMIT_S = 240  # of one section
 
 
 def main() -> int:
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=DEMO)
     parser.add_argument("--crops", type=int, default=900, help="that BNTA looks at, and that are enrolled")
     parser.add_argument("--seconds", type=float, default=0.5, help="that one rate is measured for")
+    parser.add_argument("--limit-s", type=float, default=900, help="that one section may take")
     parser.add_argument("--only", nargs="+", help="sections to run, such as: adapt 'engine cuda'")
     parser.add_argument("--engines", nargs="+", help="instead of torch, cuda and tensorrt")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU; ends REJECTED all the same")
@@ -53,19 +55,22 @@ def main() -> int:
         reasons = ["rehearsed on the CPU"] if arguments.rehearse else []
         for name in names(plan):
             if not arguments.only or name in arguments.only:
-                reasons += _section(plan, name)
+                reasons += _section(plan, name, arguments.limit_s)
     return verdict(reasons)
 
 
-def _section(plan: Plan, name: str) -> list[str]:
+def _section(plan: Plan, name: str, limit_s: float) -> list[str]:
     """Runs a section in a process of its own and returns its reasons to reject."""
     print(f"{name}", flush=True)
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.gpu.section", str(plan.folder), name]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     try:
-        status: int | str = subprocess.run(command, cwd=ROOT, timeout=_LIMIT_S, check=False).returncode
+        status: int | str = process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        status = f"none after {_LIMIT_S} s"
+        os.killpg(process.pid, signal.SIGKILL)  # a server of the section ends with it
+        process.wait()
+        status = f"none after {limit_s:g} s"
     print(f"  ({time.perf_counter() - began:.1f} s)", flush=True)
     path = reasons_file(plan, name)
     return json.loads(path.read_text()) if path.exists() else [f"{name}: ended with status {status}"]

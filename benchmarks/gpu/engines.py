@@ -92,11 +92,12 @@ def images_per_second(embed: Callable[[np.ndarray], np.ndarray], crops: np.ndarr
     """Crops a second of one thread that asks for the same batch again and again."""
     for _ in range(_WARM_UP):
         embed(crops)
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    began, count, taken = time.perf_counter(), 0, 0.0
+    while not count or taken < seconds:
         embed(crops)
         count += len(crops)
-    return count / (time.perf_counter() - began)
+        taken = time.perf_counter() - began
+    return count / taken
 
 
 def _two_profiles(
