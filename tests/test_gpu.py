@@ -16,11 +16,11 @@ from benchmarks.gpu.plan import BATCHES
 from benchmarks.serving import DEMO
 from export.parity import FLOORS
 from reid.batches import in_batches
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, choose_engine
 from reid.engines.pytorch import TorchEngine
 from reid.images import decode_crop
+from reid.profile import Profile
 from server.work import WorkAnswer
 
 pytestmark = pytest.mark.gpu
@@ -81,7 +81,7 @@ def test_the_gpu_answers_as_torch_does_on_the_cpu(
 def test_two_profiles_on_one_gpu_keep_their_own_values(
     engine: Engine, demo: Bundle, crops: np.ndarray, expected: np.ndarray, adapted: WorkAnswer
 ) -> None:
-    profile = BatchNormProfile.from_bytes(adapted.profile)
+    profile = Profile.from_bytes(adapted.profile)
     wanted = TorchEngine(demo, profile).embed(crops)
     own = engine.embed(crops)
     off = 1 - cosine(engine.with_profile(profile).embed(crops), wanted)

@@ -15,10 +15,10 @@ from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.findings import Findings, verdict
 from benchmarks.gpu.plan import PROFILE, Plan
 from benchmarks.gpu.section import names
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
 from reid.engines import Engine, EngineError
 from reid.engines.pytorch import TorchEngine
+from reid.profile import Profile
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +37,7 @@ def plan(bundle: Bundle, tmp_path: Path) -> Plan:
     plan.write()
     profile = bundle.profile()
     moved = {name: values * np.float32(1.05) for name, values in profile.site.items()}
-    (tmp_path / PROFILE).write_bytes(BatchNormProfile(bundle.base_id, moved).to_bytes())
+    (tmp_path / PROFILE).write_bytes(Profile(bundle.base_id, moved).to_bytes())
     return plan
 
 
@@ -116,7 +116,7 @@ def test_an_engine_that_keeps_the_first_profile_is_rejected(
     """As TensorRT's cache did, whose names know no weights."""
 
     class Stuck(TorchEngine):
-        def with_profile(self, profile: BatchNormProfile) -> Engine:
+        def with_profile(self, profile: Profile) -> Engine:
             return self
 
     monkeypatch.setattr(engines, "choose_engine", lambda *arguments: Stuck(bundle))

@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.gpu import device
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import PROFILE, Plan
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle, cosine
 from reid.engines.pytorch import TorchEngine
+from reid.profile import Profile
 from server.work import CROPS, WorkAnswer, WorkRequest
 from server.worker_process import run_worker
 
@@ -64,8 +64,7 @@ def apart(bundle: Path, one: WorkAnswer, other: WorkAnswer, crops: np.ndarray) -
     opened = Bundle.load(bundle)
     base = TorchEngine(opened).embed(crops)
     first, second = (
-        TorchEngine(opened, BatchNormProfile.from_bytes(answer.profile)).embed(crops)
-        for answer in (one, other)
+        TorchEngine(opened, Profile.from_bytes(answer.profile)).embed(crops) for answer in (one, other)
     )
     drift = min(1 - cosine(first, base).mean(), 1 - cosine(second, base).mean())
     return float((1 - cosine(first, second).mean()) / max(drift, 1e-9))

@@ -13,10 +13,10 @@ from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import BATCHES, Plan
 from export.parity import FLOORS
 from reid.batches import in_batches
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, EngineError, choose_engine
 from reid.engines.pytorch import TorchEngine
+from reid.profile import Profile
 
 PARITY_CROPS = 128
 OPTIONAL = ("tensorrt",)  # not every installation has it; what is missing is said and rejects nothing
@@ -103,7 +103,7 @@ def images_per_second(embed: Callable[[np.ndarray], np.ndarray], crops: np.ndarr
 def _two_profiles(
     engine: Engine,
     bundle: Bundle,
-    profile: BatchNormProfile,
+    profile: Profile,
     crops: np.ndarray,
     expected: np.ndarray,
     base: np.ndarray,

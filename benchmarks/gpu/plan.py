@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.crops import drawn_jpegs
-from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle
 from reid.images import decode_crop
+from reid.profile import Profile
 
 BATCHES = (1, 2, 7, 32, 128)
 PROFILE = "adapted.safetensors"
@@ -56,7 +56,7 @@ class Plan:
         """uint8 [crops,H,W,3]."""
         return np.load(self.folder / _CROPS, allow_pickle=False)
 
-    def adapted(self) -> BatchNormProfile | None:
+    def adapted(self) -> Profile | None:
         """The profile that the section `adapt` has left; None where it has left none."""
         path = self.folder / PROFILE
-        return BatchNormProfile.from_bytes(path.read_bytes()) if path.exists() else None
+        return Profile.from_bytes(path.read_bytes()) if path.exists() else None
