@@ -21,6 +21,7 @@ SITE = "gpu"
 _REQUEST = 64  # crops of one enroll
 _CLIENTS = (1, 8, 32)
 _PROCESSES = 8  # of clients: one Python process cannot keep a server busy
+_SETTLE_S = 4.0  # in which these start and warm up
 
 
 def check_serving(plan: Plan, findings: Findings) -> None:
@@ -35,9 +36,9 @@ def check_serving(plan: Plan, findings: Findings) -> None:
             findings.require(str(engine["device"]).startswith(plan.device), f"serves on {engine['device']}")
             _enroll(client, jpegs, findings)
             for clients in _CLIENTS:
-                _query(server.url, jpegs[:64], clients, max(2.0, 4 * plan.seconds), findings)
+                _query(server.url, jpegs[:64], clients, max(1.0, 8 * plan.seconds), findings)
             _adapt(client, plan.device, findings)
-            _query(server.url, jpegs[:64], _CLIENTS[-1], max(2.0, 4 * plan.seconds), findings)
+            _query(server.url, jpegs[:64], _CLIENTS[-1], max(1.0, 8 * plan.seconds), findings)
     with ServerProcess(plan.bundle, data, device=plan.device) as server:
         findings.say(f"second start, with an adapted site: ready after {server.ready_after_s:.1f} s")
     after = device.used_mib()
@@ -63,8 +64,10 @@ def _enroll(client: Client, jpegs: list[bytes], findings: Findings) -> None:
 def _query(url: str, jpegs: list[bytes], clients: int, seconds: float, findings: Findings) -> None:
     processes = min(clients, _PROCESSES)
     spawn = multiprocessing.get_context("spawn")
+    start_at = time.time() + _SETTLE_S
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        works = [pool.submit(ask, url, jpegs, clients // processes, seconds) for _ in range(processes)]
+        share = clients // processes
+        works = [pool.submit(ask, url, jpegs, share, start_at, seconds) for _ in range(processes)]
         times = np.array(list(itertools.chain(*(work.result() for work in works))))
     findings.say(
         f"{clients:>2} clients: {len(times) / seconds:6.0f} queries/s over HTTP, p50 "
@@ -72,14 +75,19 @@ def _query(url: str, jpegs: list[bytes], clients: int, seconds: float, findings:
     )
 
 
-def ask(url: str, jpegs: list[bytes], threads: int, seconds: float) -> list[float]:
-    """Seconds of each query of several threads that ask one after the other, after some that warm up."""
+def ask(url: str, jpegs: list[bytes], threads: int, start_at: float, seconds: float) -> list[float]:
+    """Seconds of each query of several threads, which ask one after the other for so many seconds.
+
+    Args:
+        start_at: when they begin to count, by `time.time`; before it they warm up.
+    """
 
     def run(first: int) -> list[float]:
         times: list[float] = []
         with Client(url) as client:
             for row in range(3):
                 client.query(SITE, jpegs[row])
+            time.sleep(max(0.0, start_at - time.time()))
             end = time.perf_counter() + seconds
             for row in itertools.count(first):
                 began = time.perf_counter()

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.gpu import device
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import Plan
+from reid.engines.chooser import gpu_present
 
 _PACKAGES = (
     "torch",
@@ -30,6 +31,8 @@ def check_versions(plan: Plan, findings: Findings) -> None:
     findings.say(
         f"{device.name()}; Python {platform.python_version()}, {os.cpu_count()} cores, {sys.platform}"
     )
+    on_cpu = plan.device == "cpu"
+    findings.require(on_cpu or gpu_present(), "the engines' chooser sees no GPU where the driver sees one")
     installed = []
     for name in _PACKAGES:
         try:
@@ -38,10 +41,9 @@ def check_versions(plan: Plan, findings: Findings) -> None:
             installed.append(f"no {name}")
     findings.say(", ".join(installed))
     torch = importlib.import_module("torch")
-    available = torch.cuda.is_available()
     findings.say(
         f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
     )
-    findings.require(available or plan.device == "cpu", "torch finds no CUDA device")
+    findings.require(on_cpu or torch.cuda.is_available(), "torch finds no CUDA device")
     runtime = importlib.import_module("onnxruntime")
     findings.say(f"onnxruntime {runtime.__version__} has {', '.join(runtime.get_available_providers())}")
