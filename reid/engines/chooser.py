@@ -82,7 +82,7 @@ def require_installed(name: str) -> None:
 
 def gpu_present() -> bool:
     """True when the system shows an NVIDIA GPU, whether or not any package can use it."""
-    return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
+    return Path("/proc/driver/nvidia/gpus").is_dir() or any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _in_one_line(refused: dict[str, str]) -> str:
