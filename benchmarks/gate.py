@@ -27,7 +27,7 @@ from benchmarks.sites import Crops, Judge, Subject, TestSite, device
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.labels import labelled_gain
-from reid.adaptation.sampling import held_out
+from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
 from reid.bundle import Bundle
 from reid.profile import Profile
@@ -97,9 +97,9 @@ def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
     key = f"{site.name}/{stream}/{count}"
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     crops = without_duplicates(STREAMS[stream](site, count, rng))
-    if len(crops) < 8:
-        return
     spaces = Spaces.of(subject, crops)
+    if len(spaces.fit) < MIN_CROPS:  # which the ladder declines without judging
+        return
     truth: dict[str, float] = {}
     for tiers in sorted({name for _, *names in RUNGS for name in names}, key=lambda name: name.strip("+0")):
         truth[tiers] = 100 * judge.score(spaces.profile(tiers)).mean_ap
