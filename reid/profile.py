@@ -204,6 +204,11 @@ def tables_id_of(profile_id: str) -> str:
     return profile_id.partition(".")[0]
 
 
+def has_centres(profile_id: str) -> bool:
+    """Whether the profile with this id has centres."""
+    return tables_id_of(profile_id) != profile_id
+
+
 def mix_tables(table: Table, source: Table, weight: float) -> dict[str, np.ndarray]:
     """A table moved toward `source`: weight 1 keeps it, 0 gives the source.
 
