@@ -61,7 +61,8 @@ def test_a_batch_of_four_tables_equals_their_four_engines(any_bundle: Bundle, na
     assert found.dtype == np.float32
     if shared.describe().precision == "fp32":
         assert np.abs(found - expected).max() <= 1e-5
-    assert cosine(found, expected).min() >= FLOORS[shared.describe().precision]
+    else:  # both sides round, each within the floor of its precision
+        assert cosine(found, expected).min() >= 1 - 3 * (1 - FLOORS[shared.describe().precision])
     assert np.abs(own[1] - own[0]).max() > 1e-3  # the tables do differ
     assert np.array_equal(in_one_batch(shared, profiles, crops), found)
 
