@@ -47,7 +47,8 @@ class _Slot:
 class Engines:
     """Sites whose profiles have equal tables share what embeds. Folded engines are kept while there is room
     for them (`max_engine_bytes`, at least one), packed tables likewise; those not used for longest go first.
-    The engine for packed tables is compiled once, when the first of them are needed, and stays.
+    The engine for packed tables is compiled once, when the first of them are needed, and stays; it takes the
+    room of a folded one.
 
     Raises EngineError from the constructor when nothing can run the bundle here.
     """
@@ -216,7 +217,8 @@ class Engines:
             each.packed.nbytes for each in made.values() if each is not None and each.packed is not None
         ]
         folded = sum(each is not None and each.packed is None for each in made.values())
-        surplus, surplus_bytes = folded - self.room, sum(packed) - _PACKED_BYTES
+        room = max(1, self.room - (self.shared is not None))
+        surplus, surplus_bytes = folded - room, sum(packed) - _PACKED_BYTES
         for tables_id, each in made.items():  # the one not used for longest comes first
             if each is None:
                 continue
