@@ -1,9 +1,9 @@
 """Profiles: what adapts a model to one site, apart from the model.
 
 Tables decide what is computed: the values of every BatchNorm layer, one table for the site and perhaps one
-for each camera. Centres decide how embeddings are compared: the mean embedding of the site and of each camera,
-which is subtracted first. A camera without a table or centre of its own uses the site's. Nothing here imports
-torch.
+for each camera. Centres decide how embeddings are compared: the mean embedding of the site and of each
+camera, which is subtracted first. A camera without a table or centre of its own uses the site's. Nothing here
+imports torch.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Centres:
             raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
         if not len(vectors):
             return vectors.astype(np.float32)
-        kinds = sorted({camera for camera in cameras if camera in self.cameras})
+        kinds = sorted({camera for camera in cameras if camera is not None and camera in self.cameras})
         table = np.stack([self.site, *(self.cameras[camera] for camera in kinds)])
-        numbers = {camera: number for number, camera in enumerate(kinds, 1)}
+        numbers: dict[str | None, int] = {camera: number for number, camera in enumerate(kinds, 1)}
         rows = np.array([numbers.get(camera, 0) for camera in cameras])
         moved = vectors.astype(np.float32) - table[rows]
         norms = np.linalg.norm(moved, axis=1)
