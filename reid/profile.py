@@ -53,9 +53,9 @@ class Centres:
             raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
         if not len(vectors):
             return vectors.astype(np.float32)
-        kinds = sorted({camera for camera in cameras if camera in self.cameras})
+        kinds = sorted({camera for camera in cameras if camera is not None and camera in self.cameras})
         table = np.stack([self.site, *(self.cameras[camera] for camera in kinds)])
-        numbers = {camera: number for number, camera in enumerate(kinds, 1)}
+        numbers: dict[str | None, int] = {camera: number for number, camera in enumerate(kinds, 1)}
         rows = np.array([numbers.get(camera, 0) for camera in cameras])
         moved = vectors.astype(np.float32) - table[rows]
         norms = np.linalg.norm(moved, axis=1)
@@ -202,6 +202,11 @@ class Profile:
 def tables_id_of(profile_id: str) -> str:
     """The `tables_id` of the profile with this id."""
     return profile_id.partition(".")[0]
+
+
+def has_centres(profile_id: str) -> bool:
+    """Whether the profile with this id has centres."""
+    return tables_id_of(profile_id) != profile_id
 
 
 def mix_tables(table: Table, source: Table, weight: float) -> dict[str, np.ndarray]:

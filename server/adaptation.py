@@ -194,7 +194,7 @@ class Adaptation:
         report = handle.job.report
         self.store.versions.save_profile(profile)
         with self.engines.lease(profile.id) as batcher:
-            adapted = batcher.submit(probes).result()
+            adapted = batcher.submit(probes, [None] * len(probes)).result()
         lowest = float(cosine(adapted, answer.expected).min())
         if lowest < _LOWEST_PARITY:
             raise Declined(

@@ -11,12 +11,13 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Literal
 
 import numpy as np
 
-from reid.engines import Engine
+from reid.engines import Engine, RowsEngine
 from server.errors import Overloaded, Stopping
 
 log = logging.getLogger("resight")
@@ -34,8 +35,8 @@ class EmbedError(RuntimeError):
 
 
 class _Request:
-    def __init__(self, crops: np.ndarray, dim: int) -> None:
-        self.crops, self.taken, self.left = crops, 0, len(crops)
+    def __init__(self, crops: np.ndarray, rows: Sequence[np.ndarray], dim: int) -> None:
+        self.crops, self.rows, self.taken, self.left = crops, rows, 0, len(crops)
         self.vectors = np.empty((len(crops), dim), np.float32)
         self.bad: dict[int, str] = {}
         self.future: Future[np.ndarray] = Future()
@@ -45,11 +46,13 @@ class Batcher:
     """Feeds an engine.
 
     Args:
-        engine: what embeds. dim: length of its embeddings. max_batch: crops a batch. max_queued: crops that
-            may wait; beyond, `submit` raises Overloaded.
+        engine: what embeds: all crops with one table, or each with its own. dim: length of its embeddings.
+        max_batch: crops a batch. max_queued: crops that may wait; beyond, `submit` raises Overloaded.
     """
 
-    def __init__(self, engine: Engine, dim: int, max_batch: int = 32, max_queued: int = 4096) -> None:
+    def __init__(
+        self, engine: Engine | RowsEngine, dim: int, max_batch: int = 32, max_queued: int = 4096
+    ) -> None:
         self.engine, self.dim, self.max_batch, self.max_queued = engine, dim, max_batch, max_queued
         self.lanes: dict[Lane, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
         self.changed = threading.Condition()
@@ -59,12 +62,22 @@ class Batcher:
         self.thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self.thread.start()
 
-    def submit(self, crops: np.ndarray, lane: Lane = "interactive") -> Future[np.ndarray]:
+    def submit(
+        self, crops: np.ndarray, lane: Lane = "interactive", rows: Sequence[np.ndarray] | None = None
+    ) -> Future[np.ndarray]:
         """uint8 [N,H,W,3] -> future of float32 [N,D], which raises EmbedError for crops the engine fails on.
+
+        Args:
+            rows: float32 [2,C], the packed table of each crop, for a RowsEngine and only for one. Crops with
+                the same array share it in the batch.
 
         Raises Overloaded when too many crops wait already, and what `close` was called with after that.
         """
-        request = _Request(crops, self.dim)
+        if len(rows or ()) != (len(crops) if isinstance(self.engine, RowsEngine) else 0):
+            raise ValueError(
+                f"{len(crops)} crops with {len(rows or ())} tables for {type(self.engine).__name__}"
+            )
+        request = _Request(crops, rows or (), self.dim)
         with self.changed:
             if self.closed is not None:
                 raise self.closed
@@ -136,7 +149,8 @@ class Batcher:
             if len(batch) > 1
             else batch[0][0].crops[batch[0][1] : batch[0][2]]
         )
-        vectors, bad = self._embed(crops)
+        rows = [row for r, start, stop in batch for row in r.rows[start:stop]]
+        vectors, bad = self._embed(crops, rows)
         self.rate = 0.9 * self.rate + 0.1 * len(crops) / (time.perf_counter() - began)
         self.batches, self.crops = self.batches + 1, self.crops + len(crops)
         row = 0
@@ -162,26 +176,37 @@ class Batcher:
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(error)
 
-    def _embed(self, crops: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    def _embed(self, crops: np.ndarray, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[int, str]]:
         """Embeds a batch; if that fails, halves, down to the crops that are to blame."""
         try:
-            vectors = self.engine.embed(crops)
+            vectors = self._run_engine(crops, rows)
             if vectors.shape != (len(crops), self.dim):  # which numpy would stretch where it can
                 raise ValueError(f"it answered {vectors.shape} for {len(crops)} crops")
         except Exception as error:  # whatever a runtime throws must not end the thread that serves everybody
             log.exception("the engine failed on a batch of %d", len(crops))
-            return self._bisect(crops, str(error))
+            return self._bisect(crops, rows, str(error))
         norms = np.linalg.norm(vectors, axis=1)
         finite = np.isfinite(norms) & (norms > 0)
         # to exact unit length, which bf16 engines miss by a thousandth
         vectors = vectors / np.where(finite, norms, 1)[:, None]
         return vectors, {int(row): "its embedding is zero or not finite" for row in np.flatnonzero(~finite)}
 
-    def _bisect(self, crops: np.ndarray, why: str) -> tuple[np.ndarray, dict[int, str]]:
+    def _run_engine(self, crops: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+        if not isinstance(self.engine, RowsEngine):
+            return self.engine.embed(crops)
+        tables = {id(row): row for row in rows}
+        numbers = {identity: number for number, identity in enumerate(tables)}
+        indices = np.array([numbers[id(row)] for row in rows], np.int32)
+        return self.engine.embed(crops, indices, np.stack(list(tables.values())))
+
+    def _bisect(
+        self, crops: np.ndarray, rows: Sequence[np.ndarray], why: str
+    ) -> tuple[np.ndarray, dict[int, str]]:
         if len(crops) == 1:
             return np.full((1, self.dim), np.nan, np.float32), {0: f"the engine failed: {why}"}
         half = len(crops) // 2
-        (left, left_bad), (right, right_bad) = self._embed(crops[:half]), self._embed(crops[half:])
+        left, left_bad = self._embed(crops[:half], rows[:half])
+        right, right_bad = self._embed(crops[half:], rows[half:])
         return np.concatenate([left, right]), left_bad | {
             half + row: reason for row, reason in right_bad.items()
         }

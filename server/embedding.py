@@ -10,9 +10,11 @@ import numpy as np
 
 from reid.bundle import Bundle
 from reid.images import ImageError, ImageTooLarge, Limits, UnsupportedImage, decode_crop
-from server.batching import Batcher, Lane
+from server.batching import Lane
 from server.engines import Engines
 from server.errors import Conflict, Problem, TooLarge, Unprocessable, UnsupportedMedia
+from server.gallery.records import Item
+from server.profile_engine import ProfileEngine
 from server.settings import Settings
 
 # What was accepted once is decoded again, whatever the limits say today.
@@ -60,15 +62,21 @@ class Embedding:
         shape = (0, self.height, self.width, 3)
         return (np.stack(crops) if crops else np.empty(shape, np.uint8)), problems
 
-    async def embed(self, profile_id: str, crops: np.ndarray, lane: Lane) -> np.ndarray:
-        """uint8 [n,H,W,3] -> float32 [n,D], unit length. Raises EmbedError where the engine fails."""
-        async with self.engines.lease_async(profile_id) as batcher:
-            return await asyncio.wrap_future(batcher.submit(crops, lane))
+    async def embed(
+        self, profile_id: str, crops: np.ndarray, cameras: Sequence[str | None], lane: Lane
+    ) -> np.ndarray:
+        """uint8 [n,H,W,3] and the camera of each -> float32 [n,D], unit length, before any centre is
+        subtracted. Raises EmbedError where the engine fails."""
+        async with self.engines.lease_async(profile_id) as engine:
+            return await asyncio.wrap_future(engine.submit(crops, cameras, lane))
 
-    def embed_stored(self, batcher: Batcher, images: Sequence[bytes], item_ids: Sequence[str]) -> np.ndarray:
-        """Stored bytes -> float32 [n,D], unit length. Blocks. Raises Conflict like `decode_stored`."""
-        crops = [self.decode_stored(data, item_id) for data, item_id in zip(images, item_ids, strict=True)]
-        return batcher.submit(np.stack(crops), "bulk").result()
+    def embed_stored(
+        self, engine: ProfileEngine, images: Sequence[bytes], items: Sequence[Item]
+    ) -> np.ndarray:
+        """Stored bytes of items -> float32 [n,D] as `embed` does. Blocks. Raises Conflict like
+        `decode_stored`."""
+        crops = [self.decode_stored(data, item.id) for data, item in zip(images, items, strict=True)]
+        return engine.submit(np.stack(crops), [item.camera for item in items], "bulk").result()
 
     def decode_stored(self, data: bytes, item_id: str) -> np.ndarray:
         """uint8 [H,W,3] of stored bytes. Raises Conflict naming the item if they no longer decode."""

@@ -1,4 +1,8 @@
-"""The compiled engines of the profiles in use: one batcher a profile, the base profile's always there."""
+"""What embeds with the profiles in use: the bundle's own engine, which is always there, engines with a
+profile's table folded in, and one that all profiles with camera tables share.
+
+Centres play no part here: profiles with equal tables have one engine, named by `Profile.tables_id`.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +15,40 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
 from reid.bundle import Bundle
-from reid.engines import Engine, EngineInfo, choose_with_reasons
-from reid.profile import space_id
+from reid.engines import Engine, EngineInfo, RowsEngine, choose_with_reasons
+from reid.profile import Centres, Profile, ProfileError, has_centres, space_id, tables_id_of
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping
 from server.gallery.store import Store
+from server.profile_engine import PackedTables, ProfileEngine
 from server.settings import Settings
 
 log = logging.getLogger("resight")
 _COMPILERS = 2  # engines compiled at once
+_PACKED_BYTES = 256 * 1024 * 1024  # memory for packed tables; the store has those that are not in it
 
 
 class _Slot:
-    """The engine of one profile, compiled or being compiled. It stays open while somebody has a lease."""
+    """What embeds with one set of tables, ready or being made. It stays while somebody has a lease."""
 
     def __init__(self) -> None:
-        self.compiled: Future[Batcher] = Future()
+        self.compiled: Future[ProfileEngine] = Future()
         self.leases = 0
         self.unused = False  # no site is on this profile any more
 
+    @property
+    def made(self) -> ProfileEngine | None:
+        """What it holds; None while that is being made."""
+        done = self.compiled.done() and self.compiled.exception() is None
+        return self.compiled.result() if done else None
+
 
 class Engines:
-    """Sites that share a profile share its engine. Engines of adapted sites are kept while there is room for
-    them (`max_engine_bytes`, at least one); the one not used for longest is closed first.
+    """Sites whose profiles have equal tables share what embeds. Folded engines are kept while there is room
+    for them (`max_engine_bytes`, at least one), packed tables likewise; those not used for longest go first.
+    The engine for packed tables is compiled once, when the first of them are needed, and stays; it takes the
+    room of a folded one.
 
     Raises EngineError from the constructor when nothing can run the bundle here.
     """
@@ -47,25 +61,52 @@ class Engines:
         self.info: EngineInfo = engine.describe()
         manifest = bundle.manifest
         self.max_batch = best_batch(engine, manifest.height, manifest.width)
-        self.base = self._batcher(engine)
+        self.base_engine, self.base = engine, self._batcher(engine)
         self.bytes_each = engine_bytes(bundle, self.info, self.max_batch)
         self.room = max(1, settings.max_engine_bytes // self.bytes_each)
-        self.slots: OrderedDict[str, _Slot] = OrderedDict()  # the one not used for longest comes first
+        # by tables id; the one not used for longest comes first
+        self.slots: OrderedDict[str, _Slot] = OrderedDict()
+        self.shared: Batcher | None = None  # of every profile with camera tables
+        self.shared_layers: tuple[str, ...] = ()
+        self.opening_shared = threading.Lock()
         self.lock = threading.Lock()  # never held while something is compiled, read or waited for
         self.compilers = ThreadPoolExecutor(_COMPILERS, thread_name_prefix="compile")
         self.stopping = False
         self.base_slot = _Slot()
-        self.base_slot.compiled.set_result(self.base)
+        self.base_slot.compiled.set_result(ProfileEngine(self.base))
 
     def space(self, profile_id: str) -> str:
-        """The embedding space of a profile under this bundle and precision."""
+        """The space in which embeddings of a profile are compared, under this bundle and precision."""
         return space_id(
             self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, self.info.precision
         )
 
+    def raw_space(self, profile_id: str) -> str:
+        """The space of what is embedded and stored: that of the profile's tables, whatever its centres."""
+        return self.space(tables_id_of(profile_id))
+
+    def profile(self, profile_id: str) -> Profile:
+        """A kept profile. Raises Conflict for one that is not kept."""
+        profile = self.store.versions.profile(profile_id)
+        if profile is None:
+            raise Conflict(f"profile {profile_id} is not in the store; roll the site back")
+        return profile
+
+    def centres(self, profile_id: str) -> Centres | None:
+        """How a profile compares embeddings. Raises Conflict for one that is not kept."""
+        return self.profile(profile_id).centres if has_centres(profile_id) else None
+
+    @property
+    def lanes(self) -> dict[str, int]:
+        """How many engines are open beside the bundle's own: folded ones, and the shared one."""
+        with self.lock:
+            made = [slot.made for slot in self.slots.values()]
+            folded = sum(each is not None and each.packed is None for each in made)
+            return {"folded": folded, "shared": int(self.shared is not None)}
+
     @contextmanager
-    def lease(self, profile_id: str) -> Iterator[Batcher]:
-        """The batcher of a kept profile, open until the block ends. Blocks while it is compiled (0.2 s and
+    def lease(self, profile_id: str) -> Iterator[ProfileEngine]:
+        """What embeds with a kept profile, open until the block ends. Blocks while it is compiled (0.2 s and
         more).
 
         Raises Conflict for a profile that is not kept, EngineFailed where it cannot be compiled, Stopping.
@@ -77,7 +118,7 @@ class Engines:
             self._give_back(slot)
 
     @asynccontextmanager
-    async def lease_async(self, profile_id: str) -> AsyncIterator[Batcher]:
+    async def lease_async(self, profile_id: str) -> AsyncIterator[ProfileEngine]:
         """`lease` for the event loop, which serves others while the engine is compiled."""
         slot = self._take(profile_id)
         try:
@@ -90,38 +131,47 @@ class Engines:
 
     def peek(self, profile_id: str) -> Batcher | None:
         """The batcher of a profile if it is compiled, to look at its queue. Use `lease` to submit to it."""
+        tables_id = tables_id_of(profile_id)
         with self.lock:
-            slot = self.base_slot if profile_id == self.base_id else self.slots.get(profile_id)
-        if slot is None or not slot.compiled.done() or slot.compiled.exception() is not None:
-            return None
-        return slot.compiled.result()
+            slot = self.base_slot if tables_id == self.base_id else self.slots.get(tables_id)
+        made = slot.made if slot is not None else None
+        return made.batcher if made is not None else None
 
     @property
     def queued(self) -> int:
         """Crops that wait for an engine, of any profile."""
         with self.lock:
-            profile_ids = [self.base_id, *self.slots]
-        batchers = [self.peek(profile_id) for profile_id in profile_ids]
+            tables_ids = [self.base_id, *self.slots]
+        batchers = {self.shared, *(self.peek(tables_id) for tables_id in tables_ids)}
         return sum(batcher.queued for batcher in batchers if batcher is not None)
 
     def warm(self, profile_ids: Collection[str]) -> None:
-        """Compiles engines before the first request needs them, as many as there is room for.
+        """Makes ready what the first requests need: engines while there is room for them, and the shared one
+        where a profile has camera tables.
 
         One that cannot be compiled is logged: its sites answer EngineFailed, the others are served.
         """
-        adapted = [profile_id for profile_id in profile_ids if profile_id != self.base_id]
-        for profile_id in list(dict.fromkeys(adapted))[: self.room]:
+        by_tables = {tables_id_of(profile_id): profile_id for profile_id in profile_ids}
+        by_tables.pop(self.base_id, None)
+        warmed = 0
+        for profile_id in by_tables.values():
+            if warmed >= self.room and self.shared is not None:
+                return
             try:
+                if warmed >= self.room and not self.profile(profile_id).cameras:
+                    continue
                 with self.lease(profile_id):
-                    pass
-            except Problem as error:
-                log.error("profile %s cannot be served: %s", profile_id, error.detail)
+                    warmed += 1
+            except (Problem, ProfileError) as error:
+                log.error("profile %s cannot be served: %s", profile_id, error)
 
     def keep_only(self, profile_ids: Collection[str]) -> None:
-        """Closes the engines of all other profiles, each as soon as nobody has a lease on it."""
+        """Closes the folded engines of all other profiles, each as soon as nobody has a lease on it, and
+        forgets their packed tables."""
+        used = {tables_id_of(profile_id) for profile_id in profile_ids}
         with self.lock:
-            for profile_id, slot in self.slots.items():
-                slot.unused = profile_id not in profile_ids
+            for tables_id, slot in self.slots.items():
+                slot.unused = tables_id not in used
             self._close_surplus()
 
     def close(self) -> None:
@@ -132,22 +182,26 @@ class Engines:
             self.slots.clear()
         self.compilers.shutdown(wait=True)
         for slot in slots:
-            if slot.compiled.exception() is None:
-                slot.compiled.result().close()
+            made = slot.made
+            if made is not None and made.packed is None:
+                made.batcher.close()
+        if self.shared is not None:
+            self.shared.close()
 
     def _take(self, profile_id: str) -> _Slot:
-        """A lease on the engine of a profile; the first one starts its compilation."""
+        """A lease on what embeds with a profile; the first one starts its compilation."""
+        tables_id = tables_id_of(profile_id)
         with self.lock:
             if self.stopping:
                 raise Stopping("the server is stopping")
-            if profile_id == self.base_id:
+            if tables_id == self.base_id:
                 slot = self.base_slot
             else:
-                if profile_id not in self.slots:
+                if tables_id not in self.slots:
                     self._start_compiling(profile_id)
-                slot = self.slots[profile_id]
+                slot = self.slots[tables_id]
                 slot.unused = False
-                self.slots.move_to_end(profile_id)
+                self.slots.move_to_end(tables_id)
             slot.leases += 1
             return slot
 
@@ -157,48 +211,74 @@ class Engines:
             self._close_surplus()
 
     def _close_surplus(self) -> None:
-        """Closes engines that no site uses or that there is no room for. Call it with the lock."""
-        surplus = max(0, len(self.slots) - self.room)
-        for place, (profile_id, slot) in enumerate(list(self.slots.items())):
-            if (place < surplus or slot.unused) and not slot.leases:
-                del self.slots[profile_id]
-                self.compilers.submit(self._close_engine, profile_id, slot)
+        """Closes and forgets what no site uses or there is no room for. Call it with the lock."""
+        made = {tables_id: slot.made for tables_id, slot in self.slots.items()}
+        packed = [
+            each.packed.nbytes for each in made.values() if each is not None and each.packed is not None
+        ]
+        folded = sum(each is not None and each.packed is None for each in made.values())
+        room = max(1, self.room - (self.shared is not None))
+        surplus, surplus_bytes = folded - room, sum(packed) - _PACKED_BYTES
+        for tables_id, each in made.items():  # the one not used for longest comes first
+            if each is None:
+                continue
+            if each.packed is None:
+                goes, surplus = surplus > 0, surplus - 1
+            else:
+                goes, surplus_bytes = surplus_bytes > 0, surplus_bytes - each.packed.nbytes
+            slot = self.slots[tables_id]
+            if (goes or slot.unused) and not slot.leases:
+                del self.slots[tables_id]
+                if each.packed is None:
+                    self.compilers.submit(self._close_engine, tables_id, each.batcher)
 
-    def _close_engine(self, profile_id: str, slot: _Slot) -> None:
-        slot.compiled.result().close(
-            EngineClosed(f"the engine of profile {profile_id} was closed to make room; send this again")
+    def _close_engine(self, tables_id: str, batcher: Batcher) -> None:
+        batcher.close(
+            EngineClosed(f"the engine of profile {tables_id} was closed to make room; send this again")
         )
 
     def _start_compiling(self, profile_id: str) -> None:
         """Adds the slot of a profile. Call it with the lock."""
-        slot = self.slots[profile_id] = _Slot()
+        slot = self.slots[tables_id_of(profile_id)] = _Slot()
         slot.leases += 1  # of the compilation itself
         self.compilers.submit(self._compile, profile_id, slot)
 
     def _compile(self, profile_id: str, slot: _Slot) -> None:
         """Fills a slot. A failure goes to all who wait and is not kept: the next request tries again."""
+        tables_id = tables_id_of(profile_id)
         try:
-            batcher = self._compiled(profile_id)
+            made = self._compiled(profile_id)
         except Exception as error:  # whatever a runtime throws, those who wait must hear of it
             with self.lock:
-                if self.slots.get(profile_id) is slot:
-                    del self.slots[profile_id]
+                if self.slots.get(tables_id) is slot:
+                    del self.slots[tables_id]
             slot.compiled.set_exception(_as_problem(profile_id, error))
             return
-        slot.compiled.set_result(batcher)
+        slot.compiled.set_result(made)
         self._give_back(slot)
 
-    def _compiled(self, profile_id: str) -> Batcher:
+    def _compiled(self, profile_id: str) -> ProfileEngine:
         if self.stopping:
             raise Stopping("the server is stopping")
-        profile = self.store.versions.profile(profile_id)
-        if profile is None:
-            raise Conflict(f"profile {profile_id} is not in the store; roll the site back")
-        batcher = self._batcher(self.base.engine.with_profile(profile))
+        profile = self.profile(profile_id)
+        if profile.cameras:
+            shared, layers = self._open_shared()
+            return ProfileEngine(shared, PackedTables.of(profile, layers))
+        batcher = self._batcher(self.base_engine.with_profile(profile))
         give_back_freed_memory()
-        return batcher
+        return ProfileEngine(batcher)
 
-    def _batcher(self, engine: Engine) -> Batcher:
+    def _open_shared(self) -> tuple[Batcher, tuple[str, ...]]:
+        """The batcher that profiles with camera tables share, and the layers of their packed tables."""
+        with self.opening_shared:
+            if self.shared is None:
+                engine = self.base_engine.with_rows()
+                self.shared_layers = engine.layers
+                self.shared = self._batcher(engine)
+                give_back_freed_memory()
+            return self.shared, self.shared_layers
+
+    def _batcher(self, engine: Engine | RowsEngine) -> Batcher:
         return Batcher(engine, self.bundle.manifest.dim, self.max_batch, self.settings.max_queued_crops)
 
 

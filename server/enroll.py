@@ -19,7 +19,7 @@ from server.errors import BadRequest, Conflict, Overloaded, Problem, TooLarge, U
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
 from server.settings import Settings
-from server.sites import Site, Sites, SiteState, check_site_name
+from server.sites import Site, Sites, check_site_name
 from server.telemetry import Telemetry
 
 _SWAP_RETRIES = 5
@@ -136,7 +136,8 @@ class Enrolling:
         for _ in range(_SWAP_RETRIES):
             state = site.state
             try:
-                vectors = await self.embedding.embed(state.version.profile_id, crops.crops, "bulk")
+                cameras = [record.camera for record in crops.records]
+                vectors = await self.embedding.embed(state.version.profile_id, crops.crops, cameras, "bulk")
             except EmbedError as error:
                 failed = _problems_of(error, crops.indices)
                 if not partial:
@@ -147,8 +148,8 @@ class Enrolling:
                     return [], state.version
                 continue
             try:
-                items = await loop.run_in_executor(
-                    self.writers, self._write, site, state, crops, vectors, request
+                written = await loop.run_in_executor(
+                    self.writers, self._write, site, state.version.raw_space_id, crops, vectors, request
                 )
             except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
                 if request is None or await self._earlier(*request) is None:
@@ -156,22 +157,24 @@ class Enrolling:
                 raise Conflict(
                     f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one"
                 ) from error
-            if items is not None:
-                return items, state.version
+            if written is not None:
+                return written
         raise Overloaded("the site was adapted again and again while these crops were embedded; try again")
 
     def _write(
         self,
         site: Site,
-        state: SiteState,
+        raw_space_id: str,
         crops: _Crops,
         vectors: np.ndarray,
         request: tuple[str, str] | None,
-    ) -> list[Item] | None:
-        """Commits and indexes; None, with nothing committed, when the site has another space by now."""
-        version = state.version
+    ) -> tuple[list[Item], Version] | None:
+        """Commits and indexes, by the centres that the site has now. Returns the items and the version; None,
+        with nothing committed, when the site stores in another raw space by now."""
         with site.lock:
-            if site.state.version.space_id != version.space_id:
+            state = site.state
+            version = state.version
+            if version.raw_space_id != raw_space_id:
                 return None
             repeatable = None
             if request is not None:
@@ -179,10 +182,10 @@ class Enrolling:
                 repeatable = EnrollRequest(*request, answer)
             images = crops.images if self.settings.keep_images else None
             items = self.store.items.enroll(
-                site.name, version.space_id, crops.records, images, vectors, repeatable
+                site.name, raw_space_id, crops.records, images, vectors, repeatable
             )
-            site.state.index.add([item.seq for item in items], [item.camera for item in items], vectors)
-            return items
+            state.add(items, vectors)
+            return items, version
 
     async def _earlier(self, key: str, fingerprint: str) -> Enrolled | None:
         """The answer of an earlier request under this key, without items that were erased since. Raises

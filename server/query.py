@@ -67,7 +67,8 @@ class Querying:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item.
 
         Args:
-            query_camera: where the query was seen; an enrolled item brings its own.
+            query_camera: where the query was seen, whose table and centre it gets; an enrolled item brings
+                its own. Without one, the site's.
             exclude_same_camera: leaves out that camera's items.
             threshold: lowest cosine that is returned.
         """
@@ -88,7 +89,7 @@ class Querying:
             query_camera = _one_camera(query_camera, item)
             vector = await self._stored_vector(state, item)
         else:
-            vector = await self._embedded_vector(state, images, seconds)
+            vector = await self._embedded_vector(state, images, query_camera, seconds)
         if exclude_same_camera and query_camera is None:
             raise BadRequest("exclude_same_camera needs the query's camera: send query_camera")
         began = time.perf_counter()
@@ -106,29 +107,30 @@ class Querying:
         return Answer(site_name, state.version.version, state.version.space_id, matches, seconds)
 
     async def _stored_vector(self, state: SiteState, item: Item) -> np.ndarray:
-        """float32 [D] of an enrolled item in the space of `state`."""
-        vector = await asyncio.to_thread(self.store.embeddings.get, item.seq, state.version.space_id)
+        """float32 [D], unit length, of an enrolled item, compared as the index of `state` holds it."""
+        vector = await asyncio.to_thread(self.store.embeddings.get, item.seq, state.version.raw_space_id)
         if vector is None:
             raise Conflict(
                 f"item {item.id!r} is not embedded in the version that was live when this query began; ask "
                 f"again"
             )
-        return vector
+        return state.compare(vector[None], [item.camera])[0]
 
     async def _embedded_vector(
-        self, state: SiteState, images: Sequence[bytes], seconds: dict[str, float]
+        self, state: SiteState, images: Sequence[bytes], camera: str | None, seconds: dict[str, float]
     ) -> np.ndarray:
-        """float32 [D], unit length: the mean of the crops' embeddings."""
+        """float32 [D], unit length: the mean of what is compared of the crops, all of one camera."""
         began = time.perf_counter()
         crops, _ = await self.embedding.decode(images)
         seconds["decode"] = time.perf_counter() - began
         began = time.perf_counter()
         try:
-            vectors = await self.embedding.embed(state.version.profile_id, crops, "interactive")
+            cameras = [camera] * len(crops)
+            vectors = await self.embedding.embed(state.version.profile_id, crops, cameras, "interactive")
         except EmbedError as error:
             row, why = next(iter(error.rows.items()))
             raise Unprocessable(f"image {row}: {why}", index=row) from error
-        mean = vectors.mean(axis=0)
+        mean = state.compare(vectors, cameras).mean(axis=0)
         norm = float(np.linalg.norm(mean))
         if norm < 1e-6:
             raise Unprocessable("the crops of this tracklet cancel each other out; send crops of one person")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from server.batching import Batcher
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
-from server.gallery.indexes import open_index
+from server.gallery.indexes import add_stored, open_index
 from server.gallery.records import Item, Version
 from server.gallery.store import Store
+from server.profile_engine import ProfileEngine
 from server.sites import Site, SiteState
 
 CHUNK = 64
@@ -36,7 +36,8 @@ class Rebuilder:
         job: str | None = None,
         progress: Progress = lambda share: None,
     ) -> Version:
-        """Re-embeds what the profile's space lacks, builds the index, catches up under the lock, swaps.
+        """Re-embeds what the profile's raw space lacks, builds the index, catches up under the lock, swaps.
+        Nothing lacks where only the centres are others.
 
         The new version is committed in one transaction together with its job's success: a crash before it
         leaves the old version, one after it the new.
@@ -45,61 +46,64 @@ class Rebuilder:
             profile_id: of a profile that is kept in the store.
             parent: the version that a rollback of the new one returns to.
 
-        Raises Conflict where images are not kept.
+        Raises Conflict where something has to be re-embedded and images are not kept.
         """
-        with self.engines.lease(profile_id) as batcher:
-            version = self._run(site, profile_id, batcher, cause, parent, job, progress)
+        with self.engines.lease(profile_id) as engine:
+            version = self._run(site, profile_id, engine, cause, parent, job, progress)
         return version
 
     def _run(
         self,
         site: Site,
         profile_id: str,
-        batcher: Batcher,
+        engine: ProfileEngine,
         cause: str,
         parent: int | None,
         job: str | None,
         progress: Progress,
     ) -> Version:
-        space = self.engines.space(profile_id)
-        self._embed_missing(site, batcher, space, progress)
+        space, raw_space = self.engines.space(profile_id), self.engines.raw_space(profile_id)
+        centres = self.engines.centres(profile_id)
+        self._embed_missing(site, engine, raw_space, progress)
         dim = self.engines.bundle.manifest.dim
         number = site.state.version.version + 1
-        version = Version(site.name, number, profile_id, space, dim, parent, cause, time.time())
-        index = open_index(self.store, version)
+        version = Version(site.name, number, profile_id, space, raw_space, dim, parent, cause, time.time())
+        state = SiteState(version, open_index(self.store, version, centres), centres)
+        index = state.index
         progress(1.0)
         with site.lock:
-            missing = self.store.embeddings.missing(site.name, space)
-            for items, vectors in self._embed(site, batcher, space, missing):
-                index.add([item.seq for item in items], [item.camera for item in items], vectors)
-            late = np.setdiff1d(self.store.items.seqs(site.name), index.seqs())
-            if len(late):  # embedded between the reading of the index and the lock
-                index = open_index(self.store, version)
+            # Either the live version stores in this space too, then enrolls have put into it what the index
+            # lacks, or it is embedded now.
+            missing = self.store.embeddings.missing(site.name, raw_space)
+            for items, vectors in self._embed(site, engine, raw_space, missing):
+                state.add(items, vectors)
+            last = int(index.seqs().max(initial=0))
+            add_stored(index, self.store, version, centres, after=last)
             index.remove(np.setdiff1d(index.seqs(), self.store.items.seqs(site.name)))
             self.store.versions.make_live(version, job)
-            site.state = SiteState(version, index)
+            site.state = state
         return version
 
     def drop_unused(self) -> None:
         """Deletes embeddings and profiles that neither a site's live version nor its parent nor an unfinished
         job uses, and closes engines that neither a live version nor an unfinished job uses."""
         kept = self.store.jobs.profiles_of_unfinished()
-        self.store.embeddings.drop_unused({self.engines.space(profile_id) for profile_id in kept})
+        self.store.embeddings.drop_unused({self.engines.raw_space(profile_id) for profile_id in kept})
         self.store.versions.drop_unused_profiles(kept)
         self.engines.keep_only({live.profile_id for live in self.store.versions.live()} | kept)
 
-    def _embed_missing(self, site: Site, batcher: Batcher, space: str, progress: Progress) -> None:
+    def _embed_missing(self, site: Site, engine: ProfileEngine, space: str, progress: Progress) -> None:
         """Everything but a remainder small enough to be done while enrolls wait."""
         missing = self.store.embeddings.missing(site.name, space)
         total, done = len(missing), 0
         while len(missing) > CHUNK or (len(missing) and not done):
-            for items, _ in self._embed(site, batcher, space, missing):
+            for items, _ in self._embed(site, engine, space, missing):
                 done += len(items)
                 progress(min(1.0, done / max(1, total)))
             missing = self.store.embeddings.missing(site.name, space)
 
     def _embed(
-        self, site: Site, batcher: Batcher, space: str, seqs: np.ndarray
+        self, site: Site, engine: ProfileEngine, space: str, seqs: np.ndarray
     ) -> Iterator[tuple[list[Item], np.ndarray]]:
         """Yields (items, float32 [n,D]) of those that still exist, committed to the store chunk by chunk."""
         for start in range(0, len(seqs), CHUNK):
@@ -114,8 +118,6 @@ class Rebuilder:
                     )
             if not items:
                 continue
-            vectors = self.embedding.embed_stored(
-                batcher, [images[item.seq] for item in items], [item.id for item in items]
-            )
+            vectors = self.embedding.embed_stored(engine, [images[item.seq] for item in items], items)
             self.store.embeddings.add(space, [item.seq for item in items], vectors)
             yield items, vectors

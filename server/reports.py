@@ -87,6 +87,9 @@ class ServerReport(BaseModel):
     engine: EngineReport
     refused_engines: dict[str, str] = Field(description="faster engines that do not work here, with reasons")
     max_batch: int
+    lanes: dict[str, int] = Field(
+        description="engines open beside the bundle's own: folded ones, the shared one"
+    )
     keep_images: bool
     tiers: list[str] = Field(description="tiers of adaptation that this server has")
     uptime_s: float

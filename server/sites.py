@@ -7,12 +7,16 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Sequence
 
+import numpy as np
+
+from reid.profile import Centres
 from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
-from server.gallery.indexes import new_index, open_index
-from server.gallery.records import Version
+from server.gallery.indexes import new_index, open_index, to_compare
+from server.gallery.records import Item, Version
 from server.gallery.store import Store
 
 log = logging.getLogger("resight")
@@ -21,10 +25,21 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """One moment of a site."""
+    """One moment of a site: a version, how its profile compares embeddings, and the index of these."""
 
     version: Version
     index: GalleryIndex
+    centres: Centres | None = None
+
+    def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
+        """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
+        return to_compare(self.centres, vectors, cameras)
+
+    def add(self, items: Sequence[Item], vectors: np.ndarray) -> None:
+        """Adds items to the index, float [N,D] as embedded, with the digits that the store keeps of them: an
+        index that is built from the store is the same."""
+        cameras = [item.camera for item in items]
+        self.index.add([item.seq for item in items], cameras, self.compare(vectors.astype("<f2"), cameras))
 
 
 class Site:
@@ -62,14 +77,18 @@ class Sites:
         stale: list[Site] = []
         profiles: list[str] = []
         for live in self.store.versions.live():
-            fits = self.engines.space(live.profile_id) == live.space_id
+            spaces = self.engines.space(live.profile_id), self.engines.raw_space(live.profile_id)
+            fits = spaces == (live.space_id, live.raw_space_id)
             if not fits and not reembed:
                 raise StartError(_mismatch(live, self.engines))
-            index = open_index(self.store, live) if fits else new_index(self.engines.bundle.manifest.dim)
-            site = self.by_name[live.site] = Site(live.site, SiteState(live, index))
             if fits:
+                centres = self.engines.centres(live.profile_id)
+                state = SiteState(live, open_index(self.store, live, centres), centres)
                 profiles.append(live.profile_id)
             else:
+                state = SiteState(live, new_index(self.engines.bundle.manifest.dim))
+            site = self.by_name[live.site] = Site(live.site, state)
+            if not fits:
                 stale.append(site)
         self.engines.warm(profiles)
         return stale
@@ -91,9 +110,8 @@ class Sites:
         with self.lock:
             if name not in self.by_name:
                 profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
-                first = Version(
-                    name, 1, profile, self.engines.space(profile), dim, None, "created", time.time()
-                )
+                space, raw_space = self.engines.space(profile), self.engines.raw_space(profile)
+                first = Version(name, 1, profile, space, raw_space, dim, None, "created", time.time())
                 self.store.versions.add_site(first)
                 self.by_name[name] = Site(name, SiteState(first, new_index(dim)))
             return self.by_name[name]

@@ -63,6 +63,7 @@ class Status:
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
             refused_engines=self.engines.refused,
             max_batch=self.engines.max_batch,
+            lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,
             tiers=list(TIERS),
             uptime_s=round(time.time() - self.started_at, 1),

@@ -24,4 +24,4 @@ def open_store(backend: str, folder: Path, request: pytest.FixtureRequest) -> St
 
 def add_site(store: Store, name: str) -> None:
     """A site whose embeddings have 4 values."""
-    store.versions.add_site(Version(name, 1, "profile", "space", 4, None, "created", time.time()))
+    store.versions.add_site(Version(name, 1, "profile", "space", "space", 4, None, "created", time.time()))

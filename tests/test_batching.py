@@ -13,6 +13,33 @@ from server.errors import EngineClosed, Overloaded, Stopping
 POISON = 255
 
 
+class CountingRows:
+    """Adds what a crop's table holds to its mean; raises for a poisoned table."""
+
+    layers = ("only",)
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.seen: list[tuple[list[int], int]] = []  # rows and number of tables of each batch
+
+    def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        self.gate.wait(10)
+        assert (rows.dtype, tables.shape[1:]) == (np.int32, (2, 1))
+        self.seen.append((rows.tolist(), len(tables)))
+        if (tables[rows] == POISON).any():
+            raise RuntimeError("this table is poison")
+        mean = crops.mean(axis=(1, 2, 3)) + tables[rows, 0, 0]
+        return np.stack([mean, np.ones_like(mean)], 1).astype(np.float32)
+
+    def describe(self) -> EngineInfo:
+        return EngineInfo("counting", "0", "none", "cpu", "fp32")
+
+
+def table(value: int) -> np.ndarray:
+    """A packed table of one channel."""
+    return np.full((2, 1), value, np.float32)
+
+
 class Counting:
     """A deterministic engine: the mean of a crop is its embedding. Raises when a batch holds a poisoned
     crop."""
@@ -175,3 +202,36 @@ def test_the_batch_grows_only_while_that_pays(
 
     monkeypatch.setattr("server.batching.time.perf_counter", lambda: now)
     assert best_batch(Timed(), 8, 4) == expected
+
+
+def test_every_crop_keeps_its_table_and_equal_ones_are_sent_once() -> None:
+    engine, door, hall = CountingRows(), table(10), table(20)
+    batcher = Batcher(engine, 2, max_batch=4)
+    opening = batcher.submit(crops(1), rows=[door])
+    while batcher.queued:
+        time.sleep(0.001)
+    futures = [
+        batcher.submit(crops(1, 2, 3), rows=[door, hall, door]),
+        batcher.submit(crops(4, 5), rows=[hall, table(30)]),
+    ]
+    engine.gate.set()
+    assert opening.result(5) == pytest.approx(expected(11), abs=1e-6)
+    assert futures[0].result(5) == pytest.approx(expected(11, 22, 13), abs=1e-6)
+    assert futures[1].result(5) == pytest.approx(expected(24, 35), abs=1e-6)
+    assert engine.seen == [([0], 1), ([0, 1, 0, 1], 2), ([0], 1)]
+
+
+def test_a_crop_whose_table_fails_fails_alone() -> None:
+    engine = CountingRows()
+    engine.gate.set()
+    rows = [table(10), table(20), table(POISON), table(30), table(40)]
+    with pytest.raises(EmbedError) as caught:
+        Batcher(engine, 2).submit(crops(1, 2, 3, 4, 5), rows=rows).result(5)
+    assert list(caught.value.rows) == [2]
+
+
+def test_crops_without_tables_are_refused_where_tables_are_needed_and_the_other_way_round() -> None:
+    for batcher, rows in ((Batcher(CountingRows(), 2), None), (Batcher(Counting(), 2), [table(1)])):
+        with pytest.raises(ValueError, match="1 crops with"):
+            batcher.submit(crops(1), rows=rows)
+        assert batcher.queued == 0

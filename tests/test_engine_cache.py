@@ -45,8 +45,8 @@ def adapted(engines: Engines, shift: float) -> Profile:
 def use(engines: Engines, profile: Profile, crops: np.ndarray | None = None) -> np.ndarray:
     """What the engine of a profile answers."""
     some = np.zeros((1, 96, 48, 3), np.uint8) if crops is None else crops
-    with engines.lease(profile.id) as batcher:
-        return batcher.submit(some).result(30)
+    with engines.lease(profile.id) as engine:
+        return engine.submit(some, [None] * len(some)).result(30)
 
 
 class Compiling:
@@ -102,20 +102,20 @@ def test_a_leased_engine_is_closed_only_when_its_last_lease_ends(engines: Engine
             for shift in (0.02, 0.03, 0.04):
                 use(engines, adapted(engines, shift))
         for _ in range(3):  # it was pushed out long ago, and this request does not notice
-            one.submit(crops).result(30)
+            one.submit(crops, [None]).result(30)
         assert first.id in engines.slots
     assert first.id not in engines.slots
-    wait_until(lambda: not one.thread.is_alive())
+    wait_until(lambda: not one.batcher.thread.is_alive())
     with pytest.raises(EngineClosed, match=first.id):
-        one.submit(crops)
+        one.submit(crops, [None])
 
 
 def test_an_engine_that_no_site_uses_is_closed_when_its_lease_ends(engines: Engines) -> None:
     old, live = adapted(engines, 0.01), adapted(engines, 0.02)
     use(engines, live)
-    with engines.lease(old.id) as batcher:
+    with engines.lease(old.id) as engine:
         engines.keep_only({live.id})
-        batcher.submit(np.zeros((1, 96, 48, 3), np.uint8)).result(30)
+        engine.submit(np.zeros((1, 96, 48, 3), np.uint8), [None]).result(30)
     assert set(engines.slots) == {live.id}
 
 
@@ -141,8 +141,8 @@ def test_while_an_engine_is_compiled_others_answer_and_the_event_loop_runs(
     compiling.gate.clear()
 
     async def ask(profile_id: str) -> Batcher:
-        async with engines.lease_async(profile_id) as batcher:
-            return batcher
+        async with engines.lease_async(profile_id) as engine:
+            return engine.batcher
 
     async def main() -> None:
         waiting = asyncio.create_task(ask(slow.id))
@@ -184,7 +184,8 @@ def test_crops_that_wait_for_the_engine_of_an_adapted_site_are_counted(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile, gate = adapted(engines, 0.01), threading.Event()
-    with engines.lease(profile.id) as batcher:
+    with engines.lease(profile.id) as engine:
+        batcher = engine.batcher
         embed = batcher.engine.embed
         monkeypatch.setattr(batcher.engine, "embed", lambda crops: gate.wait(30) and embed(crops))
         crops = np.zeros((1, 96, 48, 3), np.uint8)
@@ -213,12 +214,12 @@ def test_closing_answers_what_was_taken_and_then_says_that_the_server_stops(
 ) -> None:
     crops = rng.integers(0, 255, (200, 96, 48, 3), np.uint8)
     profile = adapted(engines, 0.01)
-    with engines.lease(profile.id) as batcher:
-        waiting = batcher.submit(crops, "bulk")
+    with engines.lease(profile.id) as engine:
+        waiting = engine.submit(crops, [None] * 200, "bulk")
         engines.close()
         assert waiting.result(60).shape == (200, engines.bundle.manifest.dim)
         with pytest.raises(Stopping):
-            batcher.submit(crops)
+            engine.submit(crops, [None] * 200)
     with pytest.raises(Stopping), engines.lease(engines.base_id):
         pass
 

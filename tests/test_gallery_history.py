@@ -347,7 +347,7 @@ class History(RuleBasedStateMachine):
         """float32 [24] out of the store, which must be what the live network makes of the picture."""
         stored = self.service.store.items.get(item.id)
         assert stored is not None
-        space = self.service.sites.get(name).state.version.space_id
+        space = self.service.sites.get(name).state.version.raw_space_id
         vector = self.service.store.embeddings.get(stored.seq, space)
         assert vector is not None
         computed = embedding_of(picture(item.crop["picture"]), self.sites[name].profile)

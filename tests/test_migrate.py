@@ -31,7 +31,9 @@ def test_a_gallery_of_the_version_before_alembic_is_upgraded_in_place(
 ) -> None:
     assert upgraded.items.count("garage") == 2
     assert [v.version for v in upgraded.versions.live()] == [1, 2]
-    assert upgraded.versions.get("lobby", 2).space_id == "space-b"  # type: ignore[union-attr]
+    second = upgraded.versions.get("lobby", 2)
+    assert second is not None
+    assert (second.space_id, second.raw_space_id) == ("space-b", "space-b")
     assert len(next(iter(upgraded.embeddings.of_site("lobby", "space-b"))).seqs) == 8
     upgraded.close()
     again = Store(tmp_path)

@@ -29,7 +29,7 @@ IN_USE = (
 
 def enroll(store: Store) -> None:
     """One item of site `s`."""
-    store.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    store.versions.add_site(Version("s", 1, "profile", "space", "space", 4, None, "created", time.time()))
     store.items.enroll("s", "space", [NewItem()], [b"x"], np.ones((1, 4)))
 
 

@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 def store(folder: Path) -> Iterator[Store]:
     """A store with one site."""
     opened = Store(folder)
-    opened.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    opened.versions.add_site(Version("s", 1, "profile", "space", "space", 4, None, "created", time.time()))
     yield opened
     opened.close()
 
@@ -349,7 +349,7 @@ def test_a_spent_key_that_is_deleted_is_purged_where_nothing_else_is_erased(
 
 def test_postgresql_does_not_claim_to_be_purged(postgres: PostgresProcess) -> None:
     store = Store(postgres.new_database("gallery"))
-    store.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    store.versions.add_site(Version("s", 1, "profile", "space", "space", 4, None, "created", time.time()))
     store.items.erase(fill(store, 1), "somebody", "s", "item")
     assert store.purge.after_erasure() is None
     assert store.purge.purged is None

@@ -57,7 +57,9 @@ def test_another_embedding_dimension_is_named(bundle: Bundle, tmp_path: Path) ->
     from server.gallery.store import Store
 
     store = Store(tmp_path / "data")
-    store.versions.add_site(Version("hall", 1, "some-profile", "space-0", 2048, None, "created", time.time()))
+    store.versions.add_site(
+        Version("hall", 1, "some-profile", "space-0", "space-0", 2048, None, "created", time.time())
+    )
     store.close()
     with pytest.raises(
         RuntimeError, match="makes 512-d embeddings; the gallery of site 'hall' holds 2048-d ones"

@@ -22,7 +22,7 @@ from server.job import Job
 
 def version(number: int = 1, space: str = "space-a", parent: int | None = None) -> Version:
     """A version of site `s`."""
-    return Version("s", number, f"profile-{space}", space, 4, parent, "created", time.time())
+    return Version("s", number, f"profile-{space}", space, space, 4, parent, "created", time.time())
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.tiny import make_tiny_bundle, picture
 
 def enroll(store: Store, size: int) -> None:
     """One item of site `s` with an image of this size."""
-    store.versions.add_site(Version("s", 1, "profile", "space", 4, None, "created", time.time()))
+    store.versions.add_site(Version("s", 1, "profile", "space", "space", 4, None, "created", time.time()))
     store.items.enroll("s", "space", [NewItem(identity="bob")], [os.urandom(size)], np.ones((1, 4)))
 
 

@@ -154,7 +154,9 @@ def test_only_as_many_images_are_read_as_are_needed(
     store = Store(tmp_path / "data")
     engines = Engines(bundle, Settings(bundle=bundle.path, data=tmp_path / "data", device="cpu"), store)
     embedding = Embedding(bundle, engines, engines.settings)
-    store.versions.add_site(Version("hall", 1, engines.base_id, "space-0", 2, None, "created", 0.0))
+    store.versions.add_site(
+        Version("hall", 1, engines.base_id, "space-0", "space-0", 2, None, "created", 0.0)
+    )
     for _ in range(6):
         records = [NewItem(camera, None, None, {}) for _, _, camera in people]
         images = [data for data, _, _ in people]

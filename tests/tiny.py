@@ -100,12 +100,12 @@ def png_of(colours: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def embedding_of(data: bytes, profile: Profile | None = None) -> np.ndarray:
-    """float64 [24], unit length: what the network makes of a picture, in numpy."""
+def embedding_of(data: bytes, profile: Profile | None = None, camera: str | None = None) -> np.ndarray:
+    """float64 [24], unit length: what the network makes of a picture with a camera's table, in numpy."""
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float64)
     means = pixels.reshape(ROWS, BLOCK, COLUMNS, BLOCK, 3).mean(axis=(1, 3))  # [4,2,3]
     flat = means.transpose(2, 0, 1).ravel()
-    gamma, beta, mean, variance = own_values() if profile is None else profile.site["neck"]
+    gamma, beta, mean, variance = own_values() if profile is None else profile.table(camera)["neck"]
     normal = (flat - mean) / np.sqrt(variance + 1e-5) * gamma + beta
     return normal / np.linalg.norm(normal)
 

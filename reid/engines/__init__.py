@@ -1,6 +1,15 @@
 """Engines: a bundle and a profile go in, `embed` comes out. Choose one with `choose_engine`."""
 
 from reid.engines.chooser import Choice, choose_engine, choose_with_reasons
-from reid.engines.protocol import Device, Engine, EngineError, EngineInfo
+from reid.engines.protocol import Device, Engine, EngineError, EngineInfo, RowsEngine
 
-__all__ = ["Choice", "Device", "Engine", "EngineError", "EngineInfo", "choose_engine", "choose_with_reasons"]
+__all__ = [
+    "Choice",
+    "Device",
+    "Engine",
+    "EngineError",
+    "EngineInfo",
+    "RowsEngine",
+    "choose_engine",
+    "choose_with_reasons",
+]

@@ -9,11 +9,13 @@ import threading
 
 import numpy as np
 import onnxruntime as ort
+from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineError, EngineInfo
+from reid.engines.rows import ROWS, TABLES, rows_graph, rows_layers
 from reid.profile import Profile
 
 
@@ -59,39 +61,10 @@ class OnnxRuntimeEngine:
         cache: str | None = None,
     ) -> None:
         self.bundle, self.provider, self.cache = bundle, provider, cache
-        requested = PROVIDERS[provider]
-        if requested not in ort.get_available_providers():
-            raise EngineError(
-                f"onnxruntime {ort.__version__} has no {requested} (it has "
-                f"{', '.join(ort.get_available_providers())}); install the GPU packages: pip install -e "
-                "'.[gpu]'"
-            )
         model = bundle.onnx_model()
         if profile is not None:
             write_into_onnx(profile, model)
-        options = ort.SessionOptions()
-        options.enable_mem_pattern = False  # batch sizes vary
-        options.log_severity_level = 3
-        options.add_session_config_entry(_RECORD_PLACEMENT, "1")
-        complaint = _load_cuda_libraries() if provider != "cpu" else ""
-        graph, providers = model.SerializeToString(), self._providers()
-        try:
-            self.session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
-        except RUNTIME_ERRORS as error:
-            raise EngineError(f"onnxruntime {ort.__version__} with {requested}: {error}") from error
-        actual = self.session.get_providers()[0]
-        if actual != requested:
-            raise EngineError(
-                f"onnxruntime {ort.__version__} uses {actual} instead of {requested}: its "
-                f"{'TensorRT or CUDA' if provider == 'tensorrt' else 'CUDA'} libraries do not load"
-                f"{f' ({complaint})' if complaint else ''}; install them with: pip install -e '.[gpu]'"
-            )
-        elsewhere = _misplaced(self.session, requested)
-        if elsewhere:
-            raise EngineError(
-                f"onnxruntime {ort.__version__} runs only a part of the network with {requested}; "
-                f"elsewhere: {', '.join(elsewhere)}"
-            )
+        self.session = _open_session(model, provider, cache)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8 [B,H,W,3] -> float32 [B,D]."""
@@ -101,26 +74,86 @@ class OnnxRuntimeEngine:
         """A new session with these BN values."""
         return OnnxRuntimeEngine(self.bundle, profile, self.provider, self.cache)
 
+    def with_rows(self) -> OnnxRuntimeRows:
+        """A new session for any number of tables."""
+        return OnnxRuntimeRows(self.bundle, self.provider, self.cache)
+
     def describe(self) -> EngineInfo:
         """What the session reports."""
-        provider = self.session.get_providers()[0]
-        return EngineInfo(
-            "onnxruntime", ort.__version__, provider, "cpu" if self.provider == "cpu" else "cuda:0", "fp32"
-        )
+        return _info(self.session)
 
-    def _providers(self) -> list[str | tuple[str, dict[str, str]]]:
-        if self.provider == "tensorrt":
-            # "1" would not do: this option takes the words True and False only
-            options = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": self.cache or "."}
-            return [(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"], PROVIDERS["cpu"]]
-        if self.provider == "cuda":
-            options = {
-                "arena_extend_strategy": "kSameAsRequested",
-                "cudnn_conv_algo_search": "HEURISTIC",
-                "use_tf32": "0",
-            }
-            return [(PROVIDERS["cuda"], options), PROVIDERS["cpu"]]
-        return [PROVIDERS["cpu"]]
+
+class OnnxRuntimeRows:
+    """A session over the bundle's graph in which every crop has its table. See OnnxRuntimeEngine."""
+
+    def __init__(self, bundle: Bundle, provider: str = "cpu", cache: str | None = None) -> None:
+        model = bundle.onnx_model()
+        self.layers = rows_layers(model)
+        self.session = _open_session(rows_graph(model), provider, cache)
+
+    def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        return self.session.run(None, {"crops": crops, ROWS: rows, TABLES: tables})[0]
+
+    def describe(self) -> EngineInfo:
+        """What the session reports."""
+        return _info(self.session)
+
+
+def _info(session: ort.InferenceSession) -> EngineInfo:
+    provider = session.get_providers()[0]
+    device = "cpu" if provider == PROVIDERS["cpu"] else "cuda:0"
+    return EngineInfo("onnxruntime", ort.__version__, provider, device, "fp32")
+
+
+def _open_session(model: ModelProto, provider: str, cache: str | None) -> ort.InferenceSession:
+    """A session with that provider. Raises EngineError as OnnxRuntimeEngine says."""
+    requested = PROVIDERS[provider]
+    if requested not in ort.get_available_providers():
+        raise EngineError(
+            f"onnxruntime {ort.__version__} has no {requested} (it has "
+            f"{', '.join(ort.get_available_providers())}); install the GPU packages: pip install -e "
+            "'.[gpu]'"
+        )
+    options = ort.SessionOptions()
+    options.enable_mem_pattern = False  # batch sizes vary
+    options.log_severity_level = 3
+    options.add_session_config_entry(_RECORD_PLACEMENT, "1")
+    complaint = _load_cuda_libraries() if provider != "cpu" else ""
+    graph, providers = model.SerializeToString(), _providers(provider, cache)
+    try:
+        session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    except RUNTIME_ERRORS as error:
+        raise EngineError(f"onnxruntime {ort.__version__} with {requested}: {error}") from error
+    actual = session.get_providers()[0]
+    if actual != requested:
+        raise EngineError(
+            f"onnxruntime {ort.__version__} uses {actual} instead of {requested}: its "
+            f"{'TensorRT or CUDA' if provider == 'tensorrt' else 'CUDA'} libraries do not load"
+            f"{f' ({complaint})' if complaint else ''}; install them with: pip install -e '.[gpu]'"
+        )
+    elsewhere = _misplaced(session, requested)
+    if elsewhere:
+        raise EngineError(
+            f"onnxruntime {ort.__version__} runs only a part of the network with {requested}; "
+            f"elsewhere: {', '.join(elsewhere)}"
+        )
+    return session
+
+
+def _providers(provider: str, cache: str | None) -> list[str | tuple[str, dict[str, str]]]:
+    if provider == "tensorrt":
+        # "1" would not do: this option takes the words True and False only
+        options = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": cache or "."}
+        return [(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"], PROVIDERS["cpu"]]
+    if provider == "cuda":
+        options = {
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "use_tf32": "0",
+        }
+        return [(PROVIDERS["cuda"], options), PROVIDERS["cpu"]]
+    return [PROVIDERS["cpu"]]
 
 
 def _load_cuda_libraries() -> str:

@@ -6,10 +6,12 @@ import threading
 
 import numpy as np
 import openvino as ov
+from onnx import ModelProto
 
 from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
 from reid.engines.protocol import EngineInfo
+from reid.engines.rows import ROWS, TABLES, rows_graph, rows_layers
 from reid.profile import Profile
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -33,10 +35,7 @@ class OpenVinoEngine:
         model = bundle.onnx_model()
         if profile is not None:
             write_into_onnx(profile, model)
-        core = ov.Core()
-        # LATENCY gives one request every core; THROUGHPUT would give it one.
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
-        self.compiled = core.compile_model(core.read_model(model.SerializeToString(), b""), "CPU", settings)
+        self.compiled = _compile(model, precision)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
@@ -50,8 +49,48 @@ class OpenVinoEngine:
         """A new compiled model with these BN values."""
         return OpenVinoEngine(self.bundle, profile, self.requested_precision)
 
+    def with_rows(self) -> OpenVinoRows:
+        """A new compiled model for any number of tables."""
+        return OpenVinoRows(self.bundle, self.requested_precision)
+
     def describe(self) -> EngineInfo:
         """What the compiled model reports."""
-        hint = str(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
-        precision = "bf16" if "bf" in hint else "fp16" if "16" in hint else "fp32"
-        return EngineInfo("openvino", ov.__version__.split("-")[0], "CPU", "cpu", precision)
+        return _info(self.compiled)
+
+
+class OpenVinoRows:
+    """A compiled model over the bundle's graph in which every crop has its table.
+
+    Args:
+        precision: fp32 or bf16, as of OpenVinoEngine.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str) -> None:
+        model = bundle.onnx_model()
+        self.layers = rows_layers(model)
+        self.compiled = _compile(rows_graph(model), precision)
+        self.request = self.compiled.create_infer_request()
+        self.lock = threading.Lock()
+
+    def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        with self.lock:
+            self.request.infer({"crops": crops, ROWS: rows, TABLES: tables}, share_inputs=True)
+            return self.request.get_output_tensor(0).data.copy()
+
+    def describe(self) -> EngineInfo:
+        """What the compiled model reports."""
+        return _info(self.compiled)
+
+
+def _compile(model: ModelProto, precision: str) -> ov.CompiledModel:
+    core = ov.Core()
+    # LATENCY gives one request every core; THROUGHPUT would give it one.
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+    return core.compile_model(core.read_model(model.SerializeToString(), b""), "CPU", settings)
+
+
+def _info(compiled: ov.CompiledModel) -> EngineInfo:
+    hint = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+    precision = "bf16" if "bf" in hint else "fp16" if "16" in hint else "fp32"
+    return EngineInfo("openvino", ov.__version__.split("-")[0], "CPU", "cpu", precision)

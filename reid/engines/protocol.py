@@ -39,6 +39,33 @@ class Engine(Protocol):
         """A second engine of the same bundle with other BN values; this one stays as it is."""
         ...
 
+    def with_rows(self) -> RowsEngine:
+        """An engine of the same bundle for any number of tables; this one stays as it is."""
+        ...
+
+    def describe(self) -> EngineInfo:
+        """What really runs."""
+        ...
+
+
+@runtime_checkable
+class RowsEngine(Protocol):
+    """Runs one bundle with many BatchNorm tables at once, each crop with its own. No table is compiled."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers of a table in the order in which `reid.engines.rows.pack` joins them."""
+        ...
+
+    def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """-> float32 [B,D], unit length. Safe to call from any one thread at a time.
+
+        Args:
+            crops: uint8 [B,H,W,3] RGB. rows: int32 [B], the table of each crop.
+            tables: float32 [T,2,C], packed tables.
+        """
+        ...
+
     def describe(self) -> EngineInfo:
         """What really runs."""
         ...

@@ -8,7 +8,8 @@ import torch
 from reid.batchnorm import write_into_model
 from reid.bundle import Bundle, BundleError
 from reid.engines.protocol import Device, EngineError, EngineInfo
-from reid.models.build import Embedder, build
+from reid.engines.rows import rows_layers
+from reid.models.build import Embedder, batchnorm_layers, build
 from reid.models.runner import CropRunner
 from reid.models.spec import ModelSpec
 from reid.profile import Profile
@@ -67,6 +68,50 @@ class TorchEngine:
         """A second network with these BN values."""
         return TorchEngine(self.bundle, profile, self.device)
 
+    def with_rows(self) -> TorchRows:
+        """A second network for any number of tables."""
+        return TorchRows(self.bundle, self.device)
+
     def describe(self) -> EngineInfo:
         """What torch reports."""
-        return EngineInfo("torch", torch.__version__.split("+")[0], self.device, self.device, "fp32")
+        return _info(self.device)
+
+
+class TorchRows:
+    """Eager torch in float32, which runs the crops of each table in turn."""
+
+    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+        compute_in_float32()
+        self.layers, self.device = rows_layers(bundle.onnx_model()), device
+        self.dim = bundle.manifest.dim
+        embedder = load_embedder(bundle)
+        of_model = batchnorm_layers(embedder)
+        self.batchnorms = [of_model[layer] for layer in self.layers]
+        self.runner = CropRunner(embedder, device)
+        for layer in self.batchnorms:
+            layer.reset_running_stats()  # mean 0, variance 1
+
+    def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        embeddings = np.empty((len(crops), self.dim), np.float32)
+        for row in np.unique(rows):
+            self._write(tables[row])
+            embeddings[rows == row] = self.runner.embed(crops[rows == row])
+        return embeddings
+
+    def describe(self) -> EngineInfo:
+        """What torch reports."""
+        return _info(self.device)
+
+    def _write(self, table: np.ndarray) -> None:
+        start = 0
+        with torch.no_grad():
+            for layer in self.batchnorms:
+                scale, shift = table[:, start : start + layer.num_features]
+                layer.weight.copy_(torch.from_numpy(scale * (1 + layer.eps) ** 0.5))
+                layer.bias.copy_(torch.from_numpy(shift))
+                start += layer.num_features
+
+
+def _info(device: str) -> EngineInfo:
+    return EngineInfo("torch", torch.__version__.split("+")[0], device, device, "fp32")

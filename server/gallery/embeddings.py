@@ -1,4 +1,5 @@
-"""Embeddings of items: float16 vectors, one for each space that a site's live version or its parent uses."""
+"""Embeddings of items as the engine made them: float16 vectors, one for each raw space that a site's live
+version or its parent uses. Centres are applied where they are compared."""
 
 from __future__ import annotations
 
@@ -22,19 +23,19 @@ class EmbeddingRows:
         self.database, self.versions = database, versions
 
     def get(self, seq: int, space_id: str) -> np.ndarray | None:
-        """float32 [D] of an item in a space."""
+        """float32 [D] of an item in a raw space."""
         query = sa.select(t.embeddings.c.vector)
         query = query.where(t.embeddings.c.seq == seq, t.embeddings.c.space_id == space_id)
         with self.database.read() as db:
             data = db.scalar(query)
         return np.frombuffer(data, "<f2").astype(np.float32) if data is not None else None
 
-    def of_site(self, site: str, space_id: str, chunk: int = 16_384) -> Iterator[Embedded]:
-        """Every embedding of a site in a space, ascending by seq, in chunks."""
+    def of_site(self, site: str, space_id: str, chunk: int = 16_384, after: int = 0) -> Iterator[Embedded]:
+        """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks."""
         query = (
             sa.select(t.items.c.seq, t.items.c.camera, t.embeddings.c.vector)
             .join(t.embeddings, t.embeddings.c.seq == t.items.c.seq)
-            .where(t.items.c.site == site, t.embeddings.c.space_id == space_id)
+            .where(t.items.c.site == site, t.embeddings.c.space_id == space_id, t.items.c.seq > after)
             .order_by(t.items.c.seq)
         )
         with self.database.read() as db:
@@ -43,26 +44,26 @@ class EmbeddingRows:
                 yield Embedded(np.array([r.seq for r in rows], np.int64), [r.camera for r in rows], vectors)
 
     def missing(self, site: str, space_id: str) -> np.ndarray:
-        """int64 seqs of the items of a site that have no embedding in a space, ascending."""
+        """int64 seqs of the items of a site that have no embedding in a raw space, ascending."""
         present = sa.exists().where(t.embeddings.c.seq == t.items.c.seq, t.embeddings.c.space_id == space_id)
         query = sa.select(t.items.c.seq).where(t.items.c.site == site, ~present).order_by(t.items.c.seq)
         with self.database.read() as db:
             return np.fromiter(db.execute(query).scalars(), np.int64)
 
     def add(self, space_id: str, seqs: Sequence[int], vectors: np.ndarray) -> None:
-        """Adds embeddings (float [N,D], stored as float16) in a space, without those of erased items."""
+        """Adds embeddings (float [N,D], stored as float16) in a raw space, without those of erased items."""
         with self.database.write() as db:
             insert(db, space_id, seqs, vectors, present_only=True)
 
     def drop_unused(self, keep: Collection[str] = ()) -> int:
-        """Deletes embeddings of spaces that no site's live version or its parent uses, but for the spaces in
-        `keep`. Returns how many."""
+        """Deletes embeddings of raw spaces that no site's live version or its parent uses, but for the raw
+        spaces in `keep`. Returns how many."""
         used = set(keep)
         for live in self.versions.live():
-            used.add(live.space_id)
+            used.add(live.raw_space_id)
             parent = self.versions.get(live.site, live.parent) if live.parent is not None else None
             if parent is not None:
-                used.add(parent.space_id)
+                used.add(parent.raw_space_id)
         with self.database.read() as db:
             spaces = list(db.execute(sa.select(t.embeddings.c.space_id).distinct()).scalars())
         return sum(self._drop(space) for space in spaces if space not in used)

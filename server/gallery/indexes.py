@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from reid.profile import Centres
 from server.gallery.faiss_index import FaissIndex
 from server.gallery.index import GalleryIndex
 from server.gallery.records import Version
@@ -13,9 +18,22 @@ def new_index(dim: int) -> GalleryIndex:
     return FaissIndex(dim)
 
 
-def open_index(store: Store, version: Version) -> GalleryIndex:
-    """An index of everything that the store holds of the version's site in the version's space."""
+def open_index(store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
+    """An index of everything that the store holds of the version's site in the version's raw space, as the
+    centres say that it is compared."""
     index = new_index(version.dim)
-    for chunk in store.embeddings.of_site(version.site, version.space_id):
-        index.add(chunk.seqs, chunk.cameras, chunk.vectors)
+    add_stored(index, store, version, centres)
     return index
+
+
+def add_stored(
+    index: GalleryIndex, store: Store, version: Version, centres: Centres | None, after: int = 0
+) -> None:
+    """Adds to an index what the store holds behind seq `after`."""
+    for chunk in store.embeddings.of_site(version.site, version.raw_space_id, after=after):
+        index.add(chunk.seqs, chunk.cameras, to_compare(centres, chunk.vectors, chunk.cameras))
+
+
+def to_compare(centres: Centres | None, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
+    """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
+    return vectors if centres is None else centres.compare(vectors, cameras)

@@ -40,6 +40,7 @@ class ItemRows:
         """Commits items with their bytes and embeddings together, or nothing.
 
         Args:
+            space_id: the raw space of the vectors.
             images: uploaded bytes, or None where they may not be kept.
             vectors: float [N,D], stored as float16.
             request: where the client sent an Idempotency-Key; its answer is kept in the same transaction.

@@ -51,12 +51,18 @@ class Erased:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A version of a site: which profile, hence which embedding space, and where a rollback leads."""
+    """A version of a site: which profile, hence which embedding spaces, and where a rollback leads.
+
+    Args:
+        space_id: in which embeddings are compared. raw_space_id: in which they are stored, before the
+            profile's centres are applied.
+    """
 
     site: str
     version: int
     profile_id: str
     space_id: str
+    raw_space_id: str
     dim: int
     parent: int | None
     cause: str
@@ -65,7 +71,7 @@ class Version:
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """Rows of one space: seq int64 [N] ascending, cameras [N], vectors float16 [N,D]."""
+    """Rows of one raw space: seq int64 [N] ascending, cameras [N], vectors float16 [N,D]."""
 
     seqs: np.ndarray
     cameras: list[str | None]

@@ -21,11 +21,13 @@ versions = sa.Table(
     sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("profile_id", sa.String, nullable=False),
-    sa.Column("space_id", sa.String, nullable=False),
+    sa.Column("space_id", sa.String, nullable=False),  # in which embeddings are compared
     sa.Column("dim", sa.Integer, nullable=False),
     sa.Column("parent", sa.Integer),  # the version that a rollback returns to
     sa.Column("cause", sa.String, nullable=False),  # created | adapt | rollback | reembed
     sa.Column("created_at", sa.Float, nullable=False),
+    # in which embeddings are stored
+    sa.Column("raw_space_id", sa.String, nullable=False, server_default=""),
 )
 
 profiles = sa.Table(
@@ -61,7 +63,7 @@ images = sa.Table(
 embeddings = sa.Table(
     "embeddings",
     metadata,
-    sa.Column("space_id", sa.String, primary_key=True),
+    sa.Column("space_id", sa.String, primary_key=True),  # a raw one: centres are not applied yet
     sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
 )
