@@ -94,6 +94,14 @@ def test_too_few_crops_and_no_heads_are_refused(crops: np.ndarray) -> None:
         adapt(build(ModelSpec("resnet18", 96, 48, ssl_heads=False)), crops)
 
 
+@pytest.mark.parametrize(("batch_pairs", "steps"), [(6, 2), (7, 1)])
+def test_a_last_batch_of_four_images_is_used_and_one_of_two_is_not(
+    crops: np.ndarray, batch_pairs: int, steps: int
+) -> None:
+    report = adapt(build(SPEC), crops[:16], Bnta(batch_pairs=batch_pairs))
+    assert (report.pairs, report.steps) == (8, steps)
+
+
 def test_progress_can_stop_it(crops: np.ndarray) -> None:
     class StopError(Exception):
         pass

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import random
 import sqlite3
 import subprocess
@@ -146,6 +147,28 @@ def test_a_purge_waits_for_a_reader_and_nobody_waits_for_the_purge(store: Store,
     store.items.erase(seqs[1:2], "somebody", "s", "item")
     store.purge.after_erasure()
     assert left_of(folder, 1) == []
+
+
+def test_attempts_become_rarer_while_a_reader_stays(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seqs = fill(store, 1)
+    pauses: list[float] = []
+
+    def shortly(pause: float) -> bool:
+        pauses.append(pause)
+        time.sleep(0.001)
+        return store.purge.closed.is_set()
+
+    monkeypatch.setattr(store.purge.closed, "wait", shortly)
+    reader = Reader(folder)
+    store.items.erase(seqs, "somebody", "s", "item")
+    store.purge.after_erasure()
+    until(lambda: len(pauses) >= 8)
+    reader.close()
+    assert pauses[0] <= 0.1
+    growing = [long > short for short, long in itertools.pairwise(pauses[:6])]
+    assert all(growing) and pauses[5:8] == [5, 5, 5]
 
 
 def test_what_an_earlier_process_left_is_purged_at_the_start(store: Store, folder: Path) -> None:
