@@ -102,6 +102,12 @@ def test_a_last_batch_of_four_images_is_used_and_one_of_two_is_not(
     assert (report.pairs, report.steps) == (8, steps)
 
 
+def test_progress_ascends_through_its_stages(crops: np.ndarray) -> None:
+    seen: list[tuple[float, str]] = []
+    adapt(build(SPEC), crops[:16], Bnta(batch_pairs=4), lambda *step: seen.append(step))
+    assert seen == [(0, "comparing parts"), (0.5, "pairing"), (0.5, "adapting"), (0.75, "adapting")]
+
+
 def test_progress_can_stop_it(crops: np.ndarray) -> None:
     class StopError(Exception):
         pass

@@ -39,9 +39,9 @@ def open_lobby(tmp_path: Path) -> Iterator[Callable[[Bundle], Service]]:
         service.close()
 
 
-def adapt(service: Service, site: str = "lobby", **options: int) -> Job:
+def adapt(service: Service, site: str = "lobby", tier: str = "2", **options: int) -> Job:
     """An adaptation's job when it has ended."""
-    job = asyncio.run(service.adapting.adapt(site, "2", **options))
+    job = asyncio.run(service.adapting.adapt(site, tier, **options))
     until = time.monotonic() + 120
     while job.state not in ENDED and time.monotonic() < until:
         time.sleep(0.02)
@@ -58,6 +58,7 @@ def test_the_sample_is_balanced_over_cameras_and_as_large_as_was_asked(
     # Cameras take turns until the smaller ones have no more: 4 crops without a camera, 7 of each other one.
     assert few.report.cameras == {"": 4, "door": 7, "hall": 7}
     assert service.sites.get("lobby").state.version.version == 2
+    assert few.report.drift is not None and 0 < few.report.drift < 0.5
 
 
 def test_near_duplicates_are_left_out_of_the_sample(
@@ -127,6 +128,15 @@ def with_a_broken_head(bundle: Bundle, folder: Path) -> Bundle:
     head = next(name for name in weights if name.startswith("heads.") and name.endswith("running_mean"))
     weights[head] = np.full_like(weights[head], np.nan)
     return write_bundle(folder / "head.resight", bundle.manifest, bundle.onnx_model(), weights)
+
+
+def test_a_sample_as_small_and_as_large_as_its_bounds_is_accepted(
+    bundle: Bundle, open_lobby: Callable[[Bundle], Service]
+) -> None:
+    service = open_lobby(bundle)
+    for samples in (FEWEST_SAMPLES, MOST_SAMPLES):
+        job = adapt(service, tier="none", max_samples=samples)
+        assert (job.state, job.request["max_samples"]) == ("succeeded", samples)
 
 
 @pytest.mark.parametrize("samples", [FEWEST_SAMPLES - 1, MOST_SAMPLES + 1])
