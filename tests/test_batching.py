@@ -122,7 +122,7 @@ def test_who_is_refused_hears_how_long_the_engine_takes_for_what_waits(
     while batcher.queued:  # until the engine holds these
         time.sleep(0.001)
     waiting += [batcher.submit(crops(1, 2)) for _ in range(5)]
-    with pytest.raises(Overloaded, match="10 crops are waiting .* try again in 5 s") as caught:
+    with pytest.raises(Overloaded, match=r"10 crops are waiting .* try again in 5 s") as caught:
         batcher.submit(crops(1))
     assert caught.value.facts["retry_after_s"] == 5
     engine.gate.set()
