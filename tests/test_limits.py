@@ -11,16 +11,11 @@ import httpx
 import pytest
 
 from benchmarks.serving import ServerProcess
-from reid.bundle import Bundle
+from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
 MIB = 1 << 20
 OPEN = {"/health", "/ready"}
-
-
-def keyed_server(bundle: Bundle, folder: Path, **settings: object) -> ServerProcess:
-    """A server that needs keys."""
-    return ServerProcess(bundle.path, folder / "data", auth="on", **settings)
 
 
 def key_of(server: ServerProcess) -> str:
@@ -29,19 +24,19 @@ def key_of(server: ServerProcess) -> str:
 
 
 @pytest.fixture(scope="module")
-def small(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for small bodies and few connections, with long deadlines."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that needs keys, for small bodies and few connections, with long deadlines."""
     limits = {"max_request_bytes": 4 * MIB, "max_inflight_bytes": 6 * MIB}
     limits |= {"max_connections": 16, "max_connections_per_peer": 8}
-    with keyed_server(bundle, tmp_path_factory.mktemp("small"), **limits) as running:
+    with tiny_server(tmp_path_factory.mktemp("small"), auth="on", **limits) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def strict(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with short deadlines."""
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that needs keys, with short deadlines."""
     limits = {"header_timeout_s": 2, "pace_window_s": 1, "body_timeout_s": 3, "keep_alive_s": 1}
-    with keyed_server(bundle, tmp_path_factory.mktemp("strict"), **limits) as running:
+    with tiny_server(tmp_path_factory.mktemp("strict"), auth="on", **limits) as running:
         yield running
 
 

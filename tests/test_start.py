@@ -16,7 +16,7 @@ from server.errors import StartError
 from server.gallery.records import Version
 from server.gallery.store import Store
 from tests.conftest import enroll_people
-from tests.tiny import make_tiny_bundle, open_tiny
+from tests.tiny import make_tiny_bundle, open_tiny, tiny_server
 
 People = list[tuple[bytes, str, str]]
 
@@ -34,14 +34,17 @@ def test_everything_is_there_after_a_restart(bundle: Bundle, people: People, tmp
 
 
 def test_a_gallery_of_another_model_is_refused_and_can_be_re_embedded(people: People, tmp_path: Path) -> None:
-    data, ids = tmp_path / "data", []
-    first, other = make_tiny_bundle(tmp_path), make_tiny_bundle(tmp_path, "other", spread=50.0)
-    with ServerProcess(first.path, data) as server, Client(server.url) as client:
+    data = tmp_path / "data"
+    other = make_tiny_bundle(tmp_path, "other", spread=50.0)
+    with tiny_server(tmp_path) as server, Client(server.url) as client:
         ids = enroll_people(client, "lobby", people)
     sentence = r"site 'lobby' holds embeddings of space-\w+; bundle 'other' .* resight serve --reembed"
     with pytest.raises(StartError, match=sentence):
         open_tiny(other, data)
-    with ServerProcess(other.path, data, reembed=True) as server, Client(server.url) as client:
+    with (
+        ServerProcess(other.path, data, engine="onnxruntime", reembed=True) as server,
+        Client(server.url) as client,
+    ):
         assert client.site("lobby").version == 2
         assert client.query("lobby", people[7][0]).matches[0].id == ids[7]
         with pytest.raises(ResightError, match="no self-supervised heads"):
@@ -88,7 +91,7 @@ def test_a_taken_port_is_named_in_one_sentence(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        server = ServerProcess(make_tiny_bundle(tmp_path).path, tmp_path / "data")
+        server = tiny_server(tmp_path)
         server.environment["RESIGHT_PORT"] = str(port)
         with pytest.raises(RuntimeError, match=f"^resight: port {port} on 127.0.0.1 cannot be had"):
             server.__enter__()
@@ -108,8 +111,7 @@ def test_images_that_may_not_be_kept_are_not(bundle: Bundle, people: People, tmp
 
 
 def test_off_loopback_a_key_is_made_once_and_asked_for(people: People, tmp_path: Path) -> None:
-    bundle = make_tiny_bundle(tmp_path)
-    with ServerProcess(bundle.path, tmp_path / "data", auth="on") as server:
+    with tiny_server(tmp_path, auth="on") as server:
         words = server.log.read_text().split()
         key = next(word for word in words if word.startswith("rs_"))
         assert key.encode() not in b"".join(f.read_bytes() for f in (tmp_path / "data").iterdir())
@@ -129,5 +131,5 @@ def test_off_loopback_a_key_is_made_once_and_asked_for(people: People, tmp_path:
             with pytest.raises(ResightError, match="scope admin"):
                 client.adapt("lobby")
         assert httpx.get(f"{server.url}/health").status_code == 200
-    with ServerProcess(bundle.path, tmp_path / "data", auth="on"):
+    with tiny_server(tmp_path, auth="on") as server:
         assert server.log.read_text().count("rs_") == 1

@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from benchmarks.serving import ServerProcess
 from reid.batchnorm import BatchNormProfile
 from reid.bundle import Bundle, Manifest, write_bundle
 from server.main import open_service
@@ -110,6 +111,12 @@ def embedding_of(data: bytes, profile: BatchNormProfile | None = None) -> np.nda
     gamma, beta, mean, variance = own_values() if profile is None else profile.site["neck"]
     normal = (flat - mean) / np.sqrt(variance + 1e-5) * gamma + beta
     return normal / np.linalg.norm(normal)
+
+
+def tiny_server(folder: Path, **settings: object) -> ServerProcess:
+    """A real server over such a bundle, with its data in `folder / "data"`: it starts in half the time of one
+    with a network that people are told apart by."""
+    return ServerProcess(make_tiny_bundle(folder).path, folder / "data", engine="onnxruntime", **settings)
 
 
 def open_tiny(bundle: Bundle, data: Path, **settings: object) -> Service:
