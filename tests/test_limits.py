@@ -298,6 +298,18 @@ def test_headers_without_an_end_are_refused(small: ServerProcess, head: bytes) -
     assert small.resident_bytes() - before < 10 * MIB
 
 
+def test_headers_of_just_the_limit_are_accepted_however_they_come(small: ServerProcess) -> None:
+    counted = len("/health") + len("Host: x\r\n") + len("X-Long: \r\n")
+    for size, status in ((16 * 1024 - counted, 200), (16 * 1024 - counted + 1, 431)):
+        for first in (0, 100):  # all at once, and most of it behind the first packet
+            head = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * size + b"\r\n\r\n"
+            with Wire(small) as wire:
+                wire.send(head[:first])
+                time.sleep(0.1 if first else 0)
+                wire.send(head[first:])
+                assert wire.status() == status
+
+
 def test_headers_that_come_at_once_are_bounded_too(small: ServerProcess) -> None:
     with Wire(small) as wire:
         wire.head("GET", "/health", X_Long="a" * 20_000)
