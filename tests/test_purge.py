@@ -172,6 +172,27 @@ def test_a_connection_that_knew_the_old_page_does_not_write_it_back(store: Store
     assert [i for i in range(2, 40, 2) if f"note-{i}-".encode() in content] == []
 
 
+def test_a_connection_that_read_a_page_just_before_it_was_cleaned_reads_it_again(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, erased = moved_rows(store, 80)
+    residue = store.purge.residue
+    assert residue is not None
+    look = residue._dirty
+    with store.database.engine.connect() as other:
+
+        def look_and_read(pages: Iterable[int]) -> set[int]:
+            dirty = look(pages)
+            other.exec_driver_sql("SELECT sum(length(metadata)) FROM items").scalar()
+            return dirty
+
+        monkeypatch.setattr(residue, "_dirty", look_and_read)
+        assert store.purge.after_erasure() is True
+        other.exec_driver_sql("UPDATE items SET enrolled_at = enrolled_at + 1")
+        other.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    assert erased_words(folder, erased) == []
+
+
 def test_a_purge_waits_for_a_reader_and_nobody_waits_for_the_purge(store: Store, folder: Path) -> None:
     seqs = fill(store, 3)
     reader = Reader(folder)
