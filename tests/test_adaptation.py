@@ -130,6 +130,15 @@ def test_any_prefix_of_the_sample_is_balanced_over_cameras() -> None:
     assert balanced_order(cameras, seed=0) == order != balanced_order(cameras, seed=1)
 
 
+def test_crops_are_compared_by_the_mean_colours_of_blocks(rng: np.random.Generator) -> None:
+    crop = rng.integers(0, 256, (96, 48, 3), np.uint8)
+    mirrored = crop.reshape(16, 6, 8, 6, 3)[:, ::-1, :, ::-1].reshape(crop.shape)  # each block in itself
+    seen = Thumbnails()
+    assert seen.is_new(crop, "door")
+    assert not seen.is_new(mirrored, "door")
+    assert seen.is_new(crop[..., ::-1], "door")  # other colours
+
+
 def test_near_duplicates_of_one_camera_are_dropped(crops: np.ndarray) -> None:
     seen = Thumbnails()
     assert seen.is_new(crops[0], "door")

@@ -127,6 +127,17 @@ def test_a_job_that_cannot_go_on_fails_with_the_reason_and_the_others_go_on(jobs
     assert state_of(jobs, fine, "succeeded")
 
 
+def test_what_the_work_reports_is_seen(jobs: Jobs) -> None:
+    work = Waiting()
+    job = jobs.start("hall", "adapt", {}, work)
+    until = time.monotonic() + 30
+    while (seen := jobs.get(job.id)).stage != "waiting":
+        assert time.monotonic() < until, seen
+        time.sleep(0.005)
+    assert (seen.state, seen.progress) == ("running", 0.5)
+    work.gate.set()
+
+
 def test_an_attempt_is_counted_before_the_work_begins(jobs: Jobs, store: Store) -> None:
     work = Waiting()
     job = jobs.start("hall", "adapt", {}, work)

@@ -1,5 +1,6 @@
 """One server has a gallery; the commands that only need its keys work beside it."""
 
+import errno
 import json
 import os
 import shutil
@@ -47,6 +48,19 @@ def test_a_gallery_has_one_owner(store: Store, place: str | Path) -> None:
         Store(place)
     enroll(store)
     store.close()
+    Store(place).close()
+
+
+def test_a_gallery_whose_start_failed_is_free_again(
+    place: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.gallery.store.Purge", fail)
+        with pytest.raises(StartError, match="cannot be opened: too many open files"):
+            Store(place)
     Store(place).close()
 
 
