@@ -11,20 +11,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from reid.bundle import Bundle
 from server.grpc.app import SCOPES
-from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def keyed(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that needs keys."""
-    folder = tmp_path_factory.mktemp("grpc-limits")
+    folder = tmp_path_factory.mktemp("grpc-limits") / "data"
     limits = {"max_grpc_message_bytes": MIB, "max_inflight_bytes": MIB, "max_request_bytes": MIB}
-    limits |= {"max_grpc_calls": 3, "max_grpc_calls_per_peer": 0}
-    with tiny_server(folder, auth="on", **limits) as running:
+    with ServerProcess(
+        bundle.path, folder, auth="on", max_grpc_calls=3, max_grpc_calls_per_peer=0, **limits
+    ) as running:
         yield running
 
 
