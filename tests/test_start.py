@@ -86,7 +86,7 @@ def test_a_wanted_gpu_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
         open_tiny(make_tiny_bundle(tmp_path), tmp_path / "data", device="cuda", engine="auto")
 
 
-def test_a_taken_port_is_named_in_one_sentence(tmp_path: Path) -> None:
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
