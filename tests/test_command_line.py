@@ -392,16 +392,16 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_keys(tmp_path: Path) -> None:
-    assert "there is no gallery" in failed(resight("key", "list", "--data", tmp_path))
+    assert "there is no gallery" in failed(here("key", "list", "--data", tmp_path))
     Store(tmp_path).close()
     key = succeeded(resight("key", "add", "read", "--data", tmp_path)).strip()
     assert key.startswith("rs_")
-    listed = succeeded(resight("key", "list", "--data", tmp_path))
+    listed = succeeded(here("key", "list", "--data", tmp_path))
     name = next(word for word in listed.split() if word.startswith("key-"))
     assert key not in listed
-    succeeded(resight("key", "revoke", name, "--data", tmp_path))
-    assert "there is no key" in failed(resight("key", "revoke", name, "--data", tmp_path))
-    assert "scope 'root'" in failed(resight("key", "add", "root", "--data", tmp_path))
+    succeeded(here("key", "revoke", name, "--data", tmp_path))
+    assert "there is no key" in failed(here("key", "revoke", name, "--data", tmp_path))
+    assert "scope 'root'" in failed(here("key", "add", "root", "--data", tmp_path))
 
 
 @pytest.mark.parametrize(
