@@ -121,9 +121,9 @@ def judge(
         before, after: the same crops as the two compare them. fitted: the camera of each crop that the tier
             was fitted to. identities: of the crops of the pools, where they are known; may be empty.
     """
-    values = signals(before, after, fitted)
     if not np.isfinite(after.vectors).all():
-        return _veto("it makes embeddings that are not finite", values)
+        return _veto("it makes embeddings that are not finite", {})
+    values = signals(before, after, fitted)
     if values["log_rank_of_camera_before"] < FEWEST_PEOPLE:
         return _veto(
             "the crops of a camera show too few different people to learn the camera from; enroll more "
