@@ -147,7 +147,7 @@ def test_signals_see_a_camera_that_moves_everything(rng: np.random.Generator) ->
     values = signals(pool(vectors, cameras), pool(after, cameras), cameras)
     assert values["mixing_before"] < 0.3
     assert values["mixing_change"] > 0.5
-    assert values["camera_share_before"] > 0.3
+    assert values["camera_share_before"] > 0.2
     assert values["camera_share_change"] < -0.2
     same = signals(pool(vectors, cameras), pool(vectors, cameras), cameras)
     assert same["agreement"] == 1
