@@ -1,8 +1,8 @@
 """How often the gate is wrong: episodes of adaptation whose truth is known.
 
 python -m benchmarks.gate collect BUNDLE --worlds FOLDER... [--market1501 ROOT] --out episodes.jsonl
-python -m benchmarks.gate fit episodes.jsonl...
-python -m benchmarks.gate report episodes.jsonl...
+python -m benchmarks.gate fit benchmarks/recorded/gate.jsonl.gz
+python -m benchmarks.gate report benchmarks/recorded/gate.jsonl.gz
 
 An episode is a site, a stream of crops that it enrolled (`benchmarks/streams.py`) and a tier on top of
 another. Its truth is the change of mAP of the site's test people, whom the gate does not see. `fit` fits
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gzip
 import json
 import zlib
 from collections.abc import Iterator
@@ -249,7 +250,9 @@ def _correlation(rows: list[dict[str, Any]], tier: str, signal: str) -> str:
 def _read(paths: list[Path]) -> list[dict[str, Any]]:
     rows = []
     for path in paths:
-        rows += [json.loads(line) for line in path.read_text().splitlines()]
+        data = path.read_bytes()
+        text = gzip.decompress(data) if path.suffix == ".gz" else data
+        rows += [json.loads(line) for line in text.splitlines()]
     return rows
 
 

@@ -21,13 +21,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sites import Judge, Subject, TestSite, device
+from benchmarks.sites import Crops, Judge, Subject, SubjectTools, TestSite, device
 from benchmarks.streams import without_duplicates
+from reid.adaptation.ladder import Sample, climb
 from reid.bundle import Bundle
+from reid.profile import Profile
 from training.data import read_dataset
 
 COUNTS = (16, 32, 64, 128, 512)  # crops a camera
-TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0")
+TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0", "auto")
 VARIANTS = ("2 across", "2 across+0", "2 x5", "2 x5+0", "2 across x5", "2 across x5+0", "2 across x5+1+0")
 SEEDS = 5
 
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
                 crops = without_duplicates(site.sample(count, seed))
                 for name in tiers:
                     began = time.perf_counter()
-                    profile = subject.adapted(name, crops)
+                    profile, reasons = _adapted(subject, name, crops)
                     seconds = time.perf_counter() - began
                     known, unknown = judge.score(profile), judge.score(profile, query_cameras=False)
                     row = {
@@ -70,10 +72,20 @@ def run(options: argparse.Namespace) -> None:
                         "mAP_without_camera": 100 * unknown.mean_ap,
                         "rank1_without_camera": 100 * unknown.rank(1),
                         "seconds": seconds,
+                        "reasons": reasons,
                     }
                     with options.out.open("a") as file:
                         file.write(json.dumps(row) + "\n")
                     print(site.name, name, count, seed, f"{row['mAP']:.2f}", flush=True)
+
+
+def _adapted(subject: Subject, tiers: str, crops: Crops) -> tuple[Profile, list[str]]:
+    """The profile of a combination, and for `auto` what the gate said of each rung."""
+    if tiers != "auto":
+        return subject.adapted(tiers, crops), []
+    sample = Sample(crops.pixels, list(crops.cameras), [None] * len(crops))
+    climbed = climb("auto", True, subject.base, sample, SubjectTools(subject), lambda share, stage: None)
+    return climbed.profile, [f"{rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs]
 
 
 def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:

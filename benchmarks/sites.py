@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -158,6 +158,30 @@ class Subject:
             if "1" in named:
                 profile = self.statistics(profile, crops)
         return self.centred(profile, crops) if "0" in named else profile
+
+
+class SubjectTools:
+    """What `reid.adaptation.ladder` computes with, over a Subject."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def embed(self, profile: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
+        """See Tools."""
+        return self.subject.embed(profile, _crops(crops, cameras))
+
+    def statistics(self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> Profile:
+        """See Tools."""
+        return self.subject.statistics(source, _crops(crops, cameras))
+
+    def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
+        """See Tools."""
+        return self.subject.bnta(_crops(crops, cameras), Bnta(seed=seed))
+
+
+def _crops(pixels: np.ndarray, cameras: Sequence[str | None]) -> Crops:
+    names = np.array([camera or "" for camera in cameras])
+    return Crops(pixels, names, np.zeros(len(names), np.int64))
 
 
 class Judge:
