@@ -125,7 +125,7 @@ def adapt(
     tier: Annotated[
         str,
         typer.Option(
-            help="auto (those that help), none (back to the bundle's own values), or tiers of adaptation like "
+            help="auto (those that help), none (back to the bundle's own values), or tiers like "
             "0 or 1+0; the server's /info lists them"
         ),
     ] = "auto",
