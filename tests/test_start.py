@@ -19,7 +19,7 @@ People = list[tuple[bytes, str, str]]
 def test_everything_is_there_after_a_restart(bundle: Bundle, people: People, tmp_path: Path) -> None:
     with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
         ids = enroll_people(client, "lobby", people)
-        client.wait(client.adapt("lobby", "2").job)
+        client.wait(client.adapt("lobby", "2", gate=False).job)
         before = client.query("lobby", people[0][0], top_k=48)
     with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
         after = client.query("lobby", people[0][0], top_k=48)
@@ -45,7 +45,7 @@ def test_a_gallery_of_another_model_is_refused_and_can_be_re_embedded(
         assert client.site("lobby").version == 2
         assert client.query("lobby", people[7][0]).matches[0].id == ids[7]
         with pytest.raises(ResightError, match="no self-supervised heads"):
-            client.adapt("lobby", "2")
+            client.adapt("lobby", "2", gate=False)
     with ServerProcess(headless_bundle.path, tmp_path / "data"):
         pass
 
@@ -111,7 +111,7 @@ def test_images_that_may_not_be_kept_are_not(bundle: Bundle, people: People, tmp
         assert client.query("lobby", people[3][0]).matches[0].id == ids[3]
         assert httpx.get(f"{server.url}/gallery/{ids[0]}/image").status_code == 404
         with pytest.raises(ResightError, match="images of site 'lobby' are not kept") as caught:
-            client.adapt("lobby", "2")
+            client.adapt("lobby", "2", gate=False)
         assert caught.value.status == 409
 
 
