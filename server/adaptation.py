@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from reid.adaptation import gate
 from reid.adaptation.ladder import Climbed, climb
 from reid.adaptation.ladder import Sample as Crops
 from reid.adaptation.sampling import MIN_CROPS
@@ -146,6 +147,8 @@ class Adaptation:
             _note(report, f"not every image of the site is kept, so only tier {wanted} could be tried")
         climbed = self._climb_stored(handle) if wanted == "0" else self._climb(handle, wanted)
         report.rungs = [RungReport.of(rung) for rung in climbed.rungs]
+        if self.asked.gate:
+            report.gate_error = getattr(gate, "ERROR_RATES", None)
         if climbed.tiers == "none":
             tried = " ".join(f"Tier {rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs)
             raise Declined(f"nothing that was tried is known to help, so {keeps}. {tried}")

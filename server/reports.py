@@ -77,7 +77,7 @@ class JobReport(BaseModel):
 
     tiers: str | None = _fact("the tiers of adaptation that go live, like 1+0, or none")
     rungs: list[RungReport] | None = _fact("what was tried, in this order, and what the gate said")
-    gate_error: dict[str, float] | None = _fact("how often the gate was wrong where the truth was known")
+    gate_error: dict[str, Any] | None = _fact("how often the gate was wrong where the truth was known")
     notes: list[str] | None = _fact("what limited the adaptation")
     crops: int | None = _fact("crops that the adaptation looked at")
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")

@@ -15,6 +15,7 @@ import pytest
 
 import server.adaptation
 import server.centring
+from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.gate import Verdict
 from reid.adaptation.ladder import Climbed, Rung
@@ -289,6 +290,15 @@ def test_the_report_says_of_every_rung_what_was_tried_and_why(
         },
     ]
     assert (job.report.tiers, job.report.profile) == ("1", profile.id)
+
+
+def test_the_gate_tells_its_own_error_where_it_judged(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.centring, "judge", lambda *arguments: REFUSED)
+    monkeypatch.setattr(gate, "ERROR_RATES", {"harmful_accepted": 0.01}, raising=False)
+    assert adapt(service, "0").report.gate_error == {"harmful_accepted": 0.01}
+    assert adapt(service, "0", gate=False).report.gate_error is None
 
 
 @pytest.mark.parametrize("kind", ["service", "blind"])
