@@ -22,10 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import beta
 
 from benchmarks.sites import Crops, Judge, Subject, TestSite, device
 from benchmarks.streams import STREAMS, without_duplicates
+from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
+from reid.adaptation.gate import FEWEST_PEOPLE, Weights
 from reid.adaptation.labels import labelled_gain
 from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
@@ -34,6 +37,12 @@ from reid.profile import Profile
 from training.data import read_dataset
 
 COUNTS = (16, 32, 64, 128)  # crops a camera
+WEIGHTS = Path(gate.__file__).with_name("gate.json")
+HARM = 0.5  # mAP points that count as harm, or as help
+_CLIP = 6.0  # points; a greater change is no more interesting
+_RIDGE = 30.0
+_MOST_HARMFUL = 0.08  # of the accepted
+_FEWEST_ACCEPTED = 20
 # (tier, what the rung is, what lies below)
 RUNGS = (
     ("0", "0", "none"),
@@ -163,6 +172,174 @@ def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:
                 yield whole.only(chosen)
 
 
+def fit(options: argparse.Namespace) -> None:
+    """Fits weights and thresholds, measures the gate's errors and writes reid/adaptation/gate.json.
+
+    Every site is predicted by weights that were fitted to sites without any of its cameras; thresholds and
+    error rates come from these predictions, the shipped weights from all sites.
+    """
+    rows = _read(options.rows)
+    tiers, rates = {}, {}
+    for tier in ("0", "1", "2"):
+        chosen = [row for row in rows if row["tier"] == tier and not _vetoed(row)]
+        predicted = _cross_fitted(chosen)
+        gains = np.array([row["gain"] for row in chosen])
+        threshold = _threshold(predicted, gains)
+        weights = _fitted(chosen)
+        weights |= {
+            "spread": float(np.std(np.clip(gains, -_CLIP, _CLIP) - predicted)),
+            "threshold": threshold,
+        }
+        tiers[tier] = {k: _rounded(v) for k, v in weights.items()}
+        verdicts = np.array([_decides(row, p, threshold) for row, p in zip(chosen, predicted, strict=True)])
+        refused = [row for row in rows if row["tier"] == tier and _vetoed(row)]
+        everything = np.concatenate([gains, [row["gain"] for row in refused]])
+        rates[tier] = _rates(np.concatenate([verdicts, np.zeros(len(refused), bool)]), everything)
+    file = {
+        "command": "python -m benchmarks.gate fit",
+        "episodes": len({(row["bundle"], row["site"], row["stream"], row["count"]) for row in rows}),
+        "sites": len({row["site"] for row in rows}),
+        "tiers": tiers,
+        "error_rates": rates,
+    }
+    WEIGHTS.write_text(json.dumps(file, indent=1) + "\n")
+    report(options)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Prints Markdown: error rates of the shipped gate, each signal's correlation with the truth, gains."""
+    rows = _read(options.rows)
+    file = json.loads(WEIGHTS.read_text())
+    print(f"{file['episodes']} episodes at {file['sites']} sites, {len(rows)} rungs\n")
+    heads = ("judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
+    print(f"| tier | {' | '.join(heads)} | threshold |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for tier, rate in file["error_rates"].items():
+        threshold = file["tiers"][tier]["threshold"]
+        cells = (
+            tier,
+            rate["judged"],
+            rate["harmful"],
+            rate["accepted"],
+            f"{100 * rate['accepted_harmful']:.1f} % ({100 * rate['accepted_harmful_upper']:.1f} %)",
+            f"{100 * rate['helpful_kept']:.0f} %",
+            "none" if threshold is None else threshold,
+        )
+        print(f"| {' | '.join(str(cell) for cell in cells)} |")
+    print("\n| signal | 0 | 1 | 2 |\n| --- | --- | --- | --- |")
+    for name in rows[0]["signals"]:
+        correlations = [_correlation(rows, tier, name) for tier in ("0", "1", "2")]
+        print(f"| {name} | {' | '.join(correlations)} |")
+    print("\n| stream | rung | episodes | mean gain | worst | best |\n| --- | --- | --- | --- | --- | --- |")
+    for stream in STREAMS:
+        for rung in ("0", "1", "1+0", "2"):
+            gains = [row["gain"] for row in rows if row["stream"] == stream and row["rung"] == rung]
+            if gains:
+                mean, worst, best = np.mean(gains), min(gains), max(gains)
+                print(f"| {stream} | {rung} | {len(gains)} | {mean:+.1f} | {worst:+.1f} | {best:+.1f} |")
+
+
+def _correlation(rows: list[dict[str, Any]], tier: str, signal: str) -> str:
+    chosen = [row for row in rows if row["tier"] == tier]
+    values = np.array([row["signals"][signal] for row in chosen])
+    gains = np.array([row["gain"] for row in chosen])
+    return "" if values.std() < 1e-9 else f"{np.corrcoef(values, gains)[0, 1]:+.2f}"
+
+
+def _read(paths: list[Path]) -> list[dict[str, Any]]:
+    rows = []
+    for path in paths:
+        rows += [json.loads(line) for line in path.read_text().splitlines()]
+    return rows
+
+
+def _vetoed(row: dict[str, Any]) -> bool:
+    return bool(row["signals"]["log_rank_of_camera_before"] < FEWEST_PEOPLE)
+
+
+def _cameras(row: dict[str, Any]) -> set[str]:
+    """What two sites may have in common: cameras of Market-1501; a rendered site has only itself."""
+    name, _, cameras = row["site"].partition(" ")
+    return set(cameras.split("+")) if cameras else {name}
+
+
+def _cross_fitted(rows: list[dict[str, Any]]) -> np.ndarray:
+    """float64 [N]: predictions by weights that were fitted to sites without any camera of the row's site."""
+    predicted = np.empty(len(rows))
+    for site in {row["site"] for row in rows}:
+        judged = [number for number, row in enumerate(rows) if row["site"] == site]
+        own = _cameras(rows[judged[0]])
+        others = [row for row in rows if not _cameras(row) & own]
+        w = Weights.of(_fitted(others) | {"spread": 0.0, "threshold": None})
+        predicted[judged] = [w.predict(rows[number]["signals"]) for number in judged]
+    return predicted
+
+
+def _fitted(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Ridge regression of the gain on the signals and their squares."""
+    names = sorted(rows[0]["signals"])
+    table = np.array([[row["signals"][name] for name in names] for row in rows])
+    gains = np.clip([row["gain"] for row in rows], -_CLIP, _CLIP)
+    mean, deviation = table.mean(0), table.std(0) + 1e-6
+    z = np.clip((table - mean) / deviation, -3, 3)
+    design = np.hstack([z, z * z, np.ones((len(z), 1))])
+    ridge = _RIDGE * np.eye(design.shape[1])
+    ridge[-1, -1] = 0
+    solved = np.linalg.solve(design.T @ design + ridge, design.T @ gains)
+    count = len(names)
+    return {
+        "names": names,
+        "mean": mean,
+        "deviation": deviation,
+        "linear": solved[:count],
+        "square": solved[count:-1],
+        "bias": float(solved[-1]),
+    }
+
+
+def _threshold(predicted: np.ndarray, gains: np.ndarray) -> float | None:
+    """The lowest prediction, in tenths, above which at most _MOST_HARMFUL of the accepted harm; None where
+    there is none that accepts anything worth it."""
+    for threshold in np.arange(0.1, 4, 0.1):
+        accepted = predicted >= threshold
+        if accepted.sum() >= _FEWEST_ACCEPTED and (gains[accepted] <= -HARM).mean() <= _MOST_HARMFUL:
+            return round(float(threshold), 1)
+    return None
+
+
+def _decides(row: dict[str, Any], predicted: float, threshold: float | None) -> bool:
+    """As gate.judge does: labels where they are clear, signals otherwise."""
+    labels = row["labels"]
+    if labels is not None and (labels["low"] > 0 or labels["high"] < 0):
+        return bool(labels["low"] > 0)
+    return threshold is not None and predicted >= threshold
+
+
+def _rates(accepted: np.ndarray, gains: np.ndarray) -> dict[str, float]:
+    harmful, helpful = gains <= -HARM, gains >= HARM
+    wrong = int((accepted & harmful).sum())
+    count = int(accepted.sum())
+    return {
+        "judged": len(gains),
+        "harmful": int(harmful.sum()),
+        "accepted": count,
+        "accepted_harmful": round(wrong / max(1, count), 4),
+        "accepted_harmful_upper": round(_upper_bound(wrong, count), 4),
+        "helpful_kept": round(float((accepted & helpful).sum() / max(1, helpful.sum())), 4),
+    }
+
+
+def _upper_bound(wrong: int, count: int) -> float:
+    """The upper end of the one-sided 95 % interval of Clopper and Pearson."""
+    return float(beta.ppf(0.95, wrong + 1, count - wrong)) if count > wrong else 1.0
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [float(f"{number:.5g}") for number in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -179,6 +356,10 @@ def main() -> None:
     collecting.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
     collecting.set_defaults(run=collect)
+    for verb, function in (("fit", fit), ("report", report)):
+        reading = verbs.add_parser(verb)
+        reading.add_argument("rows", type=Path, nargs="+")
+        reading.set_defaults(run=function)
     options = parser.parse_args()
     options.run(options)
 

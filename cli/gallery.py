@@ -201,9 +201,8 @@ def _rung(rung: dict[str, Any]) -> str:
     """A rung of the ladder as one line."""
     gain = ""
     if rung["gain"] is not None:
-        gain = f", {rung['gain']:+.1f} mAP ({rung['low']:+.1f} to {rung['high']:+.1f}) by {rung['by']}"
-    verdict = "taken" if rung["accepted"] else "refused"
-    return f"tier {rung['tiers']} over {rung['below']}: {verdict}{gain}. {rung['reason']}"
+        gain = f"{rung['gain']:+.1f} mAP ({rung['low']:+.1f} to {rung['high']:+.1f}): "
+    return f"tier {rung['tiers']} over {rung['below']}: {gain}{rung['reason']}"
 
 
 def _follow(client: Client, job: Job, wait: bool) -> None:

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from reid.adaptation import gate
-from reid.adaptation.ladder import Climbed, climb
+from reid.adaptation.gate import error_rates
+from reid.adaptation.ladder import Climbed, Rung, climb
 from reid.adaptation.ladder import Sample as Crops
 from reid.adaptation.sampling import MIN_CROPS
 from reid.adaptation.signals import views
@@ -148,7 +148,7 @@ class Adaptation:
         climbed = self._climb_stored(handle) if wanted == "0" else self._climb(handle, wanted)
         report.rungs = [RungReport.of(rung) for rung in climbed.rungs]
         if self.asked.gate:
-            report.gate_error = getattr(gate, "ERROR_RATES", None)
+            report.gate_error = error_rates()
         if climbed.tiers == "none":
             tried = " ".join(f"Tier {rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs)
             raise Declined(f"nothing that was tried is known to help, so {keeps}. {tried}")
@@ -190,7 +190,9 @@ class Adaptation:
                 self.engines.base_profile,
                 Crops(crops, sample.cameras, sample.identities),
                 tools,
-                lambda share, stage: handle.step(_SAMPLED + (_CLIMBED - _SAMPLED) * share, stage),
+                lambda share, stage: tools.say(stage, _SAMPLED + (_CLIMBED - _SAMPLED) * share),
+                self.asked.seed,
+                lambda rung: _tell(report, rung),
             )
         report.seconds = tools.seconds
         return climbed
@@ -246,6 +248,10 @@ class Adaptation:
             return profile
 
         return finish
+
+
+def _tell(report: JobReport, rung: Rung) -> None:
+    report.rungs = [*(report.rungs or []), RungReport.of(rung)]
 
 
 def _note(report: JobReport, sentence: str) -> None:

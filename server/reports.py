@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,9 +59,11 @@ def _rounded(points: float | None) -> float | None:
 
 
 def _before_and_after(signals: dict[str, float]) -> dict[str, float]:
-    """Changes become what they lead to."""
+    """Changes become what they lead to; what is no number, since it needs images, is left out."""
     told = {}
     for name, value in signals.items():
+        if not math.isfinite(value):
+            continue
         stem = name.removesuffix("_change")
         if stem != name and f"{stem}_before" in signals:
             told[f"{stem}_after"] = round(signals[f"{stem}_before"] + value, 4)
@@ -77,7 +80,9 @@ class JobReport(BaseModel):
 
     tiers: str | None = _fact("the tiers of adaptation that go live, like 1+0, or none")
     rungs: list[RungReport] | None = _fact("what was tried, in this order, and what the gate said")
-    gate_error: dict[str, Any] | None = _fact("how often the gate was wrong where the truth was known")
+    gate_error: dict[str, dict[str, float]] | None = _fact(
+        "how often the gate was wrong where the truth was known, by tier"
+    )
     notes: list[str] | None = _fact("what limited the adaptation")
     crops: int | None = _fact("crops that the adaptation looked at")
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")

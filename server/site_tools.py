@@ -56,7 +56,7 @@ class SiteTools:
 
         Raises Declined where the values are not finite.
         """
-        self._say("taking statistics")
+        self.say("taking statistics")
         with self._stage("statistics"):
             threads = max(1, (os.cpu_count() or 1) // 2)
             statistics = Statistics(self.engines.bundle.onnx_model(), source, threads=threads)
@@ -74,7 +74,7 @@ class SiteTools:
         Raises WorkerError, and Declined where the values are not finite or the engine does not compute with
         them.
         """
-        self._say("starting a worker")
+        self.say("starting a worker")
         reached = self.handle.job.progress
         room = max(0.0, self.most_progress - reached)
         with work_folder(self.engines.settings.data) as folder:
@@ -93,7 +93,7 @@ class SiteTools:
             answer = run_worker(
                 folder,
                 request,
-                lambda share, stage: self._say(stage, reached + room * share),
+                lambda share, stage: self.say(stage, reached + room * share),
                 self.handle.check,
                 self.engines.settings.adapt_silence_s,
             )
@@ -104,7 +104,7 @@ class SiteTools:
         self._spent(answer.report["seconds"] | {"load": time.perf_counter() - began - computed})
         profile = self._profile_of(answer)
         with self._stage("compile"):
-            self._say("compiling")
+            self.say("compiling")
             self._compare_with_torch(profile, answer, np.ascontiguousarray(crops[: len(answer.expected)]))
         return profile
 
@@ -139,7 +139,7 @@ class SiteTools:
         the job has ended."""
         return self.store.versions.save_profile(profile.with_centres(None))
 
-    def _say(self, stage: str, progress: float = 0.0) -> None:
+    def say(self, stage: str, progress: float = 0.0) -> None:
         """Reports a stage; the job's progress never goes back."""
         self.handle.step(max(progress, self.handle.job.progress), stage)
 

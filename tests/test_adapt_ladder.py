@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import reid.adaptation.ladder
 import server.adaptation
 import server.centring
-from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
-from reid.adaptation.gate import Verdict
+from reid.adaptation.gate import Verdict, error_rates
 from reid.adaptation.ladder import Climbed, Rung
 from reid.adaptation.signals import Pool
 from reid.bundle import Bundle
@@ -28,11 +28,20 @@ from server.gallery.records import NewItem
 from server.job import ENDED, Job
 from server.query import Answer
 from server.service import Service
+from server.site_tools import SiteTools
 from tests.tiny import embedding_of, make_tiny_bundle, open_tiny, picture, site_profile
 
 COUNT = 45
 CAMERAS: tuple[str | None, ...] = (*["door", "hall"] * 20, *[None] * 5)
-REFUSED = Verdict(False, "signals", -1.24, -2.0, 0.5, "It would lose 1.2 mAP.", {"drift": 0.5})
+REFUSED = Verdict(
+    False,
+    "signals",
+    -1.24,
+    -2.0,
+    0.5,
+    "It would lose 1.2 mAP.",
+    {"drift": 0.5, "margin_of_views_change": float("nan")},
+)
 ACCEPTED = Verdict(
     True, "labels", 3.456, 2.0, 5.0, "It gains 3.5 mAP.", {"mixing_before": 0.5, "mixing_change": 0.25}
 )
@@ -292,12 +301,28 @@ def test_the_report_says_of_every_rung_what_was_tried_and_why(
     assert (job.report.tiers, job.report.profile) == ("1", profile.id)
 
 
+def test_a_rung_is_told_before_the_next_one_is_tried(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    real = SiteTools.statistics
+
+    def statistics(tools: SiteTools, *arguments: Any) -> Profile:
+        told.append([rung.tiers for rung in service.jobs.get(tools.handle.job.id).report.rungs or []])
+        return real(tools, *arguments)
+
+    monkeypatch.setattr(SiteTools, "statistics", statistics)
+    monkeypatch.setattr(reid.adaptation.ladder, "judge", lambda *arguments: ACCEPTED)
+    job = adapt(service, "auto")
+    assert (job.state, job.report.tiers, told) == ("succeeded", "1+0", [["0"]])
+    assert [(rung.tiers, rung.below) for rung in job.report.rungs or []] == [("0", "none"), ("1+0", "0")]
+
+
 def test_the_gate_tells_its_own_error_where_it_judged(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server.centring, "judge", lambda *arguments: REFUSED)
-    monkeypatch.setattr(gate, "ERROR_RATES", {"harmful_accepted": 0.01}, raising=False)
-    assert adapt(service, "0").report.gate_error == {"harmful_accepted": 0.01}
+    assert adapt(service, "0").report.gate_error == error_rates()
     assert adapt(service, "0", gate=False).report.gate_error is None
 
 

@@ -94,6 +94,20 @@ def test_too_few_crops_and_no_heads_are_refused(crops: np.ndarray) -> None:
         adapt(build(ModelSpec("resnet18", 96, 48, ssl_heads=False)), crops)
 
 
+@pytest.mark.parametrize(("batch_pairs", "steps"), [(6, 2), (7, 1)])
+def test_a_last_batch_of_four_images_is_used_and_one_of_two_is_not(
+    crops: np.ndarray, batch_pairs: int, steps: int
+) -> None:
+    report = adapt(build(SPEC), crops[:16], Bnta(batch_pairs=batch_pairs))
+    assert (report.pairs, report.steps) == (8, steps)
+
+
+def test_progress_ascends_through_its_stages(crops: np.ndarray) -> None:
+    seen: list[tuple[float, str]] = []
+    adapt(build(SPEC), crops[:16], Bnta(batch_pairs=4), lambda *step: seen.append(step))
+    assert seen == [(0, "comparing parts"), (0.5, "pairing"), (0.5, "adapting"), (0.75, "adapting")]
+
+
 def test_progress_can_stop_it(crops: np.ndarray) -> None:
     class StopError(Exception):
         pass
@@ -114,6 +128,15 @@ def test_any_prefix_of_the_sample_is_balanced_over_cameras() -> None:
     assert sorted(order) == list(range(120))
     assert Counter(cameras[i] for i in order[:30]) == {"a": 10, "b": 10, None: 10}
     assert balanced_order(cameras, seed=0) == order != balanced_order(cameras, seed=1)
+
+
+def test_crops_are_compared_by_the_mean_colours_of_blocks(rng: np.random.Generator) -> None:
+    crop = rng.integers(0, 256, (96, 48, 3), np.uint8)
+    mirrored = crop.reshape(16, 6, 8, 6, 3)[:, ::-1, :, ::-1].reshape(crop.shape)  # each block in itself
+    seen = Thumbnails()
+    assert seen.is_new(crop, "door")
+    assert not seen.is_new(mirrored, "door")
+    assert seen.is_new(crop[..., ::-1], "door")  # other colours
 
 
 def test_near_duplicates_of_one_camera_are_dropped(crops: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from server.main import open_service
 from server.service import Service
 from server.settings import FEWEST_SAMPLES, MOST_SAMPLES, Settings
 from tests.conftest import draw_jpegs
+from tests.tiny import make_tiny_bundle, open_tiny, picture
 
 CROPS = [data for data, _, _ in draw_jpegs(12)]  # 48 crops, no two alike
 CAMERAS = ["door"] * 36 + ["hall"] * 8 + [None] * 4
@@ -39,9 +40,9 @@ def open_lobby(tmp_path: Path) -> Iterator[Callable[[Bundle], Service]]:
         service.close()
 
 
-def adapt(service: Service, site: str = "lobby", **options: int) -> Job:
+def adapt(service: Service, site: str = "lobby", tier: str = "2", **options: int) -> Job:
     """An adaptation's job when it has ended."""
-    job = asyncio.run(service.adapting.adapt(site, "2", gate=False, **options))
+    job = asyncio.run(service.adapting.adapt(site, tier, gate=False, **options))
     until = time.monotonic() + 120
     while job.state not in ENDED and time.monotonic() < until:
         time.sleep(0.02)
@@ -58,6 +59,7 @@ def test_the_sample_is_balanced_over_cameras_and_as_large_as_was_asked(
     # Cameras take turns until the smaller ones have no more: 4 crops without a camera, 7 of each other one.
     assert few.report.cameras == {"": 4, "door": 7, "hall": 7}
     assert service.sites.get("lobby").state.version.version == 2
+    assert few.report.drift is not None and 0 < few.report.drift < 0.5
 
 
 def test_near_duplicates_are_left_out_of_the_sample(
@@ -131,11 +133,23 @@ def with_a_broken_head(bundle: Bundle, folder: Path) -> Bundle:
     return write_bundle(folder / "head.resight", bundle.manifest, bundle.onnx_model(), weights)
 
 
+@pytest.fixture
+def tiny_lobby(tmp_path: Path) -> Iterator[Service]:
+    """A service whose site `lobby` holds one picture."""
+    service = open_tiny(make_tiny_bundle(tmp_path), tmp_path / "data")
+    asyncio.run(service.enrolling.enroll("lobby", [picture(0)], [NewItem()]))
+    yield service
+    service.close()
+
+
+def test_a_sample_as_small_and_as_large_as_its_bounds_is_accepted(tiny_lobby: Service) -> None:
+    for samples in (FEWEST_SAMPLES, MOST_SAMPLES):
+        job = adapt(tiny_lobby, tier="none", max_samples=samples)
+        assert (job.state, job.request["max_samples"]) == ("succeeded", samples)
+
+
 @pytest.mark.parametrize("samples", [FEWEST_SAMPLES - 1, MOST_SAMPLES + 1])
-def test_a_sample_outside_its_bounds_is_refused(
-    bundle: Bundle, open_lobby: Callable[[Bundle], Service], samples: int
-) -> None:
-    service = open_lobby(bundle)
+def test_a_sample_outside_its_bounds_is_refused(tiny_lobby: Service, samples: int) -> None:
     with pytest.raises(BadRequest, match=f"max_samples is {samples}; it must lie between {FEWEST_SAMPLES} "):
-        adapt(service, max_samples=samples)
-    assert service.sites.get("lobby").state.version.version == 1
+        adapt(tiny_lobby, max_samples=samples)
+    assert tiny_lobby.sites.get("lobby").state.version.version == 1

@@ -83,6 +83,7 @@ def test_requests_of_any_size_get_their_own_rows_back() -> None:
     for values, future in [(values, batcher.submit(crops(*values), "bulk")) for values in wanted]:
         assert future.result(5) == pytest.approx(expected(*values), abs=1e-6)
     assert max(engine.sizes) <= 4
+    assert (batcher.queued, batcher.crops) == (0, sum(len(values) for values in wanted))
 
 
 def test_requests_that_wait_share_a_batch() -> None:
@@ -125,6 +126,35 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         future.result(5)
     assert batcher.queued == 0
     batcher.submit(crops(1)).result(5)
+
+
+def test_who_is_refused_hears_how_long_the_engine_takes_for_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    class Slow(Counting):
+        def embed(self, crops: np.ndarray) -> np.ndarray:
+            nonlocal now
+            now += 0.5 * len(crops)  # two crops a second
+            return super().embed(crops)
+
+    monkeypatch.setattr("server.batching.time.perf_counter", lambda: now)
+    engine = Slow()
+    batcher = Batcher(engine, 2, max_batch=2, max_queued=10)
+    for _ in range(100):
+        batcher.submit(crops(1, 2)).result(5)
+    engine.gate.clear()
+    waiting = [batcher.submit(crops(1, 2))]
+    while batcher.queued:  # until the engine holds these
+        time.sleep(0.001)
+    waiting += [batcher.submit(crops(1, 2)) for _ in range(5)]
+    with pytest.raises(Overloaded, match=r"10 crops are waiting .* try again in 5 s") as caught:
+        batcher.submit(crops(1))
+    assert caught.value.facts["retry_after_s"] == 5
+    engine.gate.set()
+    for future in waiting:
+        future.result(5)
 
 
 def test_a_query_overtakes_waiting_enrolls_which_still_get_their_turn() -> None:

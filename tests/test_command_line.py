@@ -111,9 +111,9 @@ def test_waiting_for_an_adaptation_prints_every_rung_once(capsys: pytest.Capture
     gallery._follow(cast(Client, client), jobs[0], wait=True)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tier ")]
     assert lines == [
-        "tier 0 over none: taken, +3.5 mAP (+2.0 to +5.0) by labels. It gains 3.5 mAP.",
-        "tier 1+0 over 0: refused, -1.0 mAP (+2.0 to +5.0) by labels. It loses.",
-        "tier 2 over none: taken. Nothing judged it.",
+        "tier 0 over none: +3.5 mAP (+2.0 to +5.0): It gains 3.5 mAP.",
+        "tier 1+0 over 0: -1.0 mAP (+2.0 to +5.0): It loses.",
+        "tier 2 over none: Nothing judged it.",
     ]
 
 
@@ -417,16 +417,16 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_keys(tmp_path: Path) -> None:
-    assert "there is no gallery" in failed(resight("key", "list", "--data", tmp_path))
+    assert "there is no gallery" in failed(here("key", "list", "--data", tmp_path))
     Store(tmp_path).close()
     key = succeeded(resight("key", "add", "read", "--data", tmp_path)).strip()
     assert key.startswith("rs_")
-    listed = succeeded(resight("key", "list", "--data", tmp_path))
+    listed = succeeded(here("key", "list", "--data", tmp_path))
     name = next(word for word in listed.split() if word.startswith("key-"))
     assert key not in listed
-    succeeded(resight("key", "revoke", name, "--data", tmp_path))
-    assert "there is no key" in failed(resight("key", "revoke", name, "--data", tmp_path))
-    assert "scope 'root'" in failed(resight("key", "add", "root", "--data", tmp_path))
+    succeeded(here("key", "revoke", name, "--data", tmp_path))
+    assert "there is no key" in failed(here("key", "revoke", name, "--data", tmp_path))
+    assert "scope 'root'" in failed(here("key", "add", "root", "--data", tmp_path))
 
 
 @pytest.mark.parametrize(

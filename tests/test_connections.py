@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from server.errors import Overloaded
 from server.http.connection import Connection
 from server.http.connections import Connections
+from server.http.lingering import LINGER_BYTES, LINGER_S, LingeringTransport
 
 
 @dataclasses.dataclass(eq=False)
@@ -82,3 +84,52 @@ def test_an_address_whose_connections_are_all_known_is_refused_another() -> None
     open_now.forget(first)
     assert len(open_now) == 0
     open_now.admit(connection("10.0.0.1"))
+
+
+@dataclasses.dataclass
+class Wire:
+    """What `LingeringTransport` uses of a transport: a client that has not sent its request whole."""
+
+    unsent: int = 0
+    aborted: bool = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def write_eof(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def lingering(wire: Wire, clock: SimpleNamespace) -> LingeringTransport:
+    """A transport that was closed before the request had arrived."""
+    made = LingeringTransport(cast(Any, wire), cast(Any, SimpleNamespace(time=lambda: clock.now)))
+    made.request_arrived = False
+    made.close()
+    return made
+
+
+def test_a_client_that_stays_after_its_answer_is_let_go_after_a_time() -> None:
+    clock, wire = SimpleNamespace(now=100.0), Wire()
+    transport = lingering(wire, clock)
+    clock.now += LINGER_S
+    assert not transport.lingers_too_long()
+    clock.now += 0.1
+    assert transport.lingers_too_long()
+    wire.unsent = 1  # the answer is still on its way
+    assert not transport.lingers_too_long()
+
+
+def test_a_client_that_goes_on_sending_after_its_answer_is_cut_off() -> None:
+    wire = Wire()
+    transport = lingering(wire, SimpleNamespace(now=100.0))
+    transport.discard(bytes(LINGER_BYTES))
+    assert not wire.aborted
+    transport.discard(b"x")
+    assert wire.aborted

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from reid.bundle import Bundle
+from reid.engines import EngineInfo
 from reid.profile import Profile
 from server.batching import Batcher
+from server.engine_memory import engine_bytes
 from server.engines import Engines
 from server.errors import Conflict, EngineClosed, EngineFailed, Stopping
 from server.gallery.store import Store
@@ -239,6 +241,16 @@ def test_a_compilation_that_runs_while_the_server_stops_leaves_nobody_waiting(
         for future in asking:
             assert future.exception(30) is None or isinstance(future.exception(), Stopping)
     assert len(compiling.started) == 2  # the one that had to queue was not begun any more
+
+
+@pytest.mark.parametrize(("name", "maps"), [("openvino", True), ("onnxruntime", True), ("torch", False)])
+def test_the_estimate_of_an_engine_counts_feature_maps_where_they_are_kept(
+    bundle: Bundle, name: str, maps: bool
+) -> None:
+    info = EngineInfo(name, "", "", "cpu", "")
+    small, large = (engine_bytes(bundle, info, batch) for batch in (1, 33))
+    assert small >= sum(4 * array.size for array in bundle.weights().values())
+    assert (large > small) == maps
 
 
 @pytest.mark.parametrize(("engines_that_fit", "room"), [(0.5, 1), (1.5, 1), (3.5, 3)])

@@ -187,6 +187,11 @@ def test_a_label_that_cannot_be_stored_is_refused(label: Any) -> None:
             filter_of(json.dumps({name: {"not": [label]}}))
 
 
+def test_a_label_of_256_characters_is_a_label() -> None:
+    assert record_of({"camera": "x" * 256}).camera == "x" * 256
+    assert record_of({"identity": 10**255}).identity == str(10**255)
+
+
 @pytest.mark.parametrize(
     "where",
     [

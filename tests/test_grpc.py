@@ -15,8 +15,8 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from reid.bundle import Bundle
 from server.grpc.health import Health
+from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
 
@@ -268,9 +268,9 @@ def test_health_and_reflection(channel: grpc.Channel) -> None:
     )
 
 
-def test_health_says_that_the_server_stops(bundle: Bundle, tmp_path: Path) -> None:
+def test_health_says_that_the_server_stops(tmp_path: Path) -> None:
     with (
-        ServerProcess(bundle.path, tmp_path / "data", drain_s=2) as server,
+        tiny_server(tmp_path, drain_s=2) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
     ):
         stub = health_pb2_grpc.HealthStub(channel)

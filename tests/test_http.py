@@ -119,9 +119,12 @@ def test_an_enroll_is_not_repeated_under_its_key(client: Client, people: People)
     first = client.enroll(name, images, camera="a", idempotency_key=key)
     assert client.enroll(name, images, camera="a", idempotency_key=key) == first
     assert client.site(name).items == 4
-    with pytest.raises(ResightError) as caught:
-        client.enroll(name, images[:2], camera="a", idempotency_key=key)
-    assert caught.value.status == 409
+    others = [data for data, _, _ in people[4:8]]
+    for content, camera in ((images[:2], "a"), (others, "a"), (images, "b")):
+        with pytest.raises(ResightError) as caught:
+            client.enroll(name, content, camera=camera, idempotency_key=key)
+        assert caught.value.status == 409
+    assert client.site(name).items == 4
 
 
 def test_sites_do_not_see_each_other(client: Client, people: People) -> None:

@@ -73,6 +73,7 @@ def test_a_worker_stands_back(server: ServerProcess, people: People) -> None:
         while os.getpriority(os.PRIO_PROCESS, worker) < min(19, os.nice(0) + _NICENESS):
             assert time.monotonic() < until
             time.sleep(0.01)
+        assert os.getsid(worker) == worker  # Ctrl-C in the server's terminal does not reach it
         assert Path(f"/proc/{worker}/oom_score_adj").read_text().strip() == "1000"
         client.cancel(job.job)
 

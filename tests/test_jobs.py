@@ -85,6 +85,19 @@ def test_a_job_that_a_crash_cut_off_is_begun_again_from_its_request(
     assert store.jobs.get(job.id)["attempts"] == 2  # type: ignore[index]
 
 
+def test_a_job_that_is_begun_again_has_done_nothing_yet(jobs: Jobs, store: Store) -> None:
+    for site in ("door", "hall"):
+        cut_off = Job("job-" + site, site, "adapt", {}, "running", 0.7, "adapting", attempts=1)
+        store.jobs.save(cut_off.row())
+    work = Waiting()
+    first, second = resumed_with(jobs, work)
+    work.begun.wait(10)
+    waiting = jobs.get(second.id)
+    assert (waiting.state, waiting.progress, waiting.stage) == ("queued", 0, "queued")
+    work.gate.set()
+    assert state_of(jobs, first, "succeeded") and state_of(jobs, second, "succeeded")
+
+
 def test_a_job_that_ends_the_server_again_and_again_is_given_up(jobs: Jobs, store: Store) -> None:
     job, other = kept(store, "running", MAX_ATTEMPTS), kept(store, "running", 1, "door")
     assert [taken.id for taken in resumed_with(jobs, lambda handle: None)] == [other.id]
@@ -112,6 +125,17 @@ def test_a_job_that_cannot_go_on_fails_with_the_reason_and_the_others_go_on(jobs
     jobs.resume(work_of)
     assert (jobs.get(lost.id).state, jobs.get(lost.id).report.error) == ("failed", "there is no site 'hall'")
     assert state_of(jobs, fine, "succeeded")
+
+
+def test_what_the_work_reports_is_seen(jobs: Jobs) -> None:
+    work = Waiting()
+    job = jobs.start("hall", "adapt", {}, work)
+    until = time.monotonic() + 30
+    while (seen := jobs.get(job.id)).stage != "waiting":
+        assert time.monotonic() < until, seen
+        time.sleep(0.005)
+    assert (seen.state, seen.progress) == ("running", 0.5)
+    work.gate.set()
 
 
 def test_an_attempt_is_counted_before_the_work_begins(jobs: Jobs, store: Store) -> None:

@@ -11,16 +11,11 @@ import httpx
 import pytest
 
 from benchmarks.serving import ServerProcess
-from reid.bundle import Bundle
+from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
 MIB = 1 << 20
 OPEN = {"/health", "/ready"}
-
-
-def keyed_server(bundle: Bundle, folder: Path, **settings: object) -> ServerProcess:
-    """A server that needs keys."""
-    return ServerProcess(bundle.path, folder / "data", auth="on", **settings)
 
 
 def key_of(server: ServerProcess) -> str:
@@ -29,19 +24,19 @@ def key_of(server: ServerProcess) -> str:
 
 
 @pytest.fixture(scope="module")
-def small(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for small bodies and few connections, with long deadlines."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that needs keys, for small bodies and few connections, with long deadlines."""
     limits = {"max_request_bytes": 4 * MIB, "max_inflight_bytes": 6 * MIB}
     limits |= {"max_connections": 16, "max_connections_per_peer": 8}
-    with keyed_server(bundle, tmp_path_factory.mktemp("small"), **limits) as running:
+    with tiny_server(tmp_path_factory.mktemp("small"), auth="on", **limits) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def strict(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with short deadlines."""
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that needs keys, with short deadlines."""
     limits = {"header_timeout_s": 2, "pace_window_s": 1, "body_timeout_s": 3, "keep_alive_s": 1}
-    with keyed_server(bundle, tmp_path_factory.mktemp("strict"), **limits) as running:
+    with tiny_server(tmp_path_factory.mktemp("strict"), auth="on", **limits) as running:
         yield running
 
 
@@ -301,6 +296,18 @@ def test_headers_without_an_end_are_refused(small: ServerProcess, head: bytes) -
         wire.send(b"a" * (20 * MIB))
         assert wire.status() == 431
     assert small.resident_bytes() - before < 10 * MIB
+
+
+def test_headers_of_just_the_limit_are_accepted_however_they_come(small: ServerProcess) -> None:
+    counted = len("/health") + len("Host: x\r\n") + len("X-Long: \r\n")
+    for size, status in ((16 * 1024 - counted, 200), (16 * 1024 - counted + 1, 431)):
+        for first in (0, 100):  # all at once, and most of it behind the first packet
+            head = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * size + b"\r\n\r\n"
+            with Wire(small) as wire:
+                wire.send(head[:first])
+                time.sleep(0.1 if first else 0)
+                wire.send(head[first:])
+                assert wire.status() == status
 
 
 def test_headers_that_come_at_once_are_bounded_too(small: ServerProcess) -> None:

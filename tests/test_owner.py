@@ -1,5 +1,7 @@
 """One server has a gallery; the commands that only need its keys work beside it."""
 
+import errno
+import json
 import os
 import shutil
 import subprocess
@@ -47,6 +49,31 @@ def test_a_gallery_has_one_owner(store: Store, place: str | Path) -> None:
     enroll(store)
     store.close()
     Store(place).close()
+
+
+def test_a_gallery_whose_start_failed_is_free_again(
+    place: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.gallery.store.Purge", fail)
+        with pytest.raises(StartError, match="cannot be opened: too many open files"):
+            Store(place)
+    Store(place).close()
+
+
+def test_an_owner_is_named_with_its_host_where_that_is_another(tmp_path: Path) -> None:
+    store, note = Store(tmp_path), tmp_path / "gallery.db.owner"
+    facts = json.loads(note.read_text())
+    for host, named in ((facts["host"], ""), ("elsewhere", " on elsewhere")):
+        note.write_text(json.dumps(facts | {"host": host}))
+        with pytest.raises(
+            StartError, match=f"in use by process {os.getpid()}{named} since {facts['since']}"
+        ):
+            Store(tmp_path)
+    store.close()
 
 
 def test_a_killed_owner_frees_its_gallery(place: str | Path) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import itertools
 import random
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import grpc
@@ -96,8 +97,9 @@ def test_an_erased_item_is_in_no_file(store: Store, folder: Path) -> None:
     assert left_of(folder, 1) == ["image", "name", "note"]
 
 
-@pytest.mark.parametrize("seed", [80, 95])  # histories after which SQLite leaves a copy of an erased row
-def test_copies_that_moved_rows_left_behind_are_overwritten(store: Store, folder: Path, seed: int) -> None:
+def moved_rows(store: Store, seed: int) -> tuple[dict[int, int], set[int]]:
+    """A history after which SQLite leaves a copy of an erased row in a page. Returns the numbers of the items
+    that are left, by seq, and those of the erased ones: number i holds the word `secret-i-`."""
     chance = random.Random(seed)
     lengths = [chance.choice([0, 300, 900, 3000]) for _ in range(60)]
     new = [NewItem(metadata={"k": f"secret-{i}-" + "z" * length}) for i, length in enumerate(lengths)]
@@ -109,16 +111,54 @@ def test_copies_that_moved_rows_left_behind_are_overwritten(store: Store, folder
         erased |= {alive.pop(seq) for seq in chosen}
     with store.database.read() as db:
         db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return alive, erased
+
+
+def erased_words(folder: Path, erased: set[int]) -> list[int]:
+    """The erased items that `moved_rows` made and of which the files hold a copy."""
     content = content_of(folder)
-    assert any(f"secret-{i}-".encode() in content for i in erased), "this SQLite needs another history"
+    return [i for i in erased if f"secret-{i}-".encode() in content]
+
+
+@pytest.mark.parametrize("seed", [80, 95])
+def test_copies_that_moved_rows_left_behind_are_overwritten(store: Store, folder: Path, seed: int) -> None:
+    alive, erased = moved_rows(store, seed)
+    before = store.items.by_seq(sorted(alive))
+    assert erased_words(folder, erased), "this SQLite needs another history"
     assert store.purge.after_erasure() is True
-    content = content_of(folder)
-    assert [i for i in erased if f"secret-{i}-".encode() in content] == []
+    assert erased_words(folder, erased) == []
     with store.database.read() as db:
         assert db.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
-    assert {item.seq: item.metadata for item in store.items.by_seq(sorted(alive)).values()} == {
-        seq: new[i].metadata for seq, i in alive.items()
-    }
+    assert store.items.by_seq(sorted(alive)) == before
+    kept = {seq: str(item.metadata["k"]).split("z")[0] for seq, item in before.items()}
+    assert kept == {seq: f"secret-{i}-" for seq, i in alive.items()}
+
+
+def test_pages_that_are_written_again_while_they_are_looked_through_are_overwritten_too(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write-ahead log then holds the old copies, which the next checkpoint brings back into the file."""
+    alive, erased = moved_rows(store, 80)
+    residue = store.purge.residue
+    assert residue is not None
+    look, looks = residue._dirty, []
+
+    def look_and_write(pages: Iterable[int]) -> set[int]:
+        dirty = look(pages)
+        looks.append(dirty)
+        if len(looks) == 1:
+            with store.database.write() as db:  # as long as before, so that every row stays where it is
+                db.exec_driver_sql("UPDATE items SET enrolled_at = enrolled_at + 1")
+        return dirty
+
+    monkeypatch.setattr(residue, "_dirty", look_and_write)
+    assert store.purge.after_erasure() is True
+    assert len(looks) == 2 and looks[1], "the update wrote none of the pages"
+    with store.database.read() as db:
+        db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        assert db.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
+    assert erased_words(folder, erased) == []
+    assert len(store.items.by_seq(sorted(alive))) == len(alive)
 
 
 def test_a_connection_that_knew_the_old_page_does_not_write_it_back(store: Store, folder: Path) -> None:
@@ -130,6 +170,27 @@ def test_a_connection_that_knew_the_old_page_does_not_write_it_back(store: Store
         fill(store, 1)  # writes into the pages that were cleaned; its own words are those of number 0
     content = content_of(folder)
     assert [i for i in range(2, 40, 2) if f"note-{i}-".encode() in content] == []
+
+
+def test_a_connection_that_read_a_page_just_before_it_was_cleaned_reads_it_again(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, erased = moved_rows(store, 80)
+    residue = store.purge.residue
+    assert residue is not None
+    look = residue._dirty
+    with store.database.engine.connect() as other:
+
+        def look_and_read(pages: Iterable[int]) -> set[int]:
+            dirty = look(pages)
+            other.exec_driver_sql("SELECT sum(length(metadata)) FROM items").scalar()
+            return dirty
+
+        monkeypatch.setattr(residue, "_dirty", look_and_read)
+        assert store.purge.after_erasure() is True
+        other.exec_driver_sql("UPDATE items SET enrolled_at = enrolled_at + 1")
+        other.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    assert erased_words(folder, erased) == []
 
 
 def test_a_purge_waits_for_a_reader_and_nobody_waits_for_the_purge(store: Store, folder: Path) -> None:
@@ -146,6 +207,28 @@ def test_a_purge_waits_for_a_reader_and_nobody_waits_for_the_purge(store: Store,
     store.items.erase(seqs[1:2], "somebody", "s", "item")
     store.purge.after_erasure()
     assert left_of(folder, 1) == []
+
+
+def test_attempts_become_rarer_while_a_reader_stays(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seqs = fill(store, 1)
+    pauses: list[float] = []
+
+    def shortly(pause: float) -> bool:
+        pauses.append(pause)
+        time.sleep(0.001)
+        return store.purge.closed.is_set()
+
+    monkeypatch.setattr(store.purge.closed, "wait", shortly)
+    reader = Reader(folder)
+    store.items.erase(seqs, "somebody", "s", "item")
+    store.purge.after_erasure()
+    until(lambda: len(pauses) >= 8)
+    reader.close()
+    assert pauses[0] <= 0.1
+    growing = [long > short for short, long in itertools.pairwise(pauses[:6])]
+    assert all(growing) and pauses[5:8] == [5, 5, 5]
 
 
 def test_what_an_earlier_process_left_is_purged_at_the_start(store: Store, folder: Path) -> None:

@@ -17,21 +17,21 @@ from starlette.types import Receive, Scope, Send
 from benchmarks.serving import ServerProcess, free_ports
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from reid.bundle import Bundle
 from server.http.outcomes import Outcomes
 from server.http.serving import HttpServer
 from server.settings import Settings
 from server.telemetry import Telemetry
+from tests.tiny import tiny_server
 
 JOB = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def broken(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with a job whose report was overwritten with something else."""
-    data = tmp_path_factory.mktemp("broken") / "data"
-    with ServerProcess(bundle.path, data, auth="off") as running:
-        with sqlite3.connect(data / "gallery.db") as db:
+    folder = tmp_path_factory.mktemp("broken")
+    with tiny_server(folder, auth="off") as running:
+        with sqlite3.connect(folder / "data" / "gallery.db") as db:
             db.execute(
                 "INSERT INTO jobs (id, site, kind, request, state, progress, stage, report, created_at) "
                 "VALUES (?, 'lobby', 'adapt', '{}', 'succeeded', 1, 'done', '[17]', 0)",
@@ -108,8 +108,8 @@ def test_a_failed_grpc_call_is_internal_and_the_channel_stays(broken: ServerProc
             assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_key_that_cannot_be_checked_opens_nothing(bundle: Bundle, tmp_path: Path) -> None:
-    with ServerProcess(bundle.path, tmp_path / "data", auth="on") as server:
+def test_a_key_that_cannot_be_checked_opens_nothing(tmp_path: Path) -> None:
+    with tiny_server(tmp_path, auth="on") as server:
         key = next(word for word in server.log.read_text().split() if word.startswith("rs_"))
         with sqlite3.connect(tmp_path / "data" / "gallery.db") as db:
             db.execute("UPDATE keys SET scopes = 'no such scope'")

@@ -14,6 +14,7 @@ from server.settings import Settings
     ("name", "value"),
     [
         ("port", 65536),
+        ("grpc_port", 65536),
         ("decode_threads", 0),
         ("max_queued_crops", 0),
         ("max_images", 0),

@@ -187,6 +187,13 @@ def test_only_the_live_space_and_its_parent_are_kept(store: Store) -> None:
     assert list(store.embeddings.missing("s", "space-a")) == seqs
 
 
+def test_items_without_an_embedding_in_a_space_are_known(store: Store) -> None:
+    seqs = fill(store, 5)
+    assert list(store.embeddings.missing("s", "space-b")) == seqs
+    store.embeddings.add("space-b", seqs[:3], np.ones((3, 4)))
+    assert list(store.embeddings.missing("s", "space-b")) == seqs[3:]
+
+
 def test_embeddings_of_items_erased_meanwhile_are_left_out(store: Store) -> None:
     seqs = fill(store, 2)
     store.items.erase(seqs[:1], "somebody", "s", "item")

@@ -130,13 +130,16 @@ def _log_rank_within(vectors: np.ndarray, cameras: np.ndarray) -> float:
 
 
 def _margin_of_views(pool: Pool, k: int) -> float:
-    """Mean of: similarity of a view to its own crop, less the mean of the k most similar other crops."""
+    """Mean of: similarity of a view to its own crop, less the mean of the k most similar other crops; not a
+    number where there are no views."""
+    if not len(pool.views):
+        return float("nan")
     similar = pool.views @ pool.vectors.T
     rows = np.arange(len(similar))
     own = similar[rows, rows]
     similar[rows, rows] = -np.inf
     others = np.partition(similar, -k, axis=1)[:, -k:].mean(1)
-    return float((own - others).mean()) if len(own) else 0.0
+    return float((own - others).mean())
 
 
 def _margin_across(similar: np.ndarray, cameras: np.ndarray) -> float:

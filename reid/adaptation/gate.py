@@ -1,0 +1,178 @@
+"""Decides whether a tier of adaptation helps, from what can be seen at the site. No torch.
+
+Labels decide where a site has them and they are clear; signals without labels decide otherwise, weighed
+together into a predicted change of mAP. Weights, thresholds and the gate's own error rates come from
+`python -m benchmarks.gate fit` and stand in gate.json; docs/adaptation.md says how they were measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid.adaptation.labels import LabelledGain, labelled_gain
+from reid.adaptation.signals import Pool, signals
+
+# Log of the effective rank of a camera's crops over that of as many different people. Ordinary crops lie
+# above -1.2, a handful of people who come back again and again or crops without people below -1.6.
+FEWEST_PEOPLE = -1.5
+_QUANTILE = 1.28  # of a normal distribution: an interval of 80 %
+_RANGE = 3.0  # deviations beyond which a signal says nothing more
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the gate says about one tier on top of another.
+
+    Args:
+        by: labels, signals, veto, or off where nobody asked it. gain: measured or predicted change of mAP in
+            points, with an interval from low to high.
+    """
+
+    accepted: bool
+    by: str
+    gain: float | None
+    low: float | None
+    high: float | None
+    reason: str
+    signals: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """How the signals of one tier become a predicted gain.
+
+    Args:
+        names: of the signals, in order; float64 [S] each: mean, deviation, linear, square.
+        spread: standard deviation of the prediction's error, mAP points.
+        threshold: the lowest predicted gain that is accepted; None where the signals do not tell.
+    """
+
+    names: list[str]
+    mean: np.ndarray
+    deviation: np.ndarray
+    linear: np.ndarray
+    square: np.ndarray
+    bias: float
+    spread: float
+    threshold: float | None
+
+    def predict(self, values: Mapping[str, float]) -> float:
+        """The change of mAP, in points, that the signals speak for. A signal that is not a number, such as
+        one of views where no images are kept, counts as an average one."""
+        row = np.array([values.get(name, np.nan) for name in self.names])
+        z = np.nan_to_num(np.clip((row - self.mean) / self.deviation, -_RANGE, _RANGE))
+        return float(z @ self.linear + (z * z) @ self.square + self.bias)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Weights:
+        """Reads one tier of gate.json."""
+        return cls(
+            list(facts["names"]),
+            np.array(facts["mean"]),
+            np.array(facts["deviation"]),
+            np.array(facts["linear"]),
+            np.array(facts["square"]),
+            facts["bias"],
+            facts["spread"],
+            facts["threshold"],
+        )
+
+
+@functools.cache
+def _file() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("gate.json").read_text())
+    return loaded
+
+
+def weights(tier: str) -> Weights:
+    """The shipped weights of a tier."""
+    return Weights.of(_file()["tiers"][tier])
+
+
+def error_rates() -> dict[str, dict[str, float]]:
+    """By tier, as measured at sites that the weights were not fitted to: share of the accepted that harm, its
+    upper bound of 95 %, share of the helpful that are accepted, and how many were judged."""
+    rates: dict[str, dict[str, float]] = _file()["error_rates"]
+    return rates
+
+
+def top_tier(tiers: str) -> str:
+    """The tier of a combination like "1+0" that is judged: the highest."""
+    return max(tiers.split("+"))
+
+
+def judge(
+    tiers: str,
+    before: Pool,
+    after: Pool,
+    fitted: Sequence[str | None],
+    identities: Sequence[str | None],
+) -> Verdict:
+    """Whether `tiers` improve on what lies below.
+
+    Args:
+        before, after: the same crops as the two compare them. fitted: the camera of each crop that the tier
+            was fitted to. identities: of the crops of the pools, where they are known; may be empty.
+    """
+    values = signals(before, after, fitted)
+    if not np.isfinite(after.vectors).all():
+        return _veto("it makes embeddings that are not finite", values)
+    if values["log_rank_of_camera_before"] < FEWEST_PEOPLE:
+        return _veto(
+            "the crops of a camera show too few different people to learn the camera from; enroll more "
+            "people there",
+            values,
+        )
+    labelled = None
+    if len(identities):
+        labelled = labelled_gain(before.vectors, after.vectors, identities, before.cameras)
+    if labelled is not None and (labelled.low > 0 or labelled.high < 0):
+        return _by_labels(labelled, values)
+    return _by_signals(weights(top_tier(tiers)), labelled, values)
+
+
+def not_judged() -> Verdict:
+    """The verdict of a gate that is off."""
+    return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
+
+
+def _veto(why: str, values: dict[str, float]) -> Verdict:
+    return Verdict(False, "veto", None, None, None, f"Refused: {why}.", values)
+
+
+def _by_labels(labelled: LabelledGain, values: dict[str, float]) -> Verdict:
+    gain, low, high = (100 * value for value in (labelled.gain, labelled.low, labelled.high))
+    accepted = labelled.low > 0
+    verb = "rises" if accepted else "falls"
+    reason = (
+        f"{'Accepted' if accepted else 'Refused'}: by the labels of {labelled.identities} people seen at two "
+        f"cameras, mAP {verb} from {100 * labelled.before[0]:.1f} to {100 * labelled.after[0]:.1f} (90 % "
+        f"interval of the change {low:+.1f} to {high:+.1f})."
+    )
+    return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), reason, values)
+
+
+def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, float]) -> Verdict:
+    gain = w.predict(values)
+    low, high = gain - _QUANTILE * w.spread, gain + _QUANTILE * w.spread
+    predicted = f"signals without labels predict {gain:+.1f} mAP (80 % interval {low:+.1f} to {high:+.1f})"
+    if w.threshold is None:
+        accepted, rule = False, "for this tier such predictions are not reliable enough to act on"
+    else:
+        accepted = gain >= w.threshold
+        rule = f"this tier needs {w.threshold:+.1f} or more"
+    unclear = ""
+    if labelled is not None:
+        unclear = (
+            f" The labels of {labelled.identities} people leave it open (90 % interval "
+            f"{100 * labelled.low:+.1f} to {100 * labelled.high:+.1f})."
+        )
+    reason = f"{'Accepted' if accepted else 'Refused'}: {predicted}; {rule}.{unclear}"
+    return Verdict(accepted, "signals", round(gain, 2), round(low, 2), round(high, 2), reason, values)
