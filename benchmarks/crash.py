@@ -127,11 +127,12 @@ def _work(
                 try:
                     site = client.site(SITE)
                     ledger.versions.add(site.version)
-                    kind = chance.choice(("2", "none", "rollback") if site.can_roll_back else ("2", "none"))
+                    kinds = ("0", "1+0", "2", "none")
+                    kind = chance.choice((*kinds, "rollback") if site.can_roll_back else kinds)
                     job = (
                         client.roll_back(SITE)
                         if kind == "rollback"
-                        else client.adapt(SITE, kind, max_samples=32)
+                        else client.adapt(SITE, kind, max_samples=32, gate=False)
                     )
                     for seen in client.watch(job.job):
                         if (

@@ -123,17 +123,24 @@ def query(
 def adapt(
     site: Site,
     tier: Annotated[
-        str, typer.Option(help="auto, none (back to the bundle's own values) or 2 (BNTA)")
+        str,
+        typer.Option(
+            help="auto (those that help), none (back to the bundle's own values), or tiers like "
+            "0 or 1+0; the server's /info lists them"
+        ),
     ] = "auto",
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", help="whether each tier has to show that it helps")
+    ] = True,
     max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
     seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
-    """Adapt a site's BatchNorm layers to its own crops."""
+    """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
-        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed), wait)
+        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate), wait)
 
 
 def rollback(
@@ -190,6 +197,14 @@ def _fields(
     return {k: v for k, v in fields.items() if v is not None}
 
 
+def _rung(rung: dict[str, Any]) -> str:
+    """A rung of the ladder as one line."""
+    gain = ""
+    if rung["gain"] is not None:
+        gain = f"{rung['gain']:+.1f} mAP ({rung['low']:+.1f} to {rung['high']:+.1f}): "
+    return f"tier {rung['tiers']} over {rung['below']}: {gain}{rung['reason']}"
+
+
 def _follow(client: Client, job: Job, wait: bool) -> None:
     if not wait:
         typer.echo(f"job {job.job} {job.state}; watch it with: curl -N {client.url}/adapt/{job.job}/events")
@@ -198,9 +213,14 @@ def _follow(client: Client, job: Job, wait: bool) -> None:
 
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(job.stage, total=1.0)
+        shown = 0
         for update in client.watch(job.job):
             job = update
             bar.update(task, completed=job.progress, description=job.stage)
+            rungs = job.report.get("rungs", [])
+            for rung in rungs[shown:]:
+                bar.console.print(_rung(rung), markup=False, highlight=False, soft_wrap=True)
+            shown = len(rungs)
     typer.echo(json.dumps(job.report, indent=2))
     if job.state != "succeeded":
         fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from server.adaptation import TIERS, Adaptation
+from server.adaptation import Adaptation, Asked
 from server.engines import Engines
 from server.errors import BadRequest, Conflict
+from server.fields import tiers_of
 from server.gallery.store import Store
 from server.job import Declined, Job
 from server.jobs import Handle, Jobs, Work
@@ -32,11 +33,15 @@ class Adapting:
         self.rebuilder, self.jobs = rebuilder, jobs
 
     async def adapt(
-        self, site_name: str, tier: str = "auto", max_samples: int | None = None, seed: int = 0
+        self,
+        site_name: str,
+        tier: str = "auto",
+        max_samples: int | None = None,
+        seed: int = 0,
+        gate: bool = True,
     ) -> Job:
         """Starts an adaptation and returns its job."""
-        if tier not in TIERS:
-            raise BadRequest(f"tier {tier!r} is unknown; this version has {', '.join(TIERS)}")
+        tiers = tiers_of(tier)
         samples = self.settings.adapt_samples if max_samples is None else max_samples
         if not FEWEST_SAMPLES <= samples <= MOST_SAMPLES:
             raise BadRequest(
@@ -44,7 +49,7 @@ class Adapting:
             )
         if not 0 <= seed < 2**63:
             raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
-        request = {"tier": tier, "max_samples": samples, "seed": seed}
+        request = {"tier": tiers, "max_samples": samples, "seed": seed, "gate": gate}
         adaptation = self._adaptation(site_name, request)
         await asyncio.to_thread(adaptation.check)
         return await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, adaptation.run)
@@ -74,9 +79,14 @@ class Adapting:
 
     def _adaptation(self, site_name: str, request: dict[str, Any]) -> Adaptation:
         """Raises NotFound for an unknown site."""
-        tier, samples, seed = request["tier"], request["max_samples"], request["seed"]
+        asked = Asked(
+            request["tier"],
+            request.get("gate", True),  # an older version that was interrupted had none
+            request["max_samples"],
+            request["seed"],
+        )
         site = self.sites.get(site_name)
-        return Adaptation(site, tier, samples, seed, self.store, self.engines, self.rebuilder)
+        return Adaptation(site, asked, self.store, self.engines, self.rebuilder)
 
     def _rollback(self, site_name: str, request: dict[str, Any]) -> Work:
         """Raises NotFound for an unknown site."""
@@ -97,6 +107,7 @@ class Adapting:
                 parent.parent,
                 handle.job.id,
                 lambda share: handle.step(share, "re-embedding"),
+                tiers=parent.tiers,
             )
             handle.job.version = version.version
             handle.job.report.restores = parent.version

@@ -1,205 +1,263 @@
-"""One adaptation: crops of a site -> a worker computes a profile -> engine -> re-embedding -> swap.
+"""One adaptation: crops of a site -> the ladder -> tables -> re-embedding -> centres -> swap.
 
-Torch runs in a process of its own (`server/worker.py`), whose memory goes back when it ends.
+Tier 0 alone needs no crops: it works with the embeddings that are stored.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
+from reid.adaptation.gate import error_rates
+from reid.adaptation.ladder import Climbed, Rung, climb
+from reid.adaptation.ladder import Sample as Crops
 from reid.adaptation.sampling import MIN_CROPS
-from reid.bundle import cosine
-from reid.profile import Profile, ProfileError
+from reid.adaptation.signals import views
+from reid.profile import Profile
+from server.centring import MOST_JUDGED, StoredSample, climb_centring, fit_stored_centres, read_sample
 from server.engines import Engines
-from server.errors import Conflict, Unprocessable
+from server.errors import Conflict, Problem, Unprocessable
 from server.gallery.store import Store
 from server.job import Declined
 from server.jobs import Handle
-from server.rebuild import Rebuilder
-from server.reports import JobReport
-from server.sampling import Sample, write_sample
+from server.rebuild import Finish, Rebuilder
+from server.reports import JobReport, RungReport
+from server.sampling import count_by_camera, write_sample
+from server.site_tools import SiteTools
 from server.sites import Site
-from server.work import CROPS, WorkAnswer, WorkRequest, work_folder
-from server.worker_process import WorkerError, run_worker
+from server.work import CROPS, work_folder
 
-Tier = Literal["auto", "none", "2"]
-TIERS: tuple[Tier, ...] = get_args(Tier)
-# Cosine of engine and torch with the new values; lower means that the engine does not compute with them.
-_LOWEST_PARITY = 0.995
-_PROBES = 16  # crops on which engine and torch are compared
+_SAMPLED, _CLIMBED = 0.1, 0.5  # progress of the job after these stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What an adaptation was asked for.
+
+    Args:
+        tier: `auto`, `none`, which returns the site to the bundle's own profile, or tiers like `1+0`.
+        gate: whether each tier has to show that it helps.
+        max_samples: crops to look at. seed: of their choice, and of the order of pairs.
+    """
+
+    tier: str
+    gate: bool
+    max_samples: int
+    seed: int
 
 
 class Adaptation:
-    """One adaptation of one site.
-
-    Args:
-        tier: `2` is BNTA, `none` returns the site to the bundle's own profile, `auto` takes 2 where it can
-        and declines otherwise.
-        max_samples: crops that BNTA looks at. seed: of the choice of crops and the order of pairs.
-    """
+    """One adaptation of one site, always from the bundle's own tables: adapting an adaptation drifts."""
 
     def __init__(
-        self,
-        site: Site,
-        tier: Tier,
-        max_samples: int,
-        seed: int,
-        store: Store,
-        engines: Engines,
-        rebuilder: Rebuilder,
+        self, site: Site, asked: Asked, store: Store, engines: Engines, rebuilder: Rebuilder
     ) -> None:
-        self.site, self.tier, self.max_samples, self.seed = site, tier, max_samples, seed
+        self.site, self.asked = site, asked
         self.store, self.engines, self.rebuilder = store, engines, rebuilder
 
-    def check(self) -> str | None:
-        """What stands in the way of BNTA; None where nothing does.
-
-        Raises Unprocessable or Conflict where the job would be pointless: a site without items or images,
-        or tier 2 where BNTA cannot run.
-        """
-        count = self.store.items.count(self.site.name)
+    def check(self) -> None:
+        """Raises Unprocessable or Conflict where the job would be pointless: too few items, images that are
+        not kept, tier 2 where BNTA cannot run."""
+        name, asked = self.site.name, self.asked
+        count = self.store.items.count(name)
         if count == 0:
-            raise Unprocessable(f"site {self.site.name!r} has no items to adapt to; enroll some first")
-        if self.tier == "none":
-            return None
-        obstacle: str | None = None
-        manifest = self.engines.bundle.manifest
-        if not manifest.ssl_heads:
-            obstacle = f"bundle {manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
-        elif count < MIN_CROPS:
-            obstacle = f"site {self.site.name!r} has {count} items; BNTA needs at least {MIN_CROPS}"
-        elif find_spec("torch") is None:
-            obstacle = "adaptation needs torch; install it with: pip install -e '.[train]'"
-        elif not len(self.store.items.cameras(self.site.name)[0]):
-            raise Conflict(f"the images of site {self.site.name!r} are not kept, so it cannot be adapted")
-        if obstacle and self.tier == "2":
+            raise Unprocessable(f"site {name!r} has no items to adapt to; enroll some first")
+        if asked.tier != "none" and count < MIN_CROPS:
+            raise Unprocessable(f"site {name!r} has {count} items; an adaptation needs at least {MIN_CROPS}")
+        wanted, without = self._wanted(), self.store.items.count_without_image(name)
+        if wanted in ("none", "0"):
+            raw_space = self.engines.raw_space(self.engines.base_id)
+            if without and len(self.store.embeddings.missing(name, raw_space)):
+                raise Conflict(
+                    f"{without} of {count} images of site {name!r} are not kept, so it cannot be re-embedded "
+                    f"with the bundle's own tables"
+                )
+            return
+        if without:
+            raise Conflict(
+                f"{without} of {count} images of site {name!r} are not kept, so it cannot be adapted by tier "
+                f"{wanted}; tier 0 needs no images"
+            )
+        obstacle = self._obstacle_of_bnta()
+        if obstacle and "2" in wanted.split("+"):
             raise Unprocessable(obstacle)
-        return obstacle
 
     def run(self, handle: Handle) -> None:
-        """The job's work; the report grows as it goes. An attempt that was interrupted while it re-embedded
-        is gone on with: its profile and embeddings are kept."""
-        if self.tier == "none":
-            handle.job.report.tier = "none"
-            profile_id = self.engines.base_id
+        """The job's work; the report grows as it goes. An attempt that was interrupted after the climb is
+        gone on with: its profile and embeddings are kept. Raises Declined, WorkerError, Problem."""
+        report = handle.job.report
+        if self.asked.tier == "none":
+            report.tiers, profile, finish = "none", self.engines.base_profile, None
         else:
-            profile_id = self._kept_profile(handle.job.report) or self._new_profile(handle)
+            profile = self._kept_profile(report) or self._new_profile(handle)
+            report = handle.job.report
+            finish = self._finish(handle, profile)
         began = time.perf_counter()
-        live = self.site.state.version
         version = self.rebuilder.run(
             self.site,
-            profile_id,
+            profile.id,
             "adapt",
-            live.version,
+            self.site.state.version.version,
             handle.job.id,
-            lambda share: handle.step(0.5 + share / 2, "re-embedding"),
+            lambda share: handle.step(_CLIMBED + share * (1 - _CLIMBED), "re-embedding"),
+            report.tiers,
+            finish,
         )
-        report = handle.job.report
         report.seconds = (report.seconds or {}) | {"re-embed": round(time.perf_counter() - began, 3)}
-        handle.job.version = version.version
+        report.profile, handle.job.version = version.profile_id, version.version
 
-    def _kept_profile(self, report: JobReport) -> str | None:
-        """The profile that an earlier attempt of this job has computed and checked, for this bundle."""
-        profile = self.store.versions.profile(report.profile) if report.profile is not None else None
-        return profile.id if profile is not None and profile.base == self.engines.bundle.base_id else None
+    def _wanted(self) -> str:
+        """What is climbed: what was asked for, or what of it can be done without images."""
+        if self.asked.tier == "auto" and self.store.items.count_without_image(self.site.name):
+            return "0"
+        return self.asked.tier
 
-    def _new_profile(self, handle: Handle) -> str:
-        """Computes, checks and keeps a profile; returns its id. Raises Declined, WorkerError."""
-        handle.job.report = report = JobReport(tier=self.tier)
-        obstacle = self.check()
-        if obstacle:
-            raise Declined(f"{obstacle}; the site keeps version {self.site.state.version.version}")
-        report.tier = "2"
-        with work_folder(self.engines.settings.data) as folder:
-            began = time.perf_counter()
-            sample = self._sample(handle, folder / CROPS)
-            report.crops, report.cameras = len(sample.cameras), sample.counts
-            seconds = {"sample": round(time.perf_counter() - began, 3)}
-            profile, answer, probes = self._work(handle, folder, sample, seconds)
-        began = time.perf_counter()
-        handle.step(0.45, "compiling")
-        self._install(handle, profile, answer, probes)
-        seconds["compile"] = round(time.perf_counter() - began, 3)
-        report.seconds = seconds
-        handle.keep_report()  # an attempt that comes after a crash goes on from here
-        return profile.id
+    def _obstacle_of_bnta(self) -> str | None:
+        manifest = self.engines.bundle.manifest
+        if not manifest.ssl_heads:
+            return f"bundle {manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
+        if find_spec("torch") is None:
+            return "tier 2 needs torch; install it with: pip install -e '.[train]'"
+        return None
 
-    def _sample(self, handle: Handle, path: Path) -> Sample:
-        sample = write_sample(
-            self.store,
-            self.rebuilder.embedding,
-            self.site.name,
-            self.max_samples,
-            self.seed,
-            path,
-            lambda share: handle.step(0.1 * share, "choosing crops"),
-        )
-        if len(sample.cameras) < MIN_CROPS:
-            raise Declined(
-                f"only {len(sample.cameras)} of {sample.candidates} crops differ from each other; BNTA needs "
-                f"{MIN_CROPS}"
-            )
-        return sample
+    def _kept_profile(self, report: JobReport) -> Profile | None:
+        """The tables that an earlier attempt of this job has decided on, for this bundle."""
+        if report.profile is None or report.tiers is None:
+            return None
+        profile = self.store.versions.profile(report.profile)
+        if profile is None or profile.base != self.engines.bundle.base_id:
+            return None
+        tables = profile.with_centres(None)
+        self.store.versions.save_profile(tables)
+        return tables
 
-    def _work(
-        self, handle: Handle, folder: Path, sample: Sample, seconds: dict[str, float]
-    ) -> tuple[Profile, WorkAnswer, np.ndarray]:
-        """The profile, what the worker says about it, and uint8 [n,H,W,3], the crops it was probed with."""
-        bundle, settings, report = self.engines.bundle, self.engines.settings, handle.job.report
-        shape = (len(sample.cameras), bundle.manifest.height, bundle.manifest.width, 3)
-        request = WorkRequest(
-            bundle=str(bundle.path.resolve()),
-            tier="2",
-            seed=self.seed,
-            device=settings.device,
-            shape=shape,
-            cameras=sample.cameras,
-            probes=_PROBES,
-        )
-        began = time.perf_counter()
-        handle.step(0.1, "starting a worker")
-        answer = run_worker(
-            folder,
-            request,
-            lambda share, stage: handle.step(0.1 + 0.35 * share, stage),
-            handle.check,
-            settings.adapt_silence_s,
-        )
-        for name, value in answer.report.items():
-            if name != "seconds":
-                setattr(report, name, value)
-        seconds |= answer.report["seconds"]
-        seconds["load"] = round(time.perf_counter() - began - sum(answer.report["seconds"].values()), 3)
-        probes = np.fromfile(sample.path, np.uint8, len(answer.expected) * int(np.prod(shape[1:])))
+    def _new_profile(self, handle: Handle) -> Profile:
+        """Climbs, and keeps the tables that are worth it: what an attempt after a crash goes on from."""
+        handle.job.report = report = JobReport()
+        keeps = f"the site keeps version {self.site.state.version.version}"
         try:
-            profile = Profile.from_bytes(answer.profile)
-        except ProfileError as error:
-            raise WorkerError(f"the worker's profile cannot be read: {error}") from error
-        if profile.base != bundle.base_id:
-            raise WorkerError(
-                f"bundle {bundle.path} was changed while it was served: its base is {profile.base}, the "
-                f"server's {bundle.base_id}; restart the server"
-            )
-        return profile, answer, probes.reshape(-1, *shape[1:])
+            self.check()
+        except Problem as problem:  # it was all right when the job was queued
+            raise Declined(f"{problem.detail}; {keeps}") from problem
+        wanted = self._wanted()
+        if wanted != self.asked.tier:
+            _note(report, f"not every image of the site is kept, so only tier {wanted} could be tried")
+        climbed = self._climb_stored(handle) if wanted == "0" else self._climb(handle, wanted)
+        report.rungs = [RungReport.of(rung) for rung in climbed.rungs]
+        if self.asked.gate:
+            report.gate_error = error_rates()
+        if climbed.tiers == "none":
+            tried = " ".join(f"Tier {rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs)
+            raise Declined(f"nothing that was tried is known to help, so {keeps}. {tried}")
+        tables = climbed.profile.with_centres(None)
+        report.tiers, report.profile = climbed.tiers, self.store.versions.save_profile(tables)
+        handle.keep_report()
+        return tables
 
-    def _install(self, handle: Handle, profile: Profile, answer: WorkAnswer, probes: np.ndarray) -> None:
-        """Keeps the profile and compiles its engine, unless its values or the engine's answers are wrong."""
-        if not all(np.isfinite(values).all() for values in profile.site.values()):
-            raise Declined("the adapted values are not finite")
-        report = handle.job.report
-        self.store.versions.save_profile(profile)
-        with self.engines.lease(profile.id) as batcher:
-            adapted = batcher.submit(probes, [None] * len(probes)).result()
-        lowest = float(cosine(adapted, answer.expected).min())
-        if lowest < _LOWEST_PARITY:
-            raise Declined(
-                f"the engine answers differently from torch with the adapted values (cosine {lowest:.4f})"
+    def _climb(self, handle: Handle, wanted: str) -> Climbed:
+        """The ladder, by crops of the site."""
+        report, settings = handle.job.report, self.engines.settings
+        tools = SiteTools(handle, self.store, self.engines, _CLIMBED)
+        with work_folder(settings.data) as folder:
+            began = time.perf_counter()
+            sample = write_sample(
+                self.store,
+                self.rebuilder.embedding,
+                self.site.name,
+                self.asked.max_samples,
+                self.asked.seed,
+                folder / CROPS,
+                lambda share: handle.step(_SAMPLED * share, "choosing crops"),
             )
-        before = self.engines.base.submit(probes).result()
-        report.profile, report.engine_parity = profile.id, round(lowest, 6)
-        report.drift = round(1 - float(cosine(adapted, before).mean()), 6)
+            count = len(sample.cameras)
+            if count < MIN_CROPS:
+                raise Declined(
+                    f"only {count} of {sample.candidates} crops differ from each other; an adaptation needs "
+                    f"{MIN_CROPS}"
+                )
+            report.crops, report.cameras = count, sample.counts
+            _note_cameras(report, sample.cameras)
+            tools.seconds["sample"] = round(time.perf_counter() - began, 3)
+            manifest = self.engines.bundle.manifest
+            shape = (count, manifest.height, manifest.width, 3)
+            crops = np.memmap(sample.path, np.uint8, "r", shape=shape)
+            climbed = climb(
+                wanted,
+                self.asked.gate,
+                self.engines.base_profile,
+                Crops(crops, sample.cameras, sample.identities),
+                tools,
+                lambda share, stage: tools.say(stage, _SAMPLED + (_CLIMBED - _SAMPLED) * share),
+                self.asked.seed,
+                lambda rung: _tell(report, rung),
+            )
+        report.seconds = tools.seconds
+        return climbed
+
+    def _climb_stored(self, handle: Handle) -> Climbed:
+        """Tier 0 by the embeddings that are stored."""
+        report, store = handle.job.report, self.store
+        tools = SiteTools(handle, store, self.engines, _CLIMBED)
+        base = self.engines.base_profile
+        began = time.perf_counter()
+        self.rebuilder.embed_missing(
+            self.site, base.id, lambda share: handle.step(_SAMPLED * share, "embedding")
+        )
+        most = min(MOST_JUDGED, self.asked.max_samples)
+        sample = read_sample(store, self.site.name, self.engines.raw_space(base.id), most, self.asked.seed)
+        report.crops, report.cameras = len(sample.seqs), count_by_camera(sample.cameras)
+        _note_cameras(report, sample.cameras)
+        tools.seconds["sample"] = round(time.perf_counter() - began, 3)
+        handle.step(_SAMPLED, "judging")
+        climbed = climb_centring(sample, self.asked.gate, base, tools, self._views)
+        report.seconds = tools.seconds
+        return climbed
+
+    def _views(self, sample: StoredSample) -> np.ndarray:
+        """uint8 [N,H,W,3]: other views of crops; none of them where one is not kept."""
+        images = self.store.items.images([int(seq) for seq in sample.seqs])
+        manifest = self.engines.bundle.manifest
+        if len(images) < len(sample.seqs):
+            return np.empty((0, manifest.height, manifest.width, 3), np.uint8)
+        decode = self.rebuilder.embedding.decode_stored
+        return views(np.stack([decode(images[seq], f"number {seq}") for seq in map(int, sample.seqs)]))
+
+    def _finish(self, handle: Handle, tables: Profile) -> Finish:
+        """What makes the profile that goes live: its centres are those of every embedding of the site."""
+        report, live = handle.job.report, self.site.state.version
+
+        def finish(raw_space: str) -> Profile:
+            profile = tables
+            if report.tiers is not None and "0" in report.tiers.split("+"):
+                handle.step(handle.job.progress, "centring")
+                began = time.perf_counter()
+                try:
+                    centres = fit_stored_centres(self.store, self.site.name, raw_space, handle.check)
+                except ValueError as error:
+                    raise Declined(f"site {self.site.name!r} has no items any more") from error
+                profile = tables.with_centres(centres)
+                report.seconds = (report.seconds or {}) | {"centre": round(time.perf_counter() - began, 3)}
+            if profile.id == live.profile_id:
+                raise Declined(
+                    f"the adaptation ends with the profile that is live already; the site keeps version "
+                    f"{live.version}"
+                )
+            return profile
+
+        return finish
+
+
+def _tell(report: JobReport, rung: Rung) -> None:
+    report.rungs = [*(report.rungs or []), RungReport.of(rung)]
+
+
+def _note(report: JobReport, sentence: str) -> None:
+    report.notes = [*(report.notes or []), sentence]
+
+
+def _note_cameras(report: JobReport, cameras: list[str | None]) -> None:
+    if not any(cameras):
+        _note(report, "no item says which camera took it, so all of them count as one camera's")

@@ -86,7 +86,9 @@ class Engines:
         return self.space(tables_id_of(profile_id))
 
     def profile(self, profile_id: str) -> Profile:
-        """A kept profile. Raises Conflict for one that is not kept."""
+        """The bundle's own profile or a kept one. Raises Conflict for one that is not kept."""
+        if profile_id == self.base_id:  # cleaning up drops it where no version names it yet
+            return self.base_profile
         profile = self.store.versions.profile(profile_id)
         if profile is None:
             raise Conflict(f"profile {profile_id} is not in the store; roll the site back")

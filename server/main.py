@@ -58,7 +58,7 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     service = Service(settings, bundle, store, engines, sites)
     for site in stale:
         log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
-        service.rebuilder.run(site, engines.base_id, "reembed", None)
+        service.rebuilder.run(site, engines.base_id, "reembed", None, tiers="none")
     service.rebuilder.drop_unused()
     return service
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from reid.profile import Centres, Profile
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
@@ -19,6 +20,7 @@ from server.sites import Site, SiteState
 CHUNK = 64
 
 Progress = Callable[[float], None]
+Finish = Callable[[str], Profile]  # the raw space, which holds every item -> the profile that goes live
 
 
 class Rebuilder:
@@ -35,6 +37,8 @@ class Rebuilder:
         parent: int | None,
         job: str | None = None,
         progress: Progress = lambda share: None,
+        tiers: str | None = None,
+        finish: Finish | None = None,
     ) -> Version:
         """Re-embeds what the profile's raw space lacks, builds the index, catches up under the lock, swaps.
         Nothing lacks where only the centres are others.
@@ -45,31 +49,58 @@ class Rebuilder:
         Args:
             profile_id: of a profile that is kept in the store.
             parent: the version that a rollback of the new one returns to.
+            tiers: of adaptation that made the profile; see Version.
+            finish: makes the profile that goes live, of the same tables, once everything is embedded: its
+                centres come from what is stored. What it raises leaves the old version.
 
         Raises Conflict where something has to be re-embedded and images are not kept.
         """
         with self.engines.lease(profile_id) as engine:
-            version = self._run(site, profile_id, engine, cause, parent, job, progress)
+            self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
+            profile = self.engines.profile(profile_id)
+            if finish is not None:
+                profile = finish(self.engines.raw_space(profile_id))
+                self.store.versions.save_profile(profile)
+            version = self._version(site, profile, cause, parent, tiers)
+            self._swap(site, version, profile.centres, engine, job, progress)
         return version
 
-    def _run(
+    def embed_missing(self, site: Site, profile_id: str, progress: Progress) -> None:
+        """Embeds what the raw space of a kept profile lacks, so that a run with it finds everything there.
+
+        Raises Conflict where something has to be embedded and images are not kept.
+        """
+        with self.engines.lease(profile_id) as engine:
+            self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
+
+    def _version(
+        self, site: Site, profile: Profile, cause: str, parent: int | None, tiers: str | None
+    ) -> Version:
+        return Version(
+            site.name,
+            site.state.version.version + 1,
+            profile.id,
+            self.engines.space(profile.id),
+            self.engines.raw_space(profile.id),
+            self.engines.bundle.manifest.dim,
+            parent,
+            cause,
+            time.time(),
+            tiers,
+            len(profile.cameras),
+        )
+
+    def _swap(
         self,
         site: Site,
-        profile_id: str,
+        version: Version,
+        centres: Centres | None,
         engine: ProfileEngine,
-        cause: str,
-        parent: int | None,
         job: str | None,
         progress: Progress,
-    ) -> Version:
-        space, raw_space = self.engines.space(profile_id), self.engines.raw_space(profile_id)
-        centres = self.engines.centres(profile_id)
-        self._embed_missing(site, engine, raw_space, progress)
-        dim = self.engines.bundle.manifest.dim
-        number = site.state.version.version + 1
-        version = Version(site.name, number, profile_id, space, raw_space, dim, parent, cause, time.time())
+    ) -> None:
         state = SiteState(version, open_index(self.store, version, centres), centres)
-        index = state.index
+        index, raw_space = state.index, version.raw_space_id
         progress(1.0)
         with site.lock:
             # Either the live version stores in this space too, then enrolls have put into it what the index
@@ -82,7 +113,6 @@ class Rebuilder:
             index.remove(np.setdiff1d(index.seqs(), self.store.items.seqs(site.name)))
             self.store.versions.make_live(version, job)
             site.state = state
-        return version
 
     def drop_unused(self) -> None:
         """Deletes embeddings and profiles that neither a site's live version nor its parent nor an unfinished

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from reid.adaptation.ladder import Rung
 
 
 def _is_none(value: Any) -> bool:
@@ -16,13 +19,71 @@ def _fact(description: str) -> Any:
     return Field(default=None, exclude_if=_is_none, description=description)
 
 
+class RungReport(BaseModel):
+    """One rung of the ladder: tiers of adaptation that were tried on top of others."""
+
+    tiers: str = Field(description="what was tried, like 1+0")
+    below: str = Field(description="what it was compared with")
+    accepted: bool
+    by: str = Field(description="what decided: labels, signals, veto, or off where nothing judged")
+    gain: float | None = Field(description="change of mAP in points: measured by labels, else predicted")
+    low: float | None = Field(description="lower end of the interval of `gain`")
+    high: float | None = Field(description="upper end")
+    reason: str
+    signals: dict[str, float] = Field(
+        description="what can be seen without labels: `_before` and `_after` on either side, others compare "
+        "both"
+    )
+    seconds: float
+
+    @classmethod
+    def of(cls, rung: Rung) -> RungReport:
+        """A rung as callers see it."""
+        verdict = rung.verdict
+        return cls(
+            tiers=rung.tiers,
+            below=rung.below,
+            accepted=verdict.accepted,
+            by=verdict.by,
+            gain=_rounded(verdict.gain),
+            low=_rounded(verdict.low),
+            high=_rounded(verdict.high),
+            reason=verdict.reason,
+            signals=_before_and_after(verdict.signals),
+            seconds=round(rung.seconds, 3),
+        )
+
+
+def _rounded(points: float | None) -> float | None:
+    return round(points, 2) if points is not None else None
+
+
+def _before_and_after(signals: dict[str, float]) -> dict[str, float]:
+    """Changes become what they lead to; what is no number, since it needs images, is left out."""
+    told = {}
+    for name, value in signals.items():
+        if not math.isfinite(value):
+            continue
+        stem = name.removesuffix("_change")
+        if stem != name and f"{stem}_before" in signals:
+            told[f"{stem}_after"] = round(signals[f"{stem}_before"] + value, 4)
+        else:
+            told[name] = round(value, 4)
+    return told
+
+
 class JobReport(BaseModel):
     """What a job did; it grows while the job runs."""
 
     # extra: reports of other versions stay readable
     model_config = ConfigDict(extra="allow", validate_assignment=True)
 
-    tier: str | None = _fact("the tier of adaptation: none or 2")
+    tiers: str | None = _fact("the tiers of adaptation that go live, like 1+0, or none")
+    rungs: list[RungReport] | None = _fact("what was tried, in this order, and what the gate said")
+    gate_error: dict[str, dict[str, float]] | None = _fact(
+        "how often the gate was wrong where the truth was known, by tier"
+    )
+    notes: list[str] | None = _fact("what limited the adaptation")
     crops: int | None = _fact("crops that the adaptation looked at")
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")
     pairs: int | None = _fact("pairs of crops that BNTA matched")
@@ -51,6 +112,12 @@ class SiteReport(BaseModel):
     profile: str
     items: int
     adapted: bool = Field(description="whether it has another profile than the bundle's")
+    tiers: str | None = Field(
+        description="the tiers of adaptation that are live, like 1+0, or none; null where an older version "
+        "of Resight adapted it"
+    )
+    camera_tables: int = Field(description="cameras with BatchNorm tables of their own")
+    camera_centres: int = Field(description="cameras with centres of their own")
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
 
@@ -91,5 +158,5 @@ class ServerReport(BaseModel):
         description="engines open beside the bundle's own: folded ones, the shared one"
     )
     keep_images: bool
-    tiers: list[str] = Field(description="tiers of adaptation that this server has")
+    tiers: list[str] = Field(description="what POST /adapt takes as its tier; single ones can be joined: 1+0")
     uptime_s: float

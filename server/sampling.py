@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reid.adaptation.sampling import Thumbnails, balanced_order
@@ -20,12 +20,18 @@ class Sample:
 
     path: Path
     cameras: list[str | None]  # of each crop
+    identities: list[str | None]  # of each crop
     candidates: int  # crops there were to choose from
 
     @property
     def counts(self) -> dict[str, int]:
-        """Crops of each camera; those without one under an empty name."""
-        return dict(sorted(Counter(camera or "" for camera in self.cameras).items()))
+        """Crops of each camera."""
+        return count_by_camera(self.cameras)
+
+
+def count_by_camera(cameras: Sequence[str | None]) -> dict[str, int]:
+    """How many there are of each camera; those without one under an empty name."""
+    return dict(sorted(Counter(camera or "" for camera in cameras).items()))
 
 
 def write_sample(
@@ -44,9 +50,9 @@ def write_sample(
 
     Raises Conflict where a stored image no longer decodes, OSError where the disk is full.
     """
-    seqs, cameras = store.items.cameras(site)
+    seqs, cameras, identities = store.items.labels(site, with_image=True)
     order = balanced_order(cameras, seed)
-    seen, sample = Thumbnails(), Sample(path, [], len(order))
+    seen, sample = Thumbnails(), Sample(path, [], [], len(order))
     with path.open("wb") as file:
         for start in range(0, len(order), _AT_ONCE):
             progress(max(start / len(order), len(sample.cameras) / most))
@@ -60,6 +66,7 @@ def write_sample(
                 if seen.is_new(crop, cameras[i]):
                     file.write(crop.tobytes())
                     sample.cameras.append(cameras[i])
+                    sample.identities.append(identities[i])
                     if len(sample.cameras) == most:
                         return sample
     return sample

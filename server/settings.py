@@ -55,7 +55,7 @@ class Settings(GallerySettings):
         default="auto", description="auto: keys are required unless host is loopback"
     )
     keep_images: bool = Field(
-        default=True, description="False keeps embeddings only; sites cannot be adapted then"
+        default=True, description="False keeps embeddings only; sites can be adapted by tier 0 alone then"
     )
 
     spent_key_days: float = Field(

@@ -111,7 +111,7 @@ class Sites:
             if name not in self.by_name:
                 profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
                 space, raw_space = self.engines.space(profile), self.engines.raw_space(profile)
-                first = Version(name, 1, profile, space, raw_space, dim, None, "created", time.time())
+                first = Version(name, 1, profile, space, raw_space, dim, None, "created", time.time(), "none")
                 self.store.versions.add_site(first)
                 self.by_name[name] = Site(name, SiteState(first, new_index(dim)))
             return self.by_name[name]

@@ -9,10 +9,10 @@ import time
 import numpy as np
 
 from reid.bundle import Bundle
-from server.adaptation import TIERS
 from server.batching import EmbedError
 from server.engines import Engines
 from server.errors import Overloaded
+from server.fields import TIER_CHOICES
 from server.gallery.store import Store
 from server.reports import BundleReport, EngineReport, ServerReport, SiteReport
 from server.settings import Settings
@@ -31,7 +31,7 @@ class Status:
     def site(self, site: Site) -> SiteReport:
         """A site as callers see it."""
         state = site.state
-        version = state.version
+        version, centres = state.version, state.centres
         return SiteReport(
             site=site.name,
             version=version.version,
@@ -39,6 +39,9 @@ class Status:
             profile=version.profile_id,
             items=len(state.index),
             adapted=version.profile_id != self.engines.base_id,
+            tiers=version.tiers if version.profile_id != self.engines.base_id else "none",
+            camera_tables=version.camera_tables,
+            camera_centres=len(centres.cameras) if centres is not None else 0,
             can_roll_back=version.parent is not None,
             cause=version.cause,
         )
@@ -65,7 +68,7 @@ class Status:
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,
-            tiers=list(TIERS),
+            tiers=list(TIER_CHOICES),
             uptime_s=round(time.time() - self.started_at, 1),
         )
 

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
-from resight_client import ResightError
+from resight_client import Client, Job, ResightError
 from typer.testing import CliRunner
 
 from benchmarks.serving import ROOT, ServerProcess
+from cli import gallery
 from cli.connection import sentence_of
 from resight import app
 from server.gallery.store import Store
@@ -87,9 +89,32 @@ def test_enroll_query_adapt_rollback(server: ServerProcess, files: Path) -> None
     )
     assert {m["camera"] for m in found["matches"]} == {"cam-0"}
     assert "cli is on version 2" in succeeded(
-        resight("adapt", "--site", "cli", "--tier", "2", "--wait", server=server)
+        resight("adapt", "--site", "cli", "--tier", "2", "--no-gate", "--wait", server=server)
     )
     assert "cli is on version 3" in succeeded(resight("rollback", "--site", "cli", "--wait", server=server))
+
+
+def test_waiting_for_an_adaptation_prints_every_rung_once(capsys: pytest.CaptureFixture[str]) -> None:
+    judged = {"gain": 3.46, "low": 2.0, "high": 5.04, "by": "labels", "reason": "It gains 3.5 mAP."}
+    off = {"gain": None, "low": None, "high": None, "by": "off", "reason": "Nothing judged it."}
+    rungs = [
+        {"tiers": "0", "below": "none", "accepted": True} | judged,
+        {"tiers": "1+0", "below": "0", "accepted": False} | judged | {"gain": -1.0, "reason": "It loses."},
+        {"tiers": "2", "below": "none", "accepted": True} | off,
+    ]
+    states = ["running", "running", "running", "running", "succeeded"]
+    jobs = [
+        Job("j", "hall", "adapt", state, 0.5, "judging", 2, {"rungs": rungs[:count]} if count else {})
+        for state, count in zip(states, (0, 1, 1, 3, 3), strict=True)
+    ]
+    client = SimpleNamespace(watch=lambda job: iter(jobs))
+    gallery._follow(cast(Client, client), jobs[0], wait=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tier ")]
+    assert lines == [
+        "tier 0 over none: +3.5 mAP (+2.0 to +5.0): It gains 3.5 mAP.",
+        "tier 1+0 over 0: -1.0 mAP (+2.0 to +5.0): It loses.",
+        "tier 2 over none: Nothing judged it.",
+    ]
 
 
 def test_list_and_erase_take_the_same_conditions(server: ServerProcess, files: Path) -> None:

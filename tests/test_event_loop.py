@@ -64,7 +64,10 @@ async def call_everything_over_http(client: httpx.AsyncClient, people: People) -
     assert enrolled.status_code == 201, enrolled.text
     item = enrolled.json()["items"][0]["id"]
     jobs = []
-    for path, body in (("/adapt", {"site": "hall", "tier": "2"}), ("/sites/hall/rollback", None)):
+    for path, body in (
+        ("/adapt", {"site": "hall", "tier": "2", "gate": False}),
+        ("/sites/hall/rollback", None),
+    ):
         started = await client.post(path, json=body)
         assert started.status_code == 202, started.text
         job = started.json()["job"]
@@ -200,7 +203,9 @@ def test_a_site_whose_engine_is_being_compiled_holds_up_nobody_else(
         async with http_of(service) as client:
             await client.post("/gallery", **enrolling(people, "hall"))
             await client.post("/gallery", **enrolling(people[:2], "yard"))
-            job = (await client.post("/adapt", json={"site": "hall", "tier": "2"})).json()["job"]
+            job = (await client.post("/adapt", json={"site": "hall", "tier": "2", "gate": False})).json()[
+                "job"
+            ]
             assert '"state":"succeeded"' in (await client.get(f"/adapt/{job}/events")).text
             service.engines.keep_only(())  # as if others had pushed it out
             monkeypatch.setattr(service.engines.base.engine, "with_profile", held_back)

@@ -228,7 +228,7 @@ def test_an_erasure_takes_what_is_named_and_no_more(
 def test_adapt_watch_and_roll_back(channel: grpc.Channel, gallery: rpc.GalleryStub, people: People) -> None:
     name, adaptation = site(), rpc.AdaptationStub(channel)
     gallery.Enroll(request(name, people))
-    job = adaptation.Adapt(pb.AdaptRequest(site=name, tier="2"))
+    job = adaptation.Adapt(pb.AdaptRequest(site=name, tier="2", gate=False))
     seen = list(adaptation.WatchJob(pb.JobRequest(job=job.job)))
     assert (seen[-1].state, seen[-1].version) == ("succeeded", 2)
     assert json.loads(seen[-1].report_json)["pairs"] >= 8
@@ -238,6 +238,22 @@ def test_adapt_watch_and_roll_back(channel: grpc.Channel, gallery: rpc.GallerySt
     with pytest.raises(grpc.RpcError) as caught:
         adaptation.GetJob(pb.JobRequest(job="nothing"))
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_the_gate_judges_unless_a_request_says_otherwise(
+    channel: grpc.Channel, gallery: rpc.GalleryStub, people: People
+) -> None:
+    name, adaptation = site(), rpc.AdaptationStub(channel)
+    gallery.Enroll(request(name, people))
+    by: list[str] = []
+    for options in ({"gate": False}, {"gate": True}, {}):
+        job = adaptation.Adapt(pb.AdaptRequest(site=name, tier="0", **options))
+        last = list(adaptation.WatchJob(pb.JobRequest(job=job.job)))[-1]
+        by.append(json.loads(last.report_json)["rungs"][0]["by"])
+    assert by[0] == "off"
+    assert "off" not in by[1:]
+    with pytest.raises(grpc.RpcError, match="auto, none, 0, 1, 2"):
+        adaptation.Adapt(pb.AdaptRequest(site=name, tier="3"))
 
 
 def test_health_and_reflection(channel: grpc.Channel) -> None:

@@ -24,7 +24,7 @@ People = list[tuple[bytes, str, str]]
 def test_everything_is_there_after_a_restart(bundle: Bundle, people: People, tmp_path: Path) -> None:
     with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
         ids = enroll_people(client, "lobby", people)
-        client.wait(client.adapt("lobby", "2").job)
+        client.wait(client.adapt("lobby", "2", gate=False).job)
         before = client.query("lobby", people[0][0], top_k=48)
     with ServerProcess(bundle.path, tmp_path / "data") as server, Client(server.url) as client:
         after = client.query("lobby", people[0][0], top_k=48)
@@ -108,7 +108,7 @@ def test_images_that_may_not_be_kept_are_not(bundle: Bundle, people: People, tmp
         assert client.query("lobby", people[3][0]).matches[0].id == ids[3]
         assert httpx.get(f"{server.url}/gallery/{ids[0]}/image").status_code == 404
         with pytest.raises(ResightError, match="images of site 'lobby' are not kept") as caught:
-            client.adapt("lobby", "2")
+            client.adapt("lobby", "2", gate=False)
         assert caught.value.status == 409
 
 

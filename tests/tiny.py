@@ -48,7 +48,7 @@ def make_tiny_bundle(folder: Path, name: str = "tiny", spread: float = SPREAD) -
         [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", DIM])],
         [numpy_helper.from_array(values, name) for name, values in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)
     manifest = Manifest(
         name=name,

@@ -108,6 +108,7 @@ def climb(
     tools: Tools,
     progress: Progress,
     seed: int = 0,
+    tell: Callable[[Rung], None] = lambda rung: None,
 ) -> Climbed:
     """Tries combinations of tiers from below and keeps each that the gate accepts.
 
@@ -116,7 +117,7 @@ def climb(
 
     Args:
         wanted: "auto" or tiers like "1+0". base: the bundle's own profile, which every tier starts from.
-        seed: of tier 2's order of pairs.
+        seed: of tier 2's order of pairs. tell: called with each rung as soon as it is judged.
     """
     held, fit = held_out(list(sample.cameras))
     fitted = sample.take(fit) if gate else sample
@@ -155,6 +156,7 @@ def climb(
             progress((number + 0.8) / len(names), f"judging tier {tiers}")
             verdict = judge(tiers, seen(best), seen(profile), fitted.cameras, pool.identities)
         rungs.append(Rung(tiers, best_tiers, verdict, round(time.perf_counter() - began, 3)))
+        tell(rungs[-1])
         if verdict.accepted:
             best, best_tiers = profile, tiers
     return Climbed(best, best_tiers, rungs)

@@ -13,6 +13,7 @@ from server.gallery.database import Database
 from server.gallery.records import Embedded
 from server.gallery.versions import VersionRows
 
+_READ_AT_ONCE = 500  # values in one IN list
 _DROPPED_AT_ONCE = 2000  # rows of one transaction, so that enrolls get their turn between them
 
 
@@ -29,6 +30,17 @@ class EmbeddingRows:
         with self.database.read() as db:
             data = db.scalar(query)
         return np.frombuffer(data, "<f2").astype(np.float32) if data is not None else None
+
+    def some(self, seqs: Sequence[int], space_id: str) -> dict[int, bytes]:
+        """float16 [D] of items in a raw space, as bytes, by seq; those that have none are left out."""
+        columns = sa.select(t.embeddings.c.seq, t.embeddings.c.vector)
+        found: dict[int, bytes] = {}
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _READ_AT_ONCE):
+                chunk = t.embeddings.c.seq.in_(seqs[start : start + _READ_AT_ONCE])
+                rows = db.execute(columns.where(t.embeddings.c.space_id == space_id, chunk))
+                found |= {row.seq: row.vector for row in rows}
+        return found
 
     def of_site(self, site: str, space_id: str, chunk: int = 16_384, after: int = 0) -> Iterator[Embedded]:
         """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks."""

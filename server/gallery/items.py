@@ -124,12 +124,26 @@ class ItemRows:
         collation = "BINARY" if self.database.is_sqlite else "C"
         return sa.select(*columns).where(*conditions(site, where, collation)).order_by(t.items.c.seq)
 
-    def cameras(self, site: str) -> tuple[np.ndarray, list[str | None]]:
-        """int64 seqs [N] and cameras [N] of the items of a site whose images are kept, ascending by seq."""
-        query = sa.select(t.items.c.seq, t.items.c.camera).join(t.images, t.images.c.seq == t.items.c.seq)
+    def labels(self, site: str, with_image: bool) -> tuple[np.ndarray, list[str | None], list[str | None]]:
+        """int64 seqs [N], cameras [N] and identities [N] of the items of a site, ascending by seq.
+
+        Args:
+            with_image: only of those whose images are kept.
+        """
+        query = sa.select(t.items.c.seq, t.items.c.camera, t.items.c.identity)
+        if with_image:
+            query = query.join(t.images, t.images.c.seq == t.items.c.seq)
         with self.database.read() as db:
             rows = db.execute(query.where(t.items.c.site == site).order_by(t.items.c.seq)).all()
-        return np.array([row.seq for row in rows], np.int64), [row.camera for row in rows]
+        seqs = np.array([row.seq for row in rows], np.int64)
+        return seqs, [row.camera for row in rows], [row.identity for row in rows]
+
+    def count_without_image(self, site: str) -> int:
+        """Items of a site whose images are not kept."""
+        kept = sa.exists().where(t.images.c.seq == t.items.c.seq)
+        query = sa.select(sa.func.count()).select_from(t.items).where(t.items.c.site == site, ~kept)
+        with self.database.read() as db:
+            return db.scalar(query) or 0
 
     def count(self, site: str) -> int:
         """Items of a site."""

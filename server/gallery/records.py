@@ -56,6 +56,8 @@ class Version:
     Args:
         space_id: in which embeddings are compared. raw_space_id: in which they are stored, before the
             profile's centres are applied.
+        tiers: of adaptation that made the profile, like "1+0"; "none" for the bundle's own, None where that
+            is not known. camera_tables: how many cameras have a table of their own in it.
     """
 
     site: str
@@ -67,6 +69,8 @@ class Version:
     parent: int | None
     cause: str
     created_at: float
+    tiers: str | None = None
+    camera_tables: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

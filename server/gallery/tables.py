@@ -28,6 +28,8 @@ versions = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     # in which embeddings are stored
     sa.Column("raw_space_id", sa.String, nullable=False, server_default=""),
+    sa.Column("tiers", sa.String),  # of adaptation, like 1+0 or none; NULL where an older version made it
+    sa.Column("camera_tables", sa.Integer, nullable=False, server_default="0"),  # in its profile
 )
 
 profiles = sa.Table(

@@ -110,7 +110,11 @@ class Adaptation(rpc.AdaptationServicer):
         """Starts a job."""
         return messages.job(
             await self.service.adapting.adapt(
-                request.site, request.tier or "auto", request.max_samples or None, request.seed
+                request.site,
+                request.tier or "auto",
+                request.max_samples or None,
+                request.seed,
+                request.gate if request.HasField("gate") else True,
             )
         )
 

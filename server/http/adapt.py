@@ -17,11 +17,13 @@ router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
 
 @router.post("/adapt", status_code=202)
 async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel:
-    """Adapt a site's BatchNorm layers to its own crops and re-embed its gallery. Queries go on meanwhile.
+    """Adapt a site to its own crops, tier by tier, each of which has to show that it helps. Queries go on
+    meanwhile. A site that nothing helps keeps its version, and the job is `declined`, with reasons.
 
     A job that the end of the server interrupts goes on when the server is started again.
     """
-    return JobModel.of(await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed))
+    job = await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed, body.gate)
+    return JobModel.of(job)
 
 
 @router.get("/adapt/{job}")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reid.adaptation.ladder import TIERS
 from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
@@ -179,7 +180,13 @@ class AdaptModel(BaseModel):
     site: str
     tier: str | int = Field(
         default="auto",
-        description="auto | none | 2: BNTA on statistics and affine values of every BatchNorm layer",
+        description="auto takes the tiers that help; none goes back to the bundle's own values; "
+        + "; ".join(f"{name}: {facts.what}" for name, facts in TIERS.items())
+        + ". Several at once, like 1+0",
+    )
+    gate: bool = Field(
+        default=True,
+        description="whether each tier has to show that it helps; false takes what is asked for, unjudged",
     )
     max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
     seed: int = 0

@@ -129,10 +129,21 @@ class AsyncClient:
         return values.erased(await self._send(calls.erase_items(site, where, all)))
 
     async def adapt(
-        self, site: str, tier: str = "auto", *, max_samples: int | None = None, seed: int = 0
+        self,
+        site: str,
+        tier: str | int = "auto",
+        *,
+        max_samples: int | None = None,
+        seed: int = 0,
+        gate: bool = True,
     ) -> Job:
-        """Starts an adaptation."""
-        return values.job(await self._send(calls.adapt(site, tier, max_samples, seed)))
+        """Starts an adaptation.
+
+        Args:
+            tier: "auto", "none" (back to the bundle's own values), or tiers like 0, "1" or "1+0".
+            gate: False takes what was asked for without judging whether it helps.
+        """
+        return values.job(await self._send(calls.adapt(site, tier, max_samples, seed, gate)))
 
     async def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""

@@ -73,11 +73,10 @@ def query(
     return Call("POST", "/query", options)
 
 
-def adapt(site: str, tier: str, max_samples: int | None, seed: int) -> Call:
+def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: bool) -> Call:
     """POST /adapt."""
-    return Call(
-        "POST", "/adapt", {"json": {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed}}
-    )
+    values = {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed, "gate": gate}
+    return Call("POST", "/adapt", {"json": values})
 
 
 def conditions(

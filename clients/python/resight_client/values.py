@@ -125,6 +125,9 @@ class Site:
     adapted: bool
     can_roll_back: bool
     cause: str
+    tiers: str | None = None  # that are live, like "1+0", or "none"; None where the server does not know
+    camera_tables: int = 0  # cameras with BatchNorm tables of their own
+    camera_centres: int = 0  # cameras with centres of their own
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:

@@ -1,0 +1,121 @@
+"""Tier 0 alone: centres of the embeddings that the store holds already. It needs no images."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from reid.adaptation.centring import CentreSums, fit_centres
+from reid.adaptation.gate import judge, not_judged
+from reid.adaptation.ladder import Climbed, Rung
+from reid.adaptation.sampling import MIN_CROPS, balanced_order, held_out
+from reid.adaptation.signals import Pool
+from reid.profile import Centres, Profile
+from server.gallery.store import Store
+from server.job import Declined
+from server.site_tools import SiteTools
+
+MOST_JUDGED = 1024  # embeddings that the gate looks at: its work grows with their square
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredSample:
+    """Some embeddings of a site: seqs int64 [N], vectors float32 [N,D], and camera and identity of each."""
+
+    seqs: np.ndarray
+    vectors: np.ndarray
+    cameras: list[str | None]
+    identities: list[str | None]
+    candidates: int  # embeddings there were to choose from
+
+    def take(self, rows: np.ndarray) -> StoredSample:
+        """Some of them, by row."""
+        return StoredSample(
+            self.seqs[rows],
+            self.vectors[rows],
+            [self.cameras[row] for row in rows],
+            [self.identities[row] for row in rows],
+            self.candidates,
+        )
+
+
+def read_sample(store: Store, site: str, raw_space: str, most: int, seed: int) -> StoredSample:
+    """At most `most` embeddings, no two alike: cameras take turns."""
+    seqs, cameras, identities = store.items.labels(site, with_image=False)
+    order = balanced_order(cameras, seed)
+    chosen: list[int] = []
+    vectors: list[np.ndarray] = []
+    seen: set[bytes] = set()
+    for start in range(0, len(order), most):
+        rows = order[start : start + most]
+        found = store.embeddings.some([int(seqs[row]) for row in rows], raw_space)
+        for row in rows:
+            data = found.get(int(seqs[row]))
+            if data is not None and data not in seen and len(chosen) < most:
+                seen.add(data)
+                chosen.append(row)
+                vectors.append(np.frombuffer(data, "<f2"))
+        if len(chosen) == most:
+            break
+    return StoredSample(
+        seqs[chosen],
+        np.stack(vectors).astype(np.float32) if vectors else np.empty((0, 0), np.float32),
+        [cameras[row] for row in chosen],
+        [identities[row] for row in chosen],
+        len(order),
+    )
+
+
+def fit_stored_centres(store: Store, site: str, raw_space: str, check: Callable[[], None]) -> Centres:
+    """The centres of every embedding of a site in a raw space.
+
+    Args:
+        check: called between chunks; what it raises stops the computation.
+
+    Raises ValueError where there is none.
+    """
+    sums = CentreSums()
+    for chunk in store.embeddings.of_site(site, raw_space):
+        check()
+        sums.add(chunk.vectors, chunk.cameras)
+    return sums.centres()
+
+
+def climb_centring(
+    sample: StoredSample,
+    gate: bool,
+    base: Profile,
+    tools: SiteTools,
+    views_of: Callable[[StoredSample], np.ndarray],
+) -> Climbed:
+    """The ladder's first rung alone, judged by embeddings with the bundle's own tables.
+
+    Args:
+        views_of: uint8 [M,H,W,3], other views of the crops behind embeddings: none where these are not kept.
+    """
+    began = time.perf_counter()
+    if len(sample.seqs) < MIN_CROPS:
+        raise Declined(
+            f"only {len(sample.seqs)} of {sample.candidates} crops differ from each other; an adaptation "
+            f"needs {MIN_CROPS}"
+        )
+    held, fit = held_out(sample.cameras)
+    fitted, pool = sample.take(fit), sample.take(np.concatenate([held, fit]))
+    profile = base.with_centres(fit_centres(fitted.vectors, fitted.cameras))
+    if not gate:
+        verdict = not_judged()
+    else:
+        shown = views_of(sample.take(held))
+        seen = tools.embed(base, shown, pool.cameras[: len(shown)])
+        before = Pool(pool.vectors, seen, pool.cameras)
+        after = Pool(
+            profile.compare(pool.vectors, pool.cameras),
+            profile.compare(seen, pool.cameras[: len(seen)]),
+            pool.cameras,
+        )
+        verdict = judge("0", before, after, fitted.cameras, pool.identities)
+    rung = Rung("0", "none", verdict, time.perf_counter() - began)
+    return Climbed(profile, "0", [rung]) if verdict.accepted else Climbed(base, "none", [rung])
