@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from reid.adaptation.sampling import FEWEST_OF_CAMERA
 from reid.batchnorm import batchnorm_layers_of, write_into_onnx
+from reid.engines.chooser import require_installed
 from reid.profile import Profile, Table, mix_tables
 
 PRIOR = 64  # crops that the source counts as, in a table; see docs/adaptation.md
@@ -30,6 +30,8 @@ class Statistics:
     Args:
         model: the bundle's graph with every tensor inside (`Bundle.onnx_model`); it is changed.
         profile: whose gamma and beta are used. providers: of onnxruntime. threads: 0 for one a core.
+
+    Raises EngineError where onnxruntime is not installed.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class Statistics:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         threads: int = 0,
     ) -> None:
+        require_installed("onnxruntime")
+        import onnxruntime as ort
+
         write_into_onnx(profile, model)
         self.layers = list(batchnorm_layers_of(model))
         self.source = profile.site
