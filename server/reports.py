@@ -80,7 +80,7 @@ class JobReport(BaseModel):
 
     tiers: str | None = _fact("the tiers of adaptation that go live, like 1+0, or none")
     rungs: list[RungReport] | None = _fact("what was tried, in this order, and what the gate said")
-    gate_error: dict[str, dict[str, float]] | None = _fact(
+    gate_error: dict[str, dict[str, int | float]] | None = _fact(
         "how often the gate was wrong where the truth was known, by tier"
     )
     notes: list[str] | None = _fact("what limited the adaptation")
