@@ -217,10 +217,10 @@ class Adaptation:
         return climbed
 
     def _views(self, sample: StoredSample) -> np.ndarray:
-        """uint8 [N,H,W,3]: other views of crops; none of them where one is not kept."""
+        """uint8 [N,H,W,3]: other views of crops; none where there is no crop or one is not kept."""
         images = self.store.items.images([int(seq) for seq in sample.seqs])
         manifest = self.engines.bundle.manifest
-        if len(images) < len(sample.seqs):
+        if not images or len(images) < len(sample.seqs):
             return np.empty((0, manifest.height, manifest.width, 3), np.uint8)
         decode = self.rebuilder.embedding.decode_stored
         return views(np.stack([decode(images[seq], f"number {seq}") for seq in map(int, sample.seqs)]))

@@ -412,6 +412,18 @@ def test_too_few_items_are_refused_and_too_few_different_ones_declined(service: 
     assert job.report.reason == "only 1 of 20 crops differ from each other; an adaptation needs 16"
 
 
+@pytest.mark.parametrize("tier", ["0", "1+0", "auto"])
+def test_a_site_of_many_cameras_with_few_crops_each_is_judged_without_views(
+    service: Service, tier: str
+) -> None:
+    """Every fourth crop of a camera is held out for views, so there are none here."""
+    enroll(service, range(24), "yard", tuple(f"camera {number // 3}" for number in range(24)))
+    job = adapt(service, tier, "yard")
+    assert job.state in ("succeeded", "declined"), job.report.error
+    assert job.report.rungs
+    assert not any("margin_of_views" in name for name in job.report.rungs[0].signals)
+
+
 def test_a_site_without_cameras_is_one_group_and_the_report_says_so(service: Service) -> None:
     enroll(service, range(30), "yard", (None,))
     for tier in ("0", "1"):
