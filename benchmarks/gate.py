@@ -9,8 +9,9 @@ another. Its truth is the change of mAP of the site's test people, whom the gate
 the weights that ship (`reid/adaptation/gate.json`) to all sites and estimates errors by leaving sites out;
 `report` prints what stands there. Runs resume; with --shard i/n, n processes share the work.
 
-Two limits of the error rates: thresholds are chosen on the predictions that they are counted on, and every
-episode has labels, which decide where they are clear. They say little of sites without labels.
+Two limits of the error rates: thresholds are chosen on the predictions that they are counted on, and an
+episode's people are known, so labels decide where they are clear. Errors without
+labels are not counted apart.
 """
 
 from __future__ import annotations
