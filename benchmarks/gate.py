@@ -6,8 +6,12 @@ python -m benchmarks.gate report benchmarks/recorded/gate.jsonl.gz
 
 An episode is a site, a stream of crops that it enrolled (`benchmarks/streams.py`) and a tier on top of
 another. Its truth is the change of mAP of the site's test people, whom the gate does not see. `fit` fits
-the weights that ship (`reid/adaptation/gate.json`) to every other site; `report` judges the rest. Runs
-resume; with --shard i/n, n processes share the work.
+the weights that ship (`reid/adaptation/gate.json`) to all sites and estimates errors by leaving sites out;
+`report` prints what stands there. Runs resume; with --shard i/n, n processes share the work.
+
+Two limits of the error rates: thresholds are chosen on the predictions that they are counted on, and an
+episode's people are known, so labels decide where they are clear. Errors without
+labels are not counted apart.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from benchmarks.sites import Crops, Judge, Subject, TestSite, device
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
-from reid.adaptation.gate import FEWEST_PEOPLE, Weights
+from reid.adaptation.gate import LEAST_LOG_RANK, RANGE, Weights
 from reid.adaptation.labels import labelled_gain
 from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
@@ -257,7 +261,7 @@ def _read(paths: list[Path]) -> list[dict[str, Any]]:
 
 
 def _vetoed(row: dict[str, Any]) -> bool:
-    return bool(row["signals"]["log_rank_of_camera_before"] < FEWEST_PEOPLE)
+    return bool(row["signals"]["log_rank_of_camera_before"] < LEAST_LOG_RANK)
 
 
 def _cameras(row: dict[str, Any]) -> set[str]:
@@ -284,7 +288,7 @@ def _fitted(rows: list[dict[str, Any]]) -> dict[str, Any]:
     table = np.array([[row["signals"][name] for name in names] for row in rows])
     gains = np.clip([row["gain"] for row in rows], -_CLIP, _CLIP)
     mean, deviation = table.mean(0), table.std(0) + 1e-6
-    z = np.clip((table - mean) / deviation, -3, 3)
+    z = np.clip((table - mean) / deviation, -RANGE, RANGE)
     design = np.hstack([z, z * z, np.ones((len(z), 1))])
     ridge = _RIDGE * np.eye(design.shape[1])
     ridge[-1, -1] = 0

@@ -21,9 +21,9 @@ from reid.adaptation.signals import Pool, signals
 
 # Log of the effective rank of a camera's crops over that of as many different people. Ordinary crops lie
 # above -1.2, a handful of people who come back again and again or crops without people below -1.6.
-FEWEST_PEOPLE = -1.5
+LEAST_LOG_RANK = -1.5
 _QUANTILE = 1.28  # of a normal distribution: an interval of 80 %
-_RANGE = 3.0  # deviations beyond which a signal says nothing more
+RANGE = 3.0  # deviations beyond which a signal says nothing more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Weights:
         """The change of mAP, in points, that the signals speak for. A signal that is not a number, such as
         one of views where no images are kept, counts as an average one."""
         row = np.array([values.get(name, np.nan) for name in self.names])
-        z = np.nan_to_num(np.clip((row - self.mean) / self.deviation, -_RANGE, _RANGE))
+        z = np.nan_to_num(np.clip((row - self.mean) / self.deviation, -RANGE, RANGE))
         return float(z @ self.linear + (z * z) @ self.square + self.bias)
 
     @classmethod
@@ -124,7 +124,7 @@ def judge(
     if not np.isfinite(after.vectors).all():
         return _veto("it makes embeddings that are not finite", {})
     values = signals(before, after, fitted)
-    if values["log_rank_of_camera_before"] < FEWEST_PEOPLE:
+    if values["log_rank_of_camera_before"] < LEAST_LOG_RANK:
         return _veto(
             "the crops of a camera show too few different people to learn the camera from; enroll more "
             "people there",

@@ -29,18 +29,12 @@ class Statistics:
 
     Args:
         model: the bundle's graph with every tensor inside (`Bundle.onnx_model`); it is changed.
-        profile: whose gamma and beta are used. providers: of onnxruntime. threads: 0 for one a core.
+        profile: whose gamma and beta are used. threads: 0 for one a core.
 
     Raises EngineError where onnxruntime is not installed.
     """
 
-    def __init__(
-        self,
-        model: ModelProto,
-        profile: Profile,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
-        threads: int = 0,
-    ) -> None:
+    def __init__(self, model: ModelProto, profile: Profile, threads: int = 0) -> None:
         require_installed("onnxruntime")
         import onnxruntime as ort
 
@@ -52,7 +46,8 @@ class Statistics:
         options.enable_mem_pattern = False  # batch sizes vary
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
-        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+        providers = ["CPUExecutionProvider"]
+        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=providers)
 
     def of(self, crops: np.ndarray, progress: Progress = lambda share: None) -> dict[str, np.ndarray]:
         """uint8 [N,H,W,3], N >= 2 -> a table with the crops' means and variances, and the profile's gamma and
