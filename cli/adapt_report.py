@@ -116,7 +116,9 @@ def _rungs(rungs: list[Rung]) -> Markup:
         return joined(tag("h2", "What was tried"), tag("p", "No tier was tried."))
     ends = [value for rung in rungs for value in (rung.low, rung.gain, rung.high) if value is not None]
     shown = range_of(ends)
-    scale = f"Gains share one scale, from {shown[0]:+.1f} to {shown[1]:+.1f} points of mAP; the line is no change."
+    scale = (
+        f"All gains on one scale: {shown[0]:+.1f} to {shown[1]:+.1f} points of mAP; the line is no change."
+    )
     return joined(
         tag("h2", "What was tried"),
         tag("p", scale, class_="soft") if ends else Markup(),
@@ -168,8 +170,8 @@ def _wrong(tier: str, rates: Any) -> str:
         return ""
     return (
         f"of tier {tier} it accepted {rates['accepted']} of {rates['judged']} trials, "
-        f"{_share(rates, names[0])} of which did harm (with 95 % confidence at most {_share(rates, names[1])}), and it accepted "
-        f"{_share(rates, names[2])} of those that helped"
+        f"{_share(rates, names[0])} of which did harm (with 95 % confidence at most "
+        f"{_share(rates, names[1])}), and it accepted {_share(rates, names[2])} of those that helped"
     )
 
 
@@ -224,9 +226,9 @@ def _way_back(job: Job) -> Markup:
             tag("pre", tag("code", f"resight rollback --site {shlex.quote(job.site)} --wait")),
             tag(
                 "p",
-                f"This undoes the site's last adaptation, so it undoes this one only while the site is on "
-                f"version {job.version}. It makes a new version with the profile that was live before; no item "
-                "is lost.",
+                "This undoes the site's last adaptation, so it undoes this one only while the site is on "
+                f"version {job.version}. It makes a new version with the profile that was live before; no "
+                "item is lost.",
             ),
         )
     return joined(tag("h2", "How to roll back"), told)

@@ -13,7 +13,7 @@ HUES = 8  # classes hue-0 to hue-7 of the style sheet
 
 def range_of(values: Sequence[float]) -> Range:
     """From the lowest to the highest value and always over 0; 0 to 1 where all are 0."""
-    low, high = min(0.0, *values), max(0.0, *values)
+    low, high = min([0.0, *values]), max([0.0, *values])
     return (low, high) if high > low else (0.0, 1.0)
 
 

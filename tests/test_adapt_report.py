@@ -47,7 +47,7 @@ RATES = {
     "judged": 293,
     "accepted": 167,
     "accepted_harmful": 0.0599,
-    "accepted_harmful_upper": 0.0995,
+    "accepted_harmful_upper": 0.0996,
     "helpful_kept": 0.7712,
 }
 ASKED = {"tier": "auto", "max_samples": 4096, "seed": 7, "gate": True}
@@ -118,8 +118,8 @@ def test_the_numbers_on_the_page_are_those_of_the_job() -> None:
         "mixing 0.5 0.75",
         "drift 0.0312",
         "margin_of_views_before unknown",
-        "of tier 0 it accepted 167 of 293 trials, 6.0 % of which did harm (with 95 % confidence at most 9.9 %), "
-        "and it accepted 77.1 % of those that helped",
+        "of tier 0 it accepted 167 of 293 trials, 6.0 % of which did harm (with 95 % confidence at most "
+        "10.0 %), and it accepted 77.1 % of those that helped",
         "45 crops by camera door 30 hall 10 no camera named 5",
         "6.0 seconds by stage sample 1.500 s embed 3.000 s re-embed 1.500 s",
         "resight rollback --site lobby --wait",
