@@ -151,7 +151,7 @@ def _gain(rung: Rung, shown: Range) -> Markup:
         tag("td", drawn, class_="mark"),
         tag("td", numbers, class_="number"),
     )
-    return tag("table", row)
+    return tag("table", row, class_="gain")
 
 
 def _gate_error(by_tier: Mapping[str, Any] | None) -> Markup:
