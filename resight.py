@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.gallery import adapt, enroll, query, rollback
+from cli.gallery import adapt, adapt_report, enroll, query, rollback
 from cli.items import erase, list_items
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
@@ -22,6 +22,7 @@ for verb in (
     list_items,
     erase,
     adapt,
+    adapt_report,
     rollback,
     train,
     distill,

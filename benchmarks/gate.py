@@ -9,9 +9,10 @@ another. Its truth is the change of mAP of the site's test people, whom the gate
 the weights that ship (`reid/adaptation/gate.json`) to all sites and estimates errors by leaving sites out;
 `report` prints what stands there. Runs resume; with --shard i/n, n processes share the work.
 
-Two limits of the error rates: thresholds are chosen on the predictions that they are counted on, and an
-episode's people are known, so labels decide where they are clear. Errors without
-labels are not counted apart.
+Error rates are those of signals alone, at each site with weights fitted to sites without any of its cameras
+and with the threshold that the other sites would have set. A tier whose signals accept more than _RELIABLE
+harmful ones in this way ships without a threshold: only labels accept it. What clear labels accept is counted
+apart. Rungs of one site are not independent, so the upper bounds are somewhat too low.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ WEIGHTS = Path(gate.__file__).with_name("gate.json")
 HARM = 0.5  # mAP points that count as harm, or as help
 _CLIP = 6.0  # points; a greater change is no more interesting
 _RIDGE = 30.0
+_RELIABLE = 0.1  # of what a tier's signals accept at sites left out
 _MOST_HARMFUL = 0.08  # of the accepted
 _FEWEST_ACCEPTED = 20
 # (tier, what the rung is, what lies below)
@@ -190,16 +192,19 @@ def fit(options: argparse.Namespace) -> None:
         predicted = _cross_fitted(chosen)
         gains = np.array([row["gain"] for row in chosen])
         threshold = _threshold(predicted, gains)
+        verdicts = _cross_judged(chosen, predicted, gains)
+        if not verdicts.any() or (gains[verdicts] <= -HARM).mean() > _RELIABLE:
+            threshold, verdicts = None, np.zeros(len(chosen), bool)
         weights = _fitted(chosen)
         weights |= {
             "spread": float(np.std(np.clip(gains, -_CLIP, _CLIP) - predicted)),
             "threshold": threshold,
         }
         tiers[tier] = {k: _rounded(v) for k, v in weights.items()}
-        verdicts = np.array([_decides(row, p, threshold) for row, p in zip(chosen, predicted, strict=True)])
         refused = [row for row in rows if row["tier"] == tier and _vetoed(row)]
         everything = np.concatenate([gains, [row["gain"] for row in refused]])
         rates[tier] = _rates(np.concatenate([verdicts, np.zeros(len(refused), bool)]), everything)
+        rates[tier] |= _label_rates(chosen)
     file = {
         "command": "python -m benchmarks.gate fit",
         "episodes": len({(row["bundle"], row["site"], row["stream"], row["count"]) for row in rows}),
@@ -217,8 +222,8 @@ def report(options: argparse.Namespace) -> None:
     file = json.loads(WEIGHTS.read_text())
     print(f"{file['episodes']} episodes at {file['sites']} sites, {len(rows)} rungs\n")
     heads = ("judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
-    print(f"| tier | {' | '.join(heads)} | threshold |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(f"| tier | {' | '.join(heads)} | threshold | clear labels accepted | of these harmful |")
+    print("|" + " --- |" * 9)
     for tier, rate in file["error_rates"].items():
         threshold = file["tiers"][tier]["threshold"]
         cells = (
@@ -229,6 +234,9 @@ def report(options: argparse.Namespace) -> None:
             f"{100 * rate['accepted_harmful']:.1f} % ({100 * rate['accepted_harmful_upper']:.1f} %)",
             f"{100 * rate['helpful_kept']:.0f} %",
             "none" if threshold is None else threshold,
+            rate["labels_accepted"],
+            f"{100 * rate['labels_accepted_harmful']:.1f} % "
+            f"({100 * rate['labels_accepted_harmful_upper']:.1f} %)",
         )
         print(f"| {' | '.join(str(cell) for cell in cells)} |")
     print("\n| signal | 0 | 1 | 2 |\n| --- | --- | --- | --- |")
@@ -314,12 +322,16 @@ def _threshold(predicted: np.ndarray, gains: np.ndarray) -> float | None:
     return None
 
 
-def _decides(row: dict[str, Any], predicted: float, threshold: float | None) -> bool:
-    """As gate.judge does: labels where they are clear, signals otherwise."""
-    labels = row["labels"]
-    if labels is not None and (labels["low"] > 0 or labels["high"] < 0):
-        return bool(labels["low"] > 0)
-    return threshold is not None and predicted >= threshold
+def _cross_judged(rows: list[dict[str, Any]], predicted: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """bool [N]: what signals alone accept, at each site with a threshold that was set at the other sites."""
+    verdicts = np.zeros(len(rows), bool)
+    sites = np.array([row["site"] for row in rows])
+    for site in np.unique(sites):
+        judged = sites == site
+        threshold = _threshold(predicted[~judged], gains[~judged])
+        if threshold is not None:
+            verdicts[judged] = predicted[judged] >= threshold
+    return verdicts
 
 
 def _rates(accepted: np.ndarray, gains: np.ndarray) -> dict[str, float]:
@@ -333,6 +345,16 @@ def _rates(accepted: np.ndarray, gains: np.ndarray) -> dict[str, float]:
         "accepted_harmful": round(wrong / max(1, count), 4),
         "accepted_harmful_upper": round(_upper_bound(wrong, count), 4),
         "helpful_kept": round(float((accepted & helpful).sum() / max(1, helpful.sum())), 4),
+    }
+
+
+def _label_rates(rows: list[dict[str, Any]]) -> dict[str, float]:
+    clear = [row["gain"] for row in rows if row["labels"] is not None and row["labels"]["low"] > 0]
+    wrong = sum(gain <= -HARM for gain in clear)
+    return {
+        "labels_accepted": len(clear),
+        "labels_accepted_harmful": round(wrong / max(1, len(clear)), 4),
+        "labels_accepted_harmful_upper": round(_upper_bound(wrong, len(clear)), 4),
     }
 
 

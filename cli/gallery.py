@@ -1,4 +1,4 @@
-"""enroll, query, adapt and rollback: a server from the outside."""
+"""enroll, query, adapt, adapt-report and rollback: a server from the outside."""
 
 from __future__ import annotations
 
@@ -141,6 +141,31 @@ def adapt(
     """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
         _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate), wait)
+
+
+def adapt_report(
+    job: Annotated[str, typer.Argument(help="id of the job, as adapt prints it")],
+    out: Annotated[Path, typer.Option(help="the page; one that is there already is replaced")],
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Write one page of HTML about an adaptation that has ended: what was tried, judged, and went live."""
+    from cli.adapt_report import page
+
+    if not out.parent.is_dir():
+        fail(f"--out {out}: there is no folder {out.parent}")
+    with connect(server, api_key) as client:
+        found = client.job(job)
+    if found.kind != "adapt":
+        fail(f"job {job} is a {found.kind}; a report is written of adaptations")
+    if found.state in ("queued", "running", "interrupted"):
+        share = f"{found.stage}, {found.progress:.0%}"
+        fail(f"job {job} has not ended ({found.state}: {share}); its report can be written when it has")
+    try:
+        out.write_bytes(page(found).encode("utf-8", "replace"))
+    except OSError as error:
+        fail(f"--out {out}: {error.strerror}")
+    typer.echo(f"wrote {out}: {found.kind} of {found.site}, {found.state}")
 
 
 def rollback(

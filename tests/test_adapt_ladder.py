@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from reid.profile import Centres, Profile
 from server.errors import BadRequest, Conflict, Unprocessable
 from server.fields import TIER_CHOICES, tiers_of
 from server.gallery.records import NewItem
+from server.http.schemas import JobModel
 from server.job import ENDED, Job
 from server.query import Answer
 from server.service import Service
@@ -316,6 +318,15 @@ def test_a_rung_is_told_before_the_next_one_is_tried(
     job = adapt(service, "auto")
     assert (job.state, job.report.tiers, told) == ("succeeded", "1+0", [["0"]])
     assert [(rung.tiers, rung.below) for rung in job.report.rungs or []] == [("0", "none"), ("1+0", "0")]
+
+
+def test_a_job_says_when_and_what_was_asked(service: Service) -> None:
+    began = time.time()
+    told = JobModel.of(adapt(service, "0", gate=False, max_samples=64, seed=7))
+    assert told.asked == {"tier": "0", "max_samples": 64, "seed": 7, "gate": False}
+    assert told.created_at is not None
+    created = datetime.fromisoformat(told.created_at.replace("Z", "+00:00")).timestamp()
+    assert began - 0.001 <= created <= time.time()
 
 
 def test_the_gate_tells_its_own_error_where_it_judged(

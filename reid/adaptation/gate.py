@@ -164,7 +164,11 @@ def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, flo
     low, high = gain - _QUANTILE * w.spread, gain + _QUANTILE * w.spread
     predicted = f"signals without labels predict {gain:+.1f} mAP (80 % interval {low:+.1f} to {high:+.1f})"
     if w.threshold is None:
-        accepted, rule = False, "for this tier such predictions are not reliable enough to act on"
+        accepted = False
+        rule = (
+            "for this tier that is not reliable enough to act on, so only labels accept it: 16 people seen at "
+            "two cameras"
+        )
     else:
         accepted = gain >= w.threshold
         rule = f"this tier needs {w.threshold:+.1f} or more"

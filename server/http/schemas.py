@@ -210,6 +210,8 @@ class JobModel(BaseModel):
     progress: float = Field(description="0 to 1")
     stage: str
     version: int | None = Field(description="the version of the site it made")
+    created_at: str | None = Field(description="when it was asked for: ISO 8601, UTC")
+    asked: dict[str, Any] = Field(description="the request, with what it left open filled in")
     report: JobReport
 
     @classmethod
@@ -223,6 +225,8 @@ class JobModel(BaseModel):
             progress=job.progress,
             stage=job.stage,
             version=job.version,
+            created_at=iso(job.created_at),
+            asked=job.request,
             report=job.report,
         )
 

@@ -20,6 +20,7 @@ from resight_client.values import (
     Match,
     Page,
     ResightError,
+    Rung,
     Site,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "Match",
     "Page",
     "ResightError",
+    "Rung",
     "Site",
 ]

@@ -94,6 +94,22 @@ class Page:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rung:
+    """One step of an adaptation: tiers that were tried on top of others, and what the gate said."""
+
+    tiers: str  # like "1+0"
+    below: str  # what they were compared with
+    accepted: bool
+    by: str  # labels, signals, veto, or off where nothing judged
+    gain: float | None  # change of mAP in points, with its interval from low to high
+    low: float | None
+    high: float | None
+    reason: str
+    signals: dict[str, float | None]  # None: it is no number
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
     """An adaptation or a rollback."""
 
@@ -105,6 +121,13 @@ class Job:
     stage: str
     version: int | None
     report: dict[str, Any]
+    created_at: str | None = None  # ISO 8601, UTC; None where the server is older than this field
+    asked: dict[str, Any] | None = None  # the request, like {"tier": "auto", ...}; None likewise
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """What was tried until now, in this order."""
+        return [_known(Rung, rung) for rung in self.report.get("rungs") or []]
 
     @property
     def ended(self) -> bool:
