@@ -166,8 +166,8 @@ def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, flo
     if w.threshold is None:
         accepted = False
         rule = (
-            "for this tier that is not reliable enough to act on, so only labels accept it: 16 people seen at "
-            "two cameras"
+            "for this tier that is not reliable enough to act on, so only labels accept it: 16 people seen "
+            "at two cameras"
         )
     else:
         accepted = gain >= w.threshold
