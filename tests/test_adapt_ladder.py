@@ -315,6 +315,7 @@ def test_a_rung_is_told_before_the_next_one_is_tried(
 
     monkeypatch.setattr(SiteTools, "statistics", statistics)
     monkeypatch.setattr(reid.adaptation.ladder, "judge", lambda *arguments: ACCEPTED)
+    monkeypatch.setattr(reid.adaptation.ladder, "out_of_reach", lambda *arguments: None)
     job = adapt(service, "auto")
     assert (job.state, job.report.tiers, told) == ("succeeded", "1+0", [["0"]])
     assert [(rung.tiers, rung.below) for rung in job.report.rungs or []] == [("0", "none"), ("1+0", "0")]

@@ -1,5 +1,6 @@
 """The gate and the ladder: what is accepted, what is refused and why."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import gate as gate_benchmark
 from reid.adaptation import gate, ladder
 from reid.adaptation.gate import Verdict, Weights, judge
 from reid.adaptation.labels import _average_precisions, labelled_gain
@@ -206,6 +208,7 @@ def _answers(monkeypatch: pytest.MonkeyPatch, accepted: dict[str, bool]) -> list
         return Verdict(accepted[tiers], "signals", 1.0, 0.0, 2.0, "said so", {})
 
     monkeypatch.setattr(ladder, "judge", answer)
+    monkeypatch.setattr(ladder, "out_of_reach", lambda *arguments: None)
     return asked
 
 
@@ -241,6 +244,19 @@ def test_nothing_accepted_leaves_the_base(
     assert climbed.profile is base
 
 
+def test_a_tier_that_only_labels_accept_is_not_tried_without_labels(base: Profile, sample: Sample) -> None:
+    tools = _Tools(base)
+    climbed = climb("1+0", True, base, sample, tools, lambda share, stage: None)
+    assert not tools.fitted
+    assert climbed.tiers == "none"
+    assert "only labels accept this tier" in climbed.rungs[0].verdict.reason
+    identities = [str(row // 2) for row in range(40)]  # twenty people, each at both cameras
+    labelled = Sample(sample.crops, sample.cameras, identities)
+    tried = climb("1+0", True, base, labelled, tools, lambda share, stage: None)
+    assert tools.fitted == [30]
+    assert tried.rungs[0].verdict.by in ("labels", "signals", "veto")
+
+
 def test_without_a_gate_every_crop_is_fitted_to_and_nothing_refused(base: Profile, sample: Sample) -> None:
     tools = _Tools(base)
     climbed = climb("2", False, base, sample, tools, lambda share, stage: None, seed=7)
@@ -259,3 +275,18 @@ def test_with_a_gate_a_quarter_of_the_crops_is_held_out(
     tools = _Tools(base)
     climb("1", True, base, sample, tools, lambda share, stage: None)
     assert tools.fitted == [30]
+
+
+def test_the_shipped_weights_are_those_of_the_recorded_episodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = json.loads(Path(gate.__file__).with_name("gate.json").read_text())
+    monkeypatch.setattr(gate_benchmark, "WEIGHTS", tmp_path / "gate.json")
+    recorded = Path(gate_benchmark.__file__).with_name("recorded") / "gate.jsonl.gz"
+    gate_benchmark.fit(argparse.Namespace(rows=[recorded]))
+    fitted = json.loads((tmp_path / "gate.json").read_text())
+    assert fitted["error_rates"] == shipped["error_rates"]
+    for tier, facts in shipped["tiers"].items():
+        assert fitted["tiers"][tier]["threshold"] == facts["threshold"]
+        np.testing.assert_allclose(fitted["tiers"][tier]["linear"], facts["linear"], rtol=1e-2, atol=1e-3)
+    assert "293 episodes at 21 sites, 1465 rungs" in capsys.readouterr().out

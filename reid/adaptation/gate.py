@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from reid.adaptation.labels import LabelledGain, labelled_gain
+from reid.adaptation.labels import FEWEST_IDENTITIES, LabelledGain, labelled_gain, people_across
 from reid.adaptation.signals import Pool, signals
 
 # Log of the effective rank of a camera's crops over that of as many different people. Ordinary crops lie
@@ -138,6 +138,20 @@ def judge(
     return _by_signals(weights(top_tier(tiers)), labelled, values)
 
 
+def out_of_reach(
+    tiers: str, identities: Sequence[str | None], cameras: Sequence[str | None]
+) -> Verdict | None:
+    """The refusal of a tier that only labels accept, where there are too few; known before it is computed."""
+    enough = people_across(identities, cameras) >= FEWEST_IDENTITIES
+    if enough or weights(top_tier(tiers)).threshold is not None:
+        return None
+    reason = (
+        f"Refused without trying: only labels accept this tier, and fewer than {FEWEST_IDENTITIES} people "
+        "with an identity were seen at two cameras."
+    )
+    return Verdict(False, "labels", None, None, None, reason, {})
+
+
 def not_judged() -> Verdict:
     """The verdict of a gate that is off."""
     return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
@@ -165,10 +179,7 @@ def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, flo
     predicted = f"signals without labels predict {gain:+.1f} mAP (80 % interval {low:+.1f} to {high:+.1f})"
     if w.threshold is None:
         accepted = False
-        rule = (
-            "for this tier that is not reliable enough to act on, so only labels accept it: 16 people seen "
-            "at two cameras"
-        )
+        rule = "for this tier that is not reliable enough to act on, so only labels accept it"
     else:
         accepted = gain >= w.threshold
         rule = f"this tier needs {w.threshold:+.1f} or more"

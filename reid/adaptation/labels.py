@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,15 @@ class LabelledGain:
         return self.after[0] - self.before[0]
 
 
+def people_across(identities: Sequence[str | None], cameras: Sequence[str | None]) -> int:
+    """How many identities were seen by two cameras or more."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for identity, camera in zip(identities, cameras, strict=True):
+        if identity and camera:
+            places[identity].add(camera)
+    return sum(len(seen) > 1 for seen in places.values())
+
+
 def labelled_gain(
     before: np.ndarray,
     after: np.ndarray,
@@ -45,6 +55,8 @@ def labelled_gain(
         before, after: float32 [N,D], unit length, the same crops as two spaces compare them.
         identities, cameras: of each; crops without either are only there to be confused with.
     """
+    if people_across(identities, cameras) < FEWEST_IDENTITIES:
+        return None
     _, persons = np.unique([identity or "" for identity in identities], return_inverse=True)
     _, places = np.unique([camera or "" for camera in cameras], return_inverse=True)
     known = np.array(
@@ -54,10 +66,8 @@ def labelled_gain(
     for row in np.flatnonzero(known):
         if (known & (persons == persons[row]) & (places != places[row])).any():
             queries.append(row)
-    people = np.unique(persons[queries]) if queries else np.empty(0, np.int64)
-    if len(people) < FEWEST_IDENTITIES:
-        return None
     rows = np.array(queries)
+    people = np.unique(persons[rows])
     first = _average_precisions(before, rows, persons, places, known)
     second = _average_precisions(after, rows, persons, places, known)
     rng = np.random.default_rng(seed)

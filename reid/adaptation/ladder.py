@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from reid.adaptation.centring import fit_centres
-from reid.adaptation.gate import Verdict, judge, not_judged
+from reid.adaptation.gate import Verdict, judge, not_judged, out_of_reach
 from reid.adaptation.sampling import held_out
 from reid.adaptation.signals import Pool, views
 from reid.profile import Profile
@@ -21,25 +21,11 @@ from reid.profile import Profile
 Progress = Callable[[float, str], None]  # share done, stage; what it raises stops the climb
 
 
-@dataclasses.dataclass(frozen=True)
-class TierFacts:
-    """What a tier is and what it needs."""
-
-    name: str
-    needs_images: bool
-    needs_torch: bool
-    what: str
-
-
-TIERS: dict[str, TierFacts] = {
-    "0": TierFacts(
-        "centring",
-        False,
-        False,
-        "the mean embedding of each camera is subtracted before embeddings are compared",
-    ),
-    "1": TierFacts("statistics", True, False, "BatchNorm statistics of each camera's own crops"),
-    "2": TierFacts("BNTA", True, True, "BatchNorm values of the site, learned from its unlabeled crops"),
+# what each tier is; every list of tiers comes from here
+TIERS = {
+    "0": "the mean embedding of each camera is subtracted before embeddings are compared; needs no images",
+    "1": "BatchNorm statistics of each camera's own crops",
+    "2": "BNTA: BatchNorm values of the site, learned from its unlabeled crops; needs torch",
 }
 # What `auto` tries, from below. Tier 2 is left out: measured on top of tier 0 it gains less than tier 1
 # does, and on top of tier 1 nothing (docs/adaptation.md).
@@ -141,6 +127,11 @@ def climb(
     names = rungs_of(wanted)
     for number, tiers in enumerate(names):
         began = time.perf_counter()
+        refused = out_of_reach(tiers, pool.identities, pool.cameras) if gate else None
+        if refused is not None:
+            rungs.append(Rung(tiers, best_tiers, refused, 0.0))
+            tell(rungs[-1])
+            continue
         progress(number / len(names), f"trying tier {tiers}")
         tables = _tables(tiers, base, fitted, tools, seed)
         profile = tables

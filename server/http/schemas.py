@@ -181,7 +181,7 @@ class AdaptModel(BaseModel):
     tier: str | int = Field(
         default="auto",
         description="auto takes the tiers that help; none goes back to the bundle's own values; "
-        + "; ".join(f"{name}: {facts.what}" for name, facts in TIERS.items())
+        + "; ".join(f"{name}: {what}" for name, what in TIERS.items())
         + ". Several at once, like 1+0",
     )
     gate: bool = Field(
