@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.sites import Crops, Judge, Subject, TestSite, device
+from benchmarks.sites import Crops, Judge, Subject, TestSite, add_options, device, market_site, rendered_sites
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
@@ -40,7 +40,6 @@ from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
 from reid.bundle import Bundle
 from reid.profile import Profile
-from training.data import read_dataset
 
 COUNTS = (16, 32, 64, 128)  # crops a camera
 WEIGHTS = Path(gate.__file__).with_name("gate.json")
@@ -165,14 +164,9 @@ def collect(options: argparse.Namespace) -> None:
 
 
 def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:
-    for folder in options.worlds:
-        for path in sorted(folder.glob("site-*")):
-            dataset = read_dataset(f"world:{path.name}", folder)
-            yield TestSite.read(f"{folder.name}/{path.name}", dataset, subject.size)
+    yield from rendered_sites(options.worlds, subject.size)
     if options.market1501 is not None:
-        whole = TestSite.read(
-            "market1501", read_dataset("market1501", options.market1501), subject.size, options.most_gallery
-        )
+        whole = market_site(options.market1501, subject.size, options.most_gallery)
         cameras = sorted(set(whole.gallery.cameras))
         for size in (2, 3):
             for chosen in list(combinations(cameras, size))[:: 2 if size == 2 else 3]:
@@ -193,7 +187,8 @@ def fit(options: argparse.Namespace) -> None:
         gains = np.array([row["gain"] for row in chosen])
         threshold = _threshold(predicted, gains)
         verdicts = _cross_judged(chosen, predicted, gains)
-        if not verdicts.any() or (gains[verdicts] <= -HARM).mean() > _RELIABLE:
+        harmful_by_signals = float((gains[verdicts] <= -HARM).mean()) if verdicts.any() else 1.0
+        if harmful_by_signals > _RELIABLE:
             threshold, verdicts = None, np.zeros(len(chosen), bool)
         weights = _fitted(chosen)
         weights |= {
@@ -204,7 +199,7 @@ def fit(options: argparse.Namespace) -> None:
         refused = [row for row in rows if row["tier"] == tier and _vetoed(row)]
         everything = np.concatenate([gains, [row["gain"] for row in refused]])
         rates[tier] = _rates(np.concatenate([verdicts, np.zeros(len(refused), bool)]), everything)
-        rates[tier] |= _label_rates(chosen)
+        rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen)
     file = {
         "command": "python -m benchmarks.gate fit",
         "episodes": len({(row["bundle"], row["site"], row["stream"], row["count"]) for row in rows}),
@@ -222,8 +217,9 @@ def report(options: argparse.Namespace) -> None:
     file = json.loads(WEIGHTS.read_text())
     print(f"{file['episodes']} episodes at {file['sites']} sites, {len(rows)} rungs\n")
     heads = ("judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
-    print(f"| tier | {' | '.join(heads)} | threshold | clear labels accepted | of these harmful |")
-    print("|" + " --- |" * 9)
+    labels = "clear labels accepted | of these harmful"
+    print(f"| tier | {' | '.join(heads)} | threshold | harmful at sites left out, by signals | {labels} |")
+    print("|" + " --- |" * 10)
     for tier, rate in file["error_rates"].items():
         threshold = file["tiers"][tier]["threshold"]
         cells = (
@@ -234,6 +230,7 @@ def report(options: argparse.Namespace) -> None:
             f"{100 * rate['accepted_harmful']:.1f} % ({100 * rate['accepted_harmful_upper']:.1f} %)",
             f"{100 * rate['helpful_kept']:.0f} %",
             "none" if threshold is None else threshold,
+            f"{100 * rate['signals_harmful']:.1f} %",
             rate["labels_accepted"],
             f"{100 * rate['labels_accepted_harmful']:.1f} % "
             f"({100 * rate['labels_accepted_harmful_upper']:.1f} %)",
@@ -376,13 +373,7 @@ def main() -> None:
     )
     verbs = parser.add_subparsers(required=True)
     collecting = verbs.add_parser("collect")
-    collecting.add_argument("bundle", type=Path)
-    collecting.add_argument("--worlds", type=Path, nargs="*", default=[])
-    collecting.add_argument("--market1501", type=Path)
-    collecting.add_argument("--most-gallery", type=int, default=4000)
-    collecting.add_argument("--out", type=Path, required=True)
-    collecting.add_argument("--shard", default="0/1")
-    collecting.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
+    add_options(collecting, most_gallery=4000)
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
     collecting.set_defaults(run=collect)
     for verb, function in (("fit", fit), ("report", report)):

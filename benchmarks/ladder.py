@@ -21,12 +21,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sites import Crops, Judge, Subject, SubjectTools, TestSite, device
+from benchmarks.sites import (
+    Crops,
+    Judge,
+    Subject,
+    SubjectTools,
+    TestSite,
+    add_options,
+    device,
+    market_site,
+    rendered_sites,
+)
 from benchmarks.streams import without_duplicates
 from reid.adaptation.ladder import Sample, climb
 from reid.bundle import Bundle
 from reid.profile import Profile
-from training.data import read_dataset
 
 COUNTS = (16, 32, 64, 128, 512)  # crops a camera
 TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0", "auto")
@@ -91,16 +100,12 @@ def _adapted(subject: Subject, tiers: str, crops: Crops) -> tuple[Profile, list[
 def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:
     if options.market1501 is not None:
         most = 10**9 if options.whole else options.most_gallery
-        dataset = read_dataset("market1501", options.market1501)
-        site = TestSite.read("market1501", dataset, subject.size, most)
+        site = market_site(options.market1501, subject.size, most)
         yield site
         if not options.whole:
             for chosen in list(combinations(sorted(set(site.gallery.cameras)), 2))[::3]:
                 yield site.only(chosen)
-    for folder in options.worlds:
-        for path in sorted(folder.glob("site-*")):
-            dataset = read_dataset(f"world:{path.name}", folder)
-            yield TestSite.read(f"{folder.name}/{path.name}", dataset, subject.size)
+    yield from rendered_sites(options.worlds, subject.size)
 
 
 def table(options: argparse.Namespace) -> None:
@@ -148,17 +153,11 @@ def main() -> None:
     )
     verbs = parser.add_subparsers(required=True)
     running = verbs.add_parser("run")
-    running.add_argument("bundle", type=Path)
-    running.add_argument("--out", type=Path, required=True)
-    running.add_argument("--market1501", type=Path)
-    running.add_argument("--worlds", type=Path, nargs="*", default=[])
+    add_options(running, most_gallery=5000)
     running.add_argument("--whole", action="store_true", help="the whole gallery of Market-1501")
-    running.add_argument("--most-gallery", type=int, default=5000)
     running.add_argument("--counts", type=int, nargs="*", default=list(COUNTS))
     running.add_argument("--tiers", nargs="*", default=list(TIERS), choices=(*TIERS, *VARIANTS))
     running.add_argument("--seeds", type=int, default=SEEDS)
-    running.add_argument("--shard", default="0/1")
-    running.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
     running.set_defaults(run=run)
     printing = verbs.add_parser("table")
     printing.add_argument("rows", type=Path, nargs="+")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from reid.engines.pytorch import compute_in_float32, load_embedder
 from reid.models.runner import CropRunner
 from reid.profile import Profile
 from reid.ranking import RankingScores, rank_embeddings
+from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset, Record
 
@@ -98,6 +101,30 @@ class TestSite:
             if seen[camera] <= crops_a_camera:
                 rows.append(row)
         return self.train.take(np.array(rows))
+
+
+def rendered_sites(folders: Iterable[Path], size: tuple[int, int]) -> Iterator[TestSite]:
+    """Every site of some worlds."""
+    for folder in folders:
+        for path in sorted(folder.glob("site-*")):
+            dataset = read_dataset(f"world:{path.name}", folder)
+            yield TestSite.read(f"{folder.name}/{path.name}", dataset, size)
+
+
+def market_site(root: Path, size: tuple[int, int], most_gallery: int) -> TestSite:
+    """Market-1501 as one site."""
+    return TestSite.read("market1501", read_dataset("market1501", root), size, most_gallery)
+
+
+def add_options(parser: argparse.ArgumentParser, most_gallery: int) -> None:
+    """What every measurement over sites takes: bundle, sites, output, and its share of the work."""
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--worlds", type=Path, nargs="*", default=[])
+    parser.add_argument("--market1501", type=Path)
+    parser.add_argument("--most-gallery", type=int, default=most_gallery)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for one a core")
 
 
 class Subject:

@@ -25,7 +25,7 @@ from server.job import Declined
 from server.jobs import Handle
 from server.rebuild import Finish, Rebuilder
 from server.reports import JobReport, RungReport
-from server.sampling import count_by_camera, write_sample
+from server.sampling import count_by_camera, require_different, write_sample
 from server.site_tools import SiteTools
 from server.sites import Site
 from server.work import CROPS, work_folder
@@ -173,11 +173,7 @@ class Adaptation:
                 lambda share: handle.step(_SAMPLED * share, "choosing crops"),
             )
             count = len(sample.cameras)
-            if count < MIN_CROPS:
-                raise Declined(
-                    f"only {count} of {sample.candidates} crops differ from each other; an adaptation needs "
-                    f"{MIN_CROPS}"
-                )
+            require_different(count, sample.candidates)
             report.crops, report.cameras = count, sample.counts
             _note_cameras(report, sample.cameras)
             tools.seconds["sample"] = round(time.perf_counter() - began, 3)

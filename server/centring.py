@@ -11,11 +11,11 @@ import numpy as np
 from reid.adaptation.centring import CentreSums, fit_centres
 from reid.adaptation.gate import judge, not_judged
 from reid.adaptation.ladder import Climbed, Rung
-from reid.adaptation.sampling import MIN_CROPS, balanced_order, held_out
+from reid.adaptation.sampling import balanced_order, held_out
 from reid.adaptation.signals import Pool
 from reid.profile import Centres, Profile
 from server.gallery.store import Store
-from server.job import Declined
+from server.sampling import require_different
 from server.site_tools import SiteTools
 
 MOST_JUDGED = 1024  # embeddings that the gate looks at: its work grows with their square
@@ -97,11 +97,7 @@ def climb_centring(
         views_of: uint8 [M,H,W,3], other views of the crops behind embeddings: none where these are not kept.
     """
     began = time.perf_counter()
-    if len(sample.seqs) < MIN_CROPS:
-        raise Declined(
-            f"only {len(sample.seqs)} of {sample.candidates} crops differ from each other; an adaptation "
-            f"needs {MIN_CROPS}"
-        )
+    require_different(len(sample.seqs), sample.candidates)
     held, fit = held_out(sample.cameras)
     fitted, pool = sample.take(fit), sample.take(np.concatenate([held, fit]))
     profile = base.with_centres(fit_centres(fitted.vectors, fitted.cameras))

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reid.adaptation.sampling import Thumbnails, balanced_order
+from reid.adaptation.sampling import MIN_CROPS, Thumbnails, balanced_order
 from server.embedding import Embedding
 from server.gallery.store import Store
+from server.job import Declined
 
 _AT_ONCE = 16  # stored images in memory
 
@@ -32,6 +33,14 @@ class Sample:
 def count_by_camera(cameras: Sequence[str | None]) -> dict[str, int]:
     """How many there are of each camera; those without one under an empty name."""
     return dict(sorted(Counter(camera or "" for camera in cameras).items()))
+
+
+def require_different(count: int, candidates: int) -> None:
+    """Raises Declined where too few of a site's crops differ from each other."""
+    if count < MIN_CROPS:
+        raise Declined(
+            f"only {count} of {candidates} crops differ from each other; an adaptation needs {MIN_CROPS}"
+        )
 
 
 def write_sample(

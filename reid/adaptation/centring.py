@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid.adaptation.sampling import FEWEST_OF_CAMERA
+from reid.adaptation.sampling import FEWEST_OF_CAMERA, rows_by_camera
 from reid.profile import Centres
 
 PRIOR = 64  # crops that the site's mean counts as, in a camera's centre; see docs/adaptation.md
@@ -25,11 +25,8 @@ class CentreSums:
 
     def add(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> None:
         """float [N,D], unit length, as embedded, and the camera of each."""
-        names = np.array([_key(camera) for camera in cameras])
-        for name in np.unique(names):
-            rows = vectors[names == name]
-            camera = _camera(name)
-            self.sums[camera] = self.sums.get(camera, 0) + rows.sum(0, dtype=np.float64)
+        for camera, rows in rows_by_camera(cameras).items():
+            self.sums[camera] = self.sums.get(camera, 0) + vectors[rows].sum(0, dtype=np.float64)
             self.counts[camera] = self.counts.get(camera, 0) + len(rows)
 
     def centres(self, prior: float = PRIOR) -> Centres:
@@ -56,11 +53,3 @@ def fit_centres(vectors: np.ndarray, cameras: Sequence[str | None], prior: float
     sums = CentreSums()
     sums.add(vectors, cameras)
     return sums.centres(prior)
-
-
-def _key(camera: str | None) -> str:
-    return "" if camera is None else "c" + camera
-
-
-def _camera(key: str) -> str | None:
-    return key[1:] if key else None

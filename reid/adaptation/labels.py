@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reid.adaptation.sampling import camera_numbers
+
 FEWEST_IDENTITIES = 16  # seen by two cameras, for labels to decide
 _ROUNDS = 500  # of the bootstrap
 
@@ -58,7 +60,7 @@ def labelled_gain(
     if people_across(identities, cameras) < FEWEST_IDENTITIES:
         return None
     _, persons = np.unique([identity or "" for identity in identities], return_inverse=True)
-    _, places = np.unique([camera or "" for camera in cameras], return_inverse=True)
+    places = camera_numbers(cameras)
     known = np.array(
         [bool(identity) and bool(camera) for identity, camera in zip(identities, cameras, strict=True)]
     )

@@ -20,7 +20,6 @@ from reid.profile import Profile
 
 Progress = Callable[[float, str], None]  # share done, stage; what it raises stops the climb
 
-
 # what each tier is; every list of tiers comes from here
 TIERS = {
     "0": "the mean embedding of each camera is subtracted before embeddings are compared; needs no images",
@@ -107,7 +106,8 @@ def climb(
     """
     held, fit = held_out(list(sample.cameras))
     fitted = sample.take(fit) if gate else sample
-    pool, shown = sample.take(np.concatenate([held, fit])), views(sample.crops[held])
+    pool = sample.take(np.concatenate([held, fit]))
+    shown = views(sample.crops[held]) if gate else sample.crops[:0]
     raw: dict[str, Pool] = {}
 
     def seen(profile: Profile) -> Pool:

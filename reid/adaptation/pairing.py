@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid.adaptation.sampling import camera_numbers, rows_by_camera
+
 MAX_PAIRS = 128  # K of the paper, for its large targets
 
 
@@ -40,17 +42,16 @@ def nearest_parts(parts: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def without_camera_means(parts: Tensor, cameras: Sequence[str | None]) -> Tensor:
     """Part features float [N,P,dim] less the mean of their camera's."""
     moved = parts.clone()
-    names = np.array([camera or "" for camera in cameras])
-    for name in np.unique(names):
-        rows = torch.from_numpy(np.flatnonzero(names == name)).to(parts.device)
-        moved[rows] -= parts[rows].mean(0)
+    for rows in rows_by_camera(cameras).values():
+        places = torch.from_numpy(rows).to(parts.device)
+        moved[places] -= parts[places].mean(0)
     return moved
 
 
 def only_across(distance: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
     """Distances float32 [N,N] with infinity between crops of one camera."""
-    names = np.array([camera or "" for camera in cameras])
-    return np.where(names[:, None] == names[None], np.float32(np.inf), distance)
+    numbers = camera_numbers(cameras)
+    return np.where(numbers[:, None] == numbers[None], np.float32(np.inf), distance)
 
 
 def greedy_pairs(distance: np.ndarray, stripe: np.ndarray, max_pairs: int = MAX_PAIRS) -> Pairs:

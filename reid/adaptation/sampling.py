@@ -55,6 +55,22 @@ def _shrink(crop: Crop) -> np.ndarray:
     return blocks.mean(axis=(1, 3), dtype=np.float32).ravel()
 
 
+def rows_by_camera(cameras: Sequence[str | None]) -> dict[str | None, np.ndarray]:
+    """Rows of each camera's crops, int64 ascending; those without a camera stand under None."""
+    rows: dict[str | None, list[int]] = defaultdict(list)
+    for row, camera in enumerate(cameras):
+        rows[camera].append(row)
+    return {camera: np.array(numbers, np.int64) for camera, numbers in rows.items()}
+
+
+def camera_numbers(cameras: Sequence[str | None]) -> np.ndarray:
+    """int64 [N]: a number for each camera, and one for crops without."""
+    numbers = np.empty(len(cameras), np.int64)
+    for number, rows in enumerate(rows_by_camera(cameras).values()):
+        numbers[rows] = number
+    return numbers
+
+
 def held_out(cameras: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """Rows to judge by and rows to fit to, int64: of each camera, every fourth crop is held out."""
     seen: Counter[Hashable] = Counter()

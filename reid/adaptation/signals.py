@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reid.adaptation.sampling import camera_numbers
+
 _NEIGHBOURS = 8
 _VIEW_SHIFT = 0.06  # of the height and the width
 
@@ -36,7 +38,7 @@ def signals(before: Pool, after: Pool, fitted: Sequence[str | None]) -> dict[str
     Args:
         fitted: the camera of each crop that the tier was fitted to.
     """
-    cameras = np.array(["" if camera is None else "c" + camera for camera in before.cameras])
+    cameras = camera_numbers(before.cameras)
     first, second = _facts(before, cameras), _facts(after, cameras)
     values = {f"{name}_before": value for name, value in first.items()}
     values |= {f"{name}_change": second[name] - value for name, value in first.items()}
@@ -72,8 +74,8 @@ def _facts(pool: Pool, cameras: np.ndarray) -> dict[str, float]:
     count = len(similar)
     k = max(1, min(_NEIGHBOURS, (count - 1) // 2))
     nearest = np.argpartition(-similar, k - 1, axis=1)[:, :k]
-    finite = similar[~np.eye(count, dtype=bool)]
-    spread = max(float(finite.std()), 1e-6)
+    pairs = similar[~np.eye(count, dtype=bool)]
+    spread = max(float(pairs.std()), 1e-6)
     return {
         "mixing": _mixing(nearest, cameras),
         "camera_share": _camera_share(pool.vectors, cameras),
@@ -82,7 +84,7 @@ def _facts(pool: Pool, cameras: np.ndarray) -> dict[str, float]:
         "margin_of_views": _margin_of_views(pool, k) / spread,
         "margin_across": _margin_across(similar, cameras) / spread,
         "hubness": _hubness(nearest, count),
-        "mean_similarity": float(finite.mean()),
+        "mean_similarity": float(pairs.mean()),
         "spread": spread,
     }
 

@@ -9,11 +9,12 @@ after about the time that embedding the crops takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from reid.adaptation.sampling import FEWEST_OF_CAMERA
+from reid.adaptation.sampling import FEWEST_OF_CAMERA, rows_by_camera
 from reid.batchnorm import batchnorm_layers_of, write_into_onnx
 from reid.engines.chooser import require_installed
 from reid.profile import Profile, Table, mix_tables
@@ -82,17 +83,16 @@ def fit_statistics(
     Args:
         statistics: made with `source`. crops: uint8 [N,H,W,3]. cameras: of each crop.
     """
-    names = np.array(["" if camera is None else "c" + camera for camera in cameras])
     done = 0
     tables: dict[str, Table] = {}
-    counts: dict[str, int] = {}
-    for name in np.unique(names):
-        rows = np.flatnonzero(names == name)
-        if name and len(rows) >= FEWEST_OF_CAMERA:
-            fitted = statistics.of(crops[rows], lambda s: progress((done + s * len(rows)) / len(crops)))  # noqa: B023
-            share = len(rows) / (len(rows) + prior)
-            tables[name[1:]] = mix_tables(fitted, source.site, share)
-            counts[name[1:]] = len(rows)
+
+    def tell(share: float, count: int) -> None:
+        progress((done + share * count) / len(crops))
+
+    for camera, rows in rows_by_camera(cameras).items():
+        if camera is not None and len(rows) >= FEWEST_OF_CAMERA:
+            fitted = statistics.of(crops[rows], partial(tell, count=len(rows)))
+            tables[camera] = mix_tables(fitted, source.site, len(rows) / (len(rows) + prior))
         done += len(rows)
     if tables:
         return Profile(source.base, mean_table(list(tables.values())), tables, source.eps)
