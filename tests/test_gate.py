@@ -275,6 +275,12 @@ def test_with_a_gate_a_quarter_of_the_crops_is_held_out(
     tools = _Tools(base)
     climb("1", True, base, sample, tools, lambda share, stage: None)
     assert tools.fitted == [30]
+    _answers(monkeypatch, {"0": True})
+    centres = climb("0", True, base, sample, tools, lambda share, stage: None).profile.centres
+    fit = [row for row in range(40) if row // 2 % 4 != 3]
+    assert centres is not None
+    vectors = tools.embed(base, sample.crops[fit], [sample.cameras[row] for row in fit])
+    np.testing.assert_allclose(centres.site, vectors.mean(0), atol=1e-6)
 
 
 def test_the_shipped_weights_are_those_of_the_recorded_episodes(

@@ -24,7 +24,10 @@ class CentreSums:
         self.counts: dict[str | None, int] = {}
 
     def add(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> None:
-        """float [N,D], unit length, as embedded, and the camera of each."""
+        """float [N,D], unit length, as embedded, and the camera of each. Raises ValueError where their
+        numbers differ."""
+        if len(vectors) != len(cameras):
+            raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
         for camera, rows in rows_by_camera(cameras).items():
             self.sums[camera] = self.sums.get(camera, 0) + vectors[rows].sum(0, dtype=np.float64)
             self.counts[camera] = self.counts.get(camera, 0) + len(rows)
