@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_a_real_server_is_measured_and_adapted(bundle: Bundle) -> None:
         "--rehearse", "--bundle", str(bundle.path), "--crops", "48", "--seconds", "0", "--only", "serve"
     )
     assert ended.stdout.endswith("\nREJECTED: rehearsed on the CPU\n"), ended.stdout + ended.stderr
-    assert "32 clients: " in ended.stdout and "second start, with an adapted site: " in ended.stdout
+    assert " 2 clients: " in ended.stdout and "second start, with an adapted site: " in ended.stdout
 
 
 def test_a_verdict_names_every_reason(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,3 +163,4 @@ def test_what_the_driver_says_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_sections_of_a_plan(plan: Plan) -> None:
     assert names(plan) == ["versions", "adapt", "engine torch", "serve", "faiss"]
     assert Plan.read(plan.folder) == plan
+    assert dataclasses.replace(plan, device="cuda").clients[-1] == 32

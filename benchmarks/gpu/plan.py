@@ -56,6 +56,11 @@ class Plan:
         """uint8 [crops,H,W,3]."""
         return np.load(self.folder / _CROPS, allow_pickle=False)
 
+    @property
+    def clients(self) -> tuple[int, ...]:
+        """How many clients query a server at once; few where a rehearsal only goes through the steps."""
+        return (1, 8, 32) if self.device == "cuda" else (1, 2)
+
     def adapted(self) -> Profile | None:
         """The profile that the section `adapt` has left; None where it has left none."""
         path = self.folder / PROFILE

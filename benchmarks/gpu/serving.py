@@ -19,7 +19,6 @@ from benchmarks.serving import ServerProcess
 
 SITE = "gpu"
 _REQUEST = 64  # crops of one enroll
-_CLIENTS = (1, 8, 32)
 _PROCESSES = 8  # of clients: one Python process cannot keep a server busy
 _SETTLE_S = 4.0  # in which these start and warm up
 
@@ -35,10 +34,10 @@ def check_serving(plan: Plan, findings: Findings) -> None:
             findings.say(f"serves with {engine}")
             findings.require(str(engine["device"]).startswith(plan.device), f"serves on {engine['device']}")
             _enroll(client, jpegs, findings)
-            for clients in _CLIENTS:
+            for clients in plan.clients:
                 _query(server.url, jpegs[:64], clients, max(1.0, 8 * plan.seconds), findings)
             _adapt(client, plan.device, findings)
-            _query(server.url, jpegs[:64], _CLIENTS[-1], max(1.0, 8 * plan.seconds), findings)
+            _query(server.url, jpegs[:64], plan.clients[-1], max(1.0, 8 * plan.seconds), findings)
     with ServerProcess(plan.bundle, data, device=plan.device) as server:
         findings.say(f"second start, with an adapted site: ready after {server.ready_after_s:.1f} s")
     after = device.used_mib()
