@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PORT ?= 8000
+WORKERS ?= 2
 VENV := .venv
 
 .PHONY: demo test lint proto clean
@@ -8,7 +9,7 @@ demo: $(VENV)/demo  ## serve the demo bundle on 127.0.0.1:8000
 	scripts/demo.sh $(VENV)/bin/resight $(PORT)
 
 test: $(VENV)/dev lint  ## install what is needed and run every check that needs no GPU
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
