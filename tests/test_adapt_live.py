@@ -74,7 +74,7 @@ def test_progress_arrives_as_events(client: Client, site: str) -> None:
     assert seen[-1].state == "succeeded"
     assert len({job.stage for job in seen}) >= 4
     progress = [job.progress for job in seen]
-    assert progress == sorted(progress)
+    assert progress == sorted(progress) and progress[-1] == 1.0
 
 
 def test_queries_enrolls_and_erasures_during_adaptations(server: ServerProcess, people: People) -> None:

@@ -15,7 +15,9 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from server.errors import Problem, Stopping, StoreUnavailable
 from server.grpc.health import Health
+from server.grpc.problems import abort
 from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
@@ -281,6 +283,19 @@ def test_health_says_that_the_server_stops(tmp_path: Path) -> None:
         server.process.terminate()
         assert [next(w).status for w in watchers] == [health_pb2.HealthCheckResponse.NOT_SERVING] * 3
         assert server.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("error", [Stopping("ending"), StoreUnavailable("no database")])
+def test_a_client_is_told_to_try_elsewhere_where_fewer_calls_would_not_help(error: Problem) -> None:
+    """Unavailable, not resource exhausted: clients of gRPC go to another server for the first only."""
+    ended: list[tuple[grpc.StatusCode, str]] = []
+
+    class Context:
+        async def abort(self, code: grpc.StatusCode, detail: str, trailers: object) -> None:
+            ended.append((code, detail))
+
+    asyncio.run(abort(Context(), "Enroll", error))
+    assert ended == [(grpc.StatusCode.UNAVAILABLE, error.detail)]
 
 
 def test_a_stop_that_begins_while_the_first_status_is_written_is_still_told() -> None:

@@ -187,6 +187,15 @@ def test_only_the_live_space_and_its_parent_are_kept(store: Store) -> None:
     assert list(store.embeddings.missing("s", "space-a")) == seqs
 
 
+def test_the_job_of_a_version_has_succeeded_when_the_version_is_live(store: Store) -> None:
+    fill(store, 1)
+    store.jobs.save(Job("job", "s", "adapt", {}, "running").row())
+    store.versions.make_live(version(2, "space-b", 1), "job")
+    row = store.jobs.get("job")
+    assert row is not None
+    assert [row[name] for name in ("state", "progress", "stage", "version")] == ["succeeded", 1.0, "done", 2]
+
+
 def test_items_without_an_embedding_in_a_space_are_known(store: Store) -> None:
     seqs = fill(store, 5)
     assert list(store.embeddings.missing("s", "space-b")) == seqs

@@ -127,6 +127,22 @@ def test_a_killed_worker_is_an_error_that_names_the_signal(
         run_worker(folder, request_for(bundle, crops), ignore, never, 120)
 
 
+def test_ctrl_c_in_the_terminal_does_not_reach_the_worker(
+    folder: Path, bundle: Bundle, crops: np.ndarray
+) -> None:
+    """The terminal signals its own session: the server decides what becomes of its workers."""
+    sessions: list[bool] = []
+
+    def look(pid: int) -> None:
+        sessions.append(os.getsid(pid) == pid)
+        os.kill(pid, signal.SIGKILL)
+
+    after_its_start(look)
+    with pytest.raises(WorkerError):
+        run_worker(folder, request_for(bundle, crops), ignore, never, 120)
+    assert sessions == [True]
+
+
 def test_a_worker_that_hangs_is_ended(folder: Path, bundle: Bundle, crops: np.ndarray) -> None:
     after_its_start(lambda pid: os.kill(pid, signal.SIGSTOP))
     with pytest.raises(WorkerError, match="reported nothing for 3 s"):
