@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -169,8 +169,13 @@ def export(
         Optional[list[Path]],
         typer.Option(help="JSON of resight evaluate --json, for the manifest; once for each dataset"),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="replace a bundle although its folder holds other files too")
+    ] = False,
 ) -> None:
-    """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written."""
+    """Make a bundle of a run. Every installed engine must answer as torch does, or nothing is written.
+
+    A bundle at OUT is replaced; anything else there is never touched."""
     from export.bundle import export_bundle
     from export.parity import ParityError
     from reid.bundle import BundleError
@@ -178,12 +183,23 @@ def export(
     from reid.engines import EngineError
 
     try:
-        measured = [json.loads(path.read_text()) for path in metrics or []]
-        _, results = export_bundle(run, out, licence, half, tensorrt, measured)
-    except (CheckpointError, BundleError, EngineError, ParityError) as error:
+        measured = [_measured(path) for path in metrics or []]
+        _, results = export_bundle(run, out, licence, half, tensorrt, measured, force)
+    except (CheckpointError, BundleError, EngineError, ParityError, OSError) as error:
         fail(str(error))
     rows = [(p.engine, p.precision, f"{p.min_cosine:.6f}") for p in results]
     table(str(out), ("engine", "precision", "lowest cosine to torch"), rows)
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """What `resight evaluate --json` has written; ends the command where a file holds something else."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        fail(f"--metrics {path}: {error}")
+    if not isinstance(values, dict) or not {"dataset", "mAP"} <= values.keys():
+        fail(f"--metrics {path} is no JSON of resight evaluate --json: it has no dataset and mAP")
+    return values
 
 
 def bundle_info(path: Annotated[Path, typer.Argument(help="the .resight folder")]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from export.graph import to_onnx
 from export.parity import Parity, ParityError, compare, probe_crops, run_gate
+from export.replace import check_replaceable, replacing
 from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
 from reid.checkpoint import read_embedder
 from reid.engines.chooser import require_installed
@@ -26,6 +26,7 @@ def export_bundle(
     half: bool = False,
     tensorrt: bool = False,
     metrics: list[dict[str, Any]] | None = None,
+    force: bool = False,
 ) -> tuple[Bundle, list[Parity]]:
     """Writes `out` (a `.resight` directory) and runs the parity gate over every installed engine.
 
@@ -34,10 +35,12 @@ def export_bundle(
         half: store convolution and linear weights in fp16 (half the size; they are widened on loading).
         tensorrt: also build and compare a TensorRT engine.
         metrics: numbers for the manifest, each with the command that measured it.
+        force: replace a bundle that has other files in its folder, which are deleted with it.
 
-    Raises ParityError beyond the gate (nothing is left at `out` then) and EngineError where TensorRT is
-    requested and not installed.
+    Raises ParityError beyond the gate and BundleError where `out` is anything else than free or a bundle
+    (`out` is as before then), and EngineError where TensorRT is requested and not installed.
     """
+    check_replaceable(out, force)
     if tensorrt:
         require_installed("tensorrt")
     embedder, meta = read_embedder(run)
@@ -56,9 +59,8 @@ def export_bundle(
         weights_licence=licence,
     )
     weights = {name: _stored(tensor.numpy(), half) for name, tensor in embedder.state_dict().items()}
-    staging = out.with_name(out.name + ".unchecked")
-    bundle = write_bundle(staging, manifest, to_onnx(embedder), weights)
-    try:
+    with replacing(out, force) as staging:
+        bundle = write_bundle(staging, manifest, to_onnx(embedder), weights)
         crops = probe_crops(spec.height, spec.width, PROBES)
         expected = CropRunner(embedder).embed(crops)
         results = run_gate(bundle, expected, crops)
@@ -69,9 +71,6 @@ def export_bundle(
             values = {"precision": parity.precision, "min_cosine": parity.min_cosine}
             engines[parity.engine] = EngineParity.model_validate(values)
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
-        _replace(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Bundle.load(out), results
 
 
@@ -103,8 +102,3 @@ def _tensorrt(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> Parity
             f"tensorrt: cosine {parity.min_cosine:.6f} to torch is below the floor of {parity.precision}"
         )
     return parity
-
-
-def _replace(source: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)

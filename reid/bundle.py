@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from reid.batchnorm import batchnorm_layers_of, profile_from_weights
+from reid.files import usual_mode
 from reid.profile import Profile
 
 SCHEMA = 1
@@ -152,24 +152,21 @@ class Bundle:
 def write_bundle(
     path: Path, manifest: Manifest, graph: onnx.ModelProto, weights: dict[str, np.ndarray]
 ) -> Bundle:
-    """Writes a bundle beside `path`, verifies it and moves it into place.
+    """Writes a bundle as a new folder and verifies it.
 
     Initializers of the graph that carry a name in `weights` are stored in weights.safetensors only;
     model.onnx points at them. A Cast follows every half-precision weight, so that every engine computes in
     the precision of the manifest.
+
+    Raises FileExistsError where there is something at `path`: nothing is replaced here.
     """
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    offsets = _write_safetensors(partial / WEIGHTS, weights)
+    path.mkdir(parents=True)
+    offsets = _write_safetensors(path / WEIGHTS, weights)
     _point_at(graph, weights, offsets)
-    (partial / GRAPH).write_bytes(graph.SerializeToString())
-    files = {name: _sha256(partial / name) for name in (GRAPH, WEIGHTS)}
+    (path / GRAPH).write_bytes(graph.SerializeToString())
+    files = {name: _sha256(path / name) for name in (GRAPH, WEIGHTS)}
     manifest = manifest.model_copy(update={"files": files})
-    (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-    Bundle.load(partial)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
+    (path / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
     return Bundle.load(path)
 
 
@@ -185,7 +182,8 @@ def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, 
     """Writes the file and returns the byte offset of every tensor in it."""
     from safetensors.numpy import save_file
 
-    save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    with usual_mode(path):
+        save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reid.checkpoint import FILE, MODEL, SCHEMA, CheckpointError, require_schema
+from reid.files import usual_mode
 
 
 @dataclasses.dataclass
@@ -31,7 +32,8 @@ class Checkpoint:
         partial = path.with_suffix(".partial")
         tensors = {k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}
         try:
-            save_file(tensors, partial, metadata={"resight": json.dumps({"schema": SCHEMA, **self.meta})})
+            with usual_mode(partial):
+                save_file(tensors, partial, metadata={"resight": json.dumps({"schema": SCHEMA, **self.meta})})
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
         except (safetensors.SafetensorError, OSError) as error:  # the first is how a full disk looks

@@ -17,6 +17,7 @@ from torch import Tensor
 from reid.batches import in_batches
 from reid.bundle import MANIFEST, BundleError
 from reid.checkpoint import FILE, CheckpointError
+from reid.files import usual_mode
 from reid.models.build import Embedder, PixelEmbedder
 from training.data.loader import load_crops
 from training.data.records import Record
@@ -151,7 +152,8 @@ def cached_features(
         features = torch.from_numpy(in_batches(len(records), compute))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".new")
-        save_file({"features": features}, partial, metadata={"key": key})
+        with usual_mode(partial):
+            save_file({"features": features}, partial, metadata={"key": key})
         partial.replace(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:

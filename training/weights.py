@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 
+from reid.files import usual_mode
 from reid.models.efficientnet import EfficientNetTrunk
 from reid.models.efficientnet_weights import convert
 
@@ -86,7 +87,8 @@ def convert_weights(arch: str, out: Path) -> Published:
         state = convert(EfficientNetTrunk(arch.rpartition("-")[2]), load_file(raw))
     facts = {"architecture": arch, "package": published.package, "sha256": published.sha256}
     partial = out.with_name(out.name + ".new")
-    save_file(state, partial, metadata=facts | {"licence": published.licence})
+    with usual_mode(partial):
+        save_file(state, partial, metadata=facts | {"licence": published.licence})
     partial.replace(out)
     return published
 

@@ -1,0 +1,20 @@
+"""Files that other users of the machine can read as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Gives a file that is written inside the mode that the umask asks for.
+
+    safetensors (0.8) writes files that only their owner can read, so that the user of a Docker image could
+    not read weights that somebody else has put into a mounted folder.
+    """
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    yield
+    path.chmod(mode)
