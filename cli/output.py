@@ -22,10 +22,13 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A titled table on standard output; 120 columns where that is no terminal."""
+    """A titled table on standard output; 120 columns where that is no terminal. One word without rows."""
     from rich.console import Console
     from rich.table import Table
 
+    if not rows:
+        typer.echo(f"{title}: none")
+        return
     drawn = Table(*columns)
     for row in rows:
         drawn.add_row(*row)

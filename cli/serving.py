@@ -79,11 +79,15 @@ def key_add(
     data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
     store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
 ) -> None:
-    """Make a key and print it, once. The gallery exists already: the server's first start makes it."""
+    """Make a key and print it, once; its id goes to standard error.
+
+    The gallery exists already: the server's first start makes it."""
     from server.auth import make_key
 
     with _gallery(data, store) as gallery:
-        typer.echo(make_key(gallery, scope))
+        key = make_key(gallery, scope)
+    typer.echo(key.text)
+    typer.echo(f"{key.id}; to revoke it: resight key revoke {key.id}", err=True)
 
 
 def key_list(

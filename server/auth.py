@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import uuid
+from typing import NamedTuple
 
 import anyio.to_thread
 
@@ -14,6 +15,13 @@ from server.gallery.store import Store
 
 SCOPES = ("read", "write", "admin")  # each holds the ones before it
 LOCAL = "local"  # the actor where no key is needed
+
+
+class NewKey(NamedTuple):
+    """A key at the only time when its text is known; `id` is what revoking it needs."""
+
+    id: str
+    text: str
 
 
 class Auth:
@@ -30,7 +38,7 @@ class Auth:
         """An admin key for a server that needs one and has none; shown once and never again."""
         if not self.required or self.store.keys.all():
             return None
-        return make_key(self.store, "admin")
+        return make_key(self.store, "admin").text
 
     async def admit(self, key: str | None, scope: str) -> str:
         """`check` for the event loop: a key is looked up in the store by another thread."""
@@ -63,12 +71,12 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
     return x_api_key
 
 
-def make_key(store: Store, scope: str) -> str:
-    """A new key with a scope. Its text is not kept."""
+def make_key(store: Store, scope: str) -> NewKey:
+    """A new key with a scope. Its text is not kept. Raises BadRequest for an unknown scope."""
     if scope not in SCOPES:
         raise BadRequest(f"scope {scope!r} is unknown; there are {', '.join(SCOPES)}")
-    key = "rs_" + secrets.token_urlsafe(32)
-    store.keys.add("key-" + uuid.uuid4().hex[:8], _digest(key), scope)
+    key = NewKey("key-" + uuid.uuid4().hex[:8], "rs_" + secrets.token_urlsafe(32))
+    store.keys.add(key.id, _digest(key.text), scope)
     return key
 
 

@@ -54,7 +54,7 @@ def call(service: Service, key: str, method: str, path: str, **options: Any) -> 
 @pytest.fixture
 def writer(service: Service) -> str:
     """A key with scope write, the first one of the store."""
-    return make_key(service.store, "write")
+    return make_key(service.store, "write").text
 
 
 def name_of(service: Service, place: int) -> str:
@@ -104,7 +104,7 @@ def test_an_erasure_that_met_no_item_is_not_noted(service: Service, writer: str)
 
 
 def test_the_actor_is_the_key_of_the_request(service: Service, writer: str) -> None:
-    reader = make_key(service.store, "read")
+    reader = make_key(service.store, "read").text
     item, other = ids(service)[:2]
     assert call(service, reader, "GET", f"/gallery/{item}/image").status_code == 200
     assert call(service, writer, "DELETE", f"/gallery/{item}").status_code == 200

@@ -419,11 +419,14 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
 def test_keys(tmp_path: Path) -> None:
     assert "there is no gallery" in failed(here("key", "list", "--data", tmp_path))
     Store(tmp_path).close()
-    key = succeeded(resight("key", "add", "read", "--data", tmp_path)).strip()
-    assert key.startswith("rs_")
+    assert "keys: none" in succeeded(here("key", "list", "--data", tmp_path))
+    added = resight("key", "add", "read", "--data", tmp_path)
+    key = succeeded(added).strip()
+    assert key.startswith("rs_") and " " not in key
     listed = succeeded(here("key", "list", "--data", tmp_path))
     name = next(word for word in listed.split() if word.startswith("key-"))
     assert key not in listed
+    assert added.stderr.endswith(f"resight key revoke {name}\n")
     succeeded(here("key", "revoke", name, "--data", tmp_path))
     assert "there is no key" in failed(here("key", "revoke", name, "--data", tmp_path))
     assert "scope 'root'" in failed(here("key", "add", "root", "--data", tmp_path))

@@ -40,7 +40,7 @@ def service(bundle: Bundle, tmp_path: Path) -> Iterator[Service]:
 @asynccontextmanager
 async def http_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service's application, which runs in this event loop."""
-    key = make_key(service.store, "admin")
+    key = make_key(service.store, "admin").text
     app = create_app(service, Auth(service.store, required=True))
     transport = httpx.ASGITransport(app)
     headers = {"X-API-Key": key}
@@ -101,7 +101,7 @@ async def call_everything_over_http(client: httpx.AsyncClient, people: People) -
 async def call_everything_over_grpc(service: Service, people: People) -> None:
     """Every method once."""
     (port,) = free_ports(1)
-    metadata = (("authorization", f"Bearer {make_key(service.store, 'admin')}"),)
+    metadata = (("authorization", f"Bearer {make_key(service.store, 'admin').text}"),)
     server = await create_server(service, Auth(service.store, required=True), f"127.0.0.1:{port}")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
