@@ -110,6 +110,52 @@ def test_a_log_keeps_the_rows_before_the_point_of_resumption(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("resume", [(1, 2), (2, 0)])
+def test_a_log_that_is_opened_and_not_written_keeps_its_rows(tmp_path: Path, resume: tuple[int, int]) -> None:
+    """As where a finished run is trained again, or a run that resumes dies before its first step."""
+    with Log(tmp_path, (1, 0)) as log:
+        for step in (1, 2):
+            log.write(1, step, 10.0, {"identity": 2.0})
+    before = (tmp_path / "log.csv").read_bytes()
+    for _ in range(2):
+        Log(tmp_path, resume).__exit__()
+    assert (tmp_path / "log.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("torn", ["1,2,10.0,2.0", "1", ""])
+def test_a_row_that_was_not_written_to_its_end_is_made_again(tmp_path: Path, torn: str) -> None:
+    with Log(tmp_path, (1, 0)) as log:
+        log.write(1, 1, 10.0, {"identity": 2.0})
+    before = (tmp_path / "log.csv").read_bytes()
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write(torn)
+    with Log(tmp_path, (1, 2)) as log:
+        log.write(1, 2, 10.0, {"identity": 2.0})
+    assert (tmp_path / "log.csv").read_bytes() == before + b"1,2,10.0,2.00000,2.00000\r\n"
+
+
+def test_a_log_without_a_whole_line_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("epoch,st")
+    with Log(tmp_path, (1, 0)) as log:
+        log.write(1, 1, 10.0, {"identity": 2.0})
+    assert (tmp_path / "log.csv").read_text().splitlines() == [
+        "epoch,step,images_per_s,loss,identity",
+        "1,1,10.0,2.00000,2.00000",
+    ]
+
+
+def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for resume, steps in (((1, 0), (1, 2, 3)), ((1, 2), (3, 4))):
+        with Log(tmp_path, resume) as log:
+            for step in steps:
+                log.write(1, step, 10.0, {"identity": float(step)})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/identity")] == [1, 2, 3, 4]
+
+
 def test_a_network_that_a_method_needs_is_made_first(tmp_path: Path) -> None:
     recipe = load_recipe("heads", SMALL)
     smoke(recipe, tmp_path)
