@@ -124,7 +124,7 @@ def test_off_loopback_a_key_is_made_once_and_asked_for(people: People, tmp_path:
             nobody.sites()
         with Client(server.url, api_key=key) as client:
             enroll_people(client, "lobby", people[:2])
-        reader = make_key(Store(tmp_path / "data", beside=True), "read")
+        reader = make_key(Store(tmp_path / "data", beside=True), "read").text
         with Client(server.url, api_key=reader) as client:
             assert client.query("lobby", people[0][0]).matches
             with pytest.raises(ResightError, match="scope write") as caught:
