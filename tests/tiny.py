@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ def make_tiny_bundle(folder: Path, name: str = "tiny", spread: float = SPREAD) -
         recipe={},
         weights_licence="test",
     )
-    return write_bundle(folder / f"{name}.resight", manifest, model, weights)
+    path = folder / f"{name}.resight"
+    shutil.rmtree(path, ignore_errors=True)  # of a server that the same test has started before
+    return write_bundle(path, manifest, model, weights)
 
 
 TABLE = ("neck.weight", "neck.bias", "neck.running_mean", "neck.running_var")
