@@ -9,11 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def usual_mode(path: Path) -> Iterator[None]:
-    """Gives a file that is written inside the mode that the umask asks for.
+    """Gives a new file that is written inside the mode that the umask asks for; replaces one of its name.
 
     safetensors (0.8) writes files that only their owner can read, so that the user of a Docker image could
     not read weights that somebody else has put into a mounted folder.
     """
+    path.unlink(missing_ok=True)  # one that was left behind would pass its mode on
     path.touch()
     mode = path.stat().st_mode & 0o777
     yield
