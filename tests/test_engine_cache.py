@@ -262,7 +262,7 @@ def test_the_room_for_engines_is_bounded_by_bytes(
     engines_that_fit: float,
     room: int,
 ) -> None:
-    # The best batch is measured at each start and may differ from one to the next; an engine's bytes follow it.
+    # An engine's bytes follow its best batch, which is measured at each start and may differ.
     monkeypatch.setattr("server.engines.best_batch", lambda *_: engines.max_batch)
     settings = Settings(
         bundle=bundle.path,
