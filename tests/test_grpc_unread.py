@@ -19,10 +19,12 @@ from server.errors import Overloaded
 from server.grpc.guard import _Call
 from server.grpc.open_calls import OpenCalls
 from server.grpc.places import Places, peer_of
+from server.inflight import Inflight
 from server.settings import Settings
 from tests.http2 import HEADERS, BareClient, status_of
 from tests.tiny import make_tiny_bundle, picture
 
+ENROLL = "/resight.v1.Gallery/Enroll"
 LIST = "/resight.v1.Gallery/List"
 WATCH = "/grpc.health.v1.Health/Watch"
 SITE = pb.ListRequest(site="lobby").SerializeToString()
@@ -160,6 +162,33 @@ def test_a_large_answer_that_nobody_reads_is_given_up_in_the_time_of_a_body(
 
     asyncio.run(story())
     assert f"{LIST} of ipv4:10.0.0.1 was given up: 5000005 bytes were not read within 0.1 s" in caplog.text
+
+
+def test_an_answer_that_waits_to_be_read_does_not_count_the_bytes_of_its_request(tmp_path: Path) -> None:
+    """The request is gone by then, and others would be refused for as long as its client does not read."""
+    counted = []
+    inflight = Inflight(limit=1000)
+    request = pb.EnrollRequest(site="x" * 500).SerializeToString()
+
+    async def enroll(message: pb.EnrollRequest, context: object) -> pb.EnrollResponse:
+        counted.append(inflight.bytes)
+        return pb.EnrollResponse()
+
+    async def read() -> bytes:
+        return request
+
+    async def write(message: object) -> None:
+        counted.append(inflight.bytes)
+
+    async def story() -> None:
+        guard: Any = SimpleNamespace(settings=Settings(bundle=tmp_path))
+        handler = grpc.unary_unary_rpc_method_handler(enroll, pb.EnrollRequest.FromString)
+        call = _Call(guard, ENROLL, handler, "enroll")
+        with inflight.share() as share:
+            await call._answer(SimpleNamespace(read=read, write=write), share, call._in_time)
+
+    asyncio.run(story())
+    assert counted == [len(request), 0]
 
 
 def test_who_has_too_many_calls_without_a_key_hears_both_limits() -> None:
