@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from export.bundle import export_bundle
 from export.replace import check_replaceable, replacing
 from reid.bundle import GRAPH, MANIFEST, WEIGHTS, BundleError
 from resight import app
 from tests.conftest import SMALL, make_checkpoint
+from tests.tiny import make_tiny_bundle
 from training.checkpoint import Checkpoint
 
 
@@ -138,9 +138,10 @@ def test_weights_can_be_read_by_whom_the_umask_allows(tmp_path: Path, umask: int
     before = os.umask(umask)
     try:
         Checkpoint({}, {"model": {}}).save(tmp_path / "checkpoint.safetensors")
-        exported, _ = export_bundle(make_checkpoint(tmp_path / "run", SMALL), tmp_path / "x.resight")
+        with replacing(tmp_path / "x.resight") as staged:
+            make_tiny_bundle(tmp_path).path.rename(staged)
     finally:
         os.umask(before)
-    files = [tmp_path / "checkpoint.safetensors", *exported.path.iterdir()]
+    files = [tmp_path / "checkpoint.safetensors", *(tmp_path / "x.resight").iterdir()]
     assert {path.stat().st_mode & 0o777 for path in files} == {mode}
-    assert exported.path.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (tmp_path / "x.resight").stat().st_mode & 0o777 == 0o777 & ~umask
