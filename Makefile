@@ -1,6 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 2
+# test processes: one for each core, four at most, because some of them need 4 GB
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores : 4)))
 VENV := .venv
 
 .PHONY: demo test lint proto clean

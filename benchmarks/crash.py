@@ -23,7 +23,7 @@ from benchmarks.crops import drawn_jpegs
 from benchmarks.serving import DEMO, ServerProcess
 
 SITE = "crash"
-CROWD = 600  # items at the site: more would only make the jobs longer
+CROWD = 600  # items at the site, unless said otherwise: more would only make the jobs longer
 
 
 @dataclasses.dataclass
@@ -59,15 +59,19 @@ class Result:
         return not (self.lost or self.doubled or self.halved or self.returned or self.mixed)
 
 
-def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0) -> Result:
-    """Starts, works, kills and checks, `rounds` times over one data folder."""
+def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0, crowd: int = CROWD) -> Result:
+    """Starts, works, kills and checks, `rounds` times over one data folder.
+
+    Args:
+        crowd: items at the site at most, or a few more.
+    """
     chance, ledger, result = random.Random(seed), Ledger(), Result()
     crops = drawn_jpegs(64)
     for number in range(rounds):
         with ServerProcess(bundle, folder / "data") as server:
             if number:
                 _check(server, ledger, result)
-            _work(server, ledger, result, chance, crops)
+            _work(server, ledger, result, chance, crops, crowd)
         result.rounds += 1
     with ServerProcess(bundle, folder / "data") as server:
         _check(server, ledger, result)
@@ -77,7 +81,12 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0) -> Result:
 
 
 def _work(
-    server: ServerProcess, ledger: Ledger, result: Result, chance: random.Random, crops: list[bytes]
+    server: ServerProcess,
+    ledger: Ledger,
+    result: Result,
+    chance: random.Random,
+    crops: list[bytes],
+    crowd: int,
 ) -> None:
     """Enrolls, erases and adapts until the server is killed under it."""
     gone, reached = threading.Event(), threading.Event()
@@ -88,7 +97,7 @@ def _work(
     def enroll() -> None:
         with Client(server.url) as client:
             while not gone.is_set():
-                if len(ledger.acknowledged) - len(ledger.erasing) > CROWD:
+                if len(ledger.acknowledged) - len(ledger.erasing) > crowd:
                     gone.wait(0.1)
                     continue
                 with lock:

@@ -80,7 +80,7 @@ def test_progress_arrives_as_events(client: Client, site: str) -> None:
 def test_queries_enrolls_and_erasures_during_adaptations(server: ServerProcess, people: People) -> None:
     """The whole promise at once: two adaptations and a rollback under constant traffic."""
     name = f"busy-{uuid.uuid4().hex[:8]}"
-    more = draw_jpegs(60, cameras=2, images=2, site=3)
+    more = draw_jpegs(30, cameras=2, images=2, site=3)
     with Client(server.url) as client:
         ids = dict.fromkeys(enroll_people(client, name, more), True)
     space_of: dict[int, set[str]] = {}
@@ -104,8 +104,9 @@ def test_queries_enrolls_and_erasures_during_adaptations(server: ServerProcess, 
                 returned = [m.id for m in found.matches]
                 if len(returned) != len(set(returned)) or gone & set(returned):
                     failures.append("an item twice, or one that was erased before the query")
-                if len(returned) < 200:
+                if len(returned) < 100:
                     failures.append(f"only {len(returned)} items")
+                time.sleep(0.02)  # the jobs shall get on
 
     def write() -> None:
         number = 0

@@ -264,7 +264,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
         "model.ssl_heads=false",
     ]
     succeeded(
-        resight(
+        here(
             "train",
             "bot-small",
             "--data",

@@ -56,7 +56,7 @@ def test_a_rehearsal_goes_through_its_sections_and_is_never_accepted(bundle: Bun
     assert ended.stdout.endswith("\nREJECTED: rehearsed on the CPU\n"), ended.stdout + ended.stderr
     for line in (
         "BNTA of 16 crops on cpu",
-        "batch 128: lowest cosine to torch on the CPU 0.99999",
+        "batch   7: lowest cosine to torch on the CPU 0.99999",
         "adapted: ",
         " 2 clients: ",
         "adapting 16 crops while serving: ",

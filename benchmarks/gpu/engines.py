@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gpu import device
 from benchmarks.gpu.findings import Findings
-from benchmarks.gpu.plan import BATCHES, Plan
+from benchmarks.gpu.plan import Plan
 from export.parity import FLOORS
 from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
@@ -43,8 +43,8 @@ def check_engine(plan: Plan, name: str, findings: Findings) -> None:
     findings.say(f"{info.engine} {info.version}, {info.provider}, {info.precision}{_placement(engine)}")
     findings.require(info.device.startswith(plan.device), f"runs on {info.device} instead of {plan.device}")
     expected = TorchEngine(bundle).embed(crops)
-    by_batch = _parity(engine, crops, expected, info.precision, findings)
-    _rates(engine, crops, plan.seconds, findings)
+    by_batch = _parity(engine, crops, expected, info.precision, plan.batches, findings)
+    _rates(engine, crops, plan.batches, plan.seconds, findings)
     profile = plan.adapted()
     if profile is None:
         findings.require(False, "no adapted profile to compare")
@@ -63,11 +63,16 @@ def _placement(engine: Engine) -> str:
 
 
 def _parity(
-    engine: Engine, crops: np.ndarray, expected: np.ndarray, precision: str, findings: Findings
+    engine: Engine,
+    crops: np.ndarray,
+    expected: np.ndarray,
+    precision: str,
+    batches: tuple[int, ...],
+    findings: Findings,
 ) -> np.ndarray:
     """Says how near the engine is to float32 [N,D] of torch at every batch; returns its embeddings."""
     lowest = 1.0
-    for batch in BATCHES:
+    for batch in batches:
         embeddings = in_batches(len(crops), lambda rows: engine.embed(crops[rows]), batch)
         nearest = float(cosine(embeddings, expected).min())
         apart = float(np.abs(embeddings - expected).max())
@@ -82,8 +87,10 @@ def _parity(
     return embeddings
 
 
-def _rates(engine: Engine, crops: np.ndarray, seconds: float, findings: Findings) -> None:
-    for batch in BATCHES:
+def _rates(
+    engine: Engine, crops: np.ndarray, batches: tuple[int, ...], seconds: float, findings: Findings
+) -> None:
+    for batch in batches:
         rate = images_per_second(engine.embed, np.resize(crops, (batch, *crops.shape[1:])), seconds)
         findings.say(f"batch {batch:>3}: {rate:9.0f} images/s, {1e3 * batch / rate:8.3f} ms a batch")
 

@@ -57,8 +57,13 @@ class Plan:
         return np.load(self.folder / _CROPS, allow_pickle=False)
 
     @property
+    def batches(self) -> tuple[int, ...]:
+        """Sizes of batches that every engine is tried with; few in a rehearsal, which only takes the steps."""
+        return BATCHES if self.device == "cuda" else BATCHES[:3]
+
+    @property
     def clients(self) -> tuple[int, ...]:
-        """How many clients query a server at once; few where a rehearsal only goes through the steps."""
+        """How many clients query a server at once; few in a rehearsal, which only takes the steps."""
         return (1, 8, 32) if self.device == "cuda" else (1, 2)
 
     def adapted(self) -> Profile | None:
