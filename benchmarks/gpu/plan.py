@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Sizes of batches that every engine is tried with; few in a rehearsal, which only takes the steps."""
+        """Sizes of batches that every engine is tried with; the small ones in a rehearsal."""
         return BATCHES if self.device == "cuda" else BATCHES[:3]
 
     @property
