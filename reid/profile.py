@@ -23,6 +23,7 @@ SCHEMA = 1
 Table = Mapping[str, np.ndarray]  # layer -> float32 [4,C]: gamma, beta, mean, variance
 KEYS = ("weight", "bias", "running_mean", "running_var")  # the rows of a table under torch's names
 _LEAST_NORM = 1e-6  # of a centred embedding; a shorter one has no direction
+_COMPARED_AT_ONCE = 512  # embeddings, so that what is computed with them stays in the processor's cache
 
 
 class ProfileError(ValueError):
@@ -44,25 +45,38 @@ class Centres:
         """The centre for a camera; the site's where the camera is unknown or has none of its own."""
         return self.cameras.get(camera, self.site) if camera is not None else self.site
 
-    def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
-        """float [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared.
+    def compare(
+        self, vectors: np.ndarray, cameras: Sequence[str | None], dtype: type[np.floating] = np.float32
+    ) -> np.ndarray:
+        """float [N,D] as embedded, the camera of each -> [N,D] of `dtype`, unit length, to be compared.
 
         An embedding that equals its centre has no direction left and stays as it was embedded.
         """
         if len(cameras) != len(vectors):
             raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
         if not len(vectors):
-            return vectors.astype(np.float32)
+            return vectors.astype(dtype)
         kinds = sorted({camera for camera in cameras if camera is not None and camera in self.cameras})
         table = np.stack([self.site, *(self.cameras[camera] for camera in kinds)])
         numbers: dict[str | None, int] = {camera: number for number, camera in enumerate(kinds, 1)}
         rows = np.array([numbers.get(camera, 0) for camera in cameras])
-        moved = vectors.astype(np.float32) - table[rows]
-        norms = np.linalg.norm(moved, axis=1)
-        lost = norms < _LEAST_NORM
-        moved[lost] = vectors[lost]
-        norms[lost] = np.maximum(np.linalg.norm(moved[lost], axis=1), _LEAST_NORM)
-        return moved / norms[:, None]
+        compared = np.empty(vectors.shape, dtype)
+        for start in range(0, len(vectors), _COMPARED_AT_ONCE):
+            some = slice(start, start + _COMPARED_AT_ONCE)
+            compared[some] = _directions(vectors[some], table[rows[some]])
+        return compared
+
+
+def _directions(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """float [N,D] and the centre of each, float32 [N,D] -> float32 [N,D]: the direction in which each vector
+    lies as seen from its centre; its own where it equals the centre."""
+    moved = np.subtract(vectors, centres, dtype=np.float32)
+    norms = np.sqrt(np.einsum("nd,nd->n", moved, moved))
+    lost = norms < _LEAST_NORM
+    moved[lost] = vectors[lost]
+    norms[lost] = np.maximum(np.linalg.norm(moved[lost], axis=1), _LEAST_NORM)
+    moved /= norms[:, None]
+    return moved
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -20,6 +21,7 @@ from reid.profile import Profile
 from server.centring import MOST_JUDGED, StoredSample, climb_centring, fit_stored_centres, read_sample
 from server.engines import Engines
 from server.errors import Conflict, Problem, Unprocessable
+from server.gallery.records import Embedded
 from server.gallery.store import Store
 from server.job import Declined
 from server.jobs import Handle
@@ -225,13 +227,13 @@ class Adaptation:
         """What makes the profile that goes live: its centres are those of every embedding of the site."""
         report, live = handle.job.report, self.site.state.version
 
-        def finish(raw_space: str) -> Profile:
+        def finish(stored: Sequence[Embedded]) -> Profile:
             profile = tables
             if report.tiers is not None and "0" in report.tiers.split("+"):
                 handle.step(handle.job.progress, "centring")
                 began = time.perf_counter()
                 try:
-                    centres = fit_stored_centres(self.store, self.site.name, raw_space, handle.check)
+                    centres = fit_stored_centres(stored, handle.check)
                 except ValueError as error:
                     raise Declined(f"site {self.site.name!r} has no items any more") from error
                 profile = tables.with_centres(centres)

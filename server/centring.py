@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from reid.adaptation.ladder import Climbed, Rung
 from reid.adaptation.sampling import balanced_order, held_out
 from reid.adaptation.signals import Pool
 from reid.profile import Centres, Profile
+from server.gallery.records import Embedded
 from server.gallery.store import Store
 from server.sampling import require_different
 from server.site_tools import SiteTools
@@ -69,16 +70,17 @@ def read_sample(store: Store, site: str, raw_space: str, most: int, seed: int) -
     )
 
 
-def fit_stored_centres(store: Store, site: str, raw_space: str, check: Callable[[], None]) -> Centres:
+def fit_stored_centres(stored: Iterable[Embedded], check: Callable[[], None]) -> Centres:
     """The centres of every embedding of a site in a raw space.
 
     Args:
+        stored: all of them, in chunks.
         check: called between chunks; what it raises stops the computation.
 
     Raises ValueError where there is none.
     """
     sums = CentreSums()
-    for chunk in store.embeddings.of_site(site, raw_space):
+    for chunk in stored:
         check()
         sums.add(chunk.vectors, chunk.cameras)
     return sums.centres()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from reid.profile import Centres, Profile
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
-from server.gallery.indexes import add_stored, open_index
-from server.gallery.records import Item, Version
+from server.gallery.indexes import add_chunk, add_stored, new_index
+from server.gallery.records import Embedded, Item, Version
 from server.gallery.store import Store
 from server.profile_engine import ProfileEngine
 from server.sites import Site, SiteState
@@ -20,7 +21,8 @@ from server.sites import Site, SiteState
 CHUNK = 64
 
 Progress = Callable[[float], None]
-Finish = Callable[[str], Profile]  # the raw space, which holds every item -> the profile that goes live
+# every embedding of the site in the profile's raw space -> the profile that goes live
+Finish = Callable[[Sequence[Embedded]], Profile]
 
 
 class Rebuilder:
@@ -56,13 +58,15 @@ class Rebuilder:
         Raises Conflict where something has to be re-embedded and images are not kept.
         """
         with self.engines.lease(profile_id) as engine:
-            self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
+            raw_space = self.engines.raw_space(profile_id)
+            self._embed_missing(site, engine, raw_space, progress)
+            stored = deque(self.store.embeddings.of_site(site.name, raw_space))
             profile = self.engines.profile(profile_id)
             if finish is not None:
-                profile = finish(self.engines.raw_space(profile_id))
+                profile = finish(stored)
                 self.store.versions.save_profile(profile)
             version = self._version(site, profile, cause, parent, tiers)
-            self._swap(site, version, profile.centres, engine, job, progress)
+            self._swap(site, version, profile.centres, stored, engine, job, progress)
         return version
 
     def embed_missing(self, site: Site, profile_id: str, progress: Progress) -> None:
@@ -95,12 +99,16 @@ class Rebuilder:
         site: Site,
         version: Version,
         centres: Centres | None,
+        stored: deque[Embedded],
         engine: ProfileEngine,
         job: str | None,
         progress: Progress,
     ) -> None:
-        state = SiteState(version, open_index(self.store, version, centres), centres)
+        """`stored` is what the store held of the version's raw space a moment ago; it is empty afterwards."""
+        state = SiteState(version, new_index(version.dim), centres)
         index, raw_space = state.index, version.raw_space_id
+        while stored:  # each chunk goes from memory when the index has it
+            add_chunk(index, stored.popleft(), centres)
         progress(1.0)
         with site.lock:
             # Either the live version stores in this space too, then enrolls have put into it what the index

@@ -19,7 +19,7 @@ from reid.bundle import Bundle
 from reid.profile import Centres, Profile
 from server.errors import Conflict, StartError
 from server.gallery.filters import AnyOf, ItemFilter
-from server.gallery.indexes import open_index
+from server.gallery.indexes import add_chunk
 from server.gallery.records import NewItem, Version
 from server.query import Answer
 from server.service import Service
@@ -272,13 +272,12 @@ def test_what_is_enrolled_while_the_index_is_built_is_in_it(
     first, second = make(bundle, "both", 1), with_centres(make(bundle, "both", 1), 5)
     swap(service, first)
 
-    def build_slowly(*arguments: Any) -> Any:
-        index = open_index(*arguments)
+    def build_slowly(*arguments: Any) -> None:
+        add_chunk(*arguments)
         enroll(service, seeds=range(9, 12))
         asyncio.run(service.items.erase_where("lobby", only("person-0"), "test"))
-        return index
 
-    monkeypatch.setattr(server.rebuild, "open_index", build_slowly)
+    monkeypatch.setattr(server.rebuild, "add_chunk", build_slowly)
     swap(service, second)
     expected = scores_by_hand(second, by_hand(second, 20, "door"), range(1, 12))
     assert len(service.sites.get("lobby").state.index) == len(expected)  # the erased vector is not even held

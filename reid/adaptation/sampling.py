@@ -18,14 +18,17 @@ _NEAR = 3.0
 def balanced_order(cameras: Sequence[Hashable], seed: int) -> list[int]:
     """Indices in an order in which cameras take turns, so that the first n are balanced; each camera's crops
     are shuffled."""
-    rng = np.random.default_rng(seed)
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for index in rng.permutation(len(cameras)):
-        groups[cameras[index]].append(int(index))
-    turns = [
-        (turn, str(camera), index) for camera, indices in groups.items() for turn, index in enumerate(indices)
-    ]
-    return [index for _, _, index in sorted(turns)]
+    kinds = list(dict.fromkeys(cameras))
+    number_of = {camera: number for number, camera in enumerate(kinds)}
+    shuffled = np.random.default_rng(seed).permutation(len(cameras))
+    numbers = np.array([number_of[camera] for camera in cameras], np.int64)[shuffled]
+    by_camera = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[by_camera], np.arange(len(kinds)))
+    turns = np.empty(len(cameras), np.int64)  # of each crop among the shuffled ones of its camera
+    turns[by_camera] = np.arange(len(cameras)) - starts[numbers[by_camera]]
+    names = np.unique([str(camera) for camera in kinds], return_inverse=True)[1]
+    order: list[int] = shuffled[np.lexsort((shuffled, names[numbers], turns))].tolist()
+    return order
 
 
 class Thumbnails:

@@ -9,7 +9,7 @@ import numpy as np
 from reid.profile import Centres
 from server.gallery.faiss_index import FaissIndex
 from server.gallery.index import GalleryIndex
-from server.gallery.records import Version
+from server.gallery.records import Embedded, Version
 from server.gallery.store import Store
 
 
@@ -31,7 +31,15 @@ def add_stored(
 ) -> None:
     """Adds to an index what the store holds behind seq `after`."""
     for chunk in store.embeddings.of_site(version.site, version.raw_space_id, after=after):
-        index.add(chunk.seqs, chunk.cameras, to_compare(centres, chunk.vectors, chunk.cameras))
+        add_chunk(index, chunk, centres)
+
+
+def add_chunk(index: GalleryIndex, chunk: Embedded, centres: Centres | None) -> None:
+    """Adds embeddings of the index's raw space, as the centres say that they are compared."""
+    vectors = chunk.vectors
+    if centres is not None:
+        vectors = centres.compare(vectors, chunk.cameras, np.float16)  # as the index keeps them
+    index.add(chunk.seqs, chunk.cameras, vectors)
 
 
 def to_compare(centres: Centres | None, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
