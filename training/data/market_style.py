@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, Record, matched_images, require_counts
+from training.data.files import matched_images
+from training.data.records import Dataset, Record, require_counts
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 _NAME = re.compile(r"(-?\d+)_c(\d+)")

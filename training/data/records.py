@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 class DatasetError(ValueError):
@@ -22,6 +19,7 @@ class Record(NamedTuple):
     pid: int  # identity, as the dataset numbers it; 0 is a distractor in Market-1501
     camid: int  # camera, from 0
     domain: int = 0  # which of several joined datasets
+    track: int = -1  # crops of one track of a person in a camera are evaluated together; -1: a crop alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +33,9 @@ class Dataset:
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
     # True: evaluation draws one gallery image of each person, in repetitions (old CUHK03, methods B.3)
     single_shot: bool = False
+    people: tuple[str, ...] = ()  # names of pid 1, 2, ... where the data gives names
+    cameras: tuple[str, ...] = ()  # names of camera 0, 1, ...
+    notes: tuple[str, ...] = ()  # sentences on how the data was read and what was left out
 
     def train_labels(self) -> list[int]:
         """Training identities renumbered 0..n-1 by domain, then pid: a domain's labels are consecutive."""
@@ -74,43 +75,10 @@ def join(datasets: list[Dataset]) -> Dataset:
     return Dataset("+".join(d.name for d in datasets), train, [], [])
 
 
-def require_folder(path: Path, dataset: str) -> Path:
-    """The folder. Raises DatasetError where there is none."""
-    if not path.is_dir():
-        raise DatasetError(f"{dataset}: folder {path} does not exist")
-    return path
-
-
-def unpacked(root: Path, release: str) -> Path:
-    """The folder of the release inside `root`, or `root` itself where there is none."""
-    return root / release if (root / release).is_dir() else root
-
-
 def one_split(name: str, split: int) -> None:
     """Raises DatasetError for any split but the only one."""
     if split:
         raise DatasetError(f"{name} has one split, 0, not {split}")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Images of a folder in sorted order (file-system order differs from disk to disk)."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def matched_images(
-    name: str, folder: Path, pattern: re.Pattern[str], example: str
-) -> list[tuple[Path, re.Match[str]]]:
-    """Images of a folder with the match of each name.
-
-    Raises DatasetError for a missing folder and for a name that does not match.
-    """
-    matched = []
-    for path in list_images(require_folder(folder, name)):
-        match = pattern.match(path.stem)
-        if match is None:
-            raise DatasetError(f"{name}: {path} is not named like {example}")
-        matched.append((path, match))
-    return matched
 
 
 def require_counts(name: str, counted: dict[str, int], expected: dict[str, int]) -> None:
