@@ -32,7 +32,7 @@ def read_classes(root: Path, split: int = 0) -> Dataset:
             f"one for each class; look at {differ[0]}"
         )
     train, test = _records(root / "train", names["train"]), _records(root / "test", names["test"])
-    return Dataset("classes", train, test, train, ignore_camera=True)
+    return Dataset("classes", train, test, train, ignore_camera=True, same_classes=True)
 
 
 def _records(folder: Path, names: list[str]) -> list[Record]:

@@ -29,8 +29,6 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     parts = {part for part, _, _ in files}
     if not parts & {"train", "query"}:
         raise DatasetError(f"folders: {root} holds neither train/<identity>/*.jpg nor query/<identity>/*.jpg")
-    if ("query" in parts) != ("gallery" in parts):
-        raise DatasetError(f"folders: {root} needs both query/ and gallery/ to be evaluated, or neither")
     cameras, form = cameras_of([(person, path) for _, person, path in files])
     crops = [
         LabelledCrop(path, part, person, camera)

@@ -33,6 +33,7 @@ class Dataset:
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
     # True: evaluation draws one gallery image of each person, in repetitions (old CUHK03, methods B.3)
     single_shot: bool = False
+    same_classes: bool = False  # True: a pid means the same in every part, as a class of images does
     people: tuple[str, ...] = ()  # names of pid 1, 2, ... where the data gives names
     cameras: tuple[str, ...] = ()  # names of camera 0, 1, ...
     notes: tuple[str, ...] = ()  # sentences on how the data was read and what was left out
@@ -47,16 +48,25 @@ class Dataset:
         counts = Counter(domain for domain, _ in {(r.domain, r.pid) for r in self.train})
         return [counts[domain] for domain in range(max(counts, default=-1) + 1)]
 
-    def all_images(self) -> Dataset:
+    def all_images(self, same_people: bool = False) -> Dataset:
         """The dataset with query and gallery added to the training crops, and nothing left to evaluate on.
 
         For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay
         out.
+
+        Args:
+            same_people: who is called alike in the training part and in query or gallery is one person.
+                Otherwise they are two, since many number each part from 1; classes are always the same.
         """
-        known = [r for r in (*self.query, *self.gallery) if r.pid > 0]
-        return dataclasses.replace(
-            self, train=list(dict.fromkeys([*self.train, *known])), query=[], gallery=[]
-        )
+        added = [r for r in (*self.query, *self.gallery) if r.pid > 0]
+        people = self.people
+        trained = {r.pid for r in self.train}
+        if not (same_people or self.same_classes) and trained & {r.pid for r in added}:
+            files = {r.path for r in self.train}
+            added = [r._replace(pid=r.pid + max(trained)) for r in added if r.path not in files]
+            people = ()  # a name would stand for two
+        train = list(dict.fromkeys([*self.train, *added]))
+        return dataclasses.replace(self, train=train, query=[], gallery=[], people=people)
 
 
 def join(datasets: list[Dataset]) -> Dataset:
@@ -72,7 +82,8 @@ def join(datasets: list[Dataset]) -> Dataset:
             raise DatasetError(f"{dataset.name} has no training crops, so it cannot be a source")
         train += [r._replace(domain=domain, camid=r.camid + cameras) for r in dataset.train]
         cameras += max(r.camid for r in dataset.train) + 1
-    return Dataset("+".join(d.name for d in datasets), train, [], [])
+    notes = tuple(f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes)
+    return Dataset("+".join(d.name for d in datasets), train, [], [], notes=notes)
 
 
 def one_split(name: str, split: int) -> None:
