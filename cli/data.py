@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -94,7 +95,12 @@ def data_check(
         fail(str(error))
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"nothing to mend; next: resight train bot-small --data {data} --set dataset={name} --out RUN")
+    options = f" --pattern {shlex.quote(pattern)}" if pattern else ""
+    if dataset.train:
+        verb = f"train bot-small --data {data} --set dataset={name}{options} --out RUN"
+    else:
+        verb = f"evaluate RUN --dataset {name} --data {data}{options}"
+    typer.echo(f"nothing to mend; next: resight {verb}")
 
 
 def echo_summary(dataset: Dataset) -> None:

@@ -118,9 +118,10 @@ def oddities(summary: Summary) -> list[str]:
         )
     if summary.namesakes:
         named = ", ".join(summary.namesakes[:_SHOWN]) + (", ..." if len(summary.namesakes) > _SHOWN else "")
+        count = len(summary.namesakes)
         lines.append(
-            f"{len(summary.namesakes)} people are called alike in train and in query or gallery ({named}): "
-            f"if they are the same, the scores are not those of strangers"
+            f"{_plural(count, 'person is', 'people are')} called alike in train and in query or gallery "
+            f"({named}): scores of people who were trained on are too high; other people need other names"
         )
     return [*lines, *_shortened(summary.notes)]
 
