@@ -95,12 +95,17 @@ def data_check(
         fail(str(error))
     if problems:
         raise typer.Exit(1)
-    options = f" --pattern {shlex.quote(pattern)}" if pattern else ""
-    if dataset.train:
-        verb = f"train bot-small --data {data} --set dataset={name}{options} --out RUN"
-    else:
-        verb = f"evaluate RUN --dataset {name} --data {data}{options}"
-    typer.echo(f"nothing to mend; next: resight {verb}")
+    typer.echo(f"nothing to mend; next: resight {_next(name, data, pattern, ignore_cameras, summary)}")
+
+
+def _next(name: str, data: Path, pattern: str, ignore_cameras: bool, summary: Summary) -> str:
+    """The command that this data is ready for."""
+    where = f"--data {shlex.quote(str(data))}" + (f" --pattern {shlex.quote(pattern)}" if pattern else "")
+    if not any(part.part == "train" for part in summary.parts):
+        evaluation = f"evaluate RUN --dataset {shlex.quote(name)} {where}"
+        return evaluation + (" --ignore-cameras" if ignore_cameras else "")
+    singles = " --leave-out-singles" if summary.singles else ""
+    return f"train bot-small {where} --set {shlex.quote(f'dataset={name}')}{singles} --out RUN"
 
 
 def echo_summary(dataset: Dataset) -> None:

@@ -23,6 +23,7 @@ from training.data.pattern import read_pattern
 from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
 from training.data.selection import Selection
+from training.data.tracklets import read_tracklets
 from training.data.unlabeled import read_unlabeled
 from training.data.viper import read_viper
 from training.data.world import read_world
@@ -45,6 +46,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "folders": read_folders,
     "market-style": read_own_market_style,
     "list": read_list,
+    "tracklets": read_tracklets,
     "world": read_world,
     "classes": read_classes,
     "unlabeled": read_unlabeled,

@@ -63,6 +63,23 @@ def labelled_crop(path: Path, fields: dict[str, Any], where: str) -> LabelledCro
     return LabelledCrop(path, part, person, values.get("camera") or ONE_CAMERA, values.get("track", ""), time)
 
 
+def numbered_people(crops: Sequence[LabelledCrop]) -> tuple[list[LabelledCrop], int]:
+    """The crops by Market-1501's rules for people who are numbers, and how many junk crops they leave out.
+
+    0002 and 2 are one person, -1 is junk. 0 is a distractor where it stands in the gallery alone; people who
+    count from 0 train on such a person or ask for them.
+    """
+    kept = []
+    for crop in crops:
+        number = crop.person.lstrip("0")  # MARS writes 00-1
+        if number != "-1":
+            kept.append(crop._replace(person=number or "0") if _is_number(crop.person) else crop)
+    junk = len(crops) - len(kept)
+    if not any(crop.person == "0" and crop.part != "gallery" for crop in kept):
+        kept = [crop._replace(person=NOBODY) if crop.person == "0" else crop for crop in kept]
+    return kept, junk
+
+
 def numbered(name: str, crops: Sequence[LabelledCrop], notes: Sequence[str] = ()) -> Dataset:
     """The crops as a dataset, in their order.
 
@@ -103,6 +120,10 @@ def numbered(name: str, crops: Sequence[LabelledCrop], notes: Sequence[str] = ()
         cameras=tuple(cameras),
         notes=tuple(notes),
     )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _track(crop: LabelledCrop) -> tuple[str, ...]:

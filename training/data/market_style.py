@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from training.data.files import matched_images, require_folder
-from training.data.labelled import NOBODY, PARTS, LabelledCrop, numbered
+from training.data.labelled import PARTS, LabelledCrop, numbered, numbered_people
 from training.data.records import Dataset, DatasetError, Record, one_split, require_counts
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
@@ -38,16 +38,12 @@ def read_own_market_style(root: Path, split: int = 0) -> Dataset:
     folders = {part: root / folder for part, folder in zip(PARTS, FOLDERS, strict=True)}
     if not any(folder.is_dir() for folder in folders.values()):
         raise DatasetError(f"market-style: {root} holds none of {', '.join(FOLDERS)}")
-    crops, junk = [], 0
+    crops = []
     for part, folder in folders.items():
         for path, m in _named(folder) if folder.is_dir() else []:
-            person = str(int(m[1])) if m[1].lstrip("-").isdecimal() else m[1]
-            junk += person == "-1"
-            if person != "-1":
-                crops.append(LabelledCrop(path, part, person, f"c{int(m[2])}"))
-    if not any(crop.person == "0" and crop.part != "gallery" for crop in crops):
-        crops = [crop._replace(person=NOBODY) if crop.person == "0" else crop for crop in crops]
-    return numbered("market-style", crops, [f"{junk} junk crops (identity -1) are left out"] if junk else [])
+            crops.append(LabelledCrop(path, part, m[1], f"c{int(m[2])}"))
+    people, junk = numbered_people(crops)
+    return numbered("market-style", people, [f"{junk} junk crops (identity -1) are left out"] if junk else [])
 
 
 def _named(folder: Path) -> list[tuple[Path, re.Match[str]]]:

@@ -94,7 +94,7 @@ def in_lines(summary: Summary) -> list[str]:
     for part in summary.parts:
         fewest, _, most = part.per_person
         cameras = _plural(len(part.per_camera), "camera")
-        tracks = f" in {part.tracks} tracks" if part.tracks else ""
+        tracks = f" in {_plural(part.tracks, 'track')}" if part.tracks else ""
         images = f"{_plural(part.images, 'image')}{tracks}"
         people = f"{_plural(part.people, 'person', 'people')} ({fewest} to {most} each)"
         lines.append(f"{part.part}: {images} of {people} by {cameras}")
