@@ -2,10 +2,15 @@
 
 import dataclasses
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pytest
+import typer
 from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
@@ -188,3 +193,15 @@ def test_a_training_begins_with_its_data(four: Path) -> None:
         "folders: query: 4 images of 4 people (1 to 1 each) by 1 camera",
         "folders: gallery: 3 images of 3 people (1 to 1 each) by 2 cameras",
     ]
+
+
+PAGE = Path(__file__).parent.parent / "docs/datasets.md"
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    resight (.*)$", PAGE.read_text(), re.MULTILINE))
+def test_every_command_of_the_page_takes_its_options(line: str) -> None:
+    words = shlex.split(line)
+    command: Any = typer.main.get_group(app)
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    command.make_context("resight", words)
