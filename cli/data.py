@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.data.records import Dataset
     from training.data.summary import Summary
 
+_OWN = ("folders", "market-style", "tracklets", "pattern", "classes", "unlabeled")
 _CAMERAS = 30  # rows of the table
 _SHOWN = 20  # sentences on what is to mend
 
@@ -74,7 +75,7 @@ def data_check(
         dataset = dataclasses.replace(dataset, ignore_camera=dataset.ignore_camera or ignore_cameras)
         summary = summarise(dataset)
         _tables(summary)
-        for sentence in oddities(summary):
+        for sentence in [*oddities(summary), *_unread(name, data, dataset)]:
             typer.echo(f"note: {sentence}")
         found = None
         if not quick:
@@ -136,6 +137,22 @@ def _tables(summary: Summary) -> None:
     if summary.queries:
         scored = summary.queries - summary.matchless
         typer.echo(f"queries that can be scored: {scored} of {summary.queries}")
+
+
+def _unread(name: str, data: Path, dataset: Dataset) -> list[str]:
+    """What lies beside the crops and is no part of the dataset, where its folder is the user's own."""
+    from training.data.files import unread_files
+
+    kind, _, folder = name.partition(":")
+    if kind not in _OWN or "+" in name:
+        return []
+    read = [record.path for record in (*dataset.train, *dataset.query, *dataset.gallery)]
+    images, others = unread_files(data / folder, read)
+    sentences = [f"{len(images)} images are not read, such as {images[0]}"] if images else []
+    if others:
+        counts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in others.items())
+        sentences.append(f"files that are not read as images: {counts}")
+    return sentences
 
 
 def _problems(summary: Summary, found: Inspection | None) -> list[str]:

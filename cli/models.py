@@ -59,10 +59,12 @@ def evaluate(
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
     try:
-        parts = []
+        parts, left_out = [], 0
         for number in range(splits) if splits else [split]:
             whole = read_dataset(dataset, data, number, pattern)
-            parts.append(judged_crops(whole, ignore_cameras, skip_unreadable))
+            part = judged_crops(whole, ignore_cameras, skip_unreadable)
+            left_out = len(whole.query) + len(whole.gallery) - len(part.query) - len(part.gallery)
+            parts.append(part)
         echo_summary(parts[0])
         embed, size, what = evaluation.open_embedder(source, device, engine)
         each = []
@@ -94,6 +96,7 @@ def evaluate(
     command += " --skip-unreadable" if skip_unreadable else ""
     command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
+    metrics |= {"images left out": left_out} if left_out else {}
     metrics |= unknown
     between = {
         name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -43,7 +44,7 @@ def train(
 ) -> None:
     """Train a recipe on a dataset."""
     reading = _reading(pattern, leave_out_singles, skip_unreadable)
-    _train(recipe, out, data, settings or [], reading, smoke)
+    _train(recipe, out, data, [*(settings or []), *reading], smoke)
 
 
 def distill(
@@ -69,7 +70,7 @@ def distill(
             fail("--unlabeled FOLDER takes the place of --data (and of RESIGHT_DATA): leave one of them out")
         data, given = unlabeled, [*UNLABELED, *given]
     reading = _reading(pattern, leave_out_singles, skip_unreadable)
-    _train(recipe, out, data, [*given, *(settings or [])], reading, False)
+    _train(recipe, out, data, [*given, *(settings or []), *reading], False)
 
 
 def leave_one_out(
@@ -84,6 +85,9 @@ def leave_one_out(
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
     target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
     settings: Settings = None,
+    pattern: Pattern = "",
+    leave_out_singles: LeaveOutSingles = False,
+    skip_unreadable: SkipUnreadable = False,
     ignore_cameras: IgnoreCameras = False,
 ) -> None:
     """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
@@ -106,7 +110,8 @@ def leave_one_out(
             if not target or left in target
         ]
         entries = [comparing.Entry(name, name) for name in recipes]
-        asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []), None, ignore_cameras)
+        changes = (*(settings or []), *_reading(pattern, leave_out_singles, skip_unreadable))
+        asked = comparing.Comparison(entries, plan, range(seeds), changes, None, ignore_cameras)
         results = comparing.compare(
             asked,
             data,
@@ -189,24 +194,16 @@ def synth(
         fail(str(error))
 
 
-def _reading(pattern: str, leave_out_singles: bool, skip_unreadable: bool) -> dict[str, str | bool]:
-    """The options on how data is read, as keys of a recipe; one that is not given changes nothing."""
-    given: dict[str, str | bool] = {
-        "pattern": pattern,
-        "leave_out_singles": leave_out_singles,
-        "skip_unreadable": skip_unreadable,
-    }
-    return {key: value for key, value in given.items() if value}
+def _reading(pattern: str, leave_out_singles: bool, skip_unreadable: bool) -> list[str]:
+    """The options on how data is read, as settings of a recipe; one that is not given changes nothing."""
+    settings = (
+        [f"pattern={json.dumps(pattern)}"] if pattern else []
+    )  # YAML reads JSON, and what a regex may hold
+    settings += ["leave_out_singles=true"] if leave_out_singles else []
+    return settings + (["skip_unreadable=true"] if skip_unreadable else [])
 
 
-def _train(
-    recipe: str,
-    out: Path,
-    data: Path | None,
-    settings: list[str],
-    reading: dict[str, str | bool],
-    smoke: bool,
-) -> None:
+def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
     from reid.checkpoint import CheckpointError
     from training.data.records import DatasetError
     from training.loop import TrainingError
@@ -216,8 +213,6 @@ def _train(
 
     try:
         chosen = load_recipe(recipe, settings)
-        for key, value in reading.items():
-            chosen = chosen.changed(key, value)
         if smoke:
             smoke_run(chosen, out)
             typer.echo(f"the recipe runs; {out} holds two steps on drawn people, of no other use")

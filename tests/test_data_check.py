@@ -7,11 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 import typer
-from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -51,6 +49,8 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *FOUR,
         *(f"train/{p}/{c}_{i}.png" for p in ("fred", "anna") for c in ("door", "hall") for i in "12"),
     )
+    draw(root, "val/hugo/door_1.png")
+    (root / "hugo.heic").write_bytes(b"")
     return root
 
 
@@ -60,7 +60,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-def run(*words: object) -> Result:
+def run(*words: object) -> Any:
     """A command in this process."""
     result = CliRunner().invoke(app, [*map(str, words)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -99,6 +99,19 @@ def test_an_evaluation_says_how_many_queries_could_not_be_scored(
     assert "folders has one split" in result.stderr
 
 
+def test_an_evaluation_may_leave_out_unreadable_images_and_counts_them(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    draw(tmp_path, *FOUR)
+    (tmp_path / "gallery/emil/hall_1.png").write_bytes(b"nothing")
+    words = ("evaluate", bundle.path, "--dataset", "folders", "--data", tmp_path, "--engine", "onnxruntime")
+    result = run(*words)
+    assert result.exit_code == 1 and f"{tmp_path}/gallery/emil/hall_1.png: not a JPEG" in result.stderr
+    result = run(*words, "--skip-unreadable", "--json", tmp_path / "numbers.json")
+    assert f"left out of gallery, as it cannot be read: {tmp_path}/gallery/emil/hall_1.png" in result.stdout
+    assert json.loads((tmp_path / "numbers.json").read_text())["images left out"] == 1
+
+
 def test_every_table_of_scores_has_the_number_of_queries() -> None:
     known = {"target": "a", "name": "bot", "queries": 40, "queries without a match": 0}
     few = {"target": "b", "name": "bot", "queries": 1, "queries without a match": 3}
@@ -128,6 +141,8 @@ def test_the_check_prints_numbers_and_what_is_odd(four: Path, tmp_path: Path) ->
     for note in (
         "note: 3 of 4 queries have no match by another camera in the gallery and cannot be scored",
         "note: 1 person is called alike in train and in query or gallery (anna)",
+        "note: 1 images are not read, such as",
+        "note: files that are not read as images: 1 .heic",
         "note: file names read as CAMERA_anything: door_1.png is person anna, camera door",
         "nothing to mend; next: resight train",
     ):
@@ -202,6 +217,6 @@ PAGE = Path(__file__).parent.parent / "docs/datasets.md"
 def test_every_command_of_the_page_takes_its_options(line: str) -> None:
     words = shlex.split(line)
     command: Any = typer.main.get_group(app)
-    while isinstance(command, click.Group):
+    while isinstance(command, typer.core.TyperGroup):
         command = command.commands[words.pop(0)]
     command.make_context("resight", words)

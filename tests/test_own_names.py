@@ -7,7 +7,7 @@ from PIL import Image
 
 from training.data import read_dataset
 from training.data.camera_names import cameras_of
-from training.data.files import count_others
+from training.data.files import unread_files
 from training.data.folders import read_folders
 from training.data.records import DatasetError
 
@@ -84,9 +84,30 @@ def test_what_programs_leave_in_folders_is_no_data(tmp_path: Path) -> None:
     data = read_folders(tmp_path)
     assert [r.path.parent.name for r in data.train] == ["anna", "anna", "ben"]
     assert len(read_dataset("unlabeled", tmp_path).train) == 3
-    assert count_others(tmp_path) == {".txt": 1}
+    assert unread_files(tmp_path, [r.path for r in data.train]) == ([], {".txt": 1})
     draw(tmp_path, "test/anna/door_1.png", "test/ben/door_1.png", "test/.cache/door_1.png")
     assert len(read_dataset("classes", tmp_path).query) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "lost"),
+    [
+        ("folders", ["train/anna/door_1.png", "train/ben/door/1.png"], "train/ben/door/1.png"),
+        ("folders", ["train/anna/door_1.png", "train/ben_door_1.png"], "train/ben_door_1.png"),
+        (
+            "market-style",
+            ["bounding_box_train/1_c1_x.png", "bounding_box_train/2/2_c1_x.png"],
+            "2/2_c1_x.png",
+        ),
+        ("classes", ["train/cat/1.png", "test/cat/1.png", "train/cat/more/2.png"], "train/cat/more/2.png"),
+    ],
+)
+def test_an_image_that_the_layout_does_not_reach_is_not_lost_in_silence(
+    name: str, files: list[str], lost: str, tmp_path: Path
+) -> None:
+    draw(tmp_path, *files)
+    with pytest.raises(DatasetError, match=f"{lost} does not lie where this layout has its images"):
+        read_dataset(name, tmp_path)
 
 
 def test_a_dataset_may_lie_in_a_hidden_folder_and_be_linked(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.files import list_folders, list_images, require_folder
+from training.data.files import list_folders, list_images, require_all_read, require_folder
 from training.data.records import Dataset, DatasetError, Record, one_split
 
 
@@ -39,4 +39,5 @@ def _records(folder: Path, names: list[str]) -> list[Record]:
     records: list[Record] = []
     for pid, name in enumerate(names, 1):
         records += [Record(path, pid, 0) for path in list_images(folder / name)]
+    require_all_read("classes", folder, [record.path for record in records], f"{folder.name}/CLASS/*.png")
     return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from training.data.records import DatasetError
@@ -35,10 +35,20 @@ def walk_images(root: Path) -> list[Path]:
     return sorted(p for p in _walk(root) if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def count_others(root: Path) -> dict[str, int]:
-    """Number of files under `root` that no reader takes for an image, by suffix; clutter is not counted."""
-    suffixes = (p.suffix.lower() for p in _walk(root))
-    return dict(sorted(Counter(suffix for suffix in suffixes if suffix not in IMAGE_SUFFIXES).items()))
+def unread_files(root: Path, read: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
+    """What lies under a folder, without clutter, and was not read: images, and other files by suffix."""
+    known = set(read)
+    left = sorted(path for path in _walk(root) if path not in known)
+    images = [path for path in left if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = Counter(path.suffix.lower() for path in left if path.suffix.lower() not in IMAGE_SUFFIXES)
+    return images, dict(sorted(others.items()))
+
+
+def require_all_read(name: str, folder: Path, read: Iterable[Path], example: str) -> None:
+    """Raises DatasetError for an image of a folder that is not where the layout has its images."""
+    images, _ = unread_files(folder, read)
+    if images:
+        raise DatasetError(f"{name}: {images[0]} does not lie where this layout has its images, {example}")
 
 
 def require_folder(path: Path, dataset: str) -> Path:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.data.camera_names import cameras_of
-from training.data.files import list_folders, list_images, require_folder
+from training.data.files import list_folders, list_images, require_all_read, require_folder
 from training.data.labelled import PARTS, LabelledCrop, numbered
 from training.data.records import Dataset, DatasetError, one_split
 
@@ -22,7 +22,8 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     """Reads the layout above.
 
     Identities are numbered from 1 and cameras from 0, both in the order of their names. Raises DatasetError
-    for a folder without images, and for file names that do not tell the camera from the person.
+    for an image outside of these folders, a person without images, and for file names that do not tell the
+    camera from the person.
     """
     one_split("folders", split)
     files = [(part, person, path) for part in PARTS for person, path in _files(root / part)]
@@ -44,9 +45,14 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     if not folder.exists():
         return []
     files = []
-    for identity in list_folders(require_folder(folder, "folders")):
-        images = list_images(identity)
-        if not images:
-            raise DatasetError(f"folders: {identity} holds no images")
-        files += [(identity.name, path) for path in images]
+    people = list_folders(require_folder(folder, "folders"))
+    for identity in people:
+        files += [(identity.name, path) for path in list_images(identity)]
+    example = f"{folder.name}/PERSON/CAMERA_anything.jpg; pattern:FOLDER with --pattern reads any layout"
+    require_all_read("folders", folder, [path for _, path in files], example)
+    empty = {identity.name for identity in people} - {name for name, _ in files}
+    if empty:
+        raise DatasetError(
+            f"folders: {folder / min(empty)} holds no images; remove it, or look at their format"
+        )
     return files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.files import matched_images, require_folder
+from training.data.files import matched_images, require_all_read, require_folder
 from training.data.labelled import PARTS, LabelledCrop, numbered, numbered_people
 from training.data.records import Dataset, DatasetError, Record, one_split, require_counts
 
@@ -42,6 +42,10 @@ def read_own_market_style(root: Path, split: int = 0) -> Dataset:
     for part, folder in folders.items():
         for path, m in _named(folder) if folder.is_dir() else []:
             crops.append(LabelledCrop(path, part, m[1], f"c{int(m[2])}"))
+        if folder.is_dir():
+            require_all_read(
+                "market-style", folder, [crop.path for crop in crops], f"right in {folder.name}/"
+            )
     people, junk = numbered_people(crops)
     return numbered("market-style", people, [f"{junk} junk crops (identity -1) are left out"] if junk else [])
 
