@@ -19,7 +19,7 @@ from reid.ranking import rank_embeddings
 from resight import app
 from tests.test_own_data import draw
 from tests.tiny import make_tiny_bundle
-from training.compare import queries
+from training.compare import Comparison, Entry, compare, queries
 from training.data import read_dataset
 from training.data.contact_sheet import draw_contact_sheet
 from training.data.inspection import inspect
@@ -110,6 +110,17 @@ def test_an_evaluation_may_leave_out_unreadable_images_and_counts_them(
     result = run(*words, "--skip-unreadable", "--json", tmp_path / "numbers.json")
     assert f"left out of gallery, as it cannot be read: {tmp_path}/gallery/emil/hall_1.png" in result.stdout
     assert json.loads((tmp_path / "numbers.json").read_text())["images left out"] == 1
+
+
+def test_a_comparison_refuses_a_target_that_cannot_be_scored_before_it_trains(
+    four: Path, tmp_path: Path
+) -> None:
+    draw(tmp_path, *(f"one/{part}/anna/{part}.png" for part in ("query", "gallery")))
+    (tmp_path / "four").symlink_to(four)
+    plan = Comparison([Entry("bot", "bot-small")], [("folders:four", "folders:four,folders:one")])
+    with pytest.raises(DatasetError, match="--ignore-cameras"):
+        compare(plan, tmp_path, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_table_of_scores_has_the_number_of_queries() -> None:

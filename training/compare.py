@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import torch
 
 from training.data import read_dataset, read_training
+from training.data.matches import require_matches
 from training.data.records import Dataset, DatasetError
 from training.data.selection import judged_crops
 from training.evaluate import embed_dataset, open_embedder, percentages, query_counts, score, scored
 from training.loop import Run
-from training.recipe import RecipeError, load_recipe, recipe_from_dict
+from training.recipe import Recipe, RecipeError, load_recipe, recipe_from_dict
 
 METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
@@ -113,6 +114,8 @@ def _one(
             yield result
             continue
         if crops is None:
+            for other in targets:  # what cannot be evaluated is said before hours of training
+                require_matches(_judged(comparison, recipe, other, root))
             dataset = _first(
                 read_training(sources, root, recipe.split, recipe.pattern, recipe.selection()),
                 comparison.identities,
@@ -121,12 +124,7 @@ def _one(
             Run(recipe, dataset, folder).fit()
             minutes = (time.monotonic() - began) / 60
         embed, size, what = open_embedder(folder)
-        judged = judged_crops(
-            read_dataset(target, root, recipe.split, recipe.pattern),
-            comparison.ignore_cameras,
-            recipe.skip_unreadable,
-        )
-        scores = score(embed_dataset(embed, judged, size))
+        scores = score(embed_dataset(embed, _judged(comparison, recipe, target, root), size))
         result = {
             "name": entry.name,
             "sources": sources,
@@ -146,6 +144,12 @@ def _one(
         minutes = 0.0
         path.write_text(json.dumps(result, indent=1) + "\n")
         yield result
+
+
+def _judged(comparison: Comparison, recipe: Recipe, target: str, root: Path) -> Dataset:
+    """The query and gallery of a target."""
+    dataset = read_dataset(target, root, recipe.split, recipe.pattern)
+    return judged_crops(dataset, comparison.ignore_cameras, recipe.skip_unreadable)
 
 
 def table(
