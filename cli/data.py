@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from cli.output import fail, picture, progress, table
+from cli.output import fail, picture, progress, say, table
 
 if TYPE_CHECKING:
     from training.data.inspection import Inspection
@@ -76,19 +76,19 @@ def data_check(
         summary = summarise(dataset)
         _tables(summary)
         for sentence in [*oddities(summary), *_unread(name, data, dataset)]:
-            typer.echo(f"note: {sentence}")
+            say(f"note: {sentence}")
         found = None
         if not quick:
             with progress("looking at images") as show:
                 found = inspect(dataset, show)
         problems = _problems(summary, found)
         for sentence in problems[:_SHOWN]:
-            typer.echo(f"to mend: {sentence}")
+            say(f"to mend: {sentence}")
         if len(problems) > _SHOWN:
-            typer.echo(f"to mend: {len(problems) - _SHOWN} more, which --json FILE names")
+            say(f"to mend: {len(problems) - _SHOWN} more, which --json FILE names")
         if sheet:
             draw_contact_sheet(dataset, seed=seed).save(sheet)
-            typer.echo(f"wrote {sheet}")
+            say(f"wrote {sheet}")
         if json_out is not None:
             values = summary.values() | (found.values() if found else {})
             json_out.write_text(json.dumps(values, indent=2) + "\n")
@@ -96,7 +96,7 @@ def data_check(
         fail(str(error))
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"nothing to mend; next: resight {_next(name, data, pattern, ignore_cameras, summary)}")
+    say(f"nothing to mend; next: resight {_next(name, data, pattern, ignore_cameras, summary)}")
 
 
 def _next(name: str, data: Path, pattern: str, ignore_cameras: bool, summary: Summary) -> str:
@@ -115,7 +115,7 @@ def echo_summary(dataset: Dataset) -> None:
 
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
         for line in in_lines(summarise(dataset)):
-            typer.echo(line)
+            say(line)
 
 
 def _tables(summary: Summary) -> None:
@@ -136,7 +136,7 @@ def _tables(summary: Summary) -> None:
     table("images by camera", ("camera", *(part.part for part in summary.parts)), counts)
     if summary.queries:
         scored = summary.queries - summary.matchless
-        typer.echo(f"queries that can be scored: {scored} of {summary.queries}")
+        say(f"queries that can be scored: {scored} of {summary.queries}")
 
 
 def _unread(name: str, data: Path, dataset: Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -192,6 +193,19 @@ def test_the_check_finds_unreadable_images_and_pictures_that_stand_twice(four: P
         "no query can be scored"
         not in run("data", "check", "folders", "--data", root, "--quick", "--ignore-cameras").stdout
     )
+
+
+def test_names_in_any_letters_are_counted_and_printed(tmp_path: Path) -> None:
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    draw(tmp_path, f"train/{composed}/[door]_1.png", f"train/{composed}/[door]_2.png")
+    for part, camera in (("query", "[door]"), ("gallery", os.fsdecode(b"hall\xff"))):
+        draw(tmp_path, f"{part}/{decomposed}/{camera}_1.png")
+    (tmp_path / "train" / composed / os.fsdecode(b"[door]_\xff.png")).write_bytes(b"nothing")
+    result = run("data", "check", "folders", "--data", tmp_path, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 1
+    assert f"1 person is called alike in train and in query or gallery ({composed})" in result.stdout
+    assert "[door]" in result.stdout and "hall\\udcff" in result.stdout
+    assert "to mend: cannot be read: " in result.stdout and "[door]_\\udcff.png" in result.stdout
 
 
 def test_classes_are_not_reported_against_themselves(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """People's own data: Market-style folders, lists and patterns, and which of it is trained on."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ def draw(root: Path, *names: str) -> None:
     """Tiny pictures under `root`, no two alike."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(sum(name.encode()) * len(name)).integers(0, 255, (16, 8, 3), np.uint8)
+        pixels = np.random.default_rng(sum(os.fsencode(name)) * len(name)).integers(
+            0, 255, (16, 8, 3), np.uint8
+        )
         Image.fromarray(pixels).save(root / name, "PNG")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -84,13 +85,17 @@ def numbered(name: str, crops: Sequence[LabelledCrop], notes: Sequence[str] = ()
     """The crops as a dataset, in their order.
 
     Identities are numbered from 1 and cameras and tracks from 0, in the order of their names. A crop of
-    nobody has the identity 0, a distractor.
+    nobody has the identity 0, a distractor. Names are the same however their letters are composed (NFC).
 
     Args:
         notes: sentences on how the data was read, for `resight data check`.
 
     Raises DatasetError unless there are crops to train on, or both query and gallery crops.
     """
+    crops = [
+        crop._replace(person=_label(crop.person), camera=_label(crop.camera), track=_label(crop.track))
+        for crop in crops
+    ]
     parts = {crop.part for crop in crops}
     if ("query" in parts) != ("gallery" in parts) or not parts:
         held = f"only {' and '.join(sorted(parts))} crops" if parts else "no crops"
@@ -120,6 +125,11 @@ def numbered(name: str, crops: Sequence[LabelledCrop], notes: Sequence[str] = ()
         cameras=tuple(cameras),
         notes=tuple(notes),
     )
+
+
+def _label(text: str) -> str:
+    """The text as it can be compared and printed, also where a file name is not UTF-8."""
+    return unicodedata.normalize("NFC", text).encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(text: str) -> bool:
