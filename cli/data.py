@@ -147,7 +147,11 @@ def _unread(name: str, data: Path, dataset: Dataset) -> list[str]:
     if kind not in _OWN or "+" in name:
         return []
     read = [record.path for record in (*dataset.train, *dataset.query, *dataset.gallery)]
-    images, others = unread_files(data / folder, read)
+    root = data / folder
+    images, others = unread_files(root, read)
+    # in a folder that was read, only junk is not, and the dataset's notes count that
+    folders = {path.relative_to(root).parts[0] for path in read}
+    images = [path for path in images if path.relative_to(root).parts[0] not in folders]
     sentences = [f"{len(images)} images are not read, such as {images[0]}"] if images else []
     if others:
         counts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in others.items())
