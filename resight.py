@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli.data import data_check
 from cli.gallery import adapt, adapt_report, enroll, query, rollback
 from cli.items import erase, list_items
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
@@ -33,6 +34,9 @@ for verb in (
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)
+datasets = typer.Typer(help="What a model learns from.", no_args_is_help=True)
+datasets.command("check")(data_check)
+app.add_typer(datasets, name="data")
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)

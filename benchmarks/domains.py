@@ -19,7 +19,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.results import merge
-from training.compare import Comparison, Entry, compare, table
+from training.compare import Comparison, Entry, compare, queries, table
+from training.evaluate import of_queries
 
 _OFFICIAL = (
     "meta.inner_grad=second_order_only",
@@ -118,10 +119,10 @@ def main() -> None:
             comparison,
             options.data,
             options.out,
-            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True),
+            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], of_queries(r), flush=True),
         )
-    for row in table(results):
-        print(f"{row[0]:14} {row[1]:26} mAP {row[3]}   rank-1 {row[4]}")
+    for row, count in zip(table(results), queries(results), strict=True):
+        print(f"{row[0]:14} {row[1]:26} mAP {row[3]}   rank-1 {row[4]}   {count} queries")
     if options.record:
         merge(options.experiment, ABOUT[options.experiment], results)
 

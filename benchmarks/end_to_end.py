@@ -18,7 +18,7 @@ from benchmarks.serving import ServerProcess
 from reid.ranking import RankingScores, rank_hits
 from training.data import read_dataset
 from training.data.records import Dataset, Record
-from training.evaluate import evaluate, open_embedder
+from training.evaluate import evaluate, of_queries, open_embedder, query_counts
 
 SITE = "end-to-end"
 TOLERANCE = 0.1  # percentage points
@@ -77,7 +77,8 @@ def main() -> None:
     ):
         over_http = served(server.url, dataset)
     offline = evaluate(embed, dataset, size)
-    print(f"{dataset.name}, {len(dataset.gallery)} gallery crops, {over_http.queries} queries, {engine}")
+    queries = of_queries(query_counts(over_http))
+    print(f"{dataset.name}, {len(dataset.gallery)} gallery crops, {queries}, {engine}")
     print(f"{'':8} {'HTTP':>7} {'offline':>7} {'apart':>7}")
     apart = []
     for name, http, bare in (

@@ -16,7 +16,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.results import merge
-from training.compare import Comparison, Entry, compare, table
+from training.compare import Comparison, Entry, compare, queries, table
+from training.evaluate import of_queries
 
 RUNGS = ("1-baseline", "2-warmup", "3-erasing", "4-smoothing", "5-stride", "6-neck")
 ABOUT = {
@@ -141,10 +142,10 @@ def main() -> None:
             comparison,
             options.data,
             options.out,
-            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], flush=True),
+            lambda r: print(r["name"], r["target"], r["seed"], r["metrics"], of_queries(r), flush=True),
         )
-    for row in table(results):
-        print("  ".join(row))
+    for row, count in zip(table(results), queries(results), strict=True):
+        print("  ".join((*row, f"{count} queries")))
     if options.record:
         merge(options.experiment, ABOUT[options.experiment], results)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from export.card import in_short
 from training.compare import table
+from training.evaluate import scored
 
 DOCS = Path(__file__).parent.parent / "docs"
 _METRICS = ("mAP", "rank-1", "mINP")
@@ -79,7 +80,7 @@ def _section(path: Path) -> str:
     crops = [result["crops"] for result in results]
     budget = f"{min(crops)} crops" if len(set(crops)) == 1 else f"{min(crops)} to {max(crops)} crops"
     budget += f" of {first['identities']} identities of each source" if first["identities"] else ""
-    queries = " and ".join(dict.fromkeys(str(r["queries"]) for r in results)) + " queries"
+    queries = " and ".join(dict.fromkeys(scored(r) for r in results)) + " queries"
     minutes = sum(r["minutes"] for r in results)
     machines = "; ".join(dict.fromkeys(r["machine"] for r in results))
     lines += ["", f"{budget}, {queries}; {minutes:.0f} minutes of training in all. {machines}.", ""]

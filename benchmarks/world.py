@@ -31,7 +31,7 @@ from training.compare import Comparison, Entry, compare
 from training.data import read_dataset
 from training.data.market_style import FOLDERS
 from training.data.records import Record
-from training.evaluate import evaluate, labelled, open_embedder, percentages, score
+from training.evaluate import evaluate, labelled, open_embedder, percentages, query_counts, score
 from training.synthetic import world as worlds
 from training.synthetic.paint import jpeg
 from training.synthetic.scene import Scene
@@ -58,7 +58,8 @@ def _histogram(crop: np.ndarray) -> np.ndarray:
 def colours(data: Path, target: str | None) -> dict[str, dict[str, float]]:
     """Scores of colours alone at each site of a world, or on another dataset."""
     names = [target] if target else [f"world:{site.name}" for site in sorted(data.glob("site-*"))]
-    return {name: percentages(evaluate(histograms, read_dataset(name, data), (128, 64))) for name in names}
+    scores = {name: evaluate(histograms, read_dataset(name, data), (128, 64)) for name in names}
+    return {name: {**percentages(score), **query_counts(score)} for name, score in scores.items()}
 
 
 def gap(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
 
+from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
 from cli.output import fail, picture, progress, table
-from cli.training import Data
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -22,6 +23,9 @@ def evaluate(
     splits: Annotated[
         Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")
     ] = None,
+    pattern: Pattern = "",
+    ignore_cameras: IgnoreCameras = False,
+    skip_unreadable: SkipUnreadable = False,
     ap: Annotated[
         Literal["step", "trapezoid"],
         typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)"),
@@ -50,11 +54,18 @@ def evaluate(
     from training.compare import mean_and_deviation
     from training.data import read_dataset
     from training.data.records import DatasetError
+    from training.data.selection import judged_crops
 
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
     try:
-        parts = [read_dataset(dataset, data, number) for number in (range(splits) if splits else [split])]
+        parts, left_out = [], 0
+        for number in range(splits) if splits else [split]:
+            whole = read_dataset(dataset, data, number, pattern)
+            part = judged_crops(whole, ignore_cameras, skip_unreadable)
+            left_out = len(whole.query) + len(whole.gallery) - len(part.query) - len(part.gallery)
+            parts.append(part)
+        echo_summary(parts[0])
         embed, size, what = evaluation.open_embedder(source, device, engine)
         each = []
         for part in parts:
@@ -62,9 +73,13 @@ def evaluate(
                 embedded = evaluation.embed_dataset(embed, part, size, show)
             each.append(evaluation.score(embedded, ap, rerank, expand))
         if splits:
-            values = [evaluation.percentages(scores) for scores in each]
-            spread = [(name, mean_and_deviation([v[name] for v in values])) for name in values[0]]
-            table(f"{dataset} with {what}, {splits} splits", ("", "% over splits"), spread)
+            percent = [evaluation.percentages(scores) for scores in each]
+            spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
+            counts = [evaluation.query_counts(scores) for scores in each]
+            fewest = max(counts, key=lambda c: c["queries without a match"])
+            title = f"{dataset} with {what}, {splits} splits, {evaluation.of_queries(fewest)}"
+            table(title, ("", "% over splits"), spread)
+            values = [{**share, **count} for share, count in zip(percent, counts, strict=True)]
             if json_out is not None:
                 json_out.write_text(json.dumps({"dataset": dataset, "splits": values}, indent=2) + "\n")
             return
@@ -76,8 +91,12 @@ def evaluate(
         f" --split {split}" if split else ""
     )
     command += (" --ap trapezoid" if ap == "trapezoid" else "") + (" --rerank" if rerank else "")
+    command += f" --pattern {shlex.quote(pattern)}" if pattern else ""
+    command += " --ignore-cameras" if ignore_cameras else ""
+    command += " --skip-unreadable" if skip_unreadable else ""
     command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
+    metrics |= {"images left out": left_out} if left_out else {}
     metrics |= unknown
     between = {
         name: "{:.2f} to {:.2f}".format(*(100 * end for end in scores.interval(name)))
@@ -87,7 +106,7 @@ def evaluate(
         (name, f"{metrics[name]:.2f}", between.get(name, ""))
         for name in ("mAP", "rank-1", "rank-5", "rank-10", "mINP")
     ]
-    table(f"{dataset} with {what}, {scores.queries} queries", ("", "%", "95 % over queries"), rows)
+    table(f"{dataset} with {what}, {evaluation.of_queries(metrics)}", ("", "%", "95 % over queries"), rows)
     if unknown:
         shares = ("FNIR", "calibration error")
         held = [
@@ -125,6 +144,8 @@ def visualize(
     ] = 300,
     seed: Annotated[int, typer.Option(help="of every choice")] = 0,
     split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    pattern: Pattern = "",
+    ignore_cameras: IgnoreCameras = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
 ) -> None:
     """Draw what a model ranks, how well, how its embeddings lie, or what adaptation changes."""
@@ -138,7 +159,9 @@ def visualize(
     picture("--out", out)
     if len(sources) > 1 and what != "cmc":
         fail(f"--what {what} draws one model, not {len(sources)}")
-    asked = Picture(what, sources, dataset, data, split, queries, matches, crops, seed, device)
+    asked = Picture(
+        what, sources, dataset, data, split, queries, matches, crops, seed, device, pattern, ignore_cameras
+    )
     try:
         with progress("embedding") as show:
             draw(asked, out, show)

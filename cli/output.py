@@ -24,6 +24,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A titled table on standard output; 120 columns where that is no terminal. One word without rows."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if not rows:
@@ -31,7 +32,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
         return
     drawn = Table(*columns)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))  # a camera may be called [door]
     typer.echo(title)
     Console(width=None if sys.stdout.isatty() else 120).print(drawn)
 
@@ -42,6 +43,11 @@ def picture(option: str, path: Path) -> None:
         fail(f"{option} {path}: a picture is called .png or .jpg")
     if not path.parent.is_dir():
         fail(f"{option} {path}: there is no folder {path.parent}")
+
+
+def say(sentence: str) -> None:
+    """Prints a line that may name files, also those whose names are not UTF-8."""
+    typer.echo(sentence.encode("utf-8", "backslashreplace").decode())
 
 
 def fail(sentence: str) -> NoReturn:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from cli.data import Data, IgnoreCameras, LeaveOutSingles, Pattern, SkipUnreadable, echo_summary
 from cli.output import fail, picture, progress, table
 
-Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
 OptionalData = Annotated[
     Optional[Path], typer.Option("--data", envvar="RESIGHT_DATA", help="root folder of the dataset")
@@ -36,10 +37,14 @@ def train(
     out: RunFolder,
     data: OptionalData = None,
     settings: Settings = None,
+    pattern: Pattern = "",
+    leave_out_singles: LeaveOutSingles = False,
+    skip_unreadable: SkipUnreadable = False,
     smoke: Smoke = False,
 ) -> None:
     """Train a recipe on a dataset."""
-    _train(recipe, out, data, settings or [], smoke)
+    reading = _reading(pattern, leave_out_singles, skip_unreadable)
+    _train(recipe, out, data, [*(settings or []), *reading], smoke)
 
 
 def distill(
@@ -54,6 +59,9 @@ def distill(
         Optional[Path],
         typer.Option(help="a folder of crops without labels, instead of --data: the teacher alone teaches"),
     ] = None,
+    pattern: Pattern = "",
+    leave_out_singles: LeaveOutSingles = False,
+    skip_unreadable: SkipUnreadable = False,
 ) -> None:
     """Train a plain student on a dataset and on what a trained network says of it (STD)."""
     given = [f"distill.teacher={teacher}"]
@@ -61,7 +69,8 @@ def distill(
         if data is not None:
             fail("--unlabeled FOLDER takes the place of --data (and of RESIGHT_DATA): leave one of them out")
         data, given = unlabeled, [*UNLABELED, *given]
-    _train(recipe, out, data, [*given, *(settings or [])], False)
+    reading = _reading(pattern, leave_out_singles, skip_unreadable)
+    _train(recipe, out, data, [*given, *(settings or []), *reading], False)
 
 
 def leave_one_out(
@@ -76,12 +85,17 @@ def leave_one_out(
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
     target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
     settings: Settings = None,
+    pattern: Pattern = "",
+    leave_out_singles: LeaveOutSingles = False,
+    skip_unreadable: SkipUnreadable = False,
+    ignore_cameras: IgnoreCameras = False,
 ) -> None:
     """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
     from reid.checkpoint import CheckpointError
     from training import compare as comparing
     from training.data import sources_of
     from training.data.records import DatasetError
+    from training.evaluate import of_queries
     from training.loop import TrainingError
     from training.recipe import RecipeError
 
@@ -96,19 +110,27 @@ def leave_one_out(
             if not target or left in target
         ]
         entries = [comparing.Entry(name, name) for name in recipes]
-        asked = comparing.Comparison(entries, plan, range(seeds), tuple(settings or []))
+        changes = (*(settings or []), *_reading(pattern, leave_out_singles, skip_unreadable))
+        asked = comparing.Comparison(entries, plan, range(seeds), changes, None, ignore_cameras)
         results = comparing.compare(
             asked,
             data,
             out,
-            lambda r: typer.echo(f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}"),
+            lambda r: typer.echo(
+                f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}, {of_queries(r)}"
+            ),
         )
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
     table(
         "left out",
-        ("target", "recipe", "seeds", *comparing.METRICS),
-        comparing.table(results, comparing.METRICS),
+        ("target", "recipe", "seeds", *comparing.METRICS, "queries"),
+        [
+            (*row, count)
+            for row, count in zip(
+                comparing.table(results, comparing.METRICS), comparing.queries(results), strict=True
+            )
+        ],
     )
 
 
@@ -172,6 +194,15 @@ def synth(
         fail(str(error))
 
 
+def _reading(pattern: str, leave_out_singles: bool, skip_unreadable: bool) -> list[str]:
+    """The options on how data is read, as settings of a recipe; one that is not given changes nothing."""
+    settings = (
+        [f"pattern={json.dumps(pattern)}"] if pattern else []
+    )  # YAML reads JSON, and what a regex may hold
+    settings += ["leave_out_singles=true"] if leave_out_singles else []
+    return settings + (["skip_unreadable=true"] if skip_unreadable else [])
+
+
 def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
     from reid.checkpoint import CheckpointError
     from training.data.records import DatasetError
@@ -191,7 +222,7 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
                 "--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train "
                 "RECIPE --smoke"
             )
-        train_in_order(chosen, data, out)
+        train_in_order(chosen, data, out, echo_summary)
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
     typer.echo(

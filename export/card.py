@@ -7,7 +7,16 @@ from typing import Any
 
 from reid.bundle import Manifest
 
-_COLUMNS = ("mAP", "rank-1", "rank-5", "mINP", "FNIR at FPIR 10%", "FNIR at FPIR 1%")
+_COLUMNS = (
+    "mAP",
+    "rank-1",
+    "rank-5",
+    "mINP",
+    "FNIR at FPIR 10%",
+    "FNIR at FPIR 1%",
+    "queries",
+    "queries without a match",
+)
 _CALIBRATION = (
     "threshold at FPIR 10%",
     "threshold at FPIR 1%",

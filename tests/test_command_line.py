@@ -263,7 +263,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
         "model.width=32",
         "model.ssl_heads=false",
     ]
-    succeeded(
+    printed = succeeded(
         here(
             "train",
             "bot-small",
@@ -274,6 +274,7 @@ def test_from_drawn_people_to_a_bundle_that_is_evaluated(tmp_path: Path) -> None
             *(word for s in small for word in ("--set", s)),
         )
     )
+    assert printed.startswith("folders: train: 64 images of 8 people (8 to 8 each) by 16 cameras")
     numbers = tmp_path / "numbers.json"
     succeeded(here("evaluate", run, "--dataset", "folders", "--data", data, "--json", numbers))
     succeeded(here("export", run, "--out", out, "--half", "--licence", "Apache-2.0", "--metrics", numbers))

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from training.data import read_dataset
+from training.data import read_dataset, read_training
 from training.data.records import DatasetError
+from training.data.selection import Selection
 from training.synthetic import factors, world
 from training.synthetic.body import NAMES, SynthError, bend, make_body, rotation
 from training.synthetic.factors import KINDS, group_of, make_camera, make_person, make_sample, make_site
@@ -174,7 +175,7 @@ def test_the_reader_takes_a_site_and_refuses_half_of_one(rendered: Path, tmp_pat
     dataset = read_dataset("world:site-0", rendered)
     assert len(dataset.train) == 6 * 4 and len(dataset.query) == 4 * 2
     assert len(dataset.gallery) == 4 * 2 + 2 and {r.pid for r in dataset.gallery} & {0}
-    joined = read_dataset("world:site-0+world:site-1", rendered, all_images=True)
+    joined = read_training("world:site-0+world:site-1", rendered, selection=Selection(all_images=True))
     assert joined.identities() == [10, 10]
     shutil.copytree(rendered / "site-0", tmp_path / "site-0")
     next((tmp_path / "site-0" / "query").glob("*.jpg")).unlink()

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from training.data import read_dataset
+from training.data import read_dataset, read_training
+from training.data.matches import require_matches
 from training.data.records import Dataset, DatasetError
-from training.evaluate import embed_dataset, open_embedder, percentages, score
+from training.data.selection import judged_crops
+from training.evaluate import embed_dataset, open_embedder, percentages, query_counts, score, scored
 from training.loop import Run
-from training.recipe import RecipeError, load_recipe, recipe_from_dict
+from training.recipe import Recipe, RecipeError, load_recipe, recipe_from_dict
 
 METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
@@ -43,6 +45,7 @@ class Comparison(NamedTuple):
     seeds: Sequence[int] = (0,)
     settings: tuple[str, ...] = ()  # for every entry
     identities: int | None = None  # train on the first so many of each source only
+    ignore_cameras: bool = False  # in evaluation, whether matches of the query's own camera count
 
 
 def leave_one_out(datasets: Sequence[str]) -> list[tuple[str, str]]:
@@ -105,26 +108,32 @@ def _one(
             measured = recipe_from_dict(result["recipe"], str(path))
             if measured != recipe or result["identities"] != comparison.identities:
                 raise RecipeError(f"{path} was measured with another recipe; choose another --out")
+            if result.get("ignore_cameras", False) != comparison.ignore_cameras:
+                raise RecipeError(f"{path} was measured with another --ignore-cameras; choose another --out")
             crops = result["crops"]
             yield result
             continue
         if crops is None:
+            for other in targets:  # what cannot be evaluated is said before hours of training
+                require_matches(_judged(comparison, recipe, other, root))
             dataset = _first(
-                read_dataset(sources, root, recipe.split, recipe.all_images), comparison.identities
+                read_training(sources, root, recipe.split, recipe.pattern, recipe.selection()),
+                comparison.identities,
             )
             crops, began = len(dataset.train), time.monotonic()
             Run(recipe, dataset, folder).fit()
             minutes = (time.monotonic() - began) / 60
         embed, size, what = open_embedder(folder)
-        scores = score(embed_dataset(embed, read_dataset(target, root, recipe.split), size))
+        scores = score(embed_dataset(embed, _judged(comparison, recipe, target, root), size))
         result = {
             "name": entry.name,
             "sources": sources,
             "target": target,
             "seed": seed,
             "metrics": percentages(scores),
-            "queries": scores.queries,
+            **query_counts(scores),
             "identities": comparison.identities,
+            "ignore_cameras": comparison.ignore_cameras,
             "crops": crops,
             "minutes": round(minutes, 1),
             "machine": f"{what}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python "
@@ -135,6 +144,12 @@ def _one(
         minutes = 0.0
         path.write_text(json.dumps(result, indent=1) + "\n")
         yield result
+
+
+def _judged(comparison: Comparison, recipe: Recipe, target: str, root: Path) -> Dataset:
+    """The query and gallery of a target."""
+    dataset = read_dataset(target, root, recipe.split, recipe.pattern)
+    return judged_crops(dataset, comparison.ignore_cameras, recipe.skip_unreadable)
 
 
 def table(
@@ -149,6 +164,12 @@ def table(
         cells = [mean_and_deviation([run[metric] for run in runs]) for metric in metrics]
         rows.append((target, name, str(len(runs)), *cells))
     return rows
+
+
+def queries(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Of each row of `table`: how many queries were scored, '40', or '1 of 4' where some have no match."""
+    groups = {(result["target"], result["name"]): scored(result) for result in results}
+    return list(groups.values())
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,11 @@ from reid.open_set import open_set_rates, open_set_trial
 from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
 from training.data.loader import load_crops
-from training.data.records import Dataset, DatasetError, Record
+from training.data.matches import require_matches
+from training.data.records import Dataset, Record
+from training.data.tracks import as_items, has_tracks
 
+_TRACK_CROPS = 4096  # embedded before they are pooled
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 
 
@@ -86,18 +89,49 @@ class Embedded(NamedTuple):
 def embed_dataset(
     embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None
 ) -> Embedded:
-    """Embeds query and gallery. Raises DatasetError where the dataset has no queries."""
-    if not dataset.query:
-        raise DatasetError(f"{dataset.name} has no query crops to evaluate on")
-    embeddings = embed_records(embed, [*dataset.query, *dataset.gallery], size, progress=progress)
-    return labelled(dataset, embeddings)
+    """Embeds query and gallery; of a track it takes the mean of its crops, at unit length.
+
+    Raises DatasetError where there are no queries, or none with a match in the gallery.
+    """
+    require_matches(dataset)
+    records = [*dataset.query, *dataset.gallery]
+    if not has_tracks(dataset):
+        return labelled(dataset, embed_records(embed, records, size, progress=progress))
+    query, of_query = as_items(dataset.query)
+    _, of_gallery = as_items(dataset.gallery)
+    item_of = np.concatenate([of_query, of_gallery + len(query)])
+    return labelled(dataset, _pooled_tracks(embed, records, item_of, size, progress))
+
+
+def _pooled_tracks(
+    embed: Embed,
+    records: Sequence[Record],
+    item_of: np.ndarray,
+    size: tuple[int, int],
+    progress: Progress | None,
+) -> np.ndarray:
+    """float32 unit [items,D]: the mean embedding of each item's records, `item_of` int64 [N] says whose.
+
+    Only so many embeddings as a chunk has are in memory at once: tracks make millions of crops.
+    """
+    sums: np.ndarray | None = None
+    for start in range(0, len(records), _TRACK_CROPS):
+        rows = slice(start, start + _TRACK_CROPS)
+        part = embed_records(embed, records[rows], size)
+        if sums is None:
+            sums = np.zeros((int(item_of.max()) + 1, part.shape[1]), np.float32)
+        np.add.at(sums, item_of[rows], part)
+        if progress is not None:
+            progress(min(rows.stop, len(records)), len(records))
+    assert sums is not None
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
-    """Embeddings [Q+G,D] of a dataset's query and then its gallery, with their labels."""
-    records = [*dataset.query, *dataset.gallery]
-    pids, cams = np.array([r.pid for r in records]), np.array([r.camid for r in records])
-    n = len(dataset.query)
+    """Embeddings [Q+G,D] of a dataset's query and then its gallery, with their labels; a track is one row."""
+    items = [*as_items(dataset.query)[0], *as_items(dataset.gallery)[0]]
+    pids, cams = np.array([r.pid for r in items]), np.array([r.camid for r in items])
+    n = len(as_items(dataset.query)[0])
     labels = (pids[:n], pids[n:], cams[:n], cams[n:])
     return Embedded(embeddings[:n], embeddings[n:], labels, dataset.ignore_camera, dataset.single_shot)
 
@@ -157,6 +191,24 @@ def percentages(scores: RankingScores) -> dict[str, float]:
     return {name: round(100 * value, 2) for name, value in values.items()}
 
 
+def query_counts(scores: RankingScores) -> dict[str, int]:
+    """How many queries the scores are of, and how many could not be scored, as they stand in every JSON."""
+    return {"queries": scores.queries, "queries without a match": scores.skipped}
+
+
+def scored(counts: Mapping[str, Any]) -> str:
+    """'40' where all queries are scored, else '1 of 4'; a result of an earlier version knows of no others."""
+    left = counts.get("queries without a match", 0)
+    return f"{counts['queries']} of {counts['queries'] + left}" if left else str(counts["queries"])
+
+
+def of_queries(counts: Mapping[str, Any]) -> str:
+    """'40 queries', or '1 of 4 queries, 3 without a match in the gallery', as titles say it."""
+    left = counts.get("queries without a match", 0)
+    others = f", {left} without a match in the gallery" if left else ""
+    return f"{scored(counts)} queries{others}"
+
+
 def open_set(embedded: Embedded) -> dict[str, float]:
     """Open-set scores: FNIR (percent) and threshold at two FPIR, and a calibration with its error (percent).
 
@@ -179,5 +231,5 @@ def open_set(embedded: Embedded) -> dict[str, float]:
 
 
 def as_metrics(scores: RankingScores, dataset: str, command: str) -> dict[str, Any]:
-    """Percentages as they stand in a manifest, with the command that measured them."""
-    return {"dataset": dataset, "command": command, **percentages(scores)}
+    """Percentages and query counts as they stand in a manifest, with the command that measured them."""
+    return {"dataset": dataset, "command": command, **percentages(scores), **query_counts(scores)}

@@ -11,6 +11,7 @@ import yaml
 from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
 from training.data.photometric import Photometric
+from training.data.selection import Selection
 from training.data.transforms import Augmentation
 from training.mixstyle import MixStyle
 
@@ -130,6 +131,11 @@ class Recipe:
     split: int = 0
     # also train on query and gallery: for targets that are none of these datasets (DualNorm, BNTA)
     all_images: bool = False
+    # with all_images: whoever is called alike in train and in query or gallery is one person
+    same_people: bool = False
+    pattern: str = ""  # how the dataset `pattern` reads its paths, docs/datasets.md
+    leave_out_singles: bool = False  # do not train on people with one image
+    skip_unreadable: bool = False  # do not train on images that cannot be decoded
     # weights to start from: a run, a checkpoint, a bundle, or torchvision's ImageNet weights as .safetensors
     start: str = ""
     seed: int = 0
@@ -160,6 +166,10 @@ class Recipe:
                 f"a triplet loss needs two identities of two crops a batch, not {batch}; set "
                 f"batch_identities and batch_crops to 2 or more, or losses.triplet to 0"
             )
+
+    def selection(self) -> Selection:
+        """What of each dataset is trained on."""
+        return Selection(self.all_images, self.same_people, self.leave_out_singles, self.skip_unreadable)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in a checkpoint."""

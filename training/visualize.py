@@ -14,12 +14,15 @@ from reid.engines import Device
 from training.data import read_dataset, sources_of
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
+from training.data.selection import judged_crops
 from training.evaluate import (
     Embed,
     embed_dataset,
     embed_records,
+    of_queries,
     open_embedder,
     open_network,
+    query_counts,
     score,
 )
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
@@ -41,6 +44,8 @@ class Picture(NamedTuple):
     crops: int  # of each dataset
     seed: int
     device: Device
+    pattern: str = ""  # of the dataset `pattern`
+    ignore_cameras: bool = False  # whether matches of the query's own camera count
 
 
 def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
@@ -52,11 +57,12 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
         batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
     if picture.what == "cmc":
-        dataset, curves = read_dataset(picture.dataset, picture.data, picture.split), {}
+        dataset, curves = _evaluated(picture), {}
         for path in picture.sources:
             embed, size, _ = open_embedder(path, picture.device)
-            curves[path.name] = score(embed_dataset(embed, dataset, size, progress)).cmc
-        cmc_figure(curves, picture.dataset).savefig(out, dpi=150)
+            scores = score(embed_dataset(embed, dataset, size, progress))
+            curves[path.name] = scores.cmc
+        cmc_figure(curves, f"{picture.dataset}\n{of_queries(query_counts(scores))}").savefig(out, dpi=150)
         return
     embed, size, _ = open_embedder(picture.sources[0], picture.device)
     if picture.what == "embeddings":
@@ -66,14 +72,20 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
         }
         embedding_figure(groups, picture.seed).savefig(out, dpi=150)
         return
-    dataset = read_dataset(picture.dataset, picture.data, picture.split)
+    dataset = _evaluated(picture)
     rank_sheet(embed, dataset, size, picture.queries, picture.matches, picture.seed, progress).save(out)
+
+
+def _evaluated(picture: Picture) -> Dataset:
+    dataset = read_dataset(picture.dataset, picture.data, picture.split, picture.pattern)
+    return judged_crops(dataset, picture.ignore_cameras)
 
 
 def _datasets(picture: Picture) -> list[Dataset]:
     """The datasets of a joined name, each under its name there."""
     names = sources_of(picture.dataset)
-    return [dataclasses.replace(read_dataset(name, picture.data, picture.split), name=name) for name in names]
+    datasets = [read_dataset(name, picture.data, picture.split, picture.pattern) for name in names]
+    return [dataclasses.replace(part, name=name) for part, name in zip(datasets, names, strict=True)]
 
 
 def _sample(dataset: Dataset, picture: Picture) -> list[Record]:

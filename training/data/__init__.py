@@ -15,10 +15,15 @@ from training.data.dukemtmc import read_dukemtmc
 from training.data.folders import read_folders
 from training.data.grid import read_grid
 from training.data.ilids import read_ilids
+from training.data.listed import read_list
 from training.data.market1501 import read_market1501
+from training.data.market_style import read_own_market_style
 from training.data.msmt17 import read_msmt17
+from training.data.pattern import read_pattern
 from training.data.prid import read_prid
 from training.data.records import Dataset, DatasetError, join
+from training.data.selection import Selection
+from training.data.tracklets import read_tracklets
 from training.data.unlabeled import read_unlabeled
 from training.data.viper import read_viper
 from training.data.world import read_world
@@ -39,13 +44,16 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "ilids": read_ilids,
     "prid": read_prid,
     "folders": read_folders,
+    "market-style": read_own_market_style,
+    "list": read_list,
+    "tracklets": read_tracklets,
     "world": read_world,
     "classes": read_classes,
     "unlabeled": read_unlabeled,
 }
 
 
-def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False) -> Dataset:
+def read_dataset(name: str, root: Path, split: int = 0, pattern: str = "") -> Dataset:
     """Reads a dataset by name, or several joined to train on.
 
     `market1501:market+folders:site-0` joins two folders of `root`, `world:site-0..6` seven sites of a world.
@@ -53,13 +61,20 @@ def read_dataset(name: str, root: Path, split: int = 0, all_images: bool = False
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.
         split: one of a dataset's published splits where it has several.
-        all_images: train on every crop of every known person, see `Dataset.all_images`.
+        pattern: how the dataset `pattern` reads its paths.
 
     Raises DatasetError for an unknown name, a missing folder or a wrong count.
     """
-    sources = [_read(source, Path(root), split) for source in sources_of(name)]
-    if all_images:
-        sources = [source.all_images() for source in sources]
+    sources = _read_sources(name, root, split, pattern)
+    return sources[0] if len(sources) == 1 else join(sources)
+
+
+def read_training(
+    name: str, root: Path, split: int = 0, pattern: str = "", selection: Selection | None = None
+) -> Dataset:
+    """As `read_dataset`, with of each source what is trained on."""
+    chosen = selection or Selection()
+    sources = [chosen.of(source) for source in _read_sources(name, root, split, pattern)]
     return sources[0] if len(sources) == 1 else join(sources)
 
 
@@ -81,8 +96,17 @@ def sources_of(name: str) -> list[str]:
     return sources
 
 
-def _read(source: str, root: Path, split: int) -> Dataset:
+def _read_sources(name: str, root: Path, split: int, pattern: str) -> list[Dataset]:
+    names = sources_of(name)
+    if pattern and not any(source.partition(":")[0] == "pattern" for source in names):
+        raise DatasetError(f"--pattern is for the dataset pattern or pattern:FOLDER, not for {name}")
+    return [_read(source, Path(root), split, pattern) for source in names]
+
+
+def _read(source: str, root: Path, split: int, pattern: str) -> Dataset:
     name, _, folder = source.partition(":")
+    if name == "pattern":
+        return read_pattern(root / folder, pattern, split)
     if name not in READERS:
-        raise DatasetError(f"unknown dataset {name!r}; known: {', '.join(READERS)}")
+        raise DatasetError(f"unknown dataset {name!r}; known: {', '.join([*READERS, 'pattern'])}")
     return READERS[name](root / folder, split)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_folder
+from training.data.files import list_folders, list_images, require_all_read, require_folder
+from training.data.records import Dataset, DatasetError, Record, one_split
 
 
 def read_classes(root: Path, split: int = 0) -> Dataset:
@@ -21,7 +22,7 @@ def read_classes(root: Path, split: int = 0) -> Dataset:
     """
     one_split("classes", split)
     names = {
-        part: sorted(p.name for p in require_folder(root / part, "classes").iterdir() if p.is_dir())
+        part: [p.name for p in list_folders(require_folder(root / part, "classes"))]
         for part in ("train", "test")
     }
     if names["train"] != names["test"] or not names["train"]:
@@ -31,11 +32,12 @@ def read_classes(root: Path, split: int = 0) -> Dataset:
             f"one for each class; look at {differ[0]}"
         )
     train, test = _records(root / "train", names["train"]), _records(root / "test", names["test"])
-    return Dataset("classes", train, test, train, ignore_camera=True)
+    return Dataset("classes", train, test, train, ignore_camera=True, same_classes=True)
 
 
 def _records(folder: Path, names: list[str]) -> list[Record]:
     records: list[Record] = []
     for pid, name in enumerate(names, 1):
         records += [Record(path, pid, 0) for path in list_images(folder / name)]
+    require_all_read("classes", folder, [record.path for record in records], f"{folder.name}/CLASS/*.png")
     return records

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, Record, matched_images, require_counts, require_folder
+from training.data.files import matched_images, unpacked
+from training.data.records import Dataset, Record, require_counts
 from training.data.splits import read_split
 
 COUNTS = {"ids": 971, "images": 3_884}
@@ -18,7 +19,7 @@ def read_cuhk01(root: Path, split: int = 0, counts: dict[str, int] | None = None
     `split` 0..9 chooses the 486 test identities. The splits are ours (splits/cuhk01.json); the literature
     draws its own, unseeded.
     """
-    folder = require_folder(root / "campus" if (root / "campus").is_dir() else root, "cuhk01")
+    folder = unpacked(root, "campus", ("*.png",))
     records = [
         Record(path, int(m[1]), int(int(m[2]) > 2))
         for path, m in matched_images("cuhk01", folder, _NAME, "0001001.png")

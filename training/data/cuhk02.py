@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.records import (
-    Dataset,
-    Record,
-    list_images,
-    one_split,
-    require_counts,
-    require_folder,
-    unpacked,
-)
+from training.data.files import list_images, require_folder, unpacked
+from training.data.records import Dataset, Record, one_split, require_counts
 
 COUNTS = {"ids": 1_816, "images": 7_264}
 PAIRS = ("P1", "P2", "P3", "P4", "P5")
@@ -24,7 +17,7 @@ PAIRS = ("P1", "P2", "P3", "P4", "P5")
 def read_cuhk02(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
     """Identities are numbered within their pair in the files, and through all pairs here, from 1."""
     one_split("cuhk02", split)
-    root = unpacked(root, "Dataset")
+    root = unpacked(root, "Dataset", PAIRS)
     images: list[tuple[tuple[int, str], Path, int]] = []
     for p, pair in enumerate(PAIRS):
         for c, view in enumerate(("cam1", "cam2")):

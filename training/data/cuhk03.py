@@ -9,16 +9,9 @@ import json
 import re
 from pathlib import Path
 
+from training.data.files import matched_images, require_folder, unpacked
 from training.data.market_style import read_market_style
-from training.data.records import (
-    Dataset,
-    DatasetError,
-    Record,
-    matched_images,
-    require_counts,
-    require_folder,
-    unpacked,
-)
+from training.data.records import Dataset, DatasetError, Record, require_counts
 
 KINDS = ("detected", "labeled")  # split 0 and split 1
 COUNTS = {
@@ -35,7 +28,7 @@ def read_cuhk03(root: Path, split: int = 0, counts: dict[str, int] | None = None
     if split not in (0, 1):
         raise DatasetError(f"cuhk03 has splits 0 (detected) and 1 (labeled), not {split}")
     kind = KINDS[split]
-    folder = require_folder(unpacked(root, "cuhk03-np") / kind, "cuhk03")
+    folder = require_folder(unpacked(root, "cuhk03-np", KINDS) / kind, "cuhk03")
     return read_market_style(f"cuhk03-{kind}", folder, COUNTS[kind] if counts is None else counts)
 
 
@@ -45,7 +38,7 @@ def read_cuhk03_old(root: Path, split: int = 0, counts: dict[str, int] | None = 
     There are 20 splits. Queries are from view 0; of view 1 the gallery holds one image of each person, drawn
     again in each of ten repetitions (`single_shot`).
     """
-    root = unpacked(root, "cuhk03-old")
+    root = unpacked(root, "cuhk03-old", ("images",))
     images = matched_images("cuhk03-old", root / "images", _OLD_NAME, "00000001_00_0000.jpg")
     path = root / "splits.json"
     records = [Record(file, int(m[1]) + 1, int(m[2])) for file, m in images]

@@ -5,16 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from training.data.files import matched_images, unpacked
 from training.data.market_style import count
-from training.data.records import (
-    Dataset,
-    DatasetError,
-    Record,
-    matched_images,
-    one_split,
-    require_counts,
-    unpacked,
-)
+from training.data.records import Dataset, DatasetError, Record, one_split, require_counts
 
 ALL = {"train ids": 11_934, "train": 34_574}
 EVALUATED = {"train ids": 942, "train": 4_374, "query": 2_900, "gallery ids": 2_900, "gallery": 5_447}
@@ -37,7 +30,7 @@ def read_cuhksysu(root: Path, split: int = 0, counts: dict[str, int] | None = No
             train = _read(root / folder, pattern, camera=2 if folder == "cropped_image" else None)
             require_counts("cuhksysu", count(train, [], []), ALL if counts is None else counts)
             return Dataset("cuhksysu", train, [], [])
-    root = unpacked(root, "cuhksysu4reid")
+    root = unpacked(root, "cuhksysu4reid", ("train", "query", "gallery"))
     if not all((root / part).is_dir() for part in ("train", "query", "gallery")):
         raise DatasetError(
             f"cuhksysu: {root} holds neither cropped_images/ nor cropped_image/ nor train/, query/ and "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.market_style import read_market_style
-from training.data.records import Dataset, one_split, unpacked
+from training.data.files import unpacked
+from training.data.market_style import FOLDERS, read_market_style
+from training.data.records import Dataset, one_split
 
 COUNTS = {
     "train ids": 702,
@@ -21,5 +22,5 @@ def read_dukemtmc(root: Path, split: int = 0, counts: dict[str, int] | None = No
     """As Market-1501, with 8 cameras; 408 identities of the gallery are distractors."""
     one_split("dukemtmc", split)
     return read_market_style(
-        "dukemtmc", unpacked(root, "DukeMTMC-reID"), COUNTS if counts is None else counts
+        "dukemtmc", unpacked(root, "DukeMTMC-reID", FOLDERS), COUNTS if counts is None else counts
     )

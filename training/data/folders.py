@@ -4,60 +4,55 @@
     root/query/<identity>/<camera>_anything.jpg      optional, to evaluate on
     root/gallery/<identity>/<camera>_anything.jpg
 
-The camera is what stands before the first underscore; a name without one belongs to camera "0".
+The camera may also stand behind the identity, as in 0101_c1s1_000451.jpg; see `camera_names.py`. A name
+without an underscore belongs to camera "0".
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, list_images, one_split, require_folder
+from training.data.camera_names import cameras_of
+from training.data.files import list_folders, list_images, require_all_read, require_folder
+from training.data.labelled import PARTS, LabelledCrop, numbered
+from training.data.records import Dataset, DatasetError, one_split
 
 
 def read_folders(root: Path, split: int = 0) -> Dataset:
     """Reads the layout above.
 
     Identities are numbered from 1 and cameras from 0, both in the order of their names. Raises DatasetError
-    for a folder without images, a training identity with a single one, or queries of one camera only.
+    for an image outside of these folders, a person without images, and for file names that do not tell the
+    camera from the person.
     """
     one_split("folders", split)
-    parts = {part: _files(root / part) for part in ("train", "query", "gallery")}
-    if not parts["train"] and not parts["query"]:
+    files = [(part, person, path) for part in PARTS for person, path in _files(root / part)]
+    parts = {part for part, _, _ in files}
+    if not parts & {"train", "query"}:
         raise DatasetError(f"folders: {root} holds neither train/<identity>/*.jpg nor query/<identity>/*.jpg")
-    if bool(parts["query"]) != bool(parts["gallery"]):
-        raise DatasetError(f"folders: {root} needs both query/ and gallery/ to be evaluated, or neither")
-    everything = [*parts["train"], *parts["query"], *parts["gallery"]]
-    pids = {name: i for i, name in enumerate(sorted({identity for identity, _, _ in everything}), 1)}
-    cams = {name: i for i, name in enumerate(sorted({camera for _, camera, _ in everything}))}
-    train, query, gallery = (
-        [Record(path, pids[identity], cams[camera]) for identity, camera, path in parts[part]]
-        for part in ("train", "query", "gallery")
-    )
-    counts = Counter(record.pid for record in train)
-    lonely = [name for name, pid in pids.items() if counts[pid] == 1]
-    if lonely:
-        raise DatasetError(
-            f"folders: {root / 'train' / lonely[0]} holds one image; a person to train on needs two or more"
-        )
-    if query and len({r.camid for r in query + gallery}) == 1:
-        raise DatasetError(
-            f"folders: everything under {root / 'query'} and {root / 'gallery'} is of one camera, "
-            "and a ranking leaves out the query's own camera; name the crops CAMERA_anything.jpg"
-        )
-    return Dataset("folders", train, query, gallery)
+    cameras, form = cameras_of([(person, path) for _, person, path in files])
+    crops = [
+        LabelledCrop(path, part, person, camera)
+        for (part, person, path), camera in zip(files, cameras, strict=True)
+    ]
+    first = crops[0]
+    note = f"file names read as {form}: {first.path.name} is person {first.person}, camera {first.camera}"
+    return numbered("folders", crops, [note])
 
 
-def _files(folder: Path) -> list[tuple[str, str, Path]]:
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """(identity, image) of one part, sorted; empty for a part that does not exist."""
     if not folder.exists():
         return []
-    require_folder(folder, "folders")
     files = []
-    for identity in sorted(p for p in folder.iterdir() if p.is_dir()):
-        images = list_images(identity)
-        if not images:
-            raise DatasetError(f"folders: {identity} holds no images")
-        for path in images:
-            camera = path.stem.split("_")[0] if "_" in path.stem else "0"
-            files.append((identity.name, camera, path))
+    people = list_folders(require_folder(folder, "folders"))
+    for identity in people:
+        files += [(identity.name, path) for path in list_images(identity)]
+    example = f"{folder.name}/PERSON/CAMERA_anything.jpg; pattern:FOLDER with --pattern reads any layout"
+    require_all_read("folders", folder, [path for _, path in files], example)
+    empty = {identity.name for identity in people} - {name for name, _ in files}
+    if empty:
+        raise DatasetError(
+            f"folders: {folder / min(empty)} holds no images; remove it, or look at their format"
+        )
     return files

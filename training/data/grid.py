@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, DatasetError, Record, matched_images, require_counts, unpacked
+from training.data.files import matched_images, unpacked
+from training.data.records import Dataset, DatasetError, Record, require_counts
 
 COUNTS = {"probe": 250, "gallery": 1_025}
 _NAME = re.compile(r"(\d+)_")
@@ -20,7 +21,7 @@ def read_grid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    root = unpacked(root, "underground_reid")
+    root = unpacked(root, "underground_reid", ("probe", "gallery"))
     probe, gallery = (_read(root / part, camera) for camera, part in enumerate(("probe", "gallery")))
     require_counts(
         "grid", {"probe": len(probe), "gallery": len(gallery)}, COUNTS if counts is None else counts

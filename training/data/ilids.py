@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
+from training.data.files import matched_images, unpacked
+from training.data.records import Dataset, Record, require_counts
 from training.data.splits import read_split
 
 COUNTS = {"ids": 119, "images": 476}
@@ -17,8 +18,8 @@ def read_ilids(root: Path, split: int = 0, counts: dict[str, int] | None = None)
 
     The ten draws are ours (splits/ilids.json).
     """
-    root = unpacked(unpacked(root, "i-LIDS_Pedestrian"), "QMUL-iLIDS")
-    folder = root / "Persons" if (root / "Persons").is_dir() else root / "images"
+    root = unpacked(root, ("i-LIDS_Pedestrian", "QMUL-iLIDS"), ("Persons", "images"))
+    folder = root / "images" if (root / "images").is_dir() else root / "Persons"
     people: dict[int, list[Record]] = {}
     for path, match in matched_images("ilids", folder, _NAME, "0001001.jpg"):
         people.setdefault(int(match[1]), []).append(Record(path, int(match[1]), int(match[2]) - 1))

@@ -5,19 +5,17 @@ Crops are decoded once and kept in memory; the next batch is augmented while the
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from reid.images import ImageError, decode_crop
+from reid.images import ImageError, resize
 from training.data.photometric import Draws, Photometric, change
+from training.data.pixels import read_crop
 from training.data.records import DatasetError, Record
 from training.data.transforms import Augmentation
 
@@ -47,7 +45,7 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
 
     def load(record: Record) -> np.ndarray:
         try:
-            return decode_crop(_encoded(record.path), height, width)
+            return resize(read_crop(record.path), height, width)
         except (OSError, ImageError) as error:
             raise DatasetError(f"{record.path}: {error}") from error
 
@@ -56,16 +54,6 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
         for i, crop in enumerate(pool.map(load, records, chunksize=64)):
             crops[i] = crop
     return crops
-
-
-def _encoded(path: Path) -> bytes:
-    """The file's bytes. VIPeR's bitmaps become PNG, since `decode_crop` accepts no bitmaps."""
-    if path.suffix.lower() != ".bmp":
-        return path.read_bytes()
-    png = io.BytesIO()
-    with Image.open(path, formats=("BMP",)) as bitmap:
-        bitmap.convert("RGB").save(png, "PNG")
-    return png.getvalue()
 
 
 class TrainingLoader:

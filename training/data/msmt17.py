@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from training.data.files import require_folder, unpacked
 from training.data.market_style import count
-from training.data.records import Dataset, DatasetError, Record, require_counts, require_folder, unpacked
+from training.data.records import Dataset, DatasetError, Record, require_counts
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 TRAIN_IDS = 1_041
@@ -21,7 +22,7 @@ def read_msmt17(root: Path, split: int = 0, counts: dict[str, int] | None = None
     """
     if split not in (0, 1):
         raise DatasetError(f"msmt17 has splits 0 (train and val) and 1 (train), not {split}")
-    root = unpacked(unpacked(root, "MSMT17_V1"), "MSMT17_V2")
+    root = unpacked(root, ("MSMT17_V1", "MSMT17_V2"), [train for train, _ in FOLDERS])
     train_folder, test_folder = FOLDERS[(root / FOLDERS[1][0]).is_dir()]
     train = _read(root, "list_train.txt", train_folder, 0)
     if split == 0:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
+from training.data.files import matched_images, unpacked
+from training.data.records import Dataset, Record, require_counts
 from training.data.splits import read_split
 
 COUNTS = {"view a": 385, "view b": 749}
@@ -19,7 +20,9 @@ def read_prid(root: Path, split: int = 0, counts: dict[str, int] | None = None) 
     The gallery is view B of these people and of all who are only there. The ten splits are ours
     (splits/prid.json).
     """
-    folder = unpacked(unpacked(root, "prid_2011"), "single_shot")
+    folder = unpacked(
+        unpacked(root, "prid_2011", ("single_shot", "cam_a", "cam_b")), "single_shot", ("cam_a", "cam_b")
+    )
     views: list[list[Record]] = []
     for camera, view in enumerate(("cam_a", "cam_b")):
         images = matched_images("prid", folder / view, _NAME, "person_0001.png")

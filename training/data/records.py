@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 class DatasetError(ValueError):
@@ -22,6 +19,7 @@ class Record(NamedTuple):
     pid: int  # identity, as the dataset numbers it; 0 is a distractor in Market-1501
     camid: int  # camera, from 0
     domain: int = 0  # which of several joined datasets
+    track: int = -1  # crops of one track of a person in a camera are evaluated together; -1: a crop alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +33,10 @@ class Dataset:
     ignore_camera: bool = False  # True: the same-camera rule of evaluation does not apply (methods B.5)
     # True: evaluation draws one gallery image of each person, in repetitions (old CUHK03, methods B.3)
     single_shot: bool = False
+    same_classes: bool = False  # True: a pid means the same in every part, as a class of images does
+    people: tuple[str, ...] = ()  # names of pid 1, 2, ... where the data gives names
+    cameras: tuple[str, ...] = ()  # names of camera 0, 1, ...
+    notes: tuple[str, ...] = ()  # sentences on how the data was read and what was left out
 
     def train_labels(self) -> list[int]:
         """Training identities renumbered 0..n-1 by domain, then pid: a domain's labels are consecutive."""
@@ -46,16 +48,25 @@ class Dataset:
         counts = Counter(domain for domain, _ in {(r.domain, r.pid) for r in self.train})
         return [counts[domain] for domain in range(max(counts, default=-1) + 1)]
 
-    def all_images(self) -> Dataset:
+    def all_images(self, same_people: bool = False) -> Dataset:
         """The dataset with query and gallery added to the training crops, and nothing left to evaluate on.
 
         For evaluation on other datasets only (the protocol of DualNorm and BNTA). Distractors (pid 0) stay
         out.
+
+        Args:
+            same_people: who is called alike in the training part and in query or gallery is one person.
+                Otherwise they are two, since many number each part from 1; classes are always the same.
         """
-        known = [r for r in (*self.query, *self.gallery) if r.pid > 0]
-        return dataclasses.replace(
-            self, train=list(dict.fromkeys([*self.train, *known])), query=[], gallery=[]
-        )
+        added = [r for r in (*self.query, *self.gallery) if r.pid > 0]
+        people = self.people
+        trained = {r.pid for r in self.train}
+        if not (same_people or self.same_classes) and trained & {r.pid for r in added}:
+            files = {r.path for r in self.train}
+            added = [r._replace(pid=r.pid + max(trained)) for r in added if r.path not in files]
+            people = ()  # a name would stand for two
+        train = list(dict.fromkeys([*self.train, *added]))
+        return dataclasses.replace(self, train=train, query=[], gallery=[], people=people)
 
 
 def join(datasets: list[Dataset]) -> Dataset:
@@ -71,46 +82,14 @@ def join(datasets: list[Dataset]) -> Dataset:
             raise DatasetError(f"{dataset.name} has no training crops, so it cannot be a source")
         train += [r._replace(domain=domain, camid=r.camid + cameras) for r in dataset.train]
         cameras += max(r.camid for r in dataset.train) + 1
-    return Dataset("+".join(d.name for d in datasets), train, [], [])
-
-
-def require_folder(path: Path, dataset: str) -> Path:
-    """The folder. Raises DatasetError where there is none."""
-    if not path.is_dir():
-        raise DatasetError(f"{dataset}: folder {path} does not exist")
-    return path
-
-
-def unpacked(root: Path, release: str) -> Path:
-    """The folder of the release inside `root`, or `root` itself where there is none."""
-    return root / release if (root / release).is_dir() else root
+    notes = tuple(f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes)
+    return Dataset("+".join(d.name for d in datasets), train, [], [], notes=notes)
 
 
 def one_split(name: str, split: int) -> None:
     """Raises DatasetError for any split but the only one."""
     if split:
         raise DatasetError(f"{name} has one split, 0, not {split}")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Images of a folder in sorted order (file-system order differs from disk to disk)."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def matched_images(
-    name: str, folder: Path, pattern: re.Pattern[str], example: str
-) -> list[tuple[Path, re.Match[str]]]:
-    """Images of a folder with the match of each name.
-
-    Raises DatasetError for a missing folder and for a name that does not match.
-    """
-    matched = []
-    for path in list_images(require_folder(folder, name)):
-        match = pattern.match(path.stem)
-        if match is None:
-            raise DatasetError(f"{name}: {path} is not named like {example}")
-        matched.append((path, match))
-    return matched
 
 
 def require_counts(name: str, counted: dict[str, int], expected: dict[str, int]) -> None:

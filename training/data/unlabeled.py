@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.records import IMAGE_SUFFIXES, Dataset, DatasetError, Record, one_split, require_folder
+from training.data.files import IMAGE_SUFFIXES, require_folder, walk_images
+from training.data.records import Dataset, DatasetError, Record, one_split
 
 
 def read_unlabeled(root: Path, split: int = 0) -> Dataset:
     """Reads the layout above, in the order of the paths. Raises DatasetError for a folder without images."""
     one_split("unlabeled", split)
     require_folder(root, "unlabeled")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    paths = walk_images(root)
     if not paths:
         raise DatasetError(
             f"unlabeled: {root} and its folders hold no images ({', '.join(sorted(IMAGE_SUFFIXES))})"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from training.data.records import Dataset, Record, matched_images, require_counts, unpacked
+from training.data.files import matched_images, unpacked
+from training.data.records import Dataset, Record, require_counts
 from training.data.splits import read_split
 
 COUNTS = {"ids": 632, "images": 1_264}
@@ -14,7 +15,7 @@ _NAME = re.compile(r"(\d+)_")
 
 def read_viper(root: Path, split: int = 0, counts: dict[str, int] | None = None) -> Dataset:
     """View A is the query, view B the gallery; the ten splits of half the people are ours (viper.json)."""
-    root = unpacked(root, "VIPeR")
+    root = unpacked(root, "VIPeR", ("cam_a", "cam_b"))
     records = []
     for camera, view in enumerate(("cam_a", "cam_b")):
         for path, match in matched_images("viper", root / view, _NAME, "000_45.bmp"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from training.data.files import require_folder
 from training.data.market_style import FOLDERS, read_market_style
-from training.data.records import Dataset, DatasetError, one_split, require_folder
+from training.data.records import Dataset, DatasetError, one_split
 
 _PARTS = ("train", "query", "gallery")  # of FOLDERS
 
