@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -15,9 +16,10 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from server import errors
 from server.errors import Problem, Stopping, StoreUnavailable
 from server.grpc.health import Health
-from server.grpc.problems import abort
+from server.grpc.problems import CODES, abort
 from tests.tiny import tiny_server
 
 People = list[tuple[bytes, str, str]]
@@ -50,6 +52,17 @@ def site() -> str:
     return f"grpc-{uuid.uuid4().hex[:8]}"
 
 
+def test_every_problem_has_a_status_of_its_own() -> None:
+    """One that is missing would be answered as a failure of the server."""
+    problems = [getattr(errors, name) for name in dir(errors)]
+    kinds = [kind for kind in problems if isinstance(kind, type) and issubclass(kind, errors.Problem)]
+    kinds.remove(errors.HeadersTooLarge)  # of HTTP alone
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert kind.status in CODES, kind
+        assert (CODES[kind.status] == grpc.StatusCode.INTERNAL) == (kind.status == 500), kind
+
+
 def test_what_grpc_enrolls_http_finds_and_the_other_way_round(
     gallery: rpc.GalleryStub, client: Client, people: People
 ) -> None:
@@ -64,6 +77,27 @@ def test_what_grpc_enrolls_http_finds_and_the_other_way_round(
     assert [m.rank for m in by_grpc.matches] == [1, 2, 3]
     assert gallery.Erase(pb.EraseRequest(site=name, identity="person-0")).erased == 4
     assert client.site(name).items == 4
+
+
+def test_calls_are_counted_by_method_and_outcome(
+    server: ServerProcess, gallery: rpc.GalleryStub, people: People
+) -> None:
+    site, image = f"counted-{uuid.uuid4().hex[:8]}", people[0][0]
+
+    def counted() -> list[float]:
+        text = httpx.get(f"{server.url}/metrics").text
+        counts = []
+        for outcome in ("OK", "NOT_FOUND"):
+            start = f'resight_requests_total{{call="/resight.v1.Gallery/Query",outcome="{outcome}"}} '
+            counts += [sum(float(line[len(start) :]) for line in text.splitlines() if line.startswith(start))]
+        return counts
+
+    gallery.Enroll(request(site, people[:1]))
+    before = counted()
+    gallery.Query(pb.QueryRequest(site=site, images=[image]))
+    with pytest.raises(grpc.RpcError):
+        gallery.Query(pb.QueryRequest(site="nowhere", images=[image]))
+    assert counted() == [before[0] + 1, before[1] + 1]
 
 
 def test_streaming_enroll_answers_each_request(

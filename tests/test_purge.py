@@ -161,6 +161,21 @@ def test_pages_that_are_written_again_while_they_are_looked_through_are_overwrit
     assert len(store.items.by_seq(sorted(alive))) == len(alive)
 
 
+def test_while_pages_are_looked_through_every_change_goes_to_the_log(store: Store, folder: Path) -> None:
+    fill(store, 3)
+    residue = store.purge.residue
+    assert residue is not None
+    file = folder / "gallery.db"
+    with residue._frozen() as frozen:
+        assert frozen and not residue._logged()
+        before = file.read_bytes()
+        fill(store, 3)
+        with store.database.engine.connect() as other:
+            other.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        assert file.read_bytes() == before
+        assert residue._logged()  # what has to be looked at again
+
+
 def test_a_connection_that_knew_the_old_page_does_not_write_it_back(store: Store, folder: Path) -> None:
     seqs = fill(store, 40)
     for start in range(0, 40, 2):
