@@ -31,5 +31,5 @@ $(VENV)/demo: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml
-	scripts/install.sh $(VENV)/bin/python cpu,train,synthetic,dev,video,postgres,parquet
+	scripts/install.sh $(VENV)/bin/python cpu,train,synthetic,dev,video,postgres,parquet,heif
 	touch $@

@@ -1,6 +1,7 @@
 """Bytes in, crop out: the one definition of decoding and resizing, shared by training, export and server.
 
-Limits are checked on the header, before a pixel is decoded: decoders allocate whatever a header claims.
+Limits are checked on the header, before a pixel is decoded: decoders allocate whatever a header claims. What
+stands beside the pixels (colour profiles, comments, what follows the picture) never costs the picture.
 """
 
 from __future__ import annotations
@@ -10,12 +11,20 @@ import io
 import struct
 
 import numpy as np
-import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from reid import png
+from reid.jpeg import decode_jpeg
 
 Crop = np.ndarray  # uint8 [H,W,3], RGB, upright
 
+# What transparent pixels are composed over: the mean colour of ImageNet, which every network's normalisation
+# turns into nearly zero.
+BACKGROUND = (124, 116, 104)
 _EXIF_ORIENTATION = 0x0112
+_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF")
+_NAMES = "JPEG, PNG, WebP or AVIF"
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 # a usual progressive file has about 10; thousands are an attack on the decoder's time
 _MAX_JPEG_SCANS = 64
 
@@ -46,7 +55,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def decode_crop(data: bytes, height: int, width: int, limits: Limits = DEFAULT_LIMITS) -> Crop:
-    """JPEG, PNG or WebP bytes -> upright RGB uint8 [height,width,3], antialiased bilinear.
+    """The bytes of an image -> upright RGB uint8 [height,width,3], antialiased bilinear; see `decode`.
 
     Raises ImageTooLarge, UnsupportedImage or ImageError.
     """
@@ -54,7 +63,9 @@ def decode_crop(data: bytes, height: int, width: int, limits: Limits = DEFAULT_L
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
-    """JPEG, PNG or WebP bytes -> upright RGB uint8 [H,W,3] at its own size. EXIF orientation is applied.
+    """JPEG, PNG, WebP or AVIF bytes, and HEIC where the extra `heif` is installed -> upright RGB uint8
+    [H,W,3] at its own size. Orientation is applied, transparency is composed over BACKGROUND. Of a file with
+    several pictures, as phones write them, the first counts; an animation is refused.
 
     Raises ImageTooLarge, UnsupportedImage or ImageError.
     """
@@ -62,14 +73,17 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
         raise ImageError("the image is empty (0 bytes)")
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"the image has {len(data)} bytes; at most {limits.max_bytes} are accepted")
-    header = _open_header(data)
+    is_png = data.startswith(png.SIGNATURE)
+    frames, bits = (png.frames(data), png.bit_depth(data)) if is_png else (1, 8)
+    header = _open_png(data) if is_png else _open_header(data)
     _check_size(header.size, limits)
-    frames = getattr(header, "n_frames", 1)
+    if header.format in ("WEBP", "AVIF"):
+        frames = getattr(header, "n_frames", 1)
     if frames > 1:
         raise UnsupportedImage(f"the {header.format} is animated ({frames} frames); send one frame")
     if header.mode in ("CMYK", "YCCK", "LAB"):
         raise UnsupportedImage(f"the {header.format} is {header.mode}; convert it to RGB")
-    if header.mode.startswith(("I", "F")) or _png_bit_depth(data) == 16:
+    if header.mode.startswith(("I", "F")) or bits == 16:
         raise UnsupportedImage(f"the {header.format} has more than 8 bits a channel; convert it to 8")
     try:
         return _decode_pixels(data, header)
@@ -87,14 +101,40 @@ def resize(image: Crop, height: int, width: int) -> Crop:
 
 
 def _open_header(data: bytes) -> Image.Image:
+    formats = _FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        formats = ("HEIF",)
+        _use_heif()
     try:
-        return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
+        return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"the image is too large: {error}") from error
     except UnidentifiedImageError as error:
-        raise UnsupportedImage("not a JPEG, PNG or WebP image, whatever its name says") from error
+        raise UnsupportedImage(f"not a {_NAMES} image, whatever its name says") from error
     except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
         raise ImageError(f"the image header is damaged: {error}") from error
+
+
+def _open_png(data: bytes) -> Image.Image:
+    try:
+        essential, pixels = png.essential(data), png.essential(data, pixels_only=True)
+    except ValueError as error:
+        raise ImageError(f"the PNG is truncated or damaged: {error}") from error
+    try:
+        return _open_header(essential)
+    except ImageError:  # what stands beside the pixels may be what Pillow cannot read
+        return _open_header(pixels)
+
+
+def _use_heif() -> None:
+    """Teaches Pillow to read HEIC. Raises UnsupportedImage where that is not installed."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnsupportedImage(
+            f"a HEIC image; send {_NAMES}, or install what reads it: pip install -e '.[heif]'"
+        ) from error
+    pillow_heif.register_heif_opener(thumbnails=False)
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -111,18 +151,35 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _png_bit_depth(data: bytes) -> int:
-    """Bits a channel of a PNG, 8 for anything else. Pillow reports 16-bit RGB as plain RGB."""
-    return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 else 8
-
-
 def _decode_pixels(data: bytes, header: Image.Image) -> Crop:
-    if header.format == "JPEG" and header.mode in ("RGB", "L"):
+    orientation = _orientation(header)
+    if header.format in ("JPEG", "MPO") and header.mode in ("RGB", "L"):
         if data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
             raise UnsupportedImage(f"the JPEG has more than {_MAX_JPEG_SCANS} scans")
-        orientation = header.getexif().get(_EXIF_ORIENTATION, 1) if b"Exif\0" in data[:65536] else 1
-        return _upright(simplejpeg.decode_jpeg(data, "RGB"), orientation)
-    return np.asarray(ImageOps.exif_transpose(header).convert("RGB"))
+        return _upright(decode_jpeg(data), orientation)
+    if header.has_transparency_data:
+        return _upright(_composed(header), orientation)
+    return _upright(np.asarray(header.convert("RGB")), orientation)
+
+
+def _orientation(header: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, wherever it stands; 1 where there is none that can be read."""
+    try:
+        orientation = header.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error, EOFError):
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _composed(image: Image.Image) -> Crop:
+    """uint8 [H,W,3]: the picture over BACKGROUND. Raises ImageError where nothing of it is visible."""
+    pixels = image.convert("RGBA")
+    alpha = pixels.getchannel("A")
+    if alpha.getextrema() == (0, 0):
+        raise ImageError(f"the {image.format} is transparent everywhere; nothing of it is visible")
+    ground = Image.new("RGB", pixels.size, BACKGROUND)
+    ground.paste(pixels.convert("RGB"), mask=alpha)
+    return np.asarray(ground)
 
 
 def _upright(image: Crop, orientation: int) -> Crop:

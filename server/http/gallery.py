@@ -21,7 +21,7 @@ from server.http.schemas import (
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], route_class=KeyedRoute)
 _IMAGE_TYPES: dict[str, Any] = {"image/jpeg": {}, "image/png": {}, "image/webp": {}}
-Images = Annotated[list[UploadFile], File(description="JPEG, PNG or WebP crops of one person each")]
+Images = Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or AVIF crops of one person each")]
 SiteName = Annotated[str, Query(examples=["lobby"], description="the site; its name is never empty")]
 Camera = Annotated[str | None, Query(description="short for the camera in filter", examples=["door"])]
 Identity = Annotated[str | None, Query(description="short for the identity in filter")]

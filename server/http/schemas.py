@@ -248,7 +248,7 @@ class ProblemModel(BaseModel):
                     "title": "Unsupported image",
                     "status": 415,
                     "code": "unsupported-media",
-                    "detail": "image 2: not a JPEG, PNG or WebP image, whatever its name says",
+                    "detail": "image 2: not a JPEG, PNG, WebP or AVIF image, whatever its name says",
                     "index": 2,
                 }
             ]

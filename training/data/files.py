@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training.data.records import DatasetError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp"}
 # what macOS, Windows, Synology and file systems leave beside people's files, apart from hidden names
 _CLUTTER = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 
