@@ -125,6 +125,7 @@ def test_damaged_pixels_of_a_png_are_refused() -> None:
         encoded(DRAWN, "JPEG", subsampling=0, quality=95, exif=SIX, icc_profile=b"p" * 130_000),
         encoded(DRAWN, "PNG", exif=SIX),
         encoded(DRAWN.convert("RGBA"), "PNG", exif=SIX),
+        with_chunk(encoded(DRAWN, "PNG", exif=SIX), b"tRNS", b"nonsense", damaged=True),
         with_chunk(
             PNG,
             b"zTXt",
@@ -133,7 +134,15 @@ def test_damaged_pixels_of_a_png_are_refused() -> None:
         ),
         encoded(DRAWN, "WEBP", lossless=True, exif=SIX),
     ],
-    ids=["JPEG", "JPEG behind a large profile", "PNG", "PNG with transparency", "profile in a PNG", "WebP"],
+    ids=[
+        "JPEG",
+        "JPEG behind a large profile",
+        "PNG",
+        "PNG with transparency",
+        "PNG with a damaged chunk",
+        "profile in a PNG",
+        "WebP",
+    ],
 )
 def test_orientation_is_found_wherever_it_stands(data: bytes) -> None:
     assert near(decode(data), TURNED)
