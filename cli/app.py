@@ -10,7 +10,8 @@ from cli.gallery import adapt, adapt_report, enroll, query, rollback
 from cli.items import erase, list_items
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
-from cli.training import distill, leave_one_out, synth, train, weights_convert
+from cli.training import distill, leave_one_out, synth, train
+from cli.weights import weights_convert, weights_list
 
 app = typer.Typer(
     help="Person re-identification that adapts to its site.",
@@ -43,7 +44,11 @@ bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)
 app.add_typer(bundles, name="bundle")
-weights = typer.Typer(help="Weights that trainings start from.", no_args_is_help=True)
+weights = typer.Typer(
+    help="Weights that trainings start from: alone, what each recipe's paper starts from.",
+    invoke_without_command=True,
+)
+weights.callback()(weights_list)
 weights.command("convert")(weights_convert)
 app.add_typer(weights, name="weights")
 keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)

@@ -9,8 +9,8 @@ with Client("http://127.0.0.1:8000") as resight:
     for item in resight.iter_items("lobby", captured_after=datetime.date(2026, 5, 4)):
         Path(f"{item.id}.jpg").write_bytes(resight.image(item.id))
 
-An image is a path, encoded bytes, an open binary file, an array uint8 [H,W,3] in RGB or a Pillow image. Whatever
-fails is a ResightError. `AsyncClient` has the same methods.
+An image is a path, encoded bytes, an open binary file, an array uint8 [H,W,3] in RGB or a Pillow image.
+Whatever fails is a ResightError. `AsyncClient` has the same methods.
 """
 
 from resight_client.aio import AsyncClient
