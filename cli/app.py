@@ -12,6 +12,7 @@ from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.weights import weights_convert, weights_list
+from cli.wrap import bundle_wrap
 
 app = typer.Typer(
     help="Person re-identification that adapts to its site.",
@@ -43,6 +44,7 @@ app.add_typer(datasets, name="data")
 bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)
+bundles.command("wrap")(bundle_wrap)
 app.add_typer(bundles, name="bundle")
 weights = typer.Typer(
     help="Weights that trainings start from: alone, what each recipe's paper starts from.",
