@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.gallery import _images
+from cli.image_files import image_files
 from cli.output import fail, progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def embed(
         fail(f"--out {out}: the file is called NAME.npz")
     if not out.parent.is_dir():
         fail(f"--out {out}: there is no folder {out.parent}")
-    files = _images(paths)
+    files = image_files(paths)
     embedded: list[Path] = []
     try:
         model = load(bundle, device, engine)

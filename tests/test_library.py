@@ -173,8 +173,11 @@ def test_a_folder_becomes_a_file_of_vectors_and_paths(path: Path, tmp_path: Path
     files = [folder / "a.png", folder / "b.png", folder / "deeper/c.png"]
     for number, file in enumerate(files):
         file.write_bytes(picture(number))
+    for clutter in ("._a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "notes.txt"):
+        (folder / clutter).parent.mkdir(exist_ok=True)
+        (folder / clutter).write_bytes(b"no image")
     out = tmp_path / "x.npz"
-    code, said = embed_command(folder, "--bundle", path, "--out", out)
+    code, said = embed_command(folder, folder, "--bundle", path, "--out", out)
     assert (code, said) == (0, f"embedded 3 of 3 images into {out}: {DIM} values each")
     with np.load(out) as stored:
         assert list(stored["paths"]) == [str(file) for file in files]
