@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from export.card import card
 from export.parity import probe_crops
 from export.preprocessing import Preprocessing, Probes, candidates, choose
 from export.wrap import Foreign, wrap_network
@@ -208,6 +209,7 @@ def test_the_command_says_what_it_decided(tmp_path: Path, monkeypatch: pytest.Mo
     manifest = Bundle.load(out).manifest
     assert (manifest.name, manifest.height, manifest.width, manifest.dim) == ("w", HEIGHT, WIDTH, DIM)
     assert manifest.recipe["wrapped"] == "open.onnx"
+    assert "to the network itself" in card(manifest) and "| trained on | unknown |" in card(manifest)
     given = ("--size", f"{HEIGHT}x{WIDTH}", "--mean", 0, "--std", "1,1,1", "--input", "rgb")
     monkeypatch.chdir(tmp_path)
     code, said = wrap_command(file, "--name", "n", *given)
