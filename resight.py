@@ -1,53 +1,58 @@
-"""The command line: its verbs, in the order of `--help`."""
+"""Resight as a library: a bundle's network embeds pictures of people.
+
+    import resight
+    model = resight.load("x.resight")
+    vectors = model.embed(["a.jpg", "b.jpg"])          # float32 [2,D]; files, bytes, arrays, Pillow images
+    resight.distance(vectors[0], vectors[1])           # 0: the same, 2: opposite
+
+Each name is imported when it is used for the first time, so that importing this module costs nothing. `app`
+is the command line.
+"""
 
 from __future__ import annotations
 
-import typer
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from cli.data import data_check
-from cli.gallery import adapt, adapt_report, enroll, query, rollback
-from cli.items import erase, list_items
-from cli.models import bundle_card, bundle_info, evaluate, export, visualize
-from cli.serving import key_add, key_list, key_revoke, serve
-from cli.training import distill, leave_one_out, synth, train, weights_convert
+if TYPE_CHECKING:
+    from cli.app import app
+    from reid.bundle import BundleError
+    from reid.embedding import Model, distance, load
+    from reid.engines import EngineError
+    from reid.images import ImageError
 
-app = typer.Typer(
-    help="Person re-identification that adapts to its site.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-for verb in (
-    serve,
-    enroll,
-    query,
-    list_items,
-    erase,
-    adapt,
-    adapt_report,
-    rollback,
-    train,
-    distill,
-    leave_one_out,
-    evaluate,
-    visualize,
-    export,
-    synth,
-):
-    app.command("list" if verb is list_items else None)(verb)
-datasets = typer.Typer(help="What a model learns from.", no_args_is_help=True)
-datasets.command("check")(data_check)
-app.add_typer(datasets, name="data")
-bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
-bundles.command("info")(bundle_info)
-bundles.command("card")(bundle_card)
-app.add_typer(bundles, name="bundle")
-weights = typer.Typer(help="Weights that trainings start from.", no_args_is_help=True)
-weights.command("convert")(weights_convert)
-app.add_typer(weights, name="weights")
-keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)
-for name, command in (("add", key_add), ("list", key_list), ("revoke", key_revoke)):
-    keys.command(name)(command)
-app.add_typer(keys, name="key")
+    __version__: str
+
+__all__ = ["BundleError", "EngineError", "ImageError", "Model", "__version__", "app", "distance", "load"]
+
+_MODULES = {
+    "BundleError": "reid.bundle",
+    "EngineError": "reid.engines",
+    "ImageError": "reid.images",
+    "Model": "reid.embedding",
+    "app": "cli.app",
+    "distance": "reid.embedding",
+    "load": "reid.embedding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported now."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("resight")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'resight' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
 
 if __name__ == "__main__":
+    from cli.app import app
+
     app()

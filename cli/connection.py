@@ -32,11 +32,11 @@ def connect(server: str, api_key: str | None) -> Iterator[Client]:
 
     if not server.startswith(("http://", "https://")):
         fail(f"--server {server} is no URL: put http:// or https:// in front")
-    with Client(server, api_key) as client:
-        try:
+    try:
+        with Client(server, api_key) as client:
             yield client
-        except ResightError as error:
-            fail(sentence_of(error))
+    except ResightError as error:
+        fail(sentence_of(error))
 
 
 def sentence_of(error: ResightError) -> str:

@@ -229,20 +229,3 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
         f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out "
         f"NAME.resight"
     )
-
-
-def weights_convert(
-    arch: Annotated[str, typer.Argument(help="efficientnet-lite0, -lite1 or -lite2")],
-    out: Annotated[Path, typer.Argument(help="the .safetensors file that `start` takes")],
-) -> None:
-    """Write the ImageNet weights of an installed package as a file that a training run starts from."""
-    import subprocess
-
-    from training.weights import convert_weights
-
-    try:
-        published = convert_weights(arch, out)
-    except (ValueError, OSError, subprocess.SubprocessError) as error:
-        fail(str(error))
-    rows = [("from", published.package), ("licence", published.licence), ("use", f"--set start={out}")]
-    table(f"ImageNet weights of {arch} in {out}", ("", ""), rows)

@@ -31,11 +31,12 @@ def card(manifest: Manifest) -> str:
     heads = " with BNTA's self-supervised heads" if manifest.ssl_heads else ""
     size = f"{manifest.height}x{manifest.width} input, {manifest.dim}-d embeddings"
     engines = []
+    reference = "torch" if manifest.model else "the network itself"
     for name, parity in manifest.engines.items():
-        engines.append(f"{name} {parity.precision} (cosine {parity.min_cosine:.6f} to torch)")
+        engines.append(f"{name} {parity.precision} (cosine {parity.min_cosine:.6f} to {reference})")
     rows = [
         ("network", f"{manifest.architecture}{heads}, {size}"),
-        ("trained on", ", ".join(in_short(domain) for domain in manifest.training_domains)),
+        ("trained on", ", ".join(in_short(domain) for domain in manifest.training_domains) or "unknown"),
         ("method", _method(manifest.recipe)),
         ("engines", ", ".join(engines)),
         ("terms", manifest.weights_licence),
@@ -81,6 +82,8 @@ def in_short(domain: str) -> str:
 
 
 def _method(recipe: dict[str, Any]) -> str:
+    if "wrapped" in recipe:
+        return f"{recipe['wrapped']}, wrapped with {recipe['preprocessing']}"
     if "optimiser" not in recipe:
         return str(recipe.get("method", "unknown"))
     optimiser = recipe["optimiser"]

@@ -115,6 +115,11 @@ class Bundle:
         files = self.manifest.files
         return hashlib.sha256(f"{files[GRAPH]}{files[WEIGHTS]}".encode()).hexdigest()[:16]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a crop, in pixels."""
+        return self.manifest.height, self.manifest.width
+
     def weights(self) -> dict[str, np.ndarray]:
         """Every tensor by torch's state-dict name; floating ones as float32 whatever they are stored in."""
         try:

@@ -78,6 +78,8 @@ class Adaptation:
                     f"with the bundle's own tables"
                 )
             return
+        if not self.engines.base_profile.site:
+            raise Unprocessable(f"{self._why_only_centres()}; tier 0 needs none")
         if without:
             raise Conflict(
                 f"{without} of {count} images of site {name!r} are not kept, so it cannot be adapted by tier "
@@ -113,9 +115,17 @@ class Adaptation:
 
     def _wanted(self) -> str:
         """What is climbed: what was asked for, or what of it can be done without images."""
-        if self.asked.tier == "auto" and self.store.items.count_without_image(self.site.name):
+        if self.asked.tier == "auto" and self._why_only_centres():
             return "0"
         return self.asked.tier
+
+    def _why_only_centres(self) -> str | None:
+        """Why no other tier than 0 can be tried; None where others can."""
+        if not self.engines.base_profile.site:
+            return f"bundle {self.engines.bundle.manifest.name!r} has no BatchNorm layer left to adapt"
+        if self.store.items.count_without_image(self.site.name):
+            return "not every image of the site is kept"
+        return None
 
     def _obstacle_of_bnta(self) -> str | None:
         manifest = self.engines.bundle.manifest
@@ -146,7 +156,7 @@ class Adaptation:
             raise Declined(f"{problem.detail}; {keeps}") from problem
         wanted = self._wanted()
         if wanted != self.asked.tier:
-            _note(report, f"not every image of the site is kept, so only tier {wanted} could be tried")
+            _note(report, f"{self._why_only_centres()}, so only tier {wanted} could be tried")
         climbed = self._climb_stored(handle) if wanted == "0" else self._climb(handle, wanted)
         report.rungs = [RungReport.of(rung) for rung in climbed.rungs]
         if self.asked.gate:

@@ -1,12 +1,19 @@
 """The Python client: sync and async are the same, errors carry the server's sentence."""
 
 import asyncio
+import datetime
 import inspect
+import io
+import re
 import uuid
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
-from resight_client import AsyncClient, Client, ResightError, calls, values
+import resight_client
+from PIL import Image
+from resight_client import AsyncClient, Client, ResightError, values
 
 from benchmarks.serving import ServerProcess
 
@@ -109,8 +116,95 @@ def test_no_server_is_a_sentence() -> None:
 
 def test_an_error_without_a_text_is_named_by_its_kind() -> None:
     assert "no answer from http://a: ReadTimeout;" in str(
-        calls.unreachable("http://a", httpx.ReadTimeout(""))
+        Client("http://a").server.unreachable(httpx.ReadTimeout(""))
     )
+
+
+def test_an_image_is_the_same_whatever_holds_it(client: Client, people: People, tmp_path: Path) -> None:
+    data = people[0][0]
+    file = tmp_path / "na\udcffme.jpg"  # a name that is no UTF-8
+    file.write_bytes(data)
+    opened = Image.open(io.BytesIO(data))
+    pixels = np.asarray(opened)
+    site = f"images-{uuid.uuid4().hex[:8]}"
+    with file.open("rb") as stream:
+        kinds = [
+            file,
+            str(file),
+            data,
+            bytearray(data),
+            memoryview(data),
+            stream,
+            pixels,
+            opened,
+            pixels[:, ::-1],
+        ]
+        enrolled = client.enroll(site, (kind for kind in kinds)).items
+    assert [len(client.enroll(site, one).items) for one in (file, data, pixels, opened, pixels[None])] == [
+        1
+    ] * 5
+    scores = {match.id: match.score for match in client.query(site, pixels, top_k=100).matches}
+    assert len(scores) == len(kinds) + 5
+    mirrored = enrolled.pop()
+    assert min(scores[item.id] for item in enrolled) > 0.999 > scores[mirrored.id]
+    assert client.image(enrolled[0].id) == data
+    sent = np.asarray(Image.open(io.BytesIO(client.image(mirrored.id))))
+    assert np.array_equal(sent, pixels[:, ::-1])
+    turned = Image.fromarray(np.rot90(pixels))  # orientation 6: turn it clockwise to see it
+    turned.getexif()[0x0112] = 6
+    grey = pixels[..., 0]
+    for same, other in (
+        (turned, pixels),
+        (grey, np.dstack([grey] * 3)),
+        (grey[..., None], Image.fromarray(grey)),
+    ):
+        best = client.query(site, same, top_k=100).matches
+        assert [m.id for m in best] == [m.id for m in client.query(site, other, top_k=100).matches]
+
+
+def test_datetimes_are_times_everywhere(client: Client, people: People) -> None:
+    site = f"times-{uuid.uuid4().hex[:8]}"
+    zone = datetime.timezone(datetime.timedelta(hours=2, minutes=30, seconds=15))
+    noon = datetime.datetime(2026, 5, 4, 12, 0, 0, 250_000, tzinfo=datetime.timezone.utc)
+    same = [noon, noon.astimezone(zone), noon.replace(tzinfo=None), np.datetime64("2026-05-04T12:00:00.25")]
+    same += [noon.timestamp(), np.float64(noon.timestamp()), "2026-05-04T12:00:00.25Z"]
+    ids = []
+    for time in same:
+        item = client.enroll(site, people[0][0], captured_at=time).items[0]
+        record = {"captured_at": time, "metadata": {"n": np.int64(1), "at": noon.date()}}
+        other = client.enroll(site, people[0][0], records=[record]).items[0]
+        assert item.captured_at == other.captured_at == "2026-05-04T12:00:00.250000Z"
+        assert other.metadata == {"n": 1, "at": "2026-05-04"}
+        ids += [item.id, other.id]
+    day = client.enroll(site, people[0][0], captured_at=datetime.date(2026, 5, 4)).items[0]
+    assert day.captured_at == "2026-05-04T00:00:00Z"
+    assert (
+        client.enroll(site, people[0][0], captured_at=np.int32(20260504)).items[0].captured_at[:4] == "1970"
+    )
+    for time in same:
+        assert [item.id for item in client.items(site, captured_after=time).items] == ids
+        assert {item.id for item in client.items(site, captured_before=time).items}.isdisjoint(ids)
+        assert len(client.items(site, filter={"captured_at": {"gte": time}}).items) == len(ids)
+
+
+def test_every_item_comes_once_over_pages(server: ServerProcess, client: Client, people: People) -> None:
+    site = f"pages-{uuid.uuid4().hex[:8]}"
+    ids = [item.id for item in client.enroll(site, [data for data, _, _ in people[:7]], camera="a").items]
+    client.enroll(site, people[7][0], camera="b")
+    for page_size in (1, 3, 7, 8, 100):
+        assert [item.id for item in client.iter_items(site, camera="a", page_size=page_size)] == ids
+    assert len(list(client.iter_items(site))) == 8
+
+    async def story() -> None:
+        async with AsyncClient(server.url) as other:
+            assert [item.id async for item in other.iter_items(site, camera="a", page_size=3)] == ids
+            assert await other.image(ids[0]) == people[0][0]
+
+    asyncio.run(story())
+
+
+def test_the_client_says_its_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", resight_client.__version__)
 
 
 def test_a_newer_server_may_answer_more_than_this_client_knows() -> None:

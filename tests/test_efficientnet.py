@@ -119,7 +119,7 @@ def test_a_package_s_weights_become_a_file_that_a_run_starts_from(
     torch.save(published(EfficientNetTrunk("lite0")), tmp_path / "state.pth")
     installed(monkeypatch, tmp_path / "package", (tmp_path / "state.pth").read_bytes(), trusted=True)
     out = tmp_path / "lite0.safetensors"
-    result = CliRunner().invoke(app, ["weights", "convert", "efficientnet-lite0", str(out)])
+    result = CliRunner().invoke(app, ["weights", "convert", "efficientnet-lite0", "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "Apache-2.0" in result.output
     EfficientNetTrunk("lite0").load_state_dict(load_file(out))
@@ -160,5 +160,8 @@ def test_without_the_package_the_message_says_what_to_install(
         weights.convert_weights("efficientnet-lite2", tmp_path / "out")
     with pytest.raises(WeightsError, match="missing does not exist; make it first"):
         weights.convert_weights("efficientnet-lite2", tmp_path / "missing" / "out")
-    with pytest.raises(WeightsError, match="no package has weights of resnet50; known: efficientnet-lite0"):
+    with pytest.raises(
+        WeightsError,
+        match="resnet50 is no file, and no package has weights of it; packages have efficientnet-lite0",
+    ):
         weights.convert_weights("resnet50", tmp_path / "out")

@@ -86,7 +86,9 @@ def test_datasets_in_order(tmp_path: Path) -> None:
     assert last.tensors["model/trunk.bn1.running_mean"].abs().sum() > 0
 
 
-def test_imagenet_weights_from_a_file(dataset: Dataset, tmp_path: Path) -> None:
+def test_imagenet_weights_from_a_file(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
     save_file(state, tmp_path / "resnet18.safetensors")
     recipe = load_recipe("bot-unseen", [*SMALL, f"start={tmp_path / 'resnet18.safetensors'}"])
@@ -94,6 +96,8 @@ def test_imagenet_weights_from_a_file(dataset: Dataset, tmp_path: Path) -> None:
     assert torch.equal(
         run.method.pixels.embedder.state_dict()["trunk.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"]
     )
+    printed = capsys.readouterr().out
+    assert "resnet18.safetensors: 43 tensors keep their initialisation: neck (5), heads (38)" in printed
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from training.mixstyle import StyleMixer
 from training.processes import processes
 from training.recipe import Recipe, RecipeError, first_difference, recipe_from_dict
 from training.schedule import cosine_rate, learning_rate
-from training.start import start_from
+from training.start import start_from, uninitialised
 from training.step import Stepper
 
 
@@ -71,7 +71,9 @@ class Run:
         embedder.trunk.recompute = recipe.gradient_checkpointing
         self._mix_styles(embedder.trunk)
         if recipe.start and not (out / FILE).exists():
-            start_from(embedder, recipe.start)
+            left = uninitialised(start_from(embedder, recipe.start), recipe.start)
+            if left:
+                self.fabric.print(left)
         self.method = make_method(recipe, embedder, self.identities, max(cameras) + 1)
         self.method.to(memory_format=torch.channels_last)
         self.method.to(self.fabric.device)

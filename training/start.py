@@ -1,7 +1,8 @@
-"""Weights that a new run starts from: another run's, a bundle's, or ImageNet's."""
+"""Weights that a new run starts from: another run's, a bundle's, or published ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors
@@ -11,38 +12,55 @@ from reid.bundle import BundleError
 from reid.checkpoint import CheckpointError
 from reid.models.build import Embedder
 from reid.models.imagenet import load_imagenet
+from reid.models.published import groups
 from training.evaluate import open_network
 from training.recipe import RecipeError
+from training.weights import is_pickled
 
 
-def start_from(embedder: Embedder, source: str) -> None:
-    """Loads a run folder, a checkpoint, a bundle or ImageNet weights in safetensors into a network.
+def start_from(embedder: Embedder, source: str) -> tuple[str, ...]:
+    """Loads a run folder, a checkpoint, a bundle or published weights in safetensors into a network.
 
-    ImageNet weights are a state dict of torchvision, or what `resight weights convert` wrote. Trunk and neck
-    of a Resight network must fit; heads are taken where both networks have them. Raises RecipeError for
-    anything else, naming it.
+    Published weights are what `resight weights convert` wrote, or a state dict of torchvision. Trunk and neck
+    of a Resight network must fit; heads are taken where both networks have them. Returns the names of what
+    kept its initialisation. Raises RecipeError for anything else, naming it.
     """
     path = Path(source)
     if not path.exists():
         raise RecipeError(
-            f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or ImageNet weights as "
-            f".safetensors"
+            f"start {source!r} does not exist; give a run, a checkpoint, a bundle, or published weights as "
+            f".safetensors; resight weights says which a recipe's paper starts from"
+        )
+    if path.is_file() and is_pickled(path):
+        raise RecipeError(
+            f"start {source!r} is a pickle, which a training does not read; make another file of it first: "
+            f"resight weights convert {source} --out {path.stem}.safetensors"
         )
     try:
-        if _is_resight(path):
-            source_state = open_network(path).state_dict()
-            state = {name: tensor for name, tensor in source_state.items() if not name.startswith("heads.")}
-            for name, tensor in embedder.state_dict().items():
-                if name.startswith("heads."):
-                    state[name] = source_state.get(name, tensor)
-            embedder.load_state_dict(state, strict=True)
-        else:
-            load_imagenet(embedder.trunk, load_file(path))
+        if not _is_resight(path):
+            fresh = load_imagenet(embedder.trunk, load_file(path))
+            rest = [name for name in embedder.state_dict() if not name.startswith("trunk.")]
+            return (*(f"trunk.{name}" for name in fresh), *rest)
+        source_state = open_network(path).state_dict()
+        state = {name: tensor for name, tensor in source_state.items() if not name.startswith("heads.")}
+        heads = [name for name in embedder.state_dict() if name.startswith("heads.")]
+        own = embedder.state_dict()
+        state |= {name: source_state.get(name, own[name]) for name in heads}
+        embedder.load_state_dict(state, strict=True)
+        return tuple(name for name in heads if name not in source_state)
     except (BundleError, CheckpointError, safetensors.SafetensorError, OSError) as error:
         raise RecipeError(f"start: {error}") from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()[:200]
         raise RecipeError(f"start {source!r} does not fit {embedder.spec.arch}: {reason}") from error
+
+
+def uninitialised(names: Sequence[str], source: str) -> str:
+    """The sentence about what a start left at its initialisation; "" where that is nothing."""
+    trunk = groups([name for name in names if name.startswith("trunk.")], depth=2)
+    others = groups([name for name in names if not name.startswith("trunk.")])
+    counts = ", ".join(f"{start} ({count})" for start, count in (trunk | others).items())
+    return f"start {source}: {len(names)} tensors keep their initialisation: {counts}" if names else ""
 
 
 def _is_resight(path: Path) -> bool:

@@ -1,9 +1,8 @@
-"""ImageNet weights out of an installed package, into a file that `start` takes.
+"""Published weights out of a file or an installed package, into a file that `start` takes.
 
-Packages ship them as a pickle. It is checked against the hash of the published file, and read with torch's
-weights-only reader in a child process: what a pickle might do stays there.
-
-    python -m training.weights FILE OUT       (the child: state dict in, safetensors out)
+Most are published as a pickle. It is read with torch's weights-only reader in a child process without network
+(`training/unpickle.py`): what a pickle might do stays there. A package's is checked against the hash of the
+published file first.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from reid.files import usual_mode
-from reid.models.efficientnet import EfficientNetTrunk
-from reid.models.efficientnet_weights import convert
+from reid.models.published import Match, PublishedError, match
 
 _READING_S = 120  # seconds that the child may take
 
@@ -61,36 +61,107 @@ PUBLISHED = {
 }
 
 
-def convert_weights(arch: str, out: Path) -> Published:
-    """Writes the ImageNet weights of an architecture as safetensors and returns where they came from.
+class Converted(NamedTuple):
+    """What a file or a package held, and where it came from."""
 
-    Raises WeightsError for an architecture without published weights, an output folder that does not exist,
-    a package that is not installed, or a file that is not the published one.
+    match: Match
+    source: str  # a file's name, or a package's
+    licence: str  # of a package; "" of a file, whose terms its publisher knows
+
+
+def convert_weights(source: str, out: Path, prefix: str | None = None) -> Converted:
+    """Writes the weights of a trunk as safetensors, by the trunk's own names.
+
+    Args:
+        source: a file, pickled or safetensors, or the name of an architecture that a package has weights of.
+        prefix: what stands before the trunk's names, where a file holds several networks.
+
+    Nothing is written where the trunk is not whole: look at `match.whole`. Raises WeightsError for what is
+    neither, an output folder that does not exist, a package that is not installed or not the published one,
+    and a file that cannot be read or holds no trunk.
     """
-    if arch not in PUBLISHED:
-        raise WeightsError(f"no package has weights of {arch}; known: {', '.join(PUBLISHED)}")
     if not out.parent.is_dir():
         raise WeightsError(f"the folder {out.parent} does not exist; make it first")
-    published = PUBLISHED[arch]
-    file = _installed(published)
-    with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch) / "raw.safetensors"
-        child = subprocess.run(
-            [sys.executable, "-m", "training.weights", str(file), str(raw)],
-            capture_output=True,
-            text=True,
-            timeout=_READING_S,
+    if out.is_dir():
+        raise WeightsError(f"{out} is a folder; give the name of a .safetensors file")
+    published = None if Path(source).is_file() else _published(source)
+    file = Path(source) if published is None else _installed(published)
+    if out.exists() and out.samefile(file):
+        raise WeightsError(f"{out} is the file that is read; give another name")
+    try:
+        found = match(read_tensors(file), prefix)
+    except PublishedError as error:
+        raise WeightsError(f"{file}: {error}") from error
+    _refuse_no_numbers(file, found)
+    result = Converted(
+        found, file.name if published is None else published.package, published.licence if published else ""
+    )
+    if found.whole:
+        _write(result, out, _digest(file))
+    return result
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Every tensor of a file of weights, by its names joined with dots: safetensors, or a pickle, which a
+    child process reads. Raises WeightsError for anything else."""
+    try:
+        if not is_pickled(file):
+            return load_file(file)
+        with tempfile.TemporaryDirectory() as scratch:
+            raw = Path(scratch) / "raw.safetensors"
+            child = subprocess.run(
+                [sys.executable, "-m", "training.unpickle", str(file), str(raw)],
+                capture_output=True,
+                text=True,
+                timeout=_READING_S,
+            )
+            if child.returncode:
+                reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise WeightsError(f"{file} cannot be read as weights: {reason}")
+            return load_file(raw)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{file} cannot be read as weights: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(f"{file} could not be read as weights within {_READING_S} s") from error
+
+
+def is_pickled(file: Path) -> bool:
+    """True for a file of torch.save, old or new; a file of safetensors has its JSON behind eight bytes."""
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    return start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80")
+
+
+def _published(arch: str) -> Published:
+    if arch not in PUBLISHED:
+        raise WeightsError(
+            f"{arch} is no file, and no package has weights of it; packages have {', '.join(PUBLISHED)}"
         )
-        if child.returncode:
-            reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise WeightsError(f"{file} cannot be read as weights: {reason}")
-        state = convert(EfficientNetTrunk(arch.rpartition("-")[2]), load_file(raw))
-    facts = {"architecture": arch, "package": published.package, "sha256": published.sha256}
+    return PUBLISHED[arch]
+
+
+def _refuse_no_numbers(file: Path, found: Match) -> None:
+    bad = [name for name, tensor in found.state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise WeightsError(f"{file}: {len(bad)} tensors hold values that are no numbers, like {bad[0]}")
+
+
+def _write(converted: Converted, out: Path, digest: str) -> None:
+    facts = {"architecture": converted.match.arch, "source": converted.source, "sha256": digest}
+    if converted.licence:
+        facts["licence"] = converted.licence
     partial = out.with_name(out.name + ".new")
     with usual_mode(partial):
-        save_file(state, partial, metadata=facts | {"licence": published.licence})
+        save_file(
+            {name: t.clone().contiguous() for name, t in converted.match.state.items()},
+            partial,
+            metadata=facts,
+        )
     partial.replace(out)
-    return published
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _installed(published: Published) -> Path:
@@ -104,21 +175,10 @@ def _installed(published: Published) -> Path:
     file = Path(module.origin).parent / published.file
     if not file.is_file():
         raise WeightsError(f"{published.package} is installed without {published.file}; install it again")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = _digest(file)
     if digest != published.sha256:
         raise WeightsError(
             f"{file} has SHA-256 {digest[:16]}..., the published file {published.sha256[:16]}...; install "
             f"{published.package} again"
         )
     return file
-
-
-def main() -> None:
-    """The child: reads a pickled state dict, weights only, and writes it as safetensors."""
-    source, out = sys.argv[1:]
-    state = torch.load(source, map_location="cpu", weights_only=True)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, out)
-
-
-if __name__ == "__main__":
-    main()

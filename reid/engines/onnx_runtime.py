@@ -14,8 +14,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
+from reid.crops import checked_crops, checked_rows
 from reid.engines.protocol import EngineError, EngineInfo
-from reid.engines.rows import ROWS, TABLES, rows_graph, rows_layers
+from reid.engines.rows import ROWS, TABLES, rows_channels, rows_graph, rows_layers
 from reid.profile import Profile
 
 
@@ -67,7 +68,8 @@ class OnnxRuntimeEngine:
         self.session = _open_session(model, provider, cache)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3] -> float32 [B,D]."""
+        """uint8 [B,H,W,3] -> float32 [B,D]. Raises CropsError for other crops."""
+        crops = checked_crops(crops, *self.bundle.size)
         return self.session.run(None, {"crops": crops})[0]
 
     def with_profile(self, profile: Profile) -> OnnxRuntimeEngine:
@@ -88,11 +90,13 @@ class OnnxRuntimeRows:
 
     def __init__(self, bundle: Bundle, provider: str = "cpu", cache: str | None = None) -> None:
         model = bundle.onnx_model()
-        self.layers = rows_layers(model)
+        self.layers, self.channels, self.size = rows_layers(model), rows_channels(model), bundle.size
         self.session = _open_session(rows_graph(model), provider, cache)
 
     def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]. Raises CropsError for others."""
+        crops = checked_crops(crops, *self.size)
+        checked_rows(rows, tables, len(crops), self.channels)
         return self.session.run(None, {"crops": crops, ROWS: rows, TABLES: tables})[0]
 
     def describe(self) -> EngineInfo:

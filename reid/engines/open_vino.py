@@ -10,8 +10,9 @@ from onnx import ModelProto
 
 from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
+from reid.crops import checked_crops, checked_rows
 from reid.engines.protocol import EngineInfo
-from reid.engines.rows import ROWS, TABLES, rows_graph, rows_layers
+from reid.engines.rows import ROWS, TABLES, rows_channels, rows_graph, rows_layers
 from reid.profile import Profile
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -40,7 +41,8 @@ class OpenVinoEngine:
         self.lock = threading.Lock()
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3] -> float32 [B,D]."""
+        """uint8 [B,H,W,3] -> float32 [B,D]. Raises CropsError for other crops."""
+        crops = checked_crops(crops, *self.bundle.size)
         with self.lock:
             self.request.infer([crops], share_inputs=True)
             return self.request.get_output_tensor(0).data.copy()
@@ -67,13 +69,15 @@ class OpenVinoRows:
 
     def __init__(self, bundle: Bundle, precision: str) -> None:
         model = bundle.onnx_model()
-        self.layers = rows_layers(model)
+        self.layers, self.channels, self.size = rows_layers(model), rows_channels(model), bundle.size
         self.compiled = _compile(rows_graph(model), precision)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
     def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]. Raises CropsError for others."""
+        crops = checked_crops(crops, *self.size)
+        checked_rows(rows, tables, len(crops), self.channels)
         with self.lock:
             self.request.infer({"crops": crops, ROWS: rows, TABLES: tables}, share_inputs=True)
             return self.request.get_output_tensor(0).data.copy()

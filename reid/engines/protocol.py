@@ -32,7 +32,10 @@ class Engine(Protocol):
     """Runs one bundle with one profile."""
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length. Safe to call from any one thread at a time."""
+        """uint8 [B,H,W,3] RGB -> float32 [B,D], unit length. Safe to call from any one thread at a time.
+
+        Raises `reid.crops.CropsError` for another dtype or another size than the bundle's.
+        """
         ...
 
     def with_profile(self, profile: Profile) -> Engine:
@@ -63,6 +66,8 @@ class RowsEngine(Protocol):
         Args:
             crops: uint8 [B,H,W,3] RGB. rows: int32 [B], the table of each crop.
             tables: float32 [T,2,C], packed tables.
+
+        Raises `reid.crops.CropsError` for anything else.
         """
         ...
 

@@ -7,6 +7,7 @@ import torch
 
 from reid.batchnorm import write_into_model
 from reid.bundle import Bundle, BundleError
+from reid.crops import checked_crops, checked_rows
 from reid.engines.protocol import Device, EngineError, EngineInfo
 from reid.engines.rows import rows_layers
 from reid.models.build import Embedder, batchnorm_layers, build
@@ -61,7 +62,7 @@ class TorchEngine:
         self.runner = CropRunner(load_embedder(bundle, profile), device)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3] -> float32 [B,D]."""
+        """uint8 [B,H,W,3] -> float32 [B,D]. Raises CropsError for other crops."""
         return self.runner.embed(crops)
 
     def with_profile(self, profile: Profile) -> TorchEngine:
@@ -83,7 +84,7 @@ class TorchRows:
     def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
         compute_in_float32()
         self.layers, self.device = rows_layers(bundle.onnx_model()), device
-        self.dim = bundle.manifest.dim
+        self.dim, self.size = bundle.manifest.dim, bundle.size
         embedder = load_embedder(bundle)
         of_model = batchnorm_layers(embedder)
         self.batchnorms = [of_model[layer] for layer in self.layers]
@@ -92,7 +93,9 @@ class TorchRows:
             layer.reset_running_stats()  # mean 0, variance 1
 
     def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]."""
+        """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]. Raises CropsError for others."""
+        crops = checked_crops(crops, *self.size)
+        checked_rows(rows, tables, len(crops), sum(layer.num_features for layer in self.batchnorms))
         embeddings = np.empty((len(crops), self.dim), np.float32)
         for row in np.unique(rows):
             self._write(tables[row])

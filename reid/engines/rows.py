@@ -64,6 +64,11 @@ def rows_layers(model: ModelProto) -> tuple[str, ...]:
     return tuple(_widths(model))
 
 
+def rows_channels(model: ModelProto) -> int:
+    """Channels of all these layers together: C of `pack`."""
+    return sum(_widths(model).values())
+
+
 def pack(profile: Profile, layers: Sequence[str], camera: str | None = None) -> np.ndarray:
     """float32 [2,C]: scale and shift of a camera's table, layers joined in this order.
 

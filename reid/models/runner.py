@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reid.batches import BATCH, Progress, in_batches
+from reid.crops import checked_crops
 from reid.models.build import Embedder, PixelEmbedder
 
 Device = Union[str, torch.device]
@@ -50,5 +51,9 @@ class CropRunner:
         self.device = device
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [N,H,W,3] -> float32 [N,D], unit length."""
-        return run_crops(self.pixels, crops, self.device)
+        """uint8 [N,H,W,3] of the network's size -> float32 [N,D], unit length.
+
+        Raises CropsError for other crops.
+        """
+        spec = self.pixels.embedder.spec
+        return run_crops(self.pixels, checked_crops(crops, spec.height, spec.width), self.device)

@@ -6,6 +6,11 @@ with Client("http://127.0.0.1:8000") as resight:
     resight.enroll("lobby", ["a.jpg", "b.jpg"], camera="door")
     for match in resight.query("lobby", "c.jpg").matches:
         print(match.rank, match.score, match.identity)
+    for item in resight.iter_items("lobby", captured_after=datetime.date(2026, 5, 4)):
+        Path(f"{item.id}.jpg").write_bytes(resight.image(item.id))
+
+An image is a path, encoded bytes, an open binary file, an array uint8 [H,W,3] in RGB or a Pillow image.
+Whatever fails is a ResightError. `AsyncClient` has the same methods.
 """
 
 from resight_client.aio import AsyncClient
@@ -24,6 +29,8 @@ from resight_client.values import (
     Site,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Answer",
     "AsyncClient",
@@ -38,4 +45,5 @@ __all__ = [
     "ResightError",
     "Rung",
     "Site",
+    "__version__",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
 from resight_client import calls, values
-from resight_client.calls import Call, Filter, Image
-from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, Site
+from resight_client.calls import Call
+from resight_client.fields import Filter, Time
+from resight_client.pictures import Image
+from resight_client.server import Server
+from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, ResightError, Site
+
+Parsed = TypeVar("Parsed")
 
 
 class AsyncClient:
@@ -18,14 +23,15 @@ class AsyncClient:
     Args:
         url: of the server. api_key: where it needs one. timeout_s: for one answer.
 
-    Every method raises ResightError with the server's sentence.
+    Every failure is a ResightError: with the server's sentence, or the client's where there was no answer.
     """
 
     def __init__(
         self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0
     ) -> None:
-        self.url = url.rstrip("/")
-        self.http = httpx.AsyncClient(base_url=self.url, headers=calls.headers(api_key), timeout=timeout_s)
+        self.server = Server(url, api_key)
+        self.url = self.server.url_shown
+        self.http = self.server.opened(httpx.AsyncClient, timeout_s)
 
     async def __aenter__(self) -> AsyncClient:
         """The client itself."""
@@ -42,26 +48,31 @@ class AsyncClient:
     async def enroll(
         self,
         site: str,
-        images: Sequence[Image],
+        images: Image | Iterable[Image],
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_at: str | float | None = None,
+        captured_at: Time | None = None,
         metadata: dict[str, Any] | None = None,
         records: Sequence[dict[str, Any]] | None = None,
         partial: bool = False,
         idempotency_key: str | None = None,
     ) -> Enrolled:
-        """Enrolls crops: the fields hold for all of them, or `records` has one object a crop."""
+        """Enrolls one crop or several: the fields hold for all of them, or `records` has one object a crop.
+
+        Args:
+            images: paths, encoded bytes, open files, arrays uint8 [H,W,3] in RGB or Pillow images, or one.
+            captured_at: ISO 8601, seconds since 1970, or a datetime, which means UTC where it has no zone.
+        """
         call = calls.enroll(
             site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
         )
-        return values.enrolled(await self._send(call))
+        return await self._send(call, values.enrolled)
 
     async def query(
         self,
         site: str,
-        images: Image | Sequence[Image] | None = None,
+        images: Image | Iterable[Image] | None = None,
         *,
         item_id: str | None = None,
         top_k: int = 10,
@@ -80,11 +91,37 @@ class AsyncClient:
         call = calls.query(
             site, images, item_id, top_k, query_camera, camera, exclude_same_camera, filter, threshold
         )
-        return values.answer(await self._send(call))
+        return await self._send(call, values.answer)
 
     async def item(self, item_id: str) -> Item:
         """One item."""
-        return values.item(await self._send(Call("GET", calls.path("gallery", item_id), {})))
+        return await self._send(Call("GET", calls.path("gallery", item_id), {}), values.item)
+
+    async def image(self, item_id: str) -> bytes:
+        """The uploaded bytes of an item's image, where the server keeps images."""
+        return self.server.image(await self._answer(Call("GET", calls.path("gallery", item_id, "image"), {})))
+
+    async def iter_items(
+        self,
+        site: str,
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
+        filter: Filter | None = None,
+        page_size: int = 1000,
+    ) -> AsyncIterator[Item]:
+        """Every item of a site that meets every condition, in order of enrolling, a page a request."""
+        where = calls.conditions(camera, identity, captured_after, captured_before, filter)
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.listing(site, where, cursor, page_size), values.page)
+            for item in page.items:
+                yield item
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     async def items(
         self,
@@ -92,19 +129,19 @@ class AsyncClient:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_after: str | float | None = None,
-        captured_before: str | float | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
         filter: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
         """A page of a site's items: those that meet every condition."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return values.page(await self._send(calls.listing(site, where, cursor, limit)))
+        return await self._send(calls.listing(site, where, cursor, limit), values.page)
 
     async def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""
-        return values.erased(await self._send(calls.erase(item_id, site)))
+        return await self._send(calls.erase(item_id, site), values.erased)
 
     async def erase_identity(self, site: str, identity: str) -> Erased:
         """Erases every item of an identity."""
@@ -116,8 +153,8 @@ class AsyncClient:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_after: str | float | None = None,
-        captured_before: str | float | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
         filter: Filter | None = None,
         all: bool = False,
     ) -> Erased:
@@ -126,7 +163,7 @@ class AsyncClient:
         Without a condition nothing is erased, unless `all` says that the whole site is meant.
         """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return values.erased(await self._send(calls.erase_items(site, where, all)))
+        return await self._send(calls.erase_items(site, where, all), values.erased)
 
     async def adapt(
         self,
@@ -143,32 +180,32 @@ class AsyncClient:
             tier: "auto", "none" (back to the bundle's own values), or tiers like 0, "1" or "1+0".
             gate: False takes what was asked for without judging whether it helps.
         """
-        return values.job(await self._send(calls.adapt(site, tier, max_samples, seed, gate)))
+        return await self._send(calls.adapt(site, tier, max_samples, seed, gate), values.job)
 
     async def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
-        return values.job(await self._send(Call("POST", calls.path("sites", site, "rollback"), {})))
+        return await self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)
 
     async def job(self, job: str) -> Job:
         """A job now."""
-        return values.job(await self._send(Call("GET", calls.path("adapt", job), {})))
+        return await self._send(Call("GET", calls.path("adapt", job), {}), values.job)
 
     async def cancel(self, job: str) -> Job:
         """Asks a job to end."""
-        return values.job(await self._send(Call("DELETE", calls.path("adapt", job), {})))
+        return await self._send(Call("DELETE", calls.path("adapt", job), {}), values.job)
 
     async def watch(self, job: str) -> AsyncIterator[Job]:
         """The job now and after every change, until it has ended."""
         try:
             async with self.http.stream("GET", calls.path("adapt", job, "events"), timeout=None) as response:
                 if response.status_code >= 400:
-                    raise calls.failure(response.status_code, await response.aread())
+                    raise self.server.failure(response.status_code, await response.aread())
                 async for line in response.aiter_lines():
                     data = calls.event(line)
                     if data is not None:
-                        yield values.job(data)
-        except httpx.TransportError as error:
-            raise calls.unreachable(self.url, error) from error
+                        yield self.server.parsed(data, values.job)
+        except calls.NO_ANSWER as error:
+            raise self.server.unreachable(error) from error
 
     async def wait(self, job: str) -> Job:
         """The job when it has ended. Raises JobFailed unless it succeeded."""
@@ -176,27 +213,34 @@ class AsyncClient:
         if not last.ended:
             async for update in self.watch(job):
                 last = update
+        if not last.ended:
+            last = await self.job(job)
+        if not last.ended:
+            raise ResightError(
+                0, "unended", f"the server stopped telling about job {job}, which is {last.state}"
+            )
         if last.state != "succeeded":
             raise JobFailed(last)
         return last
 
     async def sites(self) -> list[Site]:
         """Every site."""
-        return [values.site(site) for site in await self._send(Call("GET", "/sites", {}))]
+        return await self._send(Call("GET", "/sites", {}), values.sites)
 
     async def site(self, site: str) -> Site:
         """One site."""
-        return values.site(await self._send(Call("GET", calls.path("sites", site), {})))
+        return await self._send(Call("GET", calls.path("sites", site), {}), values.site)
 
     async def info(self) -> dict[str, Any]:
         """What really runs."""
-        report: dict[str, Any] = await self._send(Call("GET", "/info", {}))
-        return report
+        return await self._send(Call("GET", "/info", {}), values.info)
 
-    async def _send(self, call: Call) -> Any:
+    async def _send(self, call: Call, parse: Callable[[Any], Parsed]) -> Parsed:
+        return self.server.read(await self._answer(call), parse)
+
+    async def _answer(self, call: Call) -> httpx.Response:
+        request = calls.request(self.http, call)
         try:
-            return calls.read(await self.http.request(call.method, call.path, **call.options))
-        except UnicodeEncodeError as error:
-            raise calls.no_text(error) from error
-        except httpx.TransportError as error:
-            raise calls.unreachable(self.url, error) from error
+            return await self.http.send(request)
+        except calls.NO_ANSWER as error:
+            raise self.server.unreachable(error) from error

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import mimetypes
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
+from resight_client.fields import Filter, Time, filter_text, json_text, time_text
+from resight_client.pictures import Image, parts
 from resight_client.values import ResightError
 
-Image = bytes | str | Path  # encoded bytes, or the path of a file
-Filter = dict[str, Any] | str  # docs/filters.md, as values or as JSON text
+# what httpx raises where nothing was answered: its own errors, and a RuntimeError of a closed client or loop
+NO_ANSWER = (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError)
 
 
 class Call(NamedTuple):
@@ -27,10 +27,10 @@ class Call(NamedTuple):
 
 def enroll(
     site: str,
-    images: Sequence[Image],
+    images: Image | Iterable[Image],
     camera: str | None,
     identity: str | None,
-    captured_at: str | float | None,
+    captured_at: Time | None,
     metadata: dict[str, Any] | None,
     records: Sequence[dict[str, Any]] | None,
     partial: bool,
@@ -41,18 +41,19 @@ def enroll(
         "site": site,
         "camera": camera,
         "identity": identity,
-        "captured_at": _seconds(captured_at),
+        "captured_at": time_text(captured_at),
         "partial": "true" if partial else None,
     }
-    fields["metadata"] = json.dumps(metadata) if metadata is not None else None
-    fields["records"] = json.dumps(list(records)) if records is not None else None
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    return Call("POST", "/gallery", {"data": _set(fields), "files": _files(images), "headers": headers})
+    fields["metadata"] = json_text(metadata, "metadata") if metadata is not None else None
+    fields["records"] = json_text(list(records), "records") if records is not None else None
+    return Call(
+        "POST", "/gallery", {"data": _set(fields), "files": parts(images), "headers": _key(idempotency_key)}
+    )
 
 
 def query(
     site: str,
-    images: Image | Sequence[Image] | None,
+    images: Image | Iterable[Image] | None,
     item_id: str | None,
     top_k: int,
     query_camera: str | None,
@@ -65,11 +66,11 @@ def query(
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k)}
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
-    fields["filter"] = _json(filter)
+    fields["filter"] = filter_text(filter)
     fields["threshold"] = str(threshold) if threshold is not None else None
     options: dict[str, Any] = {"data": _set(fields)}
     if images is not None:
-        options["files"] = _files([images] if isinstance(images, (bytes, str, Path)) else images)
+        options["files"] = parts(images)
     return Call("POST", "/query", options)
 
 
@@ -82,17 +83,17 @@ def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: 
 def conditions(
     camera: str | None,
     identity: str | None,
-    captured_after: str | float | None,
-    captured_before: str | float | None,
+    captured_after: Time | None,
+    captured_before: Time | None,
     filter: Filter | None,
 ) -> dict[str, Any]:
     """The parameters that say which items are meant."""
     return {
         "camera": camera,
         "identity": identity,
-        "captured_after": _seconds(captured_after),
-        "captured_before": _seconds(captured_before),
-        "filter": _json(filter),
+        "captured_after": time_text(captured_after),
+        "captured_before": time_text(captured_before),
+        "filter": filter_text(filter),
     }
 
 
@@ -117,7 +118,7 @@ def erase_items(site: str, where: dict[str, Any], all: bool) -> Call:
 def path(*parts: str) -> str:
     """The path of a thing. Raises ResightError for a name that would make it the path of another thing."""
     for part in parts:
-        if part in ("", ".", ".."):
+        if not isinstance(part, str) or part in ("", ".", ".."):
             raise ResightError(0, "no-name", f"{part!r} is no name; nothing was sent")
     try:
         return "".join(f"/{quote(part, safe='')}" for part in parts)
@@ -125,38 +126,14 @@ def path(*parts: str) -> str:
         raise no_text(error) from error
 
 
-def read(response: httpx.Response) -> Any:
-    """The answer's JSON. Raises ResightError for a problem document and for anything unexpected."""
-    if response.status_code >= 300:
-        raise failure(response.status_code, response.content)
-    return response.json()
-
-
-def failure(status: int, content: bytes) -> ResightError:
-    """The error of an answer."""
+def request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+    """The call as a request. Raises ResightError for values that none can hold."""
     try:
-        body = json.loads(content)
-        facts = {k: v for k, v in body.items() if k not in ("type", "title", "status", "code", "detail")}
-        return ResightError(status, body["code"], body["detail"], facts)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ResightError(
-            status, "unexpected", f"the server answered {status} without a reason; is this a Resight server?"
-        )
-
-
-def headers(api_key: str | None) -> dict[str, str]:
-    """Headers of every request."""
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
-
-
-def unreachable(url: str, error: Exception) -> ResightError:
-    """The error of no answer."""
-    return ResightError(
-        0,
-        "unreachable",
-        f"no answer from {url}: {str(error) or type(error).__name__}; start a server with: resight serve "
-        f"--bundle B",
-    )
+        return client.build_request(call.method, call.path, **call.options)
+    except UnicodeEncodeError as error:
+        raise no_text(error) from error
+    except (TypeError, ValueError, httpx.InvalidURL) as error:
+        raise ResightError(0, "no-request", f"{error}; nothing was sent") from error
 
 
 def no_text(error: UnicodeEncodeError) -> ResightError:
@@ -167,31 +144,24 @@ def no_text(error: UnicodeEncodeError) -> ResightError:
 
 
 def event(line: str) -> dict[str, Any] | None:
-    """The data of one line of a server-sent event, if it has any."""
-    data: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
+    """The data of one line of a server-sent event, if it has any. Raises ResightError for what is no JSON."""
+    try:
+        data: dict[str, Any] | None = json.loads(line[5:]) if line.startswith("data:") else None
+    except ValueError as error:
+        raise ResightError(200, "unexpected", "the server sent an event that is no JSON") from error
     return data
 
 
-def _seconds(time: str | float | None) -> str | float | None:
-    """A time for a text field, where a whole number needs its decimal point: digits alone may be a date."""
-    return f"{time}.0" if isinstance(time, int) and not isinstance(time, bool) else time
-
-
-def _json(filter: Filter | None) -> str | None:
-    return filter if filter is None or isinstance(filter, str) else json.dumps(filter)
+def _key(idempotency_key: str | None) -> dict[str, str]:
+    """The header of a request that may be repeated."""
+    if idempotency_key is None:
+        return {}
+    if not idempotency_key.isascii() or not idempotency_key.isprintable():
+        raise ResightError(
+            0, "no-key", f"idempotency_key {idempotency_key[:80]!r} is no text for a header; nothing was sent"
+        )
+    return {"Idempotency-Key": idempotency_key}
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _files(images: Sequence[Image]) -> list[tuple[str, tuple[str, bytes, str]]]:
-    parts = []
-    for number, image in enumerate(images):
-        if isinstance(image, bytes):
-            parts.append(("images", (f"{number}.jpg", image, "application/octet-stream")))
-        else:
-            path = Path(image)
-            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            parts.append(("images", (path.name, path.read_bytes(), kind)))
-    return parts

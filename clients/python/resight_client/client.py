@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
 from resight_client import calls, values
-from resight_client.calls import Call, Filter, Image
-from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, Site
+from resight_client.calls import Call
+from resight_client.fields import Filter, Time
+from resight_client.pictures import Image
+from resight_client.server import Server
+from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, ResightError, Site
+
+Parsed = TypeVar("Parsed")
 
 
 class Client:
@@ -18,14 +23,15 @@ class Client:
     Args:
         url: of the server. api_key: where it needs one. timeout_s: for one answer.
 
-    Every method raises ResightError with the server's sentence.
+    Every failure is a ResightError: with the server's sentence, or the client's where there was no answer.
     """
 
     def __init__(
         self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = 120.0
     ) -> None:
-        self.url = url.rstrip("/")
-        self.http = httpx.Client(base_url=self.url, headers=calls.headers(api_key), timeout=timeout_s)
+        self.server = Server(url, api_key)
+        self.url = self.server.url_shown
+        self.http = self.server.opened(httpx.Client, timeout_s)
 
     def __enter__(self) -> Client:
         """The client itself."""
@@ -42,26 +48,31 @@ class Client:
     def enroll(
         self,
         site: str,
-        images: Sequence[Image],
+        images: Image | Iterable[Image],
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_at: str | float | None = None,
+        captured_at: Time | None = None,
         metadata: dict[str, Any] | None = None,
         records: Sequence[dict[str, Any]] | None = None,
         partial: bool = False,
         idempotency_key: str | None = None,
     ) -> Enrolled:
-        """Enrolls crops: the fields hold for all of them, or `records` has one object a crop."""
+        """Enrolls one crop or several: the fields hold for all of them, or `records` has one object a crop.
+
+        Args:
+            images: paths, encoded bytes, open files, arrays uint8 [H,W,3] in RGB or Pillow images, or one.
+            captured_at: ISO 8601, seconds since 1970, or a datetime, which means UTC where it has no zone.
+        """
         call = calls.enroll(
             site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
         )
-        return values.enrolled(self._send(call))
+        return self._send(call, values.enrolled)
 
     def query(
         self,
         site: str,
-        images: Image | Sequence[Image] | None = None,
+        images: Image | Iterable[Image] | None = None,
         *,
         item_id: str | None = None,
         top_k: int = 10,
@@ -80,11 +91,36 @@ class Client:
         call = calls.query(
             site, images, item_id, top_k, query_camera, camera, exclude_same_camera, filter, threshold
         )
-        return values.answer(self._send(call))
+        return self._send(call, values.answer)
 
     def item(self, item_id: str) -> Item:
         """One item."""
-        return values.item(self._send(Call("GET", calls.path("gallery", item_id), {})))
+        return self._send(Call("GET", calls.path("gallery", item_id), {}), values.item)
+
+    def image(self, item_id: str) -> bytes:
+        """The uploaded bytes of an item's image, where the server keeps images."""
+        return self.server.image(self._answer(Call("GET", calls.path("gallery", item_id, "image"), {})))
+
+    def iter_items(
+        self,
+        site: str,
+        *,
+        camera: str | None = None,
+        identity: str | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
+        filter: Filter | None = None,
+        page_size: int = 1000,
+    ) -> Iterator[Item]:
+        """Every item of a site that meets every condition, in order of enrolling, a page a request."""
+        where = calls.conditions(camera, identity, captured_after, captured_before, filter)
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.listing(site, where, cursor, page_size), values.page)
+            yield from page.items
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     def items(
         self,
@@ -92,19 +128,19 @@ class Client:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_after: str | float | None = None,
-        captured_before: str | float | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
         filter: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
         """A page of a site's items: those that meet every condition."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return values.page(self._send(calls.listing(site, where, cursor, limit)))
+        return self._send(calls.listing(site, where, cursor, limit), values.page)
 
     def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""
-        return values.erased(self._send(calls.erase(item_id, site)))
+        return self._send(calls.erase(item_id, site), values.erased)
 
     def erase_identity(self, site: str, identity: str) -> Erased:
         """Erases every item of an identity."""
@@ -116,8 +152,8 @@ class Client:
         *,
         camera: str | None = None,
         identity: str | None = None,
-        captured_after: str | float | None = None,
-        captured_before: str | float | None = None,
+        captured_after: Time | None = None,
+        captured_before: Time | None = None,
         filter: Filter | None = None,
         all: bool = False,
     ) -> Erased:
@@ -126,7 +162,7 @@ class Client:
         Without a condition nothing is erased, unless `all` says that the whole site is meant.
         """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return values.erased(self._send(calls.erase_items(site, where, all)))
+        return self._send(calls.erase_items(site, where, all), values.erased)
 
     def adapt(
         self,
@@ -143,32 +179,32 @@ class Client:
             tier: "auto", "none" (back to the bundle's own values), or tiers like 0, "1" or "1+0".
             gate: False takes what was asked for without judging whether it helps.
         """
-        return values.job(self._send(calls.adapt(site, tier, max_samples, seed, gate)))
+        return self._send(calls.adapt(site, tier, max_samples, seed, gate), values.job)
 
     def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
-        return values.job(self._send(Call("POST", calls.path("sites", site, "rollback"), {})))
+        return self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)
 
     def job(self, job: str) -> Job:
         """A job now."""
-        return values.job(self._send(Call("GET", calls.path("adapt", job), {})))
+        return self._send(Call("GET", calls.path("adapt", job), {}), values.job)
 
     def cancel(self, job: str) -> Job:
         """Asks a job to end."""
-        return values.job(self._send(Call("DELETE", calls.path("adapt", job), {})))
+        return self._send(Call("DELETE", calls.path("adapt", job), {}), values.job)
 
     def watch(self, job: str) -> Iterator[Job]:
         """The job now and after every change, until it has ended."""
         try:
             with self.http.stream("GET", calls.path("adapt", job, "events"), timeout=None) as response:
                 if response.status_code >= 400:
-                    raise calls.failure(response.status_code, response.read())
+                    raise self.server.failure(response.status_code, response.read())
                 for line in response.iter_lines():
                     data = calls.event(line)
                     if data is not None:
-                        yield values.job(data)
-        except httpx.TransportError as error:
-            raise calls.unreachable(self.url, error) from error
+                        yield self.server.parsed(data, values.job)
+        except calls.NO_ANSWER as error:
+            raise self.server.unreachable(error) from error
 
     def wait(self, job: str) -> Job:
         """The job when it has ended. Raises JobFailed unless it succeeded."""
@@ -176,27 +212,34 @@ class Client:
         if not last.ended:
             for update in self.watch(job):
                 last = update
+        if not last.ended:
+            last = self.job(job)
+        if not last.ended:
+            raise ResightError(
+                0, "unended", f"the server stopped telling about job {job}, which is {last.state}"
+            )
         if last.state != "succeeded":
             raise JobFailed(last)
         return last
 
     def sites(self) -> list[Site]:
         """Every site."""
-        return [values.site(site) for site in self._send(Call("GET", "/sites", {}))]
+        return self._send(Call("GET", "/sites", {}), values.sites)
 
     def site(self, site: str) -> Site:
         """One site."""
-        return values.site(self._send(Call("GET", calls.path("sites", site), {})))
+        return self._send(Call("GET", calls.path("sites", site), {}), values.site)
 
     def info(self) -> dict[str, Any]:
         """What really runs."""
-        report: dict[str, Any] = self._send(Call("GET", "/info", {}))
-        return report
+        return self._send(Call("GET", "/info", {}), values.info)
 
-    def _send(self, call: Call) -> Any:
+    def _send(self, call: Call, parse: Callable[[Any], Parsed]) -> Parsed:
+        return self.server.read(self._answer(call), parse)
+
+    def _answer(self, call: Call) -> httpx.Response:
+        request = calls.request(self.http, call)
         try:
-            return calls.read(self.http.request(call.method, call.path, **call.options))
-        except UnicodeEncodeError as error:
-            raise calls.no_text(error) from error
-        except httpx.TransportError as error:
-            raise calls.unreachable(self.url, error) from error
+            return self.http.send(request)
+        except calls.NO_ANSWER as error:
+            raise self.server.unreachable(error) from error

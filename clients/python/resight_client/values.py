@@ -15,8 +15,12 @@ class ResightError(Exception):
     """
 
     def __init__(self, status: int, code: str, detail: str, facts: dict[str, Any] | None = None) -> None:
-        super().__init__(detail)
+        super().__init__(status, code, detail, facts)  # which lets it travel between processes
         self.status, self.code, self.detail, self.facts = status, code, detail, facts or {}
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return self.detail
 
 
 class JobFailed(ResightError):
@@ -25,6 +29,7 @@ class JobFailed(ResightError):
     def __init__(self, job: Job) -> None:
         why = job.report.get("reason") or job.report.get("error") or job.state
         super().__init__(200, f"job-{job.state}", f"job {job.job} {job.state}: {why}")
+        self.args = (job,)
         self.job = job
 
 
@@ -197,6 +202,18 @@ def site(values: dict[str, Any]) -> Site:
     """Reads a site."""
     result: Site = _known(Site, values)
     return result
+
+
+def sites(values: list[dict[str, Any]]) -> list[Site]:
+    """Reads a list of sites."""
+    return [site(each) for each in values]
+
+
+def info(values: dict[str, Any]) -> dict[str, Any]:
+    """Reads what really runs: as it is. Raises TypeError for anything else than an object."""
+    if not isinstance(values, dict):
+        raise TypeError(type(values).__name__)
+    return values
 
 
 def _known(kind: Any, values: dict[str, Any]) -> Any:

@@ -1,0 +1,59 @@
+"""The command line: its verbs, in the order of `--help`."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.data import data_check
+from cli.embed import embed
+from cli.gallery import adapt, adapt_report, enroll, query, rollback
+from cli.items import erase, list_items
+from cli.models import bundle_card, bundle_info, evaluate, export, visualize
+from cli.serving import key_add, key_list, key_revoke, serve
+from cli.training import distill, leave_one_out, synth, train
+from cli.weights import weights_convert, weights_list
+from cli.wrap import bundle_wrap
+
+app = typer.Typer(
+    help="Person re-identification that adapts to its site.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (
+    serve,
+    enroll,
+    query,
+    list_items,
+    erase,
+    adapt,
+    adapt_report,
+    rollback,
+    train,
+    distill,
+    leave_one_out,
+    evaluate,
+    visualize,
+    export,
+    embed,
+    synth,
+):
+    app.command("list" if verb is list_items else None)(verb)
+datasets = typer.Typer(help="What a model learns from.", no_args_is_help=True)
+datasets.command("check")(data_check)
+app.add_typer(datasets, name="data")
+bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
+bundles.command("info")(bundle_info)
+bundles.command("card")(bundle_card)
+bundles.command("wrap")(bundle_wrap)
+app.add_typer(bundles, name="bundle")
+weights = typer.Typer(
+    help="Weights that trainings start from: alone, what each recipe's paper starts from.",
+    invoke_without_command=True,
+)
+weights.callback()(weights_list)
+weights.command("convert")(weights_convert)
+app.add_typer(weights, name="weights")
+keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)
+for name, command in (("add", key_add), ("list", key_list), ("revoke", key_revoke)):
+    keys.command(name)(command)
+app.add_typer(keys, name="key")

@@ -1,0 +1,28 @@
+"""The images that a command's arguments name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.output import fail
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def image_files(paths: list[Path]) -> list[Path]:
+    """Files as they are given, and the images below folders in the order of their paths, each once.
+
+    What programs leave below folders (`._x.jpg`, `__MACOSX`) is none. Ends the command where a path does not
+    exist, and where there is no image.
+    """
+    from training.data.files import walk_images
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            fail(f"{path} does not exist")
+        below = walk_images(path) if path.is_dir() else [path]
+        files += [file for file in below if file == path or file.suffix.lower() in _SUFFIXES]
+    if not files:
+        fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
+    return list(dict.fromkeys(files))
