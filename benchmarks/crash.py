@@ -209,12 +209,13 @@ def _check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
 
 
 def _of_one_version(client: Client, item: str) -> tuple[Site, Answer]:
-    """The site and a whole ranking between two swaps: the start takes an interrupted job up again, which may
-    swap the site at any moment."""
+    """The site and a whole ranking for the picture of an item, between two swaps: the start takes an
+    interrupted job up again, which may swap the site at any moment."""
+    image, camera = client.image(item), client.item(item).camera
     while True:
-        answer = client.query(SITE, item_id=item, top_k=20_000)
+        answer = client.query(SITE, image, query_camera=camera, top_k=20_000)
         site = client.site(SITE)
-        if client.query(SITE, item_id=item, top_k=1).version == answer.version:
+        if client.query(SITE, image, top_k=1).version == answer.version:
             return site, answer
 
 

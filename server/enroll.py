@@ -94,19 +94,18 @@ class Enrolling:
         profile_id = site.state.version.profile_id if site is not None else self.embedding.engines.base_id
         self.embedding.admit(profile_id, len(images))
         decoded, problems = await self.embedding.decode(images, partial)
-        if site is None:  # it begins with its first readable images, and is written off the event loop
-            loop = asyncio.get_running_loop()
-            site = await loop.run_in_executor(self.writers, self.sites.get_or_create, site_name)
         good = [i for i in range(len(images)) if i not in problems]
         items: list[Item] = []
-        version = site.state.version
+        version = site.state.version if site is not None else self.sites.first_version(site_name)
         if good:
+            if site is None:  # it begins with its first readable images, and is written off the event loop
+                loop = asyncio.get_running_loop()
+                site = await loop.run_in_executor(self.writers, self.sites.get_or_create, site_name)
             crops = _Crops(decoded, [images[i] for i in good], [records[i] for i in good], good)
             request = (idempotency_key, fingerprint) if idempotency_key else None
             items, version = await self._commit(site, crops, problems, request, partial)
         self.telemetry.enrolled.labels(site_name).inc(len(items))
-        errors = [{"index": i, **problems[i].body()} for i in sorted(problems)]
-        return Enrolled(site_name, version.version, version.space_id, items, errors)
+        return Enrolled(site_name, version.version, version.space_id, items, _errors_of(problems))
 
     def _check_counts(self, images: Sequence[bytes], records: Sequence[NewItem]) -> None:
         limit = self.settings.max_images
@@ -149,7 +148,14 @@ class Enrolling:
                 continue
             try:
                 written = await loop.run_in_executor(
-                    self.writers, self._write, site, state.version.raw_space_id, crops, vectors, request
+                    self.writers,
+                    self._write,
+                    site,
+                    state.version.raw_space_id,
+                    crops,
+                    vectors,
+                    request,
+                    problems,
                 )
             except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
                 if request is None or await self._earlier(*request) is None:
@@ -168,6 +174,7 @@ class Enrolling:
         crops: _Crops,
         vectors: np.ndarray,
         request: tuple[str, str] | None,
+        problems: dict[int, Problem],
     ) -> tuple[list[Item], Version] | None:
         """Commits and indexes, by the centres that the site has now. Returns the items and the version; None,
         with nothing committed, when the site stores in another raw space by now."""
@@ -179,6 +186,7 @@ class Enrolling:
             repeatable = None
             if request is not None:
                 answer = {"site": site.name, "version": version.version, "space_id": version.space_id}
+                answer["errors"] = _errors_of(problems)
                 repeatable = EnrollRequest(*request, answer)
             images = crops.images if self.settings.keep_images else None
             items = self.store.items.enroll(
@@ -205,7 +213,12 @@ class Enrolling:
         by_seq = await asyncio.to_thread(self.store.items.by_seq, earlier.seqs)
         items = [by_seq[seq] for seq in earlier.seqs if seq in by_seq]
         answer = earlier.answer
-        return Enrolled(answer["site"], answer["version"], answer["space_id"], items, [])
+        errors = answer.get("errors", [])  # older databases do not keep them
+        return Enrolled(answer["site"], answer["version"], answer["space_id"], items, errors)
+
+
+def _errors_of(problems: dict[int, Problem]) -> list[dict[str, Any]]:
+    return [{"index": i, **problems[i].body()} for i in sorted(problems)]
 
 
 def _check_key(key: str) -> None:

@@ -64,7 +64,8 @@ class Querying:
         exclude_same_camera: bool = False,
         threshold: float | None = None,
     ) -> Answer:
-        """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item.
+        """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item,
+        which is no match of its own.
 
         Args:
             query_camera: where the query was seen, whose table and centre it gets; an enrolled item brings
@@ -84,6 +85,7 @@ class Querying:
             )
         state = self.sites.get(site_name).state  # taken once: everything below is of this version
         seconds: dict[str, float] = {}
+        item: Item | None = None
         if item_id:
             item = await asyncio.to_thread(require_item, self.store, item_id, site_name)
             query_camera = _one_camera(query_camera, item)
@@ -102,6 +104,7 @@ class Querying:
             where or ItemFilter(),
             query_camera if exclude_same_camera else None,
             threshold,
+            item,
         )
         seconds["search"] = time.perf_counter() - began
         return Answer(site_name, state.version.version, state.version.space_id, matches, seconds)
@@ -145,13 +148,17 @@ class Querying:
         where: ItemFilter,
         exclude_camera: str | None,
         threshold: float | None,
+        query_item: Item | None,
     ) -> list[Match]:
         if where.is_open or where.only_camera is not None:
             conditions = SearchFilter(camera=where.only_camera, exclude_camera=exclude_camera)
         else:
             allowed = self.store.items.seqs(state.version.site, where)
             conditions = SearchFilter(exclude_camera=exclude_camera, allowed=allowed)
-        scores, seqs = state.index.search(vector, top_k, conditions)
+        scores, seqs = state.index.search(vector, top_k + (query_item is not None), conditions)
+        if query_item is not None:
+            others = seqs != query_item.seq
+            scores, seqs = scores[others][:top_k], seqs[others][:top_k]
         if threshold is not None:
             seqs, scores = seqs[scores >= threshold], scores[scores >= threshold]
         items = self.store.items.by_seq([int(s) for s in seqs])

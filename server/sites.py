@@ -109,12 +109,16 @@ class Sites:
         check_site_name(name)
         with self.lock:
             if name not in self.by_name:
-                profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
-                space, raw_space = self.engines.space(profile), self.engines.raw_space(profile)
-                first = Version(name, 1, profile, space, raw_space, dim, None, "created", time.time(), "none")
+                first = self.first_version(name)
                 self.store.versions.add_site(first)
-                self.by_name[name] = Site(name, SiteState(first, new_index(dim)))
+                self.by_name[name] = Site(name, SiteState(first, new_index(first.dim)))
             return self.by_name[name]
+
+    def first_version(self, name: str) -> Version:
+        """What a site begins with."""
+        profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
+        space, raw_space = self.engines.space(profile), self.engines.raw_space(profile)
+        return Version(name, 1, profile, space, raw_space, dim, None, "created", time.time(), "none")
 
 
 def _mismatch(live: Version, engines: Engines) -> str:

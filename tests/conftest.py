@@ -47,6 +47,12 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """torch's random numbers are the same in each test, whichever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def egl() -> None:
     """Skips what draws people on machines without EGL, unless RESIGHT_REQUIRE_EGL says that they must not

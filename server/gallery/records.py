@@ -24,7 +24,7 @@ class EnrollRequest:
 
     key: str
     fingerprint: str  # of the request's content
-    answer: dict[str, Any]  # site, version, space_id
+    answer: dict[str, Any]  # site, version, space_id, errors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ class CommittedRequest:
     """A request that was committed."""
 
     fingerprint: str  # of its content
-    answer: dict[str, Any]  # site, version, space_id
+    answer: dict[str, Any]  # site, version, space_id, errors
     seqs: list[int]  # its items that were not erased
 
     @property

@@ -76,7 +76,7 @@ requests = sa.Table(
     sa.Column("key", sa.String, primary_key=True),  # digest of the Idempotency-Key, whose text is not kept
     # of the request's content; empty, as the answer is then, once every item of the request was erased
     sa.Column("fingerprint", sa.String, nullable=False),
-    sa.Column("answer", sa.JSON, nullable=False),  # site, version, space_id
+    sa.Column("answer", sa.JSON, nullable=False),  # site, version, space_id, errors
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("spent_at", sa.Float),  # when the last of its items was erased
 )

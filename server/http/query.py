@@ -22,7 +22,9 @@ async def query(
     images: Annotated[
         list[UploadFile], File(default_factory=list, description="one crop, or the crops of one tracklet")
     ],
-    item_id: Annotated[str | None, Form(description="an enrolled item instead of images")] = None,
+    item_id: Annotated[
+        str | None, Form(description="an enrolled item instead of images; it is no match of its own")
+    ] = None,
     top_k: Annotated[int, Form()] = 10,
     query_camera: Annotated[
         str | None,
