@@ -117,7 +117,9 @@ class _Sender:
         return _Result(name, answer.items[0].id)
 
 
-def _send_all(sender: _Sender, files: list[tuple[Path, dict[str, Any]]], at_once: int) -> Generator[_Result, None, None]:
+def _send_all(
+    sender: _Sender, files: list[tuple[Path, dict[str, Any]]], at_once: int
+) -> Generator[_Result, None, None]:
     """Results as they come. Closing the iterator sends nothing more, and waits for what is under way."""
     with ThreadPoolExecutor(at_once) as pool:
         waiting: set[Future[_Result]] = set()
@@ -186,9 +188,7 @@ def _fields(
         fields |= match.groupdict()
     for label in fields.values():
         if label is not None and not _is_text(label):
-            fail(
-                f"{shown(file)}: --pattern takes a label that is not UTF-8 out of its name; rename it"
-            )
+            fail(f"{shown(file)}: --pattern takes a label that is not UTF-8 out of its name; rename it")
     return {k: v for k, v in fields.items() if v is not None}
 
 
