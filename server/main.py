@@ -6,7 +6,6 @@ import asyncio
 import logging
 import resource
 import signal
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ from server.errors import Problem, StartError
 from server.gallery.store import Store
 from server.http.app import create_app
 from server.http.serving import HttpServer
+from server.listening import joined, listen, require_certificate
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
@@ -69,6 +69,7 @@ def serve(settings: Settings) -> None:
     Raises StartError, also where another server has taken the gallery over.
     """
     _allow_files()
+    require_certificate(settings)
     service = open_service(settings)
     try:
         asyncio.run(_serve(service, settings))
@@ -77,17 +78,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(service: Service, settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise StartError(
-            f"port {settings.port} on {settings.host} cannot be had ({error.strerror}); choose another with "
-            f"--port"
-        ) from error
-    # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket
-    # names its protocol.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener = listen(settings.host, settings.port)
     # Writes wait for each other, for 30 s where another program holds the database. With the usual handful of
     # threads, a few of them would keep every read waiting.
     loop = asyncio.get_running_loop()
@@ -105,7 +96,7 @@ async def _serve(service: Service, settings: Settings) -> None:
         from server.grpc.app import create_server
 
         try:
-            rpc = await create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
+            rpc = await create_server(service, auth, joined(settings.host, settings.grpc_port))
         except (RuntimeError, OSError) as error:
             raise StartError(
                 f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, "
@@ -122,7 +113,7 @@ async def _serve(service: Service, settings: Settings) -> None:
     if owner.lost.is_set():
         stop.set()
     serving = asyncio.create_task(http.serve(sockets=[listener]))
-    _say(service, settings)
+    _say(service, settings, listener.getsockname()[1])
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     if rpc is not None:
@@ -144,14 +135,15 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
-def _say(service: Service, settings: Settings) -> None:
+def _say(service: Service, settings: Settings, port: int) -> None:
     info, items = service.engines.info, sum(len(site.state.index) for site in service.sites.by_name.values())
     engine = f"{info.engine} {info.version} on {info.device} in {info.precision}"
+    scheme, over = ("https", " over TLS") if settings.tls_cert is not None else ("http", "")
     print(
         f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} "
         f"site(s), {items} item(s)\n"
-        f"HTTP http://{settings.host}:{settings.port} (docs at /docs)"
-        + (f", gRPC {settings.host}:{settings.grpc_port}" if settings.grpc_port else ""),
+        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (docs at /docs)"
+        + (f", gRPC {joined(settings.host, settings.grpc_port)}{over}" if settings.grpc_port else ""),
         file=sys.stderr,
         flush=True,
     )
