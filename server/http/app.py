@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 
 from server.auth import Auth
 from server.http import adapt, gallery, query, system
@@ -38,12 +39,19 @@ class Api(FastAPI):
         document["components"]["securitySchemes"] = KEYS
         auth: Auth = self.state.auth
         ways: list[dict[str, list[str]]] = [{name: []} for name in KEYS]
-        for route in self.routes:
+        for route in (route for router in ROUTERS for route in router.routes):
             if isinstance(route, KeyedRoute) and route.include_in_schema:
                 for method in route.methods or ():
                     call = document["paths"][route.path_format][method.lower()]
                     call["security"] = ways if auth.required else [{}, *ways]
         return document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Its path begins with the root path also where the proxy has cut that off."""
+        root = self.root_path
+        if root and scope["type"] == "http" and not f"{scope['path']}/".startswith(f"{root}/"):
+            scope["path"] = root + scope["path"]
+        await super().__call__(scope, receive, send)
 
 
 def create_app(service: Service, auth: Auth) -> FastAPI:
@@ -53,6 +61,7 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
         version=VERSION,
         summary="Person re-identification that adapts to its site",
         responses=RESPONSES,
+        root_path=service.settings.root_path,
         docs_url=None,
         redoc_url=None,
     )

@@ -43,7 +43,6 @@ class HttpServer(uvicorn.Server):
                 timeout_keep_alive=cast(int, settings.keep_alive_s),
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=str(settings.tls_key) if settings.tls_key is not None else None,
-                root_path=settings.root_path,
                 timeout_graceful_shutdown=int(settings.drain_s),
             )
         )
