@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
@@ -23,12 +24,17 @@ from server.settings import Settings
 from server.sites import Sites
 from server.work import clear_work_folders, work_folders
 
+if TYPE_CHECKING:
+    from server.grpc.serving import GrpcServer
+
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
 
 
 def open_service(settings: Settings) -> Service:
     """Everything behind the protocols: bundle verified, engine warm, galleries in memory.
+
+    With `settings.reembed`, galleries of another model are left to `service.reembedding`: it may take hours.
 
     Raises StartError with the sentence that says what to change.
     """
@@ -55,11 +61,9 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
         store.purge.after_erasure()
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
-    service = Service(settings, bundle, store, engines, sites)
-    for site in stale:
-        log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
-        service.rebuilder.run(site, engines.base_id, "reembed", None, tiers="none")
-    service.rebuilder.drop_unused()
+    service = Service(settings, bundle, store, engines, sites, stale)
+    if not stale:
+        service.rebuilder.drop_unused()
     return service
 
 
@@ -103,7 +107,6 @@ async def _serve(service: Service, settings: Settings) -> None:
                 f"or 0 for none"
             ) from error
         await rpc.start()
-    await asyncio.to_thread(service.adapting.resume)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -112,19 +115,42 @@ async def _serve(service: Service, settings: Settings) -> None:
     owner.when_lost = lambda: loop.call_soon_threadsafe(stop.set)
     if owner.lost.is_set():
         stop.set()
+    preparing = asyncio.create_task(_prepare(service, rpc))
+    if not service.reembedding.sites:  # whoever gets the first answer finds the jobs begun again
+        await preparing
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     _say(service, settings, listener.getsockname()[1])
-    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    ends = {serving, asyncio.create_task(stop.wait())}
+    await asyncio.wait({preparing, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    if not _failed(preparing):
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
+    service.reembedding.stop()
     if rpc is not None:
         rpc.say_stopping()
     service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)
     await serving
+    failure = (await asyncio.gather(preparing, return_exceptions=True))[0]
     owner.when_lost = lambda: None  # the loop ends
     if owner.lost.is_set():
         raise StartError(owner.sentence)
+    if failure is not None:
+        raise failure
+
+
+async def _prepare(service: Service, rpc: GrpcServer | None) -> None:
+    """What is done behind open ports: galleries of another model, then jobs that were cut off."""
+    if await asyncio.to_thread(service.reembedding.run):
+        await asyncio.to_thread(service.adapting.resume)
+        service.reembedding.ended.set()
+        if rpc is not None:
+            rpc.say_serving()
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and task.exception() is not None
 
 
 def _allow_files() -> None:

@@ -143,12 +143,12 @@ async def create_server(service: Service, auth: Auth, address: str) -> GrpcServe
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
     inflight = Inflight(service.settings.max_inflight_bytes)
     service.telemetry.watch_inflight("grpc", inflight)
-    guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry)
+    guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry, service.reembedding)
     server = grpc.aio.server(options=options(service.settings), interceptors=[guard])
     rpc.add_GalleryServicer_to_server(Gallery(service), server)
     rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
     names = [_GALLERY, _ADAPTATION]
-    health_service = Health(["", *names])
+    health_service = Health(["", *names], serving=service.reembedding.ended.is_set())
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     _listen(server, address, service.settings)

@@ -36,7 +36,9 @@ async def health() -> dict[str, str]:
 @open_router.head("/ready", include_in_schema=False)
 @open_router.get("/ready")
 async def ready(service: ServiceDep) -> ReadyModel:
-    """A canary crop went through the engine and the store can be written; 503 otherwise."""
+    """A canary crop went through the engine and the store can be written; 503 otherwise, also while galleries
+    are re-embedded."""
+    service.reembedding.require_ended()
     return ReadyModel(purged=await service.status.ready())
 
 
