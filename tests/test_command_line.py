@@ -203,7 +203,7 @@ def test_a_query_takes_an_enrolled_item_and_a_threshold(server: ServerProcess, f
         (["--item", "nothing"], "no item 'nothing'"),
         ([crop, "--threshold", 1.5], "threshold is 1.5; a cosine lies between -1 and 1"),
         ([crop, "--threshold", "nan"], "threshold is nan; a cosine lies between -1 and 1"),
-        (["--item", item, "--query-camera", "cam-0"], "query_camera 'cam-0' contradicts item_id"),
+        (["--item", item, "--query-camera", "cam-0"], "--query-camera 'cam-0' contradicts --item"),
     ):
         assert sentence in failed(here("query", *words, *site))
 

@@ -110,3 +110,36 @@ def test_odd_file_names_are_no_obstacle(server: ServerProcess, folder: Path) -> 
     assert "caf\\xe9.png" in sentence and "not UTF-8" in sentence
     odd.write_bytes(b"no image")
     assert "caf\\xe9.png" in enroll(server, "odd", odd, status=1).stderr
+
+
+def run(server: ServerProcess, verb: str, site: str, *words: object) -> str:
+    """What another verb prints, on both channels."""
+    result = CliRunner().invoke(app, [verb, "--site", site, "--server", server.url, *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.output
+
+
+def test_an_empty_list_says_whether_there_is_such_a_site(server: ServerProcess, folder: Path) -> None:
+    enroll(server, "list", folder / "person-3_c1_07.png")
+    assert "there is no site nowhere" in run(server, "list", "nowhere").replace("'", "")
+    assert (
+        run(server, "list", "list", "--camera", "c9") == "site list has no items that meet the conditions\n"
+    )
+    run(server, "erase", "list", "--all", "--yes")
+    assert run(server, "list", "list") == "site list has no items\n"
+
+
+def test_errors_name_the_options_that_were_given(server: ServerProcess, folder: Path) -> None:
+    image = folder / "person-3_c1_07.png"
+    enroll(server, "options", image)
+    for verb, words, sentence in (
+        ("query", [image, "--top-k", 0], "--top-k is 0"),
+        ("query", [image, "--threshold", 2], "--threshold is 2"),
+        ("query", [image, "--exclude-same-camera"], "send --query-camera"),
+        ("query", [image, "--filter", '{"top_k": 1}'], "'top_k'"),
+        ("list", ["--captured-after", "yesterday"], "--captured-after 'yesterday' is no time"),
+        ("list", ["--limit", 0], "--limit is 0"),
+        ("adapt", ["--max-samples", 1], "--max-samples is 1"),
+    ):
+        assert sentence in run(server, verb, "options", *words).replace('"', "'"), words
+    assert "--site '?'" in run(server, "enroll", "?", image)
