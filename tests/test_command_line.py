@@ -210,9 +210,7 @@ def test_a_query_takes_an_enrolled_item_and_a_threshold(server: ServerProcess, f
 
 def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
     (files / "person-5_cam-0_99.jpg").write_bytes(b"no image")
-    assert "person-5_cam-0_99.jpg: " in failed(
-        resight("enroll", files, "--site", "cli-bad", server=server)
-    )
+    assert "person-5_cam-0_99.jpg: " in failed(resight("enroll", files, "--site", "cli-bad", server=server))
     run = resight("enroll", files, "--site", "cli-bad", "--partial", server=server)
     assert "enrolled 48 of 49" in succeeded(run)
     assert "person-5_cam-0_99.jpg" in run.stderr
