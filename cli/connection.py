@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -40,7 +41,28 @@ def connect(server: str, api_key: str | None) -> Iterator[Client]:
 
 
 def sentence_of(error: ResightError) -> str:
-    """The error's text, with the option to use where it names a header of HTTP."""
+    """The error's text in the words of the command line: its options, where the server names fields."""
     if error.status == 401:
         return f"{error.detail}; here: --api-key KEY, or the variable RESIGHT_API_KEY"
-    return str(error)
+    return options_for_fields(str(error)) if error.status == 400 else str(error)
+
+
+_OPTIONS = {"item_id": "--item", "all=true": "--all"}  # whose names differ
+_FIELDS = "query_camera exclude_same_camera captured_after captured_before top_k max_samples item_id all=true"
+_LEADING = (
+    "site identity camera filter threshold limit cursor seed tier"  # words like any other, but in front
+)
+_QUOTED = r"""'[^']*'|"[^"]*\""""  # what the user wrote stays as it is
+
+
+def options_for_fields(sentence: str) -> str:
+    """A sentence of the server about a field, with the option that its user gave instead."""
+    sentence = re.sub(r"^records\[\d+\](\.|: )", "", sentence)
+    leading = re.match(rf"({_LEADING.replace(' ', '|')})\b", sentence)
+    fields = rf"{_QUOTED}|(?<![\w-])({_FIELDS.replace(' ', '|')})(?!\w)"
+    sentence = re.sub(fields, lambda match: _option(match[1]) if match[1] else match[0], sentence)
+    return f"--{sentence}" if leading else sentence
+
+
+def _option(field: str) -> str:
+    return _OPTIONS.get(field, f"--{field.replace('_', '-')}")

@@ -1,63 +1,19 @@
-"""enroll, query, adapt, adapt-report and rollback: a server from the outside."""
+"""query, adapt, adapt-report and rollback: a server from the outside."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from cli.connection import LOCAL, Filter, Key, Server, Site, connect, sentence_of
+from cli.connection import LOCAL, Filter, Key, Server, Site, connect
 from cli.output import fail, table
 
 if TYPE_CHECKING:
     from resight_client import Client, Job
-
-_GROUPS = ("identity", "camera", "captured_at")  # that --pattern may name
-
-
-def enroll(
-    paths: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
-    site: Site,
-    camera: Annotated[Optional[str], typer.Option(help="of all images")] = None,
-    identity: Annotated[Optional[str], typer.Option(help="of all images")] = None,
-    pattern: Annotated[
-        Optional[str],
-        typer.Option(
-            help=r"regex over file names with groups named identity, camera or captured_at, like "
-            r"'(?P<identity>\d+)_c(?P<camera>\d)'"
-        ),
-    ] = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="skip unreadable images instead of stopping")
-    ] = False,
-    batch: Annotated[int, typer.Option(min=1, help="images a request")] = 64,
-    server: Server = LOCAL,
-    api_key: Key = None,
-) -> None:
-    """Enroll crops at a site."""
-    from resight_client import ResightError
-    from rich.progress import track
-
-    files = _images(paths)
-    names = _pattern(pattern)
-    fields = [_fields(file, names, camera, identity) for file in files]
-    count = 0
-    with connect(server, api_key) as client:
-        for start in track(range(0, len(files), batch), "enrolling", disable=not sys.stderr.isatty()):
-            some = files[start : start + batch]
-            try:
-                enrolled = client.enroll(site, some, records=fields[start : start + batch], partial=partial)
-            except ResightError as error:
-                name = f"{some[error.facts['index']]}: " if "index" in error.facts else ""
-                fail(f"{name}{sentence_of(error)} ({count} images were enrolled before)")
-            count += len(enrolled.items)
-            for bad in enrolled.errors:
-                typer.echo(f"skipped {some[bad['index']]}: {bad['detail']}", err=True)
-    typer.echo(f"enrolled {count} of {len(files)} images at {site}")
 
 
 def query(
@@ -177,49 +133,6 @@ def rollback(
     """Undo a site's last adaptation."""
     with connect(server, api_key) as client:
         _follow(client, client.roll_back(site), wait)
-
-
-def _images(paths: list[Path]) -> list[Path]:
-    suffixes = {".jpg", ".jpeg", ".png", ".webp"}
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            fail(f"{path} does not exist")
-        files += (
-            sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else [path]
-        )
-    if not files:
-        fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
-    return files
-
-
-def _pattern(pattern: str | None) -> re.Pattern[str] | None:
-    """The expression of --pattern; fails for one that is none, or whose groups name nothing of an item."""
-    if pattern is None:
-        return None
-    try:
-        names = re.compile(pattern)
-    except re.error as error:
-        fail(f"--pattern is not a regular expression: {error}")
-    known = "groups are named identity, camera or captured_at, like (?P<identity>...)"
-    for name in names.groupindex:
-        if name not in _GROUPS:
-            fail(f"--pattern has a group {name!r}; {known}")
-    if not names.groupindex:
-        fail(f"--pattern has no named group; {known}")
-    return names
-
-
-def _fields(
-    file: Path, pattern: re.Pattern[str] | None, camera: str | None, identity: str | None
-) -> dict[str, Any]:
-    fields: dict[str, Any] = {"camera": camera, "identity": identity}
-    if pattern is not None:
-        match = pattern.search(file.name)
-        if match is None:
-            fail(f"--pattern does not fit the file name {file.name}")
-        fields |= match.groupdict()
-    return {k: v for k, v in fields.items() if v is not None}
 
 
 def _rung(rung: dict[str, Any]) -> str:

@@ -47,6 +47,10 @@ def list_items(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(page), indent=2))
         return
+    if not page.items:  # an unknown site is an error of the server
+        why = "no items behind this cursor" if cursor else "no items"
+        typer.echo(f"site {site} has {why}{' that meet the conditions' if where else ''}")
+        return
     rows: list[tuple[str, ...]] = []
     for item in page.items:
         metadata = json.dumps(item.metadata) if item.metadata else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
         drawn.add_row(*map(escape, row))  # a camera may be called [door]
     typer.echo(title)
     Console(width=None if sys.stdout.isatty() else 120).print(drawn)
+
+
+def shown(path: Path) -> str:
+    """A path to print, also one that is not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def picture(option: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,10 @@ import typer
 from cli.output import fail, table
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from server.gallery.store import Store
+    from server.settings import Settings
 
 _DATA = "where the gallery is kept (RESIGHT_GALLERY; default resight-data)"
 _STORE = (
@@ -30,6 +34,17 @@ def serve(
     ] = None,
     port: Annotated[Optional[int], typer.Option(help="of HTTP (default 8000)")] = None,
     grpc_port: Annotated[Optional[int], typer.Option(help="of gRPC; 0: none (default 8001)")] = None,
+    tls_cert: Annotated[
+        Optional[Path], typer.Option(help="certificate chain in PEM, for both ports; goes with --tls-key")
+    ] = None,
+    tls_key: Annotated[Optional[Path], typer.Option(help="its private key in PEM")] = None,
+    root_path: Annotated[
+        Optional[str], typer.Option(help="path under which a reverse proxy shows it, like /resight")
+    ] = None,
+    cors_origins: Annotated[
+        Optional[str],
+        typer.Option(help="web pages that may call it: origins like https://example.org, with commas, or *"),
+    ] = None,
     device: Annotated[
         Optional[str], typer.Option(help="auto, cpu, or cuda: an error where it cannot be used")
     ] = None,
@@ -61,17 +76,44 @@ def serve(
         "port": port,
         "grpc_port": grpc_port,
     }
+    given |= {"tls_cert": tls_cert, "tls_key": tls_key, "root_path": root_path, "cors_origins": cors_origins}
     given |= {"device": device, "engine": engine, "reembed": reembed}
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        run(Settings(**{k: v for k, v in given.items() if v is not None}))
+        settings = Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        fail(
-            f"setting {'.'.join(map(str, first['loc']))}: {first['msg']} (also the variable "
-            f"RESIGHT_{str(first['loc'][0]).upper()})"
-        )
+        fail(_sentence(error, given))
+    _say_where(settings)
+    try:
+        run(settings)
     except StartError as error:
         fail(str(error))
+
+
+def _sentence(error: ValidationError, given: dict[str, Any]) -> str:
+    """The first wrong setting, by the name that its user knows: the option or the variable."""
+    first = error.errors()[0]
+    why = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # of several settings together
+        return why
+    name = ".".join(map(str, first["loc"]))
+    option, variable = f"--{name.replace('_', '-')}", f"RESIGHT_{name.upper()}"
+    if first["type"] == "missing":
+        return f"setting {name} is missing; give {option}, or the variable {variable}"
+    if name in given:
+        return f"setting {name}: {option} {first['input']}: {why}"
+    return f"setting {name}: {variable}={first['input']}: {why}"
+
+
+def _say_where(settings: Settings) -> None:
+    """RESIGHT_DATA, the root of training datasets, is easily taken for the server's data folder."""
+    root = os.environ.get("RESIGHT_DATA")
+    if root is not None and settings.store is None and "data" not in settings.model_fields_set:
+        typer.echo(
+            f"note: RESIGHT_DATA={root} is the root of training datasets; the gallery is in {settings.data} "
+            "(choose another with --data or RESIGHT_GALLERY)",
+            err=True,
+        )
 
 
 def key_add(

@@ -80,10 +80,7 @@ class Bundle:
         """Reads and verifies a bundle. Raises BundleError naming the file, number or key that is wrong."""
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            raise BundleError(
-                f"no bundle at {path}: {MANIFEST} is missing; make one with: resight export RUN --out "
-                f"NAME.resight"
-            )
+            raise BundleError(f"no bundle at {path}: {_what_is_there(path)}")
         try:
             values = json.loads((path / MANIFEST).read_text())
         except ValueError as error:
@@ -152,6 +149,19 @@ class Bundle:
                 f"bundle {self.path}: the graph maps {shape_in} to {shape_out}, the manifest says "
                 f"[{manifest.height}, {manifest.width}, 3] to [{manifest.dim}]; export it again"
             )
+
+
+def _what_is_there(path: Path) -> str:
+    """Why there is no bundle at a path, and what to do."""
+    make = "make one with: resight export RUN --out NAME.resight"
+    if not path.exists():
+        return f"there is nothing at that path; look at its spelling, or {make}"
+    if not path.is_dir():
+        return f"that is a file, and a bundle is a folder; name the folder, or {make}"
+    within = sorted(inner.parent.name for inner in path.glob(f"*/{MANIFEST}"))
+    if within:
+        return f"that folder is no bundle itself but holds {', '.join(within[:5])}; name one of these"
+    return f"that folder is no bundle, since it has no {MANIFEST}; name another, or {make}"
 
 
 def write_bundle(

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import resource
 import signal
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from reid.bundle import Bundle, BundleError
 from reid.engines import EngineError
@@ -18,10 +18,14 @@ from server.errors import Problem, StartError
 from server.gallery.store import Store
 from server.http.app import create_app
 from server.http.serving import HttpServer
+from server.listening import joined, listen, require_certificate
 from server.service import Service
 from server.settings import Settings
 from server.sites import Sites
 from server.work import clear_work_folders, work_folders
+
+if TYPE_CHECKING:
+    from server.grpc.serving import GrpcServer
 
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
@@ -29,6 +33,8 @@ _STORE_THREADS = 32
 
 def open_service(settings: Settings) -> Service:
     """Everything behind the protocols: bundle verified, engine warm, galleries in memory.
+
+    With `settings.reembed`, galleries of another model are left to `service.reembedding`: it may take hours.
 
     Raises StartError with the sentence that says what to change.
     """
@@ -55,11 +61,9 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
         store.purge.after_erasure()
     sites = Sites(store, engines)
     stale = sites.load(settings.reembed)
-    service = Service(settings, bundle, store, engines, sites)
-    for site in stale:
-        log.warning("re-embedding site %s for bundle %s", site.name, bundle.manifest.name)
-        service.rebuilder.run(site, engines.base_id, "reembed", None, tiers="none")
-    service.rebuilder.drop_unused()
+    service = Service(settings, bundle, store, engines, sites, stale)
+    if not stale:
+        service.rebuilder.drop_unused()
     return service
 
 
@@ -69,6 +73,7 @@ def serve(settings: Settings) -> None:
     Raises StartError, also where another server has taken the gallery over.
     """
     _allow_files()
+    require_certificate(settings)
     service = open_service(settings)
     try:
         asyncio.run(_serve(service, settings))
@@ -77,17 +82,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(service: Service, settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise StartError(
-            f"port {settings.port} on {settings.host} cannot be had ({error.strerror}); choose another with "
-            f"--port"
-        ) from error
-    # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket
-    # names its protocol.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener = listen(settings.host, settings.port)
     # Writes wait for each other, for 30 s where another program holds the database. With the usual handful of
     # threads, a few of them would keep every read waiting.
     loop = asyncio.get_running_loop()
@@ -105,14 +100,13 @@ async def _serve(service: Service, settings: Settings) -> None:
         from server.grpc.app import create_server
 
         try:
-            rpc = await create_server(service, auth, f"{settings.host}:{settings.grpc_port}")
+            rpc = await create_server(service, auth, joined(settings.host, settings.grpc_port))
         except (RuntimeError, OSError) as error:
             raise StartError(
                 f"gRPC port {settings.grpc_port} cannot be had ({error}); choose another with --grpc-port, "
                 f"or 0 for none"
             ) from error
         await rpc.start()
-    await asyncio.to_thread(service.adapting.resume)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -121,19 +115,42 @@ async def _serve(service: Service, settings: Settings) -> None:
     owner.when_lost = lambda: loop.call_soon_threadsafe(stop.set)
     if owner.lost.is_set():
         stop.set()
+    preparing = asyncio.create_task(_prepare(service, rpc))
+    if not service.reembedding.sites:  # whoever gets the first answer finds the jobs begun again
+        await preparing
     serving = asyncio.create_task(http.serve(sockets=[listener]))
-    _say(service, settings)
-    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    _say(service, settings, listener.getsockname()[1])
+    ends = {serving, asyncio.create_task(stop.wait())}
+    await asyncio.wait({preparing, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    if not _failed(preparing):
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
+    service.reembedding.stop()
     if rpc is not None:
         rpc.say_stopping()
     service.jobs.stop_all()
     if rpc is not None:
         await rpc.stop(settings.drain_s)
     await serving
+    failure = (await asyncio.gather(preparing, return_exceptions=True))[0]
     owner.when_lost = lambda: None  # the loop ends
     if owner.lost.is_set():
         raise StartError(owner.sentence)
+    if failure is not None:
+        raise failure
+
+
+async def _prepare(service: Service, rpc: GrpcServer | None) -> None:
+    """What is done behind open ports: galleries of another model, then jobs that were cut off."""
+    if await asyncio.to_thread(service.reembedding.run):
+        await asyncio.to_thread(service.adapting.resume)
+        service.reembedding.ended.set()
+        if rpc is not None:
+            rpc.say_serving()
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and task.exception() is not None
 
 
 def _allow_files() -> None:
@@ -144,14 +161,15 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
-def _say(service: Service, settings: Settings) -> None:
+def _say(service: Service, settings: Settings, port: int) -> None:
     info, items = service.engines.info, sum(len(site.state.index) for site in service.sites.by_name.values())
     engine = f"{info.engine} {info.version} on {info.device} in {info.precision}"
+    scheme, over = ("https", " over TLS") if settings.tls_cert is not None else ("http", "")
     print(
         f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} "
         f"site(s), {items} item(s)\n"
-        f"HTTP http://{settings.host}:{settings.port} (docs at /docs)"
-        + (f", gRPC {settings.host}:{settings.grpc_port}" if settings.grpc_port else ""),
+        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (docs at /docs)"
+        + (f", gRPC {joined(settings.host, settings.grpc_port)}{over}" if settings.grpc_port else ""),
         file=sys.stderr,
         flush=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reid.bundle import Bundle
 from server.adapt import Adapting
 from server.embedding import Embedding
@@ -13,17 +15,28 @@ from server.items import Items
 from server.jobs import Jobs
 from server.query import Querying
 from server.rebuild import Rebuilder
+from server.reembedding import Reembedding
 from server.settings import Settings
-from server.sites import Sites
+from server.sites import Site, Sites
 from server.status import Status
 from server.telemetry import Telemetry
 
 
 class Service:
-    """Everything that one server does, each use case behind an attribute of its own."""
+    """Everything that one server does, each use case behind an attribute of its own.
+
+    Args:
+        stale: sites that have to be re-embedded before anything else is done with them.
+    """
 
     def __init__(
-        self, settings: Settings, bundle: Bundle, store: Store, engines: Engines, sites: Sites
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        store: Store,
+        engines: Engines,
+        sites: Sites,
+        stale: Sequence[Site] = (),
     ) -> None:
         self.settings, self.bundle, self.store = settings, bundle, store
         self.engines, self.sites = engines, sites
@@ -31,6 +44,7 @@ class Service:
         self.telemetry.watch(self)
         self.embedding = Embedding(bundle, engines, settings)
         self.rebuilder = Rebuilder(store, engines, self.embedding)
+        self.reembedding = Reembedding(self.rebuilder, stale)
         self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reid.images import Limits
 
+log = logging.getLogger("resight")
 FEWEST_SAMPLES, MOST_SAMPLES = 16, 16_384  # crops that one adaptation may look at
 
 
@@ -41,9 +44,23 @@ class Settings(GallerySettings):
     """What the server is started with; the defaults suit one machine without a GPU."""
 
     bundle: Path = Field(description="the .resight folder to serve")
-    host: str = "127.0.0.1"
+    host: str = Field(
+        default="127.0.0.1", description="address of both ports; 0.0.0.0 and :: are every one, IPv4 and IPv6"
+    )
     port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=8001, ge=0, le=65535, description="0: no gRPC")
+    tls_cert: Path | None = Field(
+        default=None, description="certificate chain in PEM: both ports speak TLS; goes with tls_key"
+    )
+    tls_key: Path | None = Field(default=None, description="its private key in PEM, without a passphrase")
+    root_path: str = Field(
+        default="", description="path under which a reverse proxy shows the server, like /resight"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="web pages that may call the server from a browser: origins like https://example.org, "
+        "separated by commas, or *; default: none",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: str = Field(
         default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch"
@@ -148,6 +165,56 @@ class Settings(GallerySettings):
     )
     decode_threads: int = Field(default=2, ge=1)
     drain_s: float = Field(default=10.0, ge=0, description="how long requests may finish after Ctrl-C")
+
+    @field_validator("port", "grpc_port", mode="before")
+    @classmethod
+    def _ignore_kubernetes(cls, value: Any, info: ValidationInfo) -> Any:
+        """Kubernetes gives every container RESIGHT_PORT=tcp://ADDRESS:PORT of a service called resight."""
+        if not isinstance(value, str) or not re.match(r"[a-z]+://", value):
+            return value
+        name = str(info.field_name)
+        default = cls.model_fields[name].default
+        log.warning(
+            "RESIGHT_%s=%s is what Kubernetes says about a service, no setting; it is ignored "
+            "(the port is %s)",
+            name.upper(),
+            value,
+            default,
+        )
+        return default
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        host = host.removeprefix("[").removesuffix("]")
+        if not host:
+            raise ValueError("it is empty; give an address, like 127.0.0.1 or ::")
+        return host
+
+    @field_validator("root_path")
+    @classmethod
+    def _require_path(cls, path: str) -> str:
+        path = path.rstrip("/")
+        if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+            raise ValueError(f"{path!r} is no path; like /resight")
+        return path
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, origins: Any) -> Any:
+        if isinstance(origins, str):
+            origins = tuple(origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip())
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(f"{origin!r} is no origin; like https://example.org, or * for every page")
+        return origins
+
+    @model_validator(mode="after")
+    def _require_both_of_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, lacking = ("tls_cert", "tls_key") if self.tls_key is None else ("tls_key", "tls_cert")
+            raise ValueError(f"{given} is given without {lacking}; TLS needs both")
+        return self
 
     @field_validator("max_grpc_calls_per_peer")
     @classmethod

@@ -143,3 +143,16 @@ def test_a_card_names_every_teacher_and_no_folder(bundle: Bundle) -> None:
     page = card(bundle.manifest.model_copy(update={"recipe": recipe}))
     assert "distilled from teacher-0 and teacher-1 (share 0.8)" in page
     assert "runs/" not in page
+
+
+def test_where_there_is_no_bundle_the_error_says_what_is_there(bundle: Bundle, tmp_path: Path) -> None:
+    file, inside = tmp_path / "bundle.zip", bundle.path.parent
+    file.touch()
+    for path, sentence in (
+        (tmp_path / "nothing.resight", "there is nothing at that path"),
+        (file, "that is a file, and a bundle is a folder"),
+        (tmp_path, "that folder is no bundle, since it has no manifest.json"),
+        (inside, f"holds {bundle.path.name}"),
+    ):
+        with pytest.raises(BundleError, match=f"^no bundle at {path}: .*{sentence}"):
+            Bundle.load(path)

@@ -20,7 +20,9 @@ from server.grpc.guard import Guard, actor
 from server.grpc.health import Health
 from server.grpc.serving import GrpcServer, options
 from server.inflight import Inflight
+from server.listening import read_tls_file
 from server.service import Service
+from server.settings import Settings
 
 _GALLERY, _ADAPTATION = "resight.v1.Gallery", "resight.v1.Adaptation"
 # The scope of the key that each method needs; None: no key.
@@ -141,13 +143,24 @@ async def create_server(service: Service, auth: Auth, address: str) -> GrpcServe
     """A server on `host:port`, not started. Raises OSError where the port cannot be had."""
     inflight = Inflight(service.settings.max_inflight_bytes)
     service.telemetry.watch_inflight("grpc", inflight)
-    guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry)
+    guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry, service.reembedding)
     server = grpc.aio.server(options=options(service.settings), interceptors=[guard])
     rpc.add_GalleryServicer_to_server(Gallery(service), server)
     rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
     names = [_GALLERY, _ADAPTATION]
-    health_service = Health(["", *names])
+    health_service = Health(["", *names], serving=service.reembedding.ended.is_set())
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    server.add_insecure_port(address)
+    _listen(server, address, service.settings)
     return GrpcServer(server, health_service)
+
+
+def _listen(server: grpc.aio.Server, address: str, settings: Settings) -> None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        server.add_insecure_port(address)
+        return
+    key, chain = (
+        read_tls_file("--tls-key", settings.tls_key),
+        read_tls_file("--tls-cert", settings.tls_cert),
+    )
+    server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))

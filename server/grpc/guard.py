@@ -28,6 +28,7 @@ from server.grpc.places import Places, peer_of
 from server.grpc.problems import abort
 from server.grpc.unknown import unknown_fields
 from server.inflight import Inflight, Share
+from server.reembedding import Reembedding
 from server.settings import Settings
 from server.telemetry import Telemetry
 
@@ -58,9 +59,10 @@ class Guard(grpc.aio.ServerInterceptor):
         settings: Settings,
         inflight: Inflight,
         telemetry: Telemetry,
+        reembedding: Reembedding,
     ) -> None:
         self.scopes, self.auth, self.settings = scopes, auth, settings
-        self.inflight, self.telemetry = inflight, telemetry
+        self.inflight, self.telemetry, self.reembedding = inflight, telemetry, reembedding
         self.places = Places(settings.max_grpc_calls, settings.grpc_calls_per_peer)
         self.open_messages, self.open_calls = OpenCalls(_OPEN_MESSAGES), OpenCalls(_OPEN_CALLS)
 
@@ -110,6 +112,7 @@ class _Call:
         headers = dict(context.invocation_metadata())
         key = key_of(headers.get("authorization"), headers.get("x-api-key"))
         _actor.set(await self.guard.auth.admit(key, scope))
+        self.guard.reembedding.require_ended()
         with self.guard.places.place(self.peer):
             await self._answer(context, share, self._in_time)
 

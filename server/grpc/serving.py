@@ -23,6 +23,10 @@ class GrpcServer:
         """Begins to answer."""
         await self.server.start()
 
+    def say_serving(self) -> None:
+        """Tells everybody who watches its health that it serves now."""
+        self.health.serving.set()
+
     def say_stopping(self) -> None:
         """Tells everybody who watches its health that it serves no longer."""
         self.health.stopping.set()

@@ -43,6 +43,7 @@ class KeyedRoute(DeclaredRoute):
             request.state.actor = await auth.admit(key, scope)
             if connection := request.scope.get(KEY):
                 connection.all.recognise(connection)
+            request.app.state.service.reembedding.require_ended()
             try:
                 return await handle(request)
             except HTTPException as error:

@@ -37,7 +37,8 @@ class LingeringTransport:
         if self.request_arrived or self.transport.is_closing():
             self.transport.close()
             return
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot end one half
+            self.transport.write_eof()
         self.transport.resume_reading()
 
     def discard(self, data: bytes) -> None:

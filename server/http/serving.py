@@ -41,6 +41,8 @@ class HttpServer(uvicorn.Server):
                 log_level="error",  # its warnings are about requests of strangers
                 access_log=False,
                 timeout_keep_alive=cast(int, settings.keep_alive_s),
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=str(settings.tls_key) if settings.tls_key is not None else None,
                 timeout_graceful_shutdown=int(settings.drain_s),
             )
         )

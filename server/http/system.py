@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from server.http.access import KeyedRoute, Reader, ServiceDep
@@ -15,9 +15,9 @@ open_router = APIRouter(tags=["system"], route_class=DeclaredRoute)  # without a
 
 
 @open_router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
+async def root(request: Request) -> RedirectResponse:
     """The API's own documentation."""
-    return RedirectResponse("/docs")
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
 
 @router.get("/info")
@@ -26,15 +26,19 @@ async def info(service: ServiceDep, actor: Reader) -> ServerReport:
     return service.status.server()
 
 
+@open_router.head("/health", include_in_schema=False)
 @open_router.get("/health")
 async def health() -> dict[str, str]:
     """The process is alive."""
     return {"status": "alive"}
 
 
+@open_router.head("/ready", include_in_schema=False)
 @open_router.get("/ready")
 async def ready(service: ServiceDep) -> ReadyModel:
-    """A canary crop went through the engine and the store can be written; 503 otherwise."""
+    """A canary crop went through the engine and the store can be written; 503 otherwise, also while galleries
+    are re-embedded."""
+    service.reembedding.require_ended()
     return ReadyModel(purged=await service.status.ready())
 
 
