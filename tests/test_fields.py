@@ -187,6 +187,14 @@ def test_a_label_that_cannot_be_stored_is_refused(label: Any) -> None:
             filter_of(json.dumps({name: {"not": [label]}}))
 
 
+def test_a_name_is_the_same_however_its_letters_are_composed() -> None:
+    for typed in ("Jos\u00e9", "Jose\u0301"):
+        record = record_of({"identity": typed, "camera": typed})
+        assert (record.identity, record.camera) == ("Jos\u00e9", "Jos\u00e9")
+        assert filter_of(json.dumps({"identity": typed})) == filter_of('{"identity": "Jos\u00e9"}')
+    assert record_of({"identity": "e\u0301" * 256}).identity == "\u00e9" * 256
+
+
 def test_a_label_of_256_characters_is_a_label() -> None:
     assert record_of({"camera": "x" * 256}).camera == "x" * 256
     assert record_of({"identity": 10**255}).identity == str(10**255)

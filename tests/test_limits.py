@@ -1,6 +1,7 @@
 """Nobody without a key, and nobody slow, keeps the server from its callers. Over HTTP."""
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from benchmarks.serving import ServerProcess
-from tests.tiny import tiny_server
+from tests.tiny import picture, tiny_server
 
 People = list[tuple[bytes, str, str]]
 MIB = 1 << 20
@@ -440,3 +441,20 @@ def test_known_clients_leave_room_for_new_ones(small: ServerProcess) -> None:
     assert httpx.get(f"{small.url}/health").status_code == 200
     for wire in wires:
         wire.socket.close()
+
+
+def test_a_request_takes_as_many_images_and_as_long_records_as_the_settings_say(
+    small: ServerProcess,
+) -> None:
+    """More than the form parser takes by itself: a thousand files, a mebibyte of text."""
+    key = {"X-API-Key": key_of(small)}
+    records = [{"metadata": {"note": "x" * 1150}}] * 1000
+    files = [("images", ("x.png", picture(0), "image/png"))] * 1000
+    form = {"site": "large", "records": json.dumps(records)}
+    assert len(form["records"]) > MIB
+    assert httpx.post(f"{small.url}/gallery", data=form, files=files, headers=key).status_code == 201
+    for more, sentence in ((1, "1001 images in one request"), (2, "more than 1000 images in one request")):
+        refused = httpx.post(
+            f"{small.url}/gallery", data={"site": "large"}, files=files + files[:more], headers=key
+        )
+        assert refused.status_code == 413 and sentence in refused.text, refused.text

@@ -1,6 +1,7 @@
 """A gallery of an earlier version opens with everything that it held."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from server.gallery import tables
+from server.gallery.filters import AnyOf, ItemFilter
 from server.gallery.store import Store
 from tests.postgres import PostgresProcess
 
@@ -55,6 +57,17 @@ def test_old_requests_and_audit_lines_forget_what_was_erased(upgraded: Store, tm
     files = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
     assert ERASED.encode() not in files
     assert b"retry-1" not in files
+
+
+def test_old_labels_are_found_by_the_names_of_today(tmp_path: Path) -> None:
+    """An erasure by a name must reach what was enrolled under it, however its letters were composed."""
+    shutil.copy(OLD, tmp_path / "gallery.db")
+    with sqlite3.connect(tmp_path / "gallery.db") as db:
+        db.execute("UPDATE items SET identity = 'Jose\u0301', camera = 'Tu\u0308r' WHERE seq = 2")
+    store = Store(tmp_path)
+    where = ItemFilter(columns=(("identity", AnyOf(("Jos\u00e9",))), ("camera", AnyOf(("T\u00fcr",)))))
+    assert store.items.seqs("lobby", where).tolist() == [2]
+    store.close()
 
 
 def test_an_old_request_whose_items_were_all_erased_still_blocks_its_key(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from server.errors import BadRequest
@@ -11,12 +12,16 @@ MAX_LABEL = 256  # characters of a camera or an identity
 
 
 def label_of(value: Any, field: str) -> str | None:
-    """A camera or identity: text or an integer, at most 256 characters; empty means none."""
+    """A camera or identity: text or an integer, at most 256 characters; empty means none.
+
+    A letter and its accent become one character (NFC), so that one name is one person, whichever system typed
+    it.
+    """
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise BadRequest(f"{field} must be text, not {shown(value)}")
-    label = str(value)
+    label = unicodedata.normalize("NFC", str(value))
     if len(label) > MAX_LABEL:
         raise BadRequest(f"{field} has {len(label)} characters; at most {MAX_LABEL} are accepted")
     return storable_text(label, field)

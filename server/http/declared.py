@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
-from server.errors import BadRequest, Problem
+from server.errors import BadRequest, Problem, TooLarge
 from server.fields.json_text import json_of, shown
 
 EMPTY_IS_NONE: Any = {"x-empty-is-none": True}  # json_schema_extra of a field that may be sent empty
@@ -82,9 +82,18 @@ class _Declared:
         kind = _media_type(request)
         if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise BadRequest(f"the body's Content-Type is {shown(kind)}; send multipart/form-data")
+        settings = request.app.state.service.settings
+        most = max(settings.max_images, settings.max_tracklet)
         try:
-            form = await request.form()
-        except (Problem, HTTPException, ClientDisconnect):
+            # One file more than any call takes, so that the call itself says how many it takes.
+            form = await request.form(max_files=most + 1, max_part_size=settings.max_request_bytes)
+        except HTTPException as error:
+            if "Too many files" in str(error.detail):
+                raise TooLarge(
+                    f"more than {most} images in one request; at most {most} are accepted"
+                ) from error
+            raise
+        except (Problem, ClientDisconnect):
             raise
         except Exception as error:  # bytes that are no form
             raise BadRequest("the body cannot be read as a form") from error
