@@ -16,6 +16,7 @@ from fastapi import HTTPException, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
 from server.errors import BadRequest, Problem, TooLarge
@@ -87,14 +88,14 @@ class _Declared:
         try:
             # One file more than any call takes, so that the call itself says how many it takes.
             form = await request.form(max_files=most + 1, max_part_size=settings.max_request_bytes)
-        except HTTPException as error:
-            if "Too many files" in str(error.detail):
+        except (Problem, ClientDisconnect):
+            raise
+        except (HTTPException, MultiPartException) as error:
+            if "Too many files" in str(error):
                 raise TooLarge(
                     f"more than {most} images in one request; at most {most} are accepted"
                 ) from error
-            raise
-        except (Problem, ClientDisconnect):
-            raise
+            raise BadRequest(f"the body cannot be read as a form: {error}") from error
         except Exception as error:  # bytes that are no form
             raise BadRequest("the body cannot be read as a form") from error
         try:
