@@ -102,6 +102,9 @@ class Wire:
     def abort(self) -> None:
         self.aborted = True
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None: ...
 
     def resume_reading(self) -> None: ...

@@ -51,7 +51,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(f"train/{p}/{c}_{i}.png" for p in ("fred", "anna") for c in ("door", "hall") for i in "12"),
     )
     draw(root, "val/hugo/door_1.png")
-    (root / "hugo.heic").write_bytes(b"")
+    (root / "hugo.tiff").write_bytes(b"")
     return root
 
 
@@ -154,7 +154,7 @@ def test_the_check_prints_numbers_and_what_is_odd(four: Path, tmp_path: Path) ->
         "note: 3 of 4 queries have no match by another camera in the gallery and cannot be scored",
         "note: 1 person is called alike in train and in query or gallery (anna)",
         "note: 1 images are not read, such as",
-        "note: files that are not read as images: 1 .heic",
+        "note: files that are not read as images: 1 .tiff",
         "note: file names read as CAMERA_anything: door_1.png is person anna, camera door",
         "nothing to mend; next: resight train",
     ):
