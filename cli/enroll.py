@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import sys
 import threading
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.connection import LOCAL, Key, Server, Site, connect, sentence_of
+from cli.image_files import image_files
 from cli.output import fail, shown
 
 if TYPE_CHECKING:
     from resight_client import Client
 
 _GROUPS = ("identity", "camera", "captured_at")  # that --pattern may name
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def enroll(
@@ -52,7 +51,7 @@ def enroll(
     """
     from rich.progress import track
 
-    files = _images(paths)
+    files = image_files(paths)
     names = _pattern(pattern)
     fields = [_fields(file, names, camera, identity) for file in files]
     ids: set[str] = set()  # files of the same content and labels are one item
@@ -136,28 +135,6 @@ def _content_key(site: str, fields: dict[str, Any], data: bytes) -> str:
     """The Idempotency-Key of an image with its labels at a site."""
     labels = json.dumps([site, fields], sort_keys=True).encode()
     return "content-" + hashlib.sha256(labels + hashlib.sha256(data).digest()).hexdigest()
-
-
-def _images(paths: list[Path]) -> list[Path]:
-    """The files, and the images below the folders, each once."""
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            fail(f"{shown(path)} does not exist")
-        files += _below(path) if path.is_dir() else [path]
-    if not files:
-        fail(f"no .jpg, .png or .webp files under {', '.join(map(shown, paths))}")
-    return list(dict.fromkeys(files))
-
-
-def _below(folder: Path) -> list[Path]:
-    """Images below a folder, without what systems hide there: ._x.jpg, .ipynb_checkpoints, __MACOSX."""
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file()]
-    return sorted(files)
 
 
 def _pattern(pattern: str | None) -> re.Pattern[str] | None:

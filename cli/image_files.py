@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.output import fail
+from cli.output import fail, shown
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif"}
 
 
 def image_files(paths: list[Path]) -> list[Path]:
@@ -20,9 +20,9 @@ def image_files(paths: list[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            fail(f"{path} does not exist")
+            fail(f"{shown(path)} does not exist")
         below = walk_images(path) if path.is_dir() else [path]
         files += [file for file in below if file == path or file.suffix.lower() in _SUFFIXES]
     if not files:
-        fail(f"no .jpg, .png or .webp files under {', '.join(map(str, paths))}")
+        fail(f"no .jpg, .png, .webp, .avif or .heic files under {', '.join(map(shown, paths))}")
     return list(dict.fromkeys(files))
