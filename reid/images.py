@@ -117,13 +117,13 @@ def _open_header(data: bytes) -> Image.Image:
 
 def _open_png(data: bytes) -> Image.Image:
     try:
-        essential, pixels = png.essential(data), png.essential(data, pixels_only=True)
+        essential = png.essential(data)
     except ValueError as error:
         raise ImageError(f"the PNG is truncated or damaged: {error}") from error
     try:
         return _open_header(essential)
     except ImageError:  # what stands beside the pixels may be what Pillow cannot read
-        return _open_header(pixels)
+        return _open_header(png.essential(data, pixels_only=True))
 
 
 def _use_heif() -> None:

@@ -36,12 +36,17 @@ def add_stored(
 
 def add_chunk(index: GalleryIndex, chunk: Embedded, centres: Centres | None) -> None:
     """Adds embeddings of the index's raw space, as the centres say that they are compared."""
-    vectors = chunk.vectors
-    if centres is not None:
-        vectors = centres.compare(vectors, chunk.cameras, np.float16)  # as the index keeps them
+    # in half precision, as the index keeps them
+    vectors = to_compare(centres, chunk.vectors, chunk.cameras, np.float16)
     index.add(chunk.seqs, chunk.cameras, vectors)
 
 
-def to_compare(centres: Centres | None, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
-    """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
-    return vectors if centres is None else centres.compare(vectors, cameras)
+def to_compare(
+    centres: Centres | None,
+    vectors: np.ndarray,
+    cameras: Sequence[str | None],
+    dtype: type[np.floating] = np.float32,
+) -> np.ndarray:
+    """float [N,D] as embedded, the camera of each -> [N,D], unit length, to be compared: of `dtype` where
+    they are centred, otherwise as they are."""
+    return vectors if centres is None else centres.compare(vectors, cameras, dtype)
