@@ -59,6 +59,13 @@ def test_the_same_folder_again_enrolls_nothing_twice(server: ServerProcess, fold
     assert count(server, "other") == 1
 
 
+def test_the_same_picture_with_other_labels_is_another_item(server: ServerProcess, folder: Path) -> None:
+    one = folder / "person-3_c1_07.png"
+    for labels in (["--camera", "c1"], ["--camera", "c2"], ["--camera", "c2", "--identity", "x"]):
+        enroll(server, "labels", one, *labels)
+    assert count(server, "labels") == 3
+
+
 def test_a_copy_of_a_file_is_one_item_also_in_the_same_run(server: ServerProcess, folder: Path) -> None:
     for number in range(5):
         (folder / f"copy-{number}.png").write_bytes(picture(3))
