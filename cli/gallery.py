@@ -1,4 +1,4 @@
-"""query, adapt, adapt-report and rollback: a server from the outside."""
+"""query, adapt, adapt-after, adapt-report and rollback: a server from the outside."""
 
 from __future__ import annotations
 
@@ -97,6 +97,32 @@ def adapt(
     """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
         _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate), wait)
+
+
+def adapt_after(
+    site: Site,
+    items: Annotated[Optional[int], typer.Option(help="after so many new items")] = None,
+    hours: Annotated[Optional[float], typer.Option(help="after so many hours, if any item is new")] = None,
+    off: Annotated[bool, typer.Option("--off", help="no longer")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Have a site adapted again by itself; without --items, --hours or --off, say whether it is."""
+    if off and (items is not None or hours is not None):
+        fail("--off contradicts --items and --hours; give one or the other")
+    with connect(server, api_key) as client:
+        if off or items is not None or hours is not None:
+            shown = client.adapt_after(site, items=items, hours=hours)
+        else:
+            shown = client.site(site)
+    after = shown.adapt_after
+    if after is None:
+        typer.echo(f"site {site} is not adapted by itself")
+        return
+    parts = [f"after {after.items} new items"] if after.items is not None else []
+    parts += [f"after {after.hours:g} hours"] if after.hours is not None else []
+    waits = f"; it waits: {after.waits}" if after.waits else ""
+    typer.echo(f"site {site} is adapted {' or '.join(parts)}{waits}")
 
 
 def adapt_report(

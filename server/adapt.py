@@ -50,9 +50,15 @@ class Adapting:
         if not 0 <= seed < 2**63:
             raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
         request = {"tier": tiers, "max_samples": samples, "seed": seed, "gate": gate}
-        adaptation = self._adaptation(site_name, request)
-        await asyncio.to_thread(adaptation.check)
-        return await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, adaptation.run)
+        return await asyncio.to_thread(self._start, site_name, request)
+
+    def start_scheduled(self, site_name: str) -> Job:
+        """Starts an adaptation that a site's schedule asks for: `auto`, always gated. Writes to the store.
+
+        Raises what `adapt` raises.
+        """
+        request = {"tier": "auto", "max_samples": self.settings.adapt_samples, "seed": 0, "gate": True}
+        return self._start(site_name, request | {"scheduled": True})
 
     async def roll_back(self, site_name: str) -> Job:
         """Starts a job that makes a new version with the profile of the live one's parent.
@@ -71,6 +77,11 @@ class Adapting:
     def resume(self) -> None:
         """Queues the jobs again that the last stop of the server cut off."""
         self.jobs.resume(self._work_of)
+
+    def _start(self, site_name: str, request: dict[str, Any]) -> Job:
+        adaptation = self._adaptation(site_name, request)
+        adaptation.check()
+        return self.jobs.start(site_name, "adapt", request, adaptation.run)
 
     def _work_of(self, job: Job) -> Work:
         if job.kind == "adapt":

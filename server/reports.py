@@ -103,6 +103,14 @@ class JobReport(BaseModel):
     error: str | None = _fact("why the job failed")
 
 
+class AdaptAfterReport(BaseModel):
+    """When a site is adapted again by itself."""
+
+    items: int | None = Field(description="after so many items that are new since its last adaptation")
+    hours: float | None = Field(description="after so many hours, if any item is new since then")
+    waits: str | None = Field(description="why an adaptation that is due does not begin yet")
+
+
 class SiteReport(BaseModel):
     """A site."""
 
@@ -120,6 +128,9 @@ class SiteReport(BaseModel):
     camera_centres: int = Field(description="cameras with centres of their own")
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
+    adapt_after: AdaptAfterReport | None = Field(
+        description="when it is adapted again by itself; null: never"
+    )
 
 
 class BundleReport(BaseModel):

@@ -16,7 +16,7 @@ from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
 from server.gallery.indexes import new_index, open_index, to_compare
-from server.gallery.records import Item, Version
+from server.gallery.records import AdaptAfter, Item, Version
 from server.gallery.store import Store
 
 log = logging.getLogger("resight")
@@ -48,6 +48,8 @@ class Site:
 
     def __init__(self, name: str, state: SiteState) -> None:
         self.name, self.state = name, state
+        self.adapt_after: AdaptAfter | None = None
+        self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
         self.lock = threading.RLock()
 
 
@@ -76,6 +78,7 @@ class Sites:
         """
         stale: list[Site] = []
         profiles: list[str] = []
+        schedules = self.store.schedules.all()
         for live in self.store.versions.live():
             spaces = self.engines.space(live.profile_id), self.engines.raw_space(live.profile_id)
             fits = spaces == (live.space_id, live.raw_space_id)
@@ -88,6 +91,7 @@ class Sites:
             else:
                 state = SiteState(live, new_index(self.engines.bundle.manifest.dim))
             site = self.by_name[live.site] = Site(live.site, state)
+            site.adapt_after = schedules.get(live.site)
             if not fits:
                 stale.append(site)
         self.engines.warm(profiles)

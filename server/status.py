@@ -14,7 +14,7 @@ from server.engines import Engines
 from server.errors import Overloaded
 from server.fields import TIER_CHOICES
 from server.gallery.store import Store
-from server.reports import BundleReport, EngineReport, ServerReport, SiteReport
+from server.reports import AdaptAfterReport, BundleReport, EngineReport, ServerReport, SiteReport
 from server.settings import Settings
 from server.sites import Site
 
@@ -30,7 +30,7 @@ class Status:
 
     def site(self, site: Site) -> SiteReport:
         """A site as callers see it."""
-        state = site.state
+        state, after = site.state, site.adapt_after
         version, centres = state.version, state.centres
         return SiteReport(
             site=site.name,
@@ -44,6 +44,9 @@ class Status:
             camera_centres=len(centres.cameras) if centres is not None else 0,
             can_roll_back=version.parent is not None,
             cause=version.cause,
+            adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)
+            if after is not None
+            else None,
         )
 
     def server(self) -> ServerReport:

@@ -74,6 +74,15 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdaptAfter:
+    """When a site is adapted again by itself: after so many new items, after so many hours, or what of both
+    comes first."""
+
+    items: int | None = None
+    hours: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Embedded:
     """Rows of one raw space: seq int64 [N] ascending, cameras [N], vectors float16 [N,D]."""
 

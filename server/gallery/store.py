@@ -18,6 +18,7 @@ from server.gallery.migrate import is_newest
 from server.gallery.owner import Owner
 from server.gallery.purge import Purge
 from server.gallery.requests import RequestRows
+from server.gallery.schedules import ScheduleRows
 from server.gallery.versions import VersionRows
 
 
@@ -59,6 +60,7 @@ class Store:
         self.embeddings = EmbeddingRows(self.database, self.versions)
         self.requests = RequestRows(self.database)
         self.jobs = JobRows(self.database)
+        self.schedules = ScheduleRows(self.database)
         self.keys = KeyRows(self.database)
         self.audit = AuditRows(self.database)
 

@@ -32,6 +32,14 @@ versions = sa.Table(
     sa.Column("camera_tables", sa.Integer, nullable=False, server_default="0"),  # in its profile
 )
 
+schedules = sa.Table(  # of sites that are adapted again by themselves
+    "schedules",
+    metadata,
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("items", sa.Integer),  # after so many new ones
+    sa.Column("hours", sa.Float),
+)
+
 profiles = sa.Table(
     "profiles",
     metadata,

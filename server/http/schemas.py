@@ -197,6 +197,22 @@ class AdaptModel(BaseModel):
     }
 
 
+class AdaptAfterModel(BaseModel):
+    """Body of `PUT /sites/{site}/adapt-after`."""
+
+    items: int | None = Field(
+        default=None, description="after so many items that are new since the last adaptation"
+    )
+    hours: float | None = Field(
+        default=None, description="after so many hours, if any item is new since the last adaptation"
+    )
+    model_config = {
+        "extra": "forbid",
+        "strict": True,
+        "json_schema_extra": {"examples": [{"items": 500, "hours": 24}]},
+    }
+
+
 class JobModel(BaseModel):
     """A job."""
 

@@ -182,6 +182,11 @@ class AsyncClient:
         """
         return await self._send(calls.adapt(site, tier, max_samples, seed, gate), values.job)
 
+    async def adapt_after(self, site: str, *, items: int | None = None, hours: float | None = None) -> Site:
+        """Has a site adapted again by itself: after so many new items, after so many hours, or what of both
+        comes first. Neither of them: no longer."""
+        return await self._send(calls.adapt_after(site, items, hours), values.site)
+
     async def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
         return await self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)

@@ -80,6 +80,11 @@ def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: 
     return Call("POST", "/adapt", {"json": values})
 
 
+def adapt_after(site: str, items: int | None, hours: float | None) -> Call:
+    """PUT /sites/{site}/adapt-after."""
+    return Call("PUT", path("sites", site, "adapt-after"), {"json": {"items": items, "hours": hours}})
+
+
 def conditions(
     camera: str | None,
     identity: str | None,

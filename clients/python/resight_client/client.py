@@ -181,6 +181,11 @@ class Client:
         """
         return self._send(calls.adapt(site, tier, max_samples, seed, gate), values.job)
 
+    def adapt_after(self, site: str, *, items: int | None = None, hours: float | None = None) -> Site:
+        """Has a site adapted again by itself: after so many new items, after so many hours, or what of both
+        comes first. Neither of them: no longer."""
+        return self._send(calls.adapt_after(site, items, hours), values.site)
+
     def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
         return self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)

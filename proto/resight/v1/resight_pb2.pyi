@@ -194,6 +194,22 @@ class RollBackRequest(_message.Message):
     site: str
     def __init__(self, site: _Optional[str] = ...) -> None: ...
 
+class AdaptAfter(_message.Message):
+    __slots__ = ("items", "hours")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    hours: float
+    def __init__(self, items: _Optional[int] = ..., hours: _Optional[float] = ...) -> None: ...
+
+class SetAdaptAfterRequest(_message.Message):
+    __slots__ = ("site", "adapt_after")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    adapt_after: AdaptAfter
+    def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
+
 class JobRequest(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
