@@ -90,13 +90,17 @@ def adapt(
     ] = True,
     max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
     seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="make the live profile again without items erased since")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
     """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
-        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate), wait)
+        job = client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate, refit=refit)
+        _follow(client, job, wait)
 
 
 def adapt_after(
@@ -165,7 +169,7 @@ def _rung(rung: dict[str, Any]) -> str:
     """A rung of the ladder as one line."""
     gain = ""
     if rung["gain"] is not None:
-        gain = f"{rung['gain']:+.1f} mAP ({rung['low']:+.1f} to {rung['high']:+.1f}): "
+        gain = f"{rung['gain']:+.2f} mAP ({rung['low']:+.2f} to {rung['high']:+.2f}): "
     return f"tier {rung['tiers']} over {rung['below']}: {gain}{rung['reason']}"
 
 

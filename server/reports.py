@@ -126,6 +126,13 @@ class SiteReport(BaseModel):
     )
     camera_tables: int = Field(description="cameras with BatchNorm tables of their own")
     camera_centres: int = Field(description="cameras with centres of their own")
+    fitted_on: int | None = Field(
+        description="items of which the profile holds statistics, with those erased since; null where an "
+        "older version of Resight adapted the site"
+    )
+    fitted_on_erased: int | None = Field(
+        description="how many of these are erased by now; refit in POST /adapt makes the profile without them"
+    )
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
     adapt_after: AdaptAfterReport | None = Field(

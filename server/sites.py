@@ -16,7 +16,7 @@ from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
 from server.gallery.indexes import new_index, open_index, to_compare
-from server.gallery.records import AdaptAfter, Item, Version
+from server.gallery.records import AdaptAfter, Fit, Item, Version
 from server.gallery.store import Store
 
 log = logging.getLogger("resight")
@@ -25,11 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """One moment of a site: a version, how its profile compares embeddings, and the index of these."""
+    """One moment of a site: a version, how its profile compares embeddings, the index of these, and which
+    items the profile was fitted to, where that is known."""
 
     version: Version
     index: GalleryIndex
     centres: Centres | None = None
+    fit: Fit | None = None
 
     def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
         """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
@@ -86,7 +88,8 @@ class Sites:
                 raise StartError(_mismatch(live, self.engines))
             if fits:
                 centres = self.engines.centres(live.profile_id)
-                state = SiteState(live, open_index(self.store, live, centres), centres)
+                fit = self.store.fits.get(live.profile_id)
+                state = SiteState(live, open_index(self.store, live, centres), centres, fit)
                 profiles.append(live.profile_id)
             else:
                 state = SiteState(live, new_index(self.engines.bundle.manifest.dim))

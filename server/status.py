@@ -31,7 +31,8 @@ class Status:
     def site(self, site: Site) -> SiteReport:
         """A site as callers see it."""
         state, after = site.state, site.adapt_after
-        version, centres = state.version, state.centres
+        version, centres, fit = state.version, state.centres, state.fit
+        unknown = None if version.profile_id != self.engines.base_id else 0
         return SiteReport(
             site=site.name,
             version=version.version,
@@ -42,6 +43,8 @@ class Status:
             tiers=version.tiers if version.profile_id != self.engines.base_id else "none",
             camera_tables=version.camera_tables,
             camera_centres=len(centres.cameras) if centres is not None else 0,
+            fitted_on=fit.count if fit is not None else unknown,
+            fitted_on_erased=fit.erased(state.index.seqs()) if fit is not None else unknown,
             can_roll_back=version.parent is not None,
             cause=version.cause,
             adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)

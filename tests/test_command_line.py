@@ -111,8 +111,8 @@ def test_waiting_for_an_adaptation_prints_every_rung_once(capsys: pytest.Capture
     gallery._follow(cast(Client, client), jobs[0], wait=True)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tier ")]
     assert lines == [
-        "tier 0 over none: +3.5 mAP (+2.0 to +5.0): It gains 3.5 mAP.",
-        "tier 1+0 over 0: -1.0 mAP (+2.0 to +5.0): It loses.",
+        "tier 0 over none: +3.46 mAP (+2.00 to +5.04): It gains 3.5 mAP.",
+        "tier 1+0 over 0: -1.00 mAP (+2.00 to +5.04): It loses.",
         "tier 2 over none: Nothing judged it.",
     ]
 

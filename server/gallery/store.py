@@ -11,6 +11,7 @@ from server.gallery.audit import AuditRows
 from server.gallery.database import Database
 from server.gallery.embeddings import EmbeddingRows
 from server.gallery.faults import reason_of
+from server.gallery.fits import FitRows
 from server.gallery.items import ItemRows
 from server.gallery.jobs import JobRows
 from server.gallery.keys import KeyRows
@@ -61,6 +62,7 @@ class Store:
         self.requests = RequestRows(self.database)
         self.jobs = JobRows(self.database)
         self.schedules = ScheduleRows(self.database)
+        self.fits = FitRows(self.database)
         self.keys = KeyRows(self.database)
         self.audit = AuditRows(self.database)
 

@@ -78,6 +78,24 @@ embeddings = sa.Table(
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
 )
 
+fits = sa.Table(  # what each profile was fitted to
+    "fits",
+    metadata,
+    sa.Column("profile_id", sa.String, sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),  # items, with those that are erased by now
+    sa.Column("through", _SEQ),  # centres: of every item of the site up to this seq
+)
+
+fitted_items = sa.Table(  # tables of BatchNorm values: of these items
+    "fitted_items",
+    metadata,
+    sa.Column(
+        "profile_id", sa.String, sa.ForeignKey("fits.profile_id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
 requests = sa.Table(
     "requests",
     metadata,

@@ -118,6 +118,7 @@ class Adaptation(rpc.AdaptationServicer):
                 request.max_samples or None,
                 request.seed,
                 request.gate if request.HasField("gate") else True,
+                request.refit,
             )
         )
 

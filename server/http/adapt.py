@@ -22,7 +22,9 @@ async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel
 
     A job that the end of the server interrupts goes on when the server is started again.
     """
-    job = await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed, body.gate)
+    job = await service.adapting.adapt(
+        body.site, str(body.tier), body.max_samples, body.seed, body.gate, body.refit
+    )
     return JobModel.of(job)
 
 

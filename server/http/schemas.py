@@ -190,6 +190,11 @@ class AdaptModel(BaseModel):
     )
     max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
     seed: int = 0
+    refit: bool = Field(
+        default=False,
+        description="make the live profile again without the items that were erased since, by the same tiers "
+        "and unjudged; the profile before is deleted",
+    )
     model_config = {
         "extra": "forbid",
         "strict": True,

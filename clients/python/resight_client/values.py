@@ -165,6 +165,8 @@ class Site:
     tiers: str | None = None  # that are live, like "1+0", or "none"; None where the server does not know
     camera_tables: int = 0  # cameras with BatchNorm tables of their own
     camera_centres: int = 0  # cameras with centres of their own
+    fitted_on: int | None = None  # items of which the profile holds statistics; None: the server cannot say
+    fitted_on_erased: int | None = None  # how many of these are erased by now
     adapt_after: AdaptAfter | None = None  # None: never
 
 
