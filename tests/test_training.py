@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
@@ -83,6 +84,39 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         load_recipe("bot", [setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["seed=high"], "--set seed=high: seed: 'high' is not"),
+        (["seed=1", "dataset=[a"], r"--set dataset=\[a: \[a is no YAML"),
+        (["seed.of=1"], "--set seed.of=1: unknown key 'seed.of', as seed is no section of keys"),
+        (["=1"], "--set =1: a setting must look like"),
+        (["seed=1" + 400 * "0"], "seed is a number of hundreds of digits"),
+        # each is right by itself, and the fault of two is not blamed on the first alone
+        (
+            ["optimiser.schedule=cosine", "seed=3", "optimiser.epochs=5"],
+            "^--set optimiser.schedule=cosine --set seed=3 --set optimiser.epochs=5: optimiser: warmup",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_blamed_on_the_setting_and_not_on_the_recipe(
+    settings: list[str], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=sentence) as error:
+        load_recipe("bot", settings)
+    assert ".yaml" not in str(error.value)
+    (tmp_path / "mine.yaml").write_text("seed: low\n")
+    with pytest.raises(RecipeError, match=r"mine.yaml: seed: 'low' is not"):
+        load_recipe(str(tmp_path / "mine.yaml"), ["optimiser.epochs=5"])
+
+
+@pytest.mark.parametrize("text", ["losses:\n\ttriplet: 1\n", "- seed\n", "1: 2\n", "seed: \xff\n"])
+def test_a_recipe_that_is_no_recipe_is_refused_by_its_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"mine.yaml"):
+        load_recipe(str(tmp_path / "mine.yaml"))
 
 
 def test_recipes_are_compared_key_by_key() -> None:
@@ -214,6 +248,22 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(dataset: Dataset, stopped: 
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
     assert (tmp_path / "run" / FILE).read_bytes() == before
     assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_a_checkpoint_is_written_where_a_folder_cannot_be_opened(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a folder has no descriptor that could be synced."""
+    real = os.open
+
+    def refuses_folders(path: str | Path, *arguments: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuses_folders)
+    load_checkpoint(stopped / FILE).save(tmp_path / FILE)
+    assert load_checkpoint(tmp_path / FILE).meta["step"] == 1
 
 
 def test_another_recipe_does_not_resume(dataset: Dataset, stopped: Path) -> None:
