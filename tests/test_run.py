@@ -43,9 +43,9 @@ SETTINGS += ["freeze=[trunk.layer1]"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of eight people at two cameras."""
+    """A folder of five people at two cameras."""
     root = tmp_path_factory.mktemp("drawn")
-    draw_dataset(root, identities=8, sites=1, cameras=2, images=2)
+    draw_dataset(root, identities=5, sites=1, cameras=2, images=2)
     return root
 
 
@@ -99,7 +99,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_a_stopped_run_is_saved_and_says_how_to_go_on(told: Told) -> None:
     status, printed = told.stopped
     assert status == 130
-    assert "stopped at epoch 1 of 2, step 2 of" in printed
+    assert "stopped at epoch 1 of 2, step 2 of 3" in printed
     assert "is saved, and the same command goes on from there" in printed
     assert told.checkpoint
     assert told.resumed[0] == 0
