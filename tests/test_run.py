@@ -157,13 +157,28 @@ def test_a_header_that_was_edited_is_refused(tmp_path: Path) -> None:
         Log.check(tmp_path)
 
 
-def test_a_second_signal_ends_at_once() -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a shell has the tests ignore it where they run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_at_once(interruptible: None) -> None:
     with StopSignals() as signals:
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.stopped
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_so(interruptible: None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not signals.stopped
 
 
 def test_lines_come_at_a_steady_pace_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            # what is ignored stays so: a shell starts background jobs that Ctrl-C must not reach
+            for number in (n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN):
                 self.before[number] = signal.signal(number, self._note) or signal.SIG_DFL
         return self
 
