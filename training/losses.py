@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +37,18 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     return (positive - negative + margin).clamp_min(0).mean()
 
 
-def triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
-    """The triplet loss of the recipe."""
+def triplet_losses(weights: Losses, features: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """The weighted triplet loss of the recipe as `triplet`, the mean over several features [B,D] of a crop.
+
+    Nothing where its weight is 0: none is computed then, and a batch may hold one identity.
+    """
+    if not weights.triplet:
+        return {}
+    losses = [_triplet_loss(weights, each, labels) for each in features]
+    return {"triplet": weights.triplet * torch.stack(losses).mean()}
+
+
+def _triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
     if weights.triplet_form == "weighted":
         return weighted_triplet(features, labels)
     return batch_hard_triplet(features, labels, weights.margin)

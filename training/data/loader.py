@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid.batches import Progress
 from reid.images import ImageError, resize
 from training.data.photometric import Draws, Photometric, change
 from training.data.pixels import read_crop
@@ -37,8 +38,10 @@ class Batch(NamedTuple):
         return Batch(*(column.to(device) for column in self))
 
 
-def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
-    """Decodes and resizes every record -> uint8 [N,H,W,3].
+def load_crops(
+    records: Sequence[Record], height: int, width: int, threads: int = 4, progress: Progress | None = None
+) -> np.ndarray:
+    """Decodes and resizes every record -> uint8 [N,H,W,3]; `progress` is called now and then.
 
     Raises DatasetError naming a file that cannot be read.
     """
@@ -53,6 +56,8 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
     with ThreadPoolExecutor(threads) as pool:
         for i, crop in enumerate(pool.map(load, records, chunksize=64)):
             crops[i] = crop
+            if progress is not None and (i % 64 == 63 or i == len(records) - 1):
+                progress(i + 1, len(records))
     return crops
 
 

@@ -14,7 +14,7 @@ from reid.models.heads import PART_DIM
 from reid.models.norms import restitutions
 from reid.models.spec import PARTS
 from training.data.loader import Batch
-from training.losses import CentreLoss, SelfSupervisedLoss, restitution_loss, triplet_loss
+from training.losses import CentreLoss, SelfSupervisedLoss, restitution_loss, triplet_losses
 from training.methods.method import Method
 from training.recipe import Recipe
 
@@ -49,8 +49,7 @@ class BagOfTricks(Method):
         weights = self.recipe.losses
         logits = self.classifier(f.after_neck).float()
         losses = {"identity": weights.identity * self.identity_loss(logits, batch.labels)}
-        if weights.triplet:  # else a batch may hold a single identity, which has no negatives
-            losses["triplet"] = weights.triplet * triplet_loss(weights, f.before_neck, batch.labels)
+        losses |= triplet_losses(weights, [f.before_neck], batch.labels)
         modules = restitutions(self.pixels.embedder)
         for number, (weight, module) in enumerate(zip(weights.restitution, modules, strict=False), 1):
             if weight and module.seen is not None:
