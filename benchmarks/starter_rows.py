@@ -53,6 +53,8 @@ ROWS = (
     Row("schedule", "mixstyle", ("optimiser.schedule=cosine", f"optimiser.rate={TODAY.optimiser.rate}")),
     Row("batch", "schedule", (f"batch_identities={TODAY.batch_identities}",)),
     Row("people", "batch", ("dataset=all",)),
+    Row("JPEG", "people", ("photometric.jpeg=0.3",)),
+    Row("proxy loss", "people", ("losses.proxy=0.5",)),
     Row("resolution", "people", ("model.height=256", "model.width=128", "augment.pad=10")),
     Row(
         "distillation",
@@ -74,6 +76,8 @@ ABOUT = {
     "schedule": "rate down half a cosine, from 5e-4",
     "batch": "32 x 4 crops a batch",
     "people": "all sites, each crop less often",
+    "JPEG": "*people*, with three in ten crops compressed",
+    "proxy loss": "*people*, with half a proxy loss of the 50 hardest others",
     "resolution": "*people*, at 256x128",
     "distillation": "*people*, distilled from *resolution*",
 }
