@@ -64,7 +64,7 @@ def _plate(
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2))))
     seen = np.asarray(image, np.float32)
     slope: np.ndarray = np.linspace(rng.uniform(0.75, 1.15), rng.uniform(0.75, 1.15), SIZE)
-    grain = 0.22 * _clouds(rng, 5) + rough * (0.11 * _clouds(rng, 40) + 0.16 * _clouds(rng, 120))
+    grain = 0.22 * _clouds(rng, 5) + rough * (0.12 * _clouds(rng, 40) + 0.2 * _clouds(rng, 120))
     grain = grain + 0.16 * rough * _clouds(rng, 240)
     grey = seen.mean(axis=2, keepdims=True)
     seen = grey + _PALE * (seen - grey)
