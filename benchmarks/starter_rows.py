@@ -97,6 +97,14 @@ def sources(row: Row, sites: int, few: int) -> str:
     return f"world:site-0..{count - 1}"
 
 
+def filled(row: Row, seed: int, start: Path, runs: Path) -> list[str]:
+    """The settings of a row on top of the recipe `bot`, without what it trains on."""
+    settings = [setting for setting in chain(row) if setting != "dataset=all"]
+    for place, value in (("{start}", start), ("{runs}", runs), ("{seed}", seed)):
+        settings = [setting.replace(place, str(value)) for setting in settings]
+    return settings
+
+
 def prepared(
     row: Row, seed: int, crops: int, world: Path, sites: tuple[int, int], start: Path, runs: Path
 ) -> tuple[Recipe, Dataset]:
@@ -106,13 +114,7 @@ def prepared(
         sites: of the world, and how many of them the rows before `people` train on.
         start: ImageNet's weights as safetensors. runs: the folder of the rows' runs.
     """
-    places = {"start": str(start), "runs": str(runs), "seed": str(seed)}
-    settings = []
-    for setting in chain(row):
-        key = setting.partition("=")[0]
-        if setting != "dataset=all":
-            settings.append(setting if key in ("photometric", "mixstyle") else setting.format(**places))
-    settings += [f"dataset={sources(row, *sites)}", f"seed={seed}"]
+    settings = [*filled(row, seed, start, runs), f"dataset={sources(row, *sites)}", f"seed={seed}"]
     draft = load_recipe("bot", settings)
     dataset = read_training(draft.dataset, world, selection=draft.selection())
     epochs = max(1, round(crops / len(dataset.train)))
