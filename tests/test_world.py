@@ -274,7 +274,7 @@ def test_a_folder_that_is_something_else(
     older.mkdir()
     told = json.loads((rendered / "world.json").read_text())
     (older / "world.json").write_text(json.dumps(told | {"generator": told["generator"] - 1}))
-    with pytest.raises(SynthError, match=r"rendered by another version of the world \(2, this one is 3\)"):
+    with pytest.raises(SynthError, match=r"rendered by another version of the world \(3, this one is 4\)"):
         render(SMALL, older)
     shutil.rmtree(older)
     (tmp_path / "notes.txt").write_text("mine")
