@@ -170,7 +170,7 @@ def synth(
         str,
         typer.Option(
             help="of the sites, joined by commas: plain, null, between, cast, monochrome, uniform, feet, "
-            "coats"
+            "coats, hard"
         ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",

@@ -130,6 +130,7 @@ class Run:
             recipe.model.mean_pixel,
             recipe.photometric,
             self.fabric.device,
+            recipe.early_size,
         )
         if not resumed:
             self.method.begin(lambda: self._embed(crops, labels))

@@ -114,6 +114,32 @@ class CentreLoss(nn.Module):
             self.centres.grad /= weight
 
 
+class ProxyLoss(nn.Module):
+    """Cross entropy of a crop's cosines to one learned vector of each identity: Proxy-NCA's idea as softmax.
+
+    Args:
+        identities, dim: number and length of the vectors.
+        hardest: only so many other identities compete, those most like the crop; 0 for all.
+        temperature: that cosines are divided by.
+    """
+
+    def __init__(self, identities: int, dim: int, hardest: int, temperature: float) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.randn(identities, dim))
+        self.hardest, self.temperature = hardest, temperature
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """features [B,D] of any length, labels [B] -> scalar, the mean over the batch."""
+        with torch.autocast(features.device.type, enabled=False):
+            unit = nn.functional.normalize(features.float())
+            logits = unit @ nn.functional.normalize(self.proxies).T / self.temperature
+        if not 0 < self.hardest < len(self.proxies) - 1:
+            return nn.functional.cross_entropy(logits, labels)
+        right = logits.gather(1, labels[:, None])
+        wrong = logits.scatter(1, labels[:, None], -torch.inf).topk(self.hardest, 1).values
+        return (torch.cat([right, wrong], 1).logsumexp(1) - right[:, 0]).mean()
+
+
 class SelfSupervisedLoss(nn.Module):
     """BNTA's training losses: position cross entropy and per-stripe identity cross entropy (Eqs. 5 to 9).
 

@@ -12,6 +12,7 @@ import yaml
 
 from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
+from training.data.early_size import EarlySize
 from training.data.photometric import Photometric
 from training.data.selection import Selection
 from training.data.transforms import Augmentation
@@ -35,6 +36,10 @@ class Losses:
     triplet_form: str = "hard"  # hard: batch-hard with the margin | weighted: AGW's, without one
     centre: float = 0.0005  # paper and code 5e-4; 0 for unseen targets
     centre_rate: float = 0.5  # SGD rate of the centres; code 0.5
+    # cross entropy of cosines to a learned vector of each identity; used by bot, std, dcsd and ptl
+    proxy: float = 0.0
+    proxy_hardest: int = 50  # other identities that compete with a crop's: those most like it; 0 for all
+    proxy_temperature: float = 0.05
     position: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
     part_identity: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
     domain: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
@@ -46,6 +51,8 @@ class Losses:
     def __post_init__(self) -> None:
         one_of(self, triplet_form=("hard", "weighted"))
         at_least(0, self, "identity", "triplet", "margin", "centre", "centre_rate", "position")
+        at_least(0, self, "proxy", "proxy_hardest")
+        at_least(1e-3, self, "proxy_temperature")
         at_least(0, self, "part_identity", "domain", "camera", "restitution")
         within(0, 1, self, "label_smoothing")
         if len(self.restitution) != 4:
@@ -168,6 +175,7 @@ class Recipe:
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     photometric: Photometric = dataclasses.field(default_factory=Photometric)
+    early_size: EarlySize = dataclasses.field(default_factory=EarlySize)
     mixstyle: MixStyle = dataclasses.field(default_factory=MixStyle)
     losses: Losses = dataclasses.field(default_factory=Losses)
     meta: Meta = dataclasses.field(default_factory=Meta)
@@ -182,6 +190,11 @@ class Recipe:
         within(0, 2**32 - 1, self, "seed")
         at_least(1, self, "batch_identities", "batch_crops", "shards")
         self._check_batch()
+        if 0 < self.optimiser.epochs <= self.early_size.epochs:
+            raise ValueError(
+                f"early_size.epochs is {self.early_size.epochs} of {self.optimiser.epochs} epochs, which "
+                f"leaves none at the model's size; set it lower"
+            )
 
     def _check_batch(self) -> None:
         """A batch must have what its losses compare, and more than one crop for BatchNorm's statistics."""

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from reid.batches import Progress
 from reid.images import ImageError, resize
+from training.data.early_size import EarlySize
 from training.data.photometric import Draws, Photometric, change
 from training.data.pixels import read_crop
 from training.data.records import DatasetError, Record
 from training.data.transforms import Augmentation
 
 NOTHING = Photometric()  # changes no colours
+WHOLE = EarlySize()  # changes no size
 CPU = torch.device("cpu")
 
 
@@ -70,6 +72,7 @@ class TrainingLoader:
             same pixels.
         mean_pixel: RGB 0..255 that erasing paints, `ModelSpec.mean_pixel`.
         photometric: changes of colour and sharpness. device: that computes them, and holds the batches.
+        early: the size that batches of the first epochs are scaled to, when everything else is done.
     """
 
     def __init__(
@@ -83,8 +86,9 @@ class TrainingLoader:
         mean_pixel: tuple[int, int, int],
         photometric: Photometric = NOTHING,
         device: torch.device = CPU,
+        early: EarlySize = WHOLE,
     ) -> None:
-        self.photometric, self.device = photometric, device
+        self.photometric, self.device, self.early = photometric, device, early
         self.crops, self.augment, self.seed, self.mean_pixel = crops, augment, seed, mean_pixel
         self.columns = [
             np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))
@@ -130,6 +134,6 @@ class TrainingLoader:
         chosen = np.asarray(indices)[slots]
         arrays = [crops, *(column[chosen] for column in self.columns)]
         batch = Batch(*(torch.from_numpy(array) for array in arrays)).to(self.device)
-        if not self.photometric.changes:
-            return batch
-        return batch._replace(crops=change(batch.crops, torch.from_numpy(draws).to(self.device)))
+        if self.photometric.changes:
+            batch = batch._replace(crops=change(batch.crops, torch.from_numpy(draws).to(self.device)))
+        return batch._replace(crops=self.early(batch.crops, epoch))

@@ -29,6 +29,8 @@ class Mgn(Ptl):
             )
         if recipe.losses.centre:
             raise RecipeError("mgn has no centre loss: set losses.centre to 0")
+        if recipe.losses.proxy:
+            raise RecipeError("mgn has no proxy loss: set losses.proxy to 0")
         super().__init__(recipe, embedder, identities, cameras)
 
     @staticmethod
