@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from export.parity import FLOORS, probe_crops
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, EngineError, choose_engine
+from reid.engines.agreement import FLOORS, probe_crops
 from reid.engines.chooser import installed_engines
 from tests.test_batchnorm import changed
 
