@@ -409,7 +409,7 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
     from tests.conftest import SMALL, make_checkpoint
 
     make_checkpoint(tmp_path / "run", SMALL)
-    assert "tensorrt-cu13" in failed(
+    assert "[gpu,tensorrt]" in failed(
         here("export", tmp_path / "run", "--out", tmp_path / "x.resight", "--tensorrt")
     )
     assert not (tmp_path / "x.resight").exists()
