@@ -59,8 +59,15 @@ def picture(option: str, path: Path) -> None:
     """Fails where no picture could be written, before any work is done for it."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         fail(f"{option} {path}: a picture is called .png or .jpg")
+    writable(option, path)
+
+
+def writable(option: str, path: Path) -> None:
+    """Fails where no file could be written, before any work is done for it."""
     if not path.parent.is_dir():
-        fail(f"{option} {path}: there is no folder {path.parent}")
+        fail(f"{option} {shown(path)}: there is no folder {shown(path.parent)}")
+    if path.is_dir():
+        fail(f"{option} {shown(path)} is a folder: name a file in it")
 
 
 def say(sentence: str) -> None:
