@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "deploy/locks/gpu.txt").read_text()
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def extra(name: str) -> list[str]:
+    """The packages that an extra names, on its one line of pyproject.toml."""
+    line = re.search(rf"^{name} = \[(.*)\]", PYPROJECT, re.MULTILINE)
+    assert line, name
+    return [re.split(r"[\[<>=~]", requirement)[0] for requirement in re.findall(r'"([^"]+)"', line[1])]
+
+
 # whose own version is CUDA's; cuBLAS and the like count on their own, and are held by cuda-toolkit
 OF_CUDA = re.compile(r"^(?:cuda-toolkit|cuda-bindings|nvidia-cuda-[a-z]+|nvidia-nvtx|nvidia-nvjitlink)$")
 
@@ -26,8 +34,7 @@ def test_the_lock_holds_one_cuda_major() -> None:
 
 
 def test_the_lock_has_what_the_extra_gpu_names() -> None:
-    packages = [re.split(r"[\[<>=~]", requirement)[0] for requirement in EXTRAS["gpu"]]
-    assert set(packages) <= locked().keys()
+    assert set(extra("gpu")) <= locked().keys()
     assert locked()["onnxruntime-gpu"].startswith("1.31.")
     assert locked()["faiss-gpu-cuvs"] == "1.15.1"
 
@@ -39,8 +46,6 @@ def test_every_locked_package_has_hashes_and_no_registry_is_named() -> None:
 
 
 def test_tensorrt_is_an_extra_of_its_own() -> None:
-    holding = [
-        name for name, packages in EXTRAS.items() if any("tensorrt" in package for package in packages)
-    ]
-    assert holding == ["tensorrt"]
+    assert extra("tensorrt") == ["tensorrt-cu13"]
+    assert PYPROJECT.count('"tensorrt') == 1
     assert "tensorrt" not in "".join(locked())
