@@ -33,19 +33,21 @@ await_ready() {
   return 1
 }
 
+ask() { curl --silent --header "X-API-Key: $key" "$@"; }
+
 query() {
-  curl --silent --fail -F images=@deploy/demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=1 "$url/query" |
+  ask --fail -F images=@deploy/demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=1 "$url/query" |
     field '["matches"][0]["identity"]'
 }
 
 adapt() {  # the state in which an adaptation of this tier ends
   local job state=queued
-  job=$(curl --silent -H 'Content-Type: application/json' -d "{\"site\": \"demo\", \"tier\": \"$1\"}" "$url/adapt")
+  job=$(ask -H 'Content-Type: application/json' -d "{\"site\": \"demo\", \"tier\": \"$1\"}" "$url/adapt")
   if [[ $job != *'"job"'* ]]; then echo "$job"; return; fi
   job=$(field '["job"]' <<<"$job")
   while [ "$state" = queued ] || [ "$state" = running ]; do
     sleep 1
-    answer=$(curl --silent "$url/adapt/$job")
+    answer=$(ask "$url/adapt/$job")
     state=$(field '["state"]' <<<"$answer")
   done
   echo "$state $answer"
@@ -66,8 +68,10 @@ step="the server runs as root"
 [ "$($engine exec "$name" id -u)" != 0 ]
 step="the health check fails"
 $engine exec "$name" scripts/healthcheck.sh
+step="no API key could be made"
+key=$($engine exec "$name" resight key add admin)
 step="enrolling failed"
-$engine exec "$name" resight enroll deploy/demo/crops/gallery --site demo \
+$engine exec --env RESIGHT_API_KEY="$key" "$name" resight enroll deploy/demo/crops/gallery --site demo \
   --server http://127.0.0.1:8000 --pattern '(?P<identity>\d+)_(?P<camera>c\d)'
 step="the query did not find its person"
 [ "$(query)" = 0046 ]
@@ -85,7 +89,7 @@ await_ready
 step="the query after a restart did not find its person"
 [ "$(query)" = 0046 ]
 step="rolling back failed"
-curl --silent --fail --output /dev/null --request POST "$url/sites/demo/rollback"
+ask --fail --output /dev/null --request POST "$url/sites/demo/rollback"
 [ "$(query)" = 0046 ]
 step=
 echo ACCEPTED
