@@ -10,9 +10,6 @@
 
 ARG BASE=python:3.11-slim
 FROM ${BASE} AS base
-ARG PIP_NO_INDEX
-ARG PIP_FIND_LINKS
-ARG PIP_NO_CACHE_DIR=1
 RUN useradd --create-home --uid 1000 resight && mkdir /data && chown resight /data
 WORKDIR /app
 COPY . .
@@ -36,18 +33,27 @@ VOLUME /data
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30m CMD ["scripts/healthcheck.sh"]
 
 FROM base AS gpu
+ARG PIP_NO_INDEX
+ARG PIP_FIND_LINKS
+ARG PIP_NO_CACHE_DIR=1
 RUN scripts/install.sh /venv/bin/python gpu,train,postgres deploy/locks/gpu.txt
 ENV RESIGHT_DEVICE=cuda NVIDIA_DRIVER_CAPABILITIES=compute,utility NVIDIA_REQUIRE_CUDA=cuda>=13.0
 USER resight
 CMD ["resight", "serve"]
 
 FROM base AS serve
+ARG PIP_NO_INDEX
+ARG PIP_FIND_LINKS
+ARG PIP_NO_CACHE_DIR=1
 RUN scripts/install.sh /venv/bin/python cpu,postgres
 ENV RESIGHT_DEVICE=cpu
 USER resight
 CMD ["resight", "serve"]
 
 FROM base AS cpu
+ARG PIP_NO_INDEX
+ARG PIP_FIND_LINKS
+ARG PIP_NO_CACHE_DIR=1
 RUN scripts/install.sh /venv/bin/python cpu,train,postgres
 ENV RESIGHT_DEVICE=cpu
 USER resight
