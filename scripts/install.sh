@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs Resight into a Python environment. `make` and the Dockerfile use this one script.
-#   scripts/install.sh PYTHON EXTRAS      e.g. scripts/install.sh .venv/bin/python cpu,train
+#   scripts/install.sh PYTHON EXTRAS [LOCK]      e.g. scripts/install.sh .venv/bin/python cpu,train
+# With a LOCK its packages are installed first, and only those whose hashes it names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$1 extras=$2
+python=$1 extras=$2 lock=${3:-}
 "$python" -m pip install --quiet --upgrade pip
+if [ -n "$lock" ]; then "$python" -m pip install --quiet --require-hashes --requirement "$lock"; fi
 "$python" -m pip install --quiet -e ".[$extras]"

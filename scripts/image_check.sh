@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Builds the image and uses it as a person would: enroll, query, adapt, restart, query, roll back. Needs curl and Python 3.
+#   scripts/image_check.sh [TARGET]      cpu (as is), serve or gpu (which is only built); docs/docker.md
+# ENGINE     what runs containers, with its own options: docker (as is), podman
+# BUILD      what builds: "$ENGINE build" (as is), "buildah bud --isolation chroot --format docker"
+# RUN_ARGS   more options of "run"; PORT (8000) the port of this machine
+# Prints sizes; ends in ACCEPTED, or REJECTED with the reason. Its container and volume are removed, the image stays.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${1:-cpu} engine=${ENGINE:-docker} port=${PORT:-8000}
+build=${BUILD:-$engine build}
+image=resight-check:$target name=resight-check-$$ url=http://127.0.0.1:$port
+step="starting"
+
+finish() {
+  status=$?
+  if [ "$status" -ne 0 ]; then
+    $engine logs "$name" 2>&1 | tail -20 || true
+    echo "REJECTED: $step"
+  fi
+  $engine rm --force "$name" >/dev/null 2>&1 || true
+  $engine volume rm "$name" >/dev/null 2>&1 || true
+}
+trap finish EXIT
+
+field() { python3 -c 'import json, sys; print(eval("json.load(sys.stdin)" + sys.argv[1]))' "$1"; }
+
+await_ready() {
+  for _ in $(seq 120); do
+    if curl --silent --fail --output /dev/null "$url/ready"; then return 0; fi
+    sleep 1
+  done
+  return 1
+}
+
+ask() { curl --silent --header "X-API-Key: $key" "$@"; }
+
+query() {
+  ask --fail -F images=@deploy/demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=1 "$url/query" |
+    field '["matches"][0]["identity"]'
+}
+
+adapt() {  # the state in which an adaptation of this tier ends
+  local job state=queued
+  job=$(ask -H 'Content-Type: application/json' -d "{\"site\": \"demo\", \"tier\": \"$1\"}" "$url/adapt")
+  if [[ $job != *'"job"'* ]]; then echo "$job"; return; fi
+  job=$(field '["job"]' <<<"$job")
+  while [ "$state" = queued ] || [ "$state" = running ]; do
+    sleep 1
+    answer=$(ask "$url/adapt/$job")
+    state=$(field '["state"]' <<<"$answer")
+  done
+  echo "$state $answer"
+}
+
+step="the image was not built"
+$build --target "$target" --tag "$image" .
+echo "size: $($engine image inspect --format '{{.Size}}' "$image") bytes"
+if [ "$target" = gpu ]; then echo "ACCEPTED: built; scripts/gpu_check.sh is for a machine with a GPU"; exit; fi
+
+step="the container did not become ready"
+began=$SECONDS
+# shellcheck disable=SC2086
+$engine run --detach --name "$name" --read-only --publish "$port:8000" --volume "$name:/data" ${RUN_ARGS:-} "$image" >/dev/null
+await_ready
+echo "ready after $((SECONDS - began)) s"
+step="the server runs as root"
+[ "$($engine exec "$name" id -u)" != 0 ]
+step="the health check fails"
+$engine exec "$name" scripts/healthcheck.sh
+step="no API key could be made"
+key=$($engine exec "$name" resight key add admin)
+step="enrolling failed"
+$engine exec --env RESIGHT_API_KEY="$key" "$name" resight enroll deploy/demo/crops/gallery --site demo \
+  --server http://127.0.0.1:8000 --pattern '(?P<identity>\d+)_(?P<camera>c\d)'
+step="the query did not find its person"
+[ "$(query)" = 0046 ]
+step="adapting with tier 0 failed"
+answer=$(adapt 0)
+echo "tier 0: ${answer:0:200}"
+[[ $answer == succeeded* ]]
+step="tier 2 neither worked nor said what to install"
+answer=$(adapt 2)
+echo "tier 2: ${answer:0:200}"
+if [ "$target" = serve ]; then [[ $answer == *"needs torch; install it with"* ]]; else [[ $answer == succeeded* ]]; fi
+step="the server did not come back after a restart"
+$engine restart "$name" >/dev/null
+await_ready
+step="the query after a restart did not find its person"
+[ "$(query)" = 0046 ]
+step="rolling back failed"
+ask --fail --output /dev/null --request POST "$url/sites/demo/rollback"
+[ "$(query)" = 0046 ]
+step=
+echo ACCEPTED
