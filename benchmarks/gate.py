@@ -22,7 +22,7 @@ import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,8 @@ class Spaces:
         return self.raw[profile.tables_id]
 
 
-def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
-    """The rungs of one stream with signals and truth."""
+def episodes(judge: Judge, stream: str, count: int, judged: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rungs of one stream whose tier is to be judged, with signals and truth."""
     subject, site = judge.subject, judge.site
     key = f"{site.name}/{stream}/{count}"
     rng = np.random.default_rng(zlib.crc32(key.encode()))
@@ -116,9 +116,10 @@ def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
     if len(spaces.fit) < MIN_CROPS:  # which the ladder declines without judging
         return
     truth: dict[str, float] = {}
-    for tiers in sorted({name for _, *names in RUNGS for name in names}, key=lambda name: name.strip("+0")):
+    rungs = [rung for rung in RUNGS if rung[0] in judged]
+    for tiers in sorted({name for _, *names in rungs for name in names}, key=lambda name: name.strip("+0")):
         truth[tiers] = 100 * judge.score(spaces.profile(tiers)).mean_ap
-    for tier, tiers, below in RUNGS:
+    for tier, tiers, below in rungs:
         before, after = spaces.seen(spaces.profile(below)), spaces.seen(spaces.profile(tiers))
         labels = labelled_gain(
             before.vectors, after.vectors, [str(pid) for pid in spaces.pool.pids], before.cameras
@@ -156,7 +157,7 @@ def collect(options: argparse.Namespace) -> None:
             for count in COUNTS if stream in options.every_count else (64,):
                 if (site.name, stream, count) in done:
                     continue
-                rows = list(episodes(judge, stream, count))
+                rows = list(episodes(judge, stream, count, options.tiers))
                 with options.out.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
                 gains = "  ".join(f"{row['rung']} {row['gain']:+.1f}" for row in rows)
@@ -375,6 +376,7 @@ def main() -> None:
     collecting = verbs.add_parser("collect")
     add_options(collecting, most_gallery=4000)
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
+    collecting.add_argument("--tiers", nargs="*", default=["0", "1", "2"], choices=("0", "1", "2"))
     collecting.set_defaults(run=collect)
     for verb, function in (("fit", fit), ("report", report)):
         reading = verbs.add_parser(verb)

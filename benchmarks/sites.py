@@ -17,6 +17,7 @@ from reid.adaptation.sampling import balanced_order
 from reid.adaptation.statistics import Statistics, fit_statistics
 from reid.batchnorm import profile_from_model, write_into_model
 from reid.bundle import Bundle
+from reid.engines.chooser import choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder
 from reid.models.runner import CropRunner
 from reid.profile import Profile
@@ -25,6 +26,7 @@ from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset, Record
 
+_BATCH = 32  # crops that an engine embeds at once
 # tier 2 as the paper has it, and variants of it
 BNTA = {
     "2": Bnta(),
@@ -137,6 +139,7 @@ class Subject:
         self.threads = threads
         self.bundle, self.device, self.base = bundle, device, bundle.profile()
         self.network = load_embedder(bundle).to(device)
+        self.engine = choose_engine(bundle, "cpu") if device == "cpu" else None
         self.size = (bundle.manifest.height, bundle.manifest.width)
         self.base_statistics = Statistics(bundle.onnx_model(), self.base, threads=threads)
 
@@ -146,9 +149,20 @@ class Subject:
         own = np.where(np.isin(crops.cameras, list(profile.cameras)), crops.cameras, "")
         for camera in np.unique(own):
             rows = np.flatnonzero(own == camera)
-            write_into_model(profile, self.network, str(camera) or None)
-            vectors[rows] = CropRunner(self.network, self.device).embed(crops.pixels[rows])
+            vectors[rows] = self._embed(profile, str(camera) or None, crops.pixels[rows])
         return vectors
+
+    def _embed(self, profile: Profile, camera: str | None, pixels: np.ndarray) -> np.ndarray:
+        """With the table of one camera; on a CPU by the engine that the server would take."""
+        if self.engine is None:
+            write_into_model(profile, self.network, camera)
+            return CropRunner(self.network, self.device).embed(pixels)
+        table = Profile(profile.base, profile.table(camera), {}, profile.eps)
+        engine = self.engine
+        if table.tables_id != self.base.tables_id:
+            engine = self.engine.with_profile(table)
+        batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+        return np.concatenate([engine.embed(np.ascontiguousarray(batch)) for batch in batches])
 
     def bnta(self, crops: Crops, settings: Bnta | None = None) -> Profile:
         """Tier 2 of the crops."""
