@@ -173,14 +173,15 @@ class Subject:
 
     def pooled(self, crops: Crops) -> Profile:
         """Tier 1 of all crops as those of one camera."""
-        return fit_statistics(self.base_statistics, self.base, crops.pixels, [None] * len(crops))
+        embedded = self.embed(self.base, crops)
+        return fit_statistics(self.base_statistics, self.base, crops.pixels, [None] * len(crops), embedded)
 
-    def statistics(self, source: Profile, crops: Crops) -> Profile:
-        """Tier 1 on top of a profile."""
+    def statistics(self, source: Profile, crops: Crops, embedded: np.ndarray) -> Profile:
+        """Tier 1 on top of a profile; `embedded` are the crops with the bundle's own values."""
         statistics = self.base_statistics
         if source is not self.base:
             statistics = Statistics(self.bundle.onnx_model(), source, threads=self.threads)
-        return fit_statistics(statistics, source, crops.pixels, list(crops.cameras))
+        return fit_statistics(statistics, source, crops.pixels, list(crops.cameras), embedded)
 
     def centred(self, profile: Profile, crops: Crops) -> Profile:
         """Tier 0 on top of a profile."""
@@ -197,7 +198,7 @@ class Subject:
             for name in named & set(BNTA):
                 profile = self.bnta(crops, BNTA[name])
             if "1" in named:
-                profile = self.statistics(profile, crops)
+                profile = self.statistics(profile, crops, self.embed(self.base, crops))
         return self.centred(profile, crops) if "0" in named else profile
 
 
@@ -211,9 +212,11 @@ class SubjectTools:
         """See Tools."""
         return self.subject.embed(profile, _crops(crops, cameras))
 
-    def statistics(self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> Profile:
+    def statistics(
+        self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None], embedded: np.ndarray
+    ) -> Profile:
         """See Tools."""
-        return self.subject.statistics(source, _crops(crops, cameras))
+        return self.subject.statistics(source, _crops(crops, cameras), embedded)
 
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
         """See Tools."""

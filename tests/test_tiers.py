@@ -48,13 +48,14 @@ def test_statistics_are_those_that_torch_takes_in_training(bundle: Bundle, crops
         np.testing.assert_array_equal(table[name], bundle.profile().site[name])
 
 
-def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_crops(
-    bundle: Bundle, crops: np.ndarray
+def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_people(
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
 ) -> None:
     source = bundle.profile()
     statistics = Statistics(bundle.onnx_model(), source)
     cameras = ["a" if row % 2 else "b" for row in range(60)] + ["few"] * 10 + [None] * 10
-    profile = fit_statistics(statistics, source, crops, cameras)
+    people = _different_people(rng, 80)
+    profile = fit_statistics(statistics, source, crops, cameras, people)
     assert sorted(profile.cameras) == ["a", "b"]
     own = statistics.of(crops[1:60:2])
     expected = mix_tables(own, source.site, 30 / (30 + PRIOR))
@@ -68,11 +69,12 @@ def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_crops(
 
 
 def test_without_enough_crops_of_any_camera_all_crops_make_the_sites_table(
-    bundle: Bundle, crops: np.ndarray
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
 ) -> None:
     source = bundle.profile()
     statistics = Statistics(bundle.onnx_model(), source)
-    profile = fit_statistics(statistics, source, crops[:20], [None] * 20)
+    people = _different_people(rng, 20)
+    profile = fit_statistics(statistics, source, crops[:20], [None] * 20, people)
     assert not profile.cameras
     expected = mix_tables(statistics.of(crops[:20]), source.site, 20 / (20 + PRIOR))
     for name, values in profile.site.items():
@@ -82,6 +84,18 @@ def test_without_enough_crops_of_any_camera_all_crops_make_the_sites_table(
 def test_statistics_of_one_crop_are_refused(bundle: Bundle, crops: np.ndarray) -> None:
     with pytest.raises(ValueError, match="at least 2 crops, got 1"):
         Statistics(bundle.onnx_model(), bundle.profile()).of(crops[:1])
+
+
+def test_many_crops_of_one_person_hardly_move_a_table(
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
+) -> None:
+    source = bundle.profile()
+    statistics = Statistics(bundle.onnx_model(), source)
+    one_person = np.repeat(_different_people(rng, 1), 40, 0)
+    profile = fit_statistics(statistics, source, crops[:40], ["a"] * 40, one_person)
+    expected = mix_tables(statistics.of(crops[:40]), source.site, 1 / (1 + PRIOR))
+    for name, values in profile.cameras["a"].items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_the_mean_of_tables_is_that_of_their_populations_together(rng: np.random.Generator) -> None:
