@@ -167,7 +167,7 @@ def collect(options: argparse.Namespace) -> None:
 def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:
     yield from rendered_sites(options.worlds, subject.size)
     if options.market1501 is not None:
-        whole = market_site(options.market1501, subject.size, options.most_gallery)
+        whole = market_site(options.market1501, subject.size, options.most_gallery, options.most_queries)
         cameras = sorted(set(whole.gallery.cameras))
         for size in (2, 3):
             for chosen in list(combinations(cameras, size))[:: 2 if size == 2 else 3]:
@@ -376,6 +376,7 @@ def main() -> None:
     collecting = verbs.add_parser("collect")
     add_options(collecting, most_gallery=4000)
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
+    collecting.add_argument("--most-queries", type=int, default=5000, help="of Market-1501")
     collecting.add_argument("--tiers", nargs="*", default=["0", "1", "2"], choices=("0", "1", "2"))
     collecting.set_defaults(run=collect)
     for verb, function in (("fit", fit), ("report", report)):

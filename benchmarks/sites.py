@@ -75,15 +75,18 @@ class TestSite:
 
     @classmethod
     def read(
-        cls, name: str, dataset: Dataset, size: tuple[int, int], most_gallery: int = 5000, seed: int = 0
+        cls,
+        name: str,
+        dataset: Dataset,
+        size: tuple[int, int],
+        most_gallery: int = 5000,
+        most_queries: int = 5000,
+        seed: int = 0,
     ) -> TestSite:
-        """A dataset as a site, with at most `most_gallery` random gallery crops and the queries that have a
-        positive among them."""
+        """A dataset as a site, with at most so many random gallery crops and queries."""
         rng = np.random.default_rng(seed)
-        gallery = [record for record in dataset.gallery if record.pid != -1]
-        if len(gallery) > most_gallery:
-            gallery = [gallery[row] for row in np.sort(rng.permutation(len(gallery))[:most_gallery])]
-        parts = (dataset.train, dataset.query, gallery)
+        gallery = _some([record for record in dataset.gallery if record.pid != -1], most_gallery, rng)
+        parts = (dataset.train, _some(list(dataset.query), most_queries, rng), gallery)
         return cls(name, *(Crops.read(list(part), size) for part in parts))
 
     def only(self, cameras: Collection[str]) -> TestSite:
@@ -113,9 +116,15 @@ def rendered_sites(folders: Iterable[Path], size: tuple[int, int]) -> Iterator[T
             yield TestSite.read(f"{folder.name}/{path.name}", dataset, size)
 
 
-def market_site(root: Path, size: tuple[int, int], most_gallery: int) -> TestSite:
+def market_site(root: Path, size: tuple[int, int], most_gallery: int, most_queries: int = 5000) -> TestSite:
     """Market-1501 as one site."""
-    return TestSite.read("market1501", read_dataset("market1501", root), size, most_gallery)
+    return TestSite.read("market1501", read_dataset("market1501", root), size, most_gallery, most_queries)
+
+
+def _some(records: list[Record], most: int, rng: np.random.Generator) -> list[Record]:
+    if len(records) <= most:
+        return records
+    return [records[row] for row in np.sort(rng.permutation(len(records))[:most])]
 
 
 def add_options(parser: argparse.ArgumentParser, most_gallery: int) -> None:
