@@ -34,7 +34,7 @@ from benchmarks.sites import Crops, Judge, Subject, TestSite, add_options, devic
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
-from reid.adaptation.gate import LEAST_LOG_RANK, RANGE, Weights
+from reid.adaptation.gate import RANGE, Weights
 from reid.adaptation.labels import labelled_gain
 from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
@@ -47,7 +47,7 @@ HARM = 0.5  # mAP points that count as harm, or as help
 _CLIP = 6.0  # points; a greater change is no more interesting
 _RIDGE = 30.0
 _RELIABLE = 0.1  # of what a tier's signals accept at sites left out
-_MOST_HARMFUL = 0.08  # of the accepted
+_MOST_HARMFUL = 0.02  # of the accepted
 _FEWEST_ACCEPTED = 20
 # (tier, what the rung is, what lies below)
 RUNGS = (
@@ -183,7 +183,7 @@ def fit(options: argparse.Namespace) -> None:
     rows = _read(options.rows)
     tiers, rates = {}, {}
     for tier in ("0", "1", "2"):
-        chosen = [row for row in rows if row["tier"] == tier and not _vetoed(row)]
+        chosen = [row for row in rows if row["tier"] == tier]
         predicted = _cross_fitted(chosen)
         gains = np.array([row["gain"] for row in chosen])
         threshold = _threshold(predicted, gains)
@@ -197,14 +197,11 @@ def fit(options: argparse.Namespace) -> None:
             "threshold": threshold,
         }
         tiers[tier] = {k: _rounded(v) for k, v in weights.items()}
-        refused = [row for row in rows if row["tier"] == tier and _vetoed(row)]
-        everything = np.concatenate([gains, [row["gain"] for row in refused]])
-        rates[tier] = _rates(np.concatenate([verdicts, np.zeros(len(refused), bool)]), everything)
+        rates[tier] = _rates(verdicts, gains)
+        rates[tier] |= {"sites": len({row["site"] for row in chosen})}
         rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen)
     file = {
         "command": "python -m benchmarks.gate fit",
-        "episodes": len({(row["bundle"], row["site"], row["stream"], row["count"]) for row in rows}),
-        "sites": len({row["site"] for row in rows}),
         "tiers": tiers,
         "error_rates": rates,
     }
@@ -216,15 +213,15 @@ def report(options: argparse.Namespace) -> None:
     """Prints Markdown: error rates of the shipped gate, each signal's correlation with the truth, gains."""
     rows = _read(options.rows)
     file = json.loads(WEIGHTS.read_text())
-    print(f"{file['episodes']} episodes at {file['sites']} sites, {len(rows)} rungs\n")
-    heads = ("judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
+    heads = ("sites", "judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
     labels = "clear labels accepted | of these harmful"
     print(f"| tier | {' | '.join(heads)} | threshold | harmful at sites left out, by signals | {labels} |")
-    print("|" + " --- |" * 10)
+    print("|" + " --- |" * 11)
     for tier, rate in file["error_rates"].items():
         threshold = file["tiers"][tier]["threshold"]
         cells = (
             tier,
+            rate["sites"],
             rate["judged"],
             rate["harmful"],
             rate["accepted"],
@@ -264,10 +261,6 @@ def _read(paths: list[Path]) -> list[dict[str, Any]]:
         text = gzip.decompress(data) if path.suffix == ".gz" else data
         rows += [json.loads(line) for line in text.splitlines()]
     return rows
-
-
-def _vetoed(row: dict[str, Any]) -> bool:
-    return bool(row["signals"]["log_rank_of_camera_before"] < LEAST_LOG_RANK)
 
 
 def _cameras(row: dict[str, Any]) -> set[str]:

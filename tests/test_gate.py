@@ -83,16 +83,6 @@ def test_clear_labels_decide_before_signals(rng: np.random.Generator) -> None:
     assert refused.by == "labels"
 
 
-def test_crops_of_a_few_people_again_and_again_are_vetoed(rng: np.random.Generator) -> None:
-    two = rng.normal(size=(2, 32))[rng.integers(0, 2, 40)]
-    again = unit(two + 0.02 * rng.normal(size=(40, 32)))
-    cameras = ["a", "b"] * 20
-    verdict = judge("1+0", pool(again, cameras), pool(again, cameras), cameras, [])
-    assert not verdict.accepted
-    assert verdict.by == "veto"
-    assert "too few different people" in verdict.reason
-
-
 def test_embeddings_that_are_not_finite_are_vetoed(rng: np.random.Generator) -> None:
     vectors, cameras, _ = people(rng, 20, 0.0)
     broken = vectors.copy()
@@ -136,11 +126,10 @@ def test_the_shipped_weights_are_whole_and_say_their_errors() -> None:
         assert (w.deviation > 0).all()
         rates = gate.error_rates()[tier]
         assert 0 <= rates["accepted_harmful"] <= rates["accepted_harmful_upper"] <= 1
+        assert rates["judged"] >= 250
     vectors = unit(np.random.default_rng(0).normal(size=(20, 8)))
     named = set(signals(pool(vectors, ["a"] * 20), pool(vectors, ["a"] * 20), ["a"] * 20))
     assert named == set(gate.weights("0").names)
-    file = json.loads(Path(gate.__file__).with_name("gate.json").read_text())
-    assert file["episodes"] >= 250
 
 
 def test_signals_see_a_camera_that_moves_everything(rng: np.random.Generator) -> None:
@@ -257,7 +246,7 @@ def test_a_tier_that_only_labels_accept_is_not_tried_without_labels(base: Profil
     labelled = Sample(sample.crops, sample.cameras, identities)
     tried = climb("1+0", True, base, labelled, tools, lambda share, stage: None)
     assert tools.fitted == [30]
-    assert tried.rungs[0].verdict.by in ("labels", "signals", "veto")
+    assert tried.rungs[0].verdict.by in ("labels", "signals")
 
 
 def test_without_a_gate_every_crop_is_fitted_to_and_nothing_refused(base: Profile, sample: Sample) -> None:

@@ -19,9 +19,6 @@ import numpy as np
 from reid.adaptation.labels import FEWEST_IDENTITIES, LabelledGain, labelled_gain, people_across
 from reid.adaptation.signals import Pool, signals
 
-# Log of the effective rank of a camera's crops over that of as many different people. Ordinary crops lie
-# above -1.2, a handful of people who come back again and again or crops without people below -1.6.
-LEAST_LOG_RANK = -1.5
 _QUANTILE = 1.28  # of a normal distribution: an interval of 80 %
 RANGE = 3.0  # deviations beyond which a signal says nothing more
 
@@ -122,14 +119,9 @@ def judge(
             was fitted to. identities: of the crops of the pools, where they are known; may be empty.
     """
     if not np.isfinite(after.vectors).all():
-        return _veto("it makes embeddings that are not finite", {})
+        reason = "Refused: it makes embeddings that are not finite."
+        return Verdict(False, "veto", None, None, None, reason, {})
     values = signals(before, after, fitted)
-    if values["log_rank_of_camera_before"] < LEAST_LOG_RANK:
-        return _veto(
-            "the crops of a camera show too few different people to learn the camera from; enroll more "
-            "people there",
-            values,
-        )
     labelled = None
     if len(identities):
         labelled = labelled_gain(before.vectors, after.vectors, identities, before.cameras)
@@ -155,10 +147,6 @@ def out_of_reach(
 def not_judged() -> Verdict:
     """The verdict of a gate that is off."""
     return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
-
-
-def _veto(why: str, values: dict[str, float]) -> Verdict:
-    return Verdict(False, "veto", None, None, None, f"Refused: {why}.", values)
 
 
 def _by_labels(labelled: LabelledGain, values: dict[str, float]) -> Verdict:
