@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
                 crops = without_duplicates(site.sample(count, seed))
                 for name in tiers:
                     began = time.perf_counter()
-                    profile, reasons = _adapted(subject, name, crops)
+                    profile, reasons = adapted(subject, name, crops)
                     seconds = time.perf_counter() - began
                     known, unknown = judge.score(profile), judge.score(profile, query_cameras=False)
                     row = {
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
                     print(site.name, name, count, seed, f"{row['mAP']:.2f}", flush=True)
 
 
-def _adapted(subject: Subject, tiers: str, crops: Crops) -> tuple[Profile, list[str]]:
+def adapted(subject: Subject, tiers: str, crops: Crops) -> tuple[Profile, list[str]]:
     """The profile of a combination, and for `auto` what the gate said of each rung."""
     if tiers != "auto":
         return subject.adapted(tiers, crops), []

@@ -7,7 +7,7 @@ import typer
 from cli.data import data_check
 from cli.embed import embed
 from cli.enroll import enroll
-from cli.gallery import adapt, adapt_report, query, rollback
+from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
 from cli.items import erase, list_items
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
@@ -27,6 +27,7 @@ for verb in (
     list_items,
     erase,
     adapt,
+    adapt_after,
     adapt_report,
     rollback,
     train,

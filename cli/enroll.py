@@ -34,7 +34,7 @@ def enroll(
         Optional[str],
         typer.Option(
             help=r"regex over file names with groups named identity, camera or captured_at, like "
-            r"'(?P<identity>\d+)_c(?P<camera>\d)'"
+            r"'(?P<identity>\d+)_c(?P<camera>\d)'; with a / in it, over paths below the given folder"
         ),
     ] = None,
     partial: Annotated[
@@ -53,7 +53,7 @@ def enroll(
 
     files = image_files(paths)
     names = _pattern(pattern)
-    fields = [_fields(file, names, camera, identity) for file in files]
+    fields = [_fields(file, _searched(file, paths, names), names, camera, identity) for file in files]
     ids: set[str] = set()  # files of the same content and labels are one item
     count = 0
     with connect(server, api_key) as client:
@@ -154,14 +154,25 @@ def _pattern(pattern: str | None) -> re.Pattern[str] | None:
     return names
 
 
+def _searched(file: Path, paths: list[Path], pattern: re.Pattern[str] | None) -> str:
+    """What --pattern is searched in: the name, or with a / in the pattern the path below the given folder."""
+    if pattern is None or "/" not in pattern.pattern:
+        return file.name
+    for path in paths:
+        if file != path and file.is_relative_to(path):
+            return file.relative_to(path).as_posix()
+    return file.as_posix()
+
+
 def _fields(
-    file: Path, pattern: re.Pattern[str] | None, camera: str | None, identity: str | None
+    file: Path, text: str, pattern: re.Pattern[str] | None, camera: str | None, identity: str | None
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {"camera": camera, "identity": identity}
     if pattern is not None:
-        match = pattern.search(file.name)
+        match = pattern.search(text)
         if match is None:
-            fail(f"--pattern does not fit the file name {shown(Path(file.name))}")
+            what = "path" if "/" in pattern.pattern else "file name"
+            fail(f"--pattern does not fit the {what} {shown(Path(text))}")
         fields |= match.groupdict()
     for label in fields.values():
         if label is not None and not _is_text(label):

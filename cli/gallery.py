@@ -1,4 +1,4 @@
-"""query, adapt, adapt-report and rollback: a server from the outside."""
+"""query, adapt, adapt-after, adapt-report and rollback: a server from the outside."""
 
 from __future__ import annotations
 
@@ -90,13 +90,43 @@ def adapt(
     ] = True,
     max_samples: Annotated[Optional[int], typer.Option(help="most crops to look at")] = None,
     seed: Annotated[int, typer.Option(help="of the choice of crops and the order of pairs")] = 0,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="make the live profile again without items erased since")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
     """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
-        _follow(client, client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate), wait)
+        job = client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate, refit=refit)
+        _follow(client, job, wait)
+
+
+def adapt_after(
+    site: Site,
+    items: Annotated[Optional[int], typer.Option(help="after so many new items")] = None,
+    hours: Annotated[Optional[float], typer.Option(help="after so many hours, if any item is new")] = None,
+    off: Annotated[bool, typer.Option("--off", help="no longer")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Have a site adapted again by itself; without --items, --hours or --off, say whether it is."""
+    if off and (items is not None or hours is not None):
+        fail("--off contradicts --items and --hours; give one or the other")
+    with connect(server, api_key) as client:
+        if off or items is not None or hours is not None:
+            shown = client.adapt_after(site, items=items, hours=hours)
+        else:
+            shown = client.site(site)
+    after = shown.adapt_after
+    if after is None:
+        typer.echo(f"site {site} is not adapted by itself")
+        return
+    parts = [f"after {after.items} new items"] if after.items is not None else []
+    parts += [f"after {after.hours:g} hours"] if after.hours is not None else []
+    waits = f"; it waits: {after.waits}" if after.waits else ""
+    typer.echo(f"site {site} is adapted {' or '.join(parts)}{waits}")
 
 
 def adapt_report(
@@ -139,7 +169,7 @@ def _rung(rung: dict[str, Any]) -> str:
     """A rung of the ladder as one line."""
     gain = ""
     if rung["gain"] is not None:
-        gain = f"{rung['gain']:+.1f} mAP ({rung['low']:+.1f} to {rung['high']:+.1f}): "
+        gain = f"{rung['gain']:+.2f} mAP ({rung['low']:+.2f} to {rung['high']:+.2f}): "
     return f"tier {rung['tiers']} over {rung['below']}: {gain}{rung['reason']}"
 
 

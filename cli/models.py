@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, picture, progress, table
+from cli.output import fail, picture, progress, table, writable
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -58,6 +58,8 @@ def evaluate(
 
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
+    if json_out is not None:
+        writable("--json", json_out)
     try:
         parts, left_out = [], 0
         for number in range(splits) if splits else [split]:
@@ -67,11 +69,9 @@ def evaluate(
             parts.append(part)
         echo_summary(parts[0])
         embed, size, what = evaluation.open_embedder(source, device, engine)
-        each = []
-        for part in parts:
-            with progress("embedding") as show:
-                embedded = evaluation.embed_dataset(embed, part, size, show)
-            each.append(evaluation.score(embedded, ap, rerank, expand))
+        with progress("embedding") as show:
+            embedded = evaluation.embed_splits(embed, parts, size, show)
+        each = [evaluation.score(of_split, ap, rerank, expand) for of_split in embedded]
         if splits:
             percent = [evaluation.percentages(scores) for scores in each]
             spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
@@ -84,7 +84,7 @@ def evaluate(
                 json_out.write_text(json.dumps({"dataset": dataset, "splits": values}, indent=2) + "\n")
             return
         scores = each[0]
-        unknown = evaluation.open_set(embedded) if open_set else {}
+        unknown = evaluation.open_set(embedded[0]) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (
@@ -220,8 +220,13 @@ def _measured(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         fail(f"--metrics {path}: {error}")
-    if not isinstance(values, dict) or not {"dataset", "mAP"} <= values.keys():
-        fail(f"--metrics {path} is no JSON of resight evaluate --json: it has no dataset and mAP")
+    kinds = {"dataset": str, "command": str, "mAP": int | float}
+    for name, kind in kinds.items():
+        if not isinstance(values, dict) or not isinstance(values.get(name), kind):
+            fail(
+                f"--metrics {path} is no JSON of resight evaluate --json of one split: it has no {name} "
+                f"that is a {'number' if name == 'mAP' else 'text'}"
+            )
     return values
 
 

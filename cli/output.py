@@ -22,6 +22,18 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life on a terminal while something takes seconds that cannot be counted."""
+    from rich.console import Console
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(what):
+        yield
+
+
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A titled table on standard output; 120 columns where that is no terminal. One word without rows."""
     from rich.console import Console
@@ -47,8 +59,15 @@ def picture(option: str, path: Path) -> None:
     """Fails where no picture could be written, before any work is done for it."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         fail(f"{option} {path}: a picture is called .png or .jpg")
+    writable(option, path)
+
+
+def writable(option: str, path: Path) -> None:
+    """Fails where no file could be written, before any work is done for it."""
     if not path.parent.is_dir():
-        fail(f"{option} {path}: there is no folder {path.parent}")
+        fail(f"{option} {shown(path)}: there is no folder {shown(path.parent)}")
+    if path.is_dir():
+        fail(f"{option} {shown(path)} is a folder: name a file in it")
 
 
 def say(sentence: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
 from cli.data import Data, IgnoreCameras, LeaveOutSingles, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, picture, progress, table
+from cli.output import fail, picture, progress, table, waiting
 
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
 OptionalData = Annotated[
@@ -19,6 +19,14 @@ Settings = Annotated[
     Optional[list[str]], typer.Option("--set", help="key=value over the recipe, like optimiser.epochs=60")
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="two steps on drawn people; needs no data")]
+Epochs = Annotated[
+    Optional[int],
+    typer.Option(min=1, help="instead of the recipe's; more than a run in --out has make it go on"),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="auto takes a GPU where there is one")
+]
+_STOPPED = 130  # exit status of a program that Ctrl-C ended
 
 # leaves out what labels would teach; a batch is 64 crops of the one identity that all of them have
 UNLABELED = (
@@ -41,10 +49,12 @@ def train(
     leave_out_singles: LeaveOutSingles = False,
     skip_unreadable: SkipUnreadable = False,
     smoke: Smoke = False,
+    epochs: Epochs = None,
+    device: DeviceOption = "auto",
 ) -> None:
-    """Train a recipe on a dataset."""
+    """Train a recipe on a dataset. Ctrl-C saves; the same command goes on from there."""
     reading = _reading(pattern, leave_out_singles, skip_unreadable)
-    _train(recipe, out, data, [*(settings or []), *reading], smoke)
+    _train(recipe, out, data, [*(settings or []), *reading, *_lasting(epochs)], smoke, device)
 
 
 def distill(
@@ -62,6 +72,8 @@ def distill(
     pattern: Pattern = "",
     leave_out_singles: LeaveOutSingles = False,
     skip_unreadable: SkipUnreadable = False,
+    epochs: Epochs = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a plain student on a dataset and on what a trained network says of it (STD)."""
     given = [f"distill.teacher={teacher}"]
@@ -70,7 +82,7 @@ def distill(
             fail("--unlabeled FOLDER takes the place of --data (and of RESIGHT_DATA): leave one of them out")
         data, given = unlabeled, [*UNLABELED, *given]
     reading = _reading(pattern, leave_out_singles, skip_unreadable)
-    _train(recipe, out, data, [*given, *(settings or []), *reading], False)
+    _train(recipe, out, data, [*given, *(settings or []), *reading, *_lasting(epochs)], False, device)
 
 
 def leave_one_out(
@@ -96,7 +108,7 @@ def leave_one_out(
     from training.data import sources_of
     from training.data.records import DatasetError
     from training.evaluate import of_queries
-    from training.loop import TrainingError
+    from training.interrupts import Interrupted, TrainingError
     from training.recipe import RecipeError
 
     try:
@@ -120,8 +132,12 @@ def leave_one_out(
                 f"{r['name']}, {r['target']}, seed {r['seed']}: {r['metrics']}, {of_queries(r)}"
             ),
         )
+    except Interrupted as stop:
+        _stopped(str(stop))
     except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        _stopped_at_once(out)
     table(
         "left out",
         ("target", "recipe", "seeds", *comparing.METRICS, "queries"),
@@ -154,7 +170,7 @@ def synth(
         str,
         typer.Option(
             help="of the sites, joined by commas: plain, null, between, cast, monochrome, uniform, feet, "
-            "coats"
+            "coats, hard"
         ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
@@ -203,18 +219,45 @@ def _reading(pattern: str, leave_out_singles: bool, skip_unreadable: bool) -> li
     return settings + (["skip_unreadable=true"] if skip_unreadable else [])
 
 
-def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke: bool) -> None:
-    from reid.checkpoint import CheckpointError
-    from training.data.records import DatasetError
-    from training.loop import TrainingError
-    from training.recipe import RecipeError, load_recipe
-    from training.smoke import smoke as smoke_run
-    from training.transfer import train_in_order
+def _lasting(epochs: int | None) -> list[str]:
+    """The option --epochs as a setting."""
+    return [] if epochs is None else [f"optimiser.epochs={epochs}"]
 
+
+def _stopped(sentence: str) -> NoReturn:
+    """Ends the command as one that Ctrl-C or SIGTERM ended."""
+    typer.echo(f"resight: {sentence}", err=True)
+    raise typer.Exit(_STOPPED)
+
+
+def _stopped_at_once(out: Path) -> NoReturn:
+    """Ends a command that Ctrl-C reached where there was nothing to save, or a second time."""
+    _stopped(f"stopped; what {out} held before stays, and the same command goes on from there")
+
+
+def _train(
+    recipe: str,
+    out: Path,
+    data: Path | None,
+    settings: list[str],
+    smoke: bool,
+    device: Literal["auto", "cpu", "cuda"],
+) -> None:
+    try:
+        with waiting("loading torch"):
+            from reid.checkpoint import CheckpointError
+            from reid.engines import EngineError
+            from training.data.records import DatasetError
+            from training.interrupts import Interrupted, TrainingError
+            from training.recipe import RecipeError, load_recipe
+            from training.smoke import smoke as smoke_run
+            from training.transfer import train_in_order
+    except KeyboardInterrupt:
+        _stopped_at_once(out)
     try:
         chosen = load_recipe(recipe, settings)
         if smoke:
-            smoke_run(chosen, out)
+            smoke_run(chosen, out, device)
             typer.echo(f"the recipe runs; {out} holds two steps on drawn people, of no other use")
             return
         if data is None:
@@ -222,9 +265,13 @@ def _train(recipe: str, out: Path, data: Path | None, settings: list[str], smoke
                 "--data ROOT (or RESIGHT_DATA) is missing; to see a recipe run without data: resight train "
                 "RECIPE --smoke"
             )
-        train_in_order(chosen, data, out, echo_summary)
-    except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
+        train_in_order(chosen, data, out, echo_summary, device)
+    except Interrupted as stop:
+        _stopped(str(stop))
+    except (RecipeError, DatasetError, CheckpointError, EngineError, TrainingError, OSError) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        _stopped_at_once(out)
     typer.echo(
         f"trained; next: resight evaluate {out} --dataset NAME --data ROOT, or resight export {out} --out "
         f"NAME.resight"

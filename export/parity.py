@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 
 from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
-from reid.engines.protocol import Engine
+from reid.engines.agreement import FLOORS
+from reid.engines.protocol import Engine, EngineError
 
+log = logging.getLogger("resight")
 BATCHES = (1, 2, 7, 32)
-FLOORS = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 
 
 class ParityError(RuntimeError):
@@ -31,16 +33,6 @@ class Parity:
     def passed(self) -> bool:
         """Whether the smallest cosine reaches the floor of the precision."""
         return self.min_cosine >= FLOORS[self.precision]
-
-
-def probe_crops(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
-    """uint8 [count,H,W,3]: smooth random images, closer to crops than white noise is."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (count, 8, 4, 3), np.uint8)
-    from reid.images import resize
-
-    fine = np.stack([resize(c, height, width) for c in coarse]).astype(np.int16)
-    return np.clip(fine + rng.integers(-12, 13, fine.shape), 0, 255).astype(np.uint8)
 
 
 def compare(name: str, engine: Engine, expected: np.ndarray, crops: np.ndarray) -> Parity:
@@ -63,30 +55,44 @@ def compare(name: str, engine: Engine, expected: np.ndarray, crops: np.ndarray) 
 
 
 def run_gate(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> list[Parity]:
-    """Compares every installed CPU engine, OpenVINO in bf16 first and in fp32 where bf16 does not pass.
+    """Compares every installed CPU engine, and CUDA and TensorRT where there is a GPU; OpenVINO in bf16
+    and the GPU in fp16 first, each in fp32 where that does not pass.
 
     Args:
         expected: float32 [N,D], the network's own embeddings of the crops, uint8 [N,H,W,3].
 
     Raises ParityError when an engine fails in fp32: then the graph is wrong, not the precision.
     """
-    from reid.engines.chooser import installed_engines
+    from reid.engines.chooser import gpu_present, installed_engines
 
+    gpus = [name for name in ("tensorrt", "cuda") if gpu_present()]
     results = []
-    for name in installed_engines("cpu"):
+    for name in [*gpus, *installed_engines("cpu")]:
         if name == "torch" and not bundle.manifest.model:
             continue  # torch has no such network
+        parity = _first_that_passes(name, bundle, expected, crops)
+        if parity is not None:
+            results.append(parity)
+    return results
+
+
+def _first_that_passes(name: str, bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> Parity | None:
+    """None where a GPU is there and this engine cannot use it, which is logged."""
+    try:
         for engine in _variants(name, bundle):
             parity = compare(name, engine, expected, crops)
             if parity.passed:
-                results.append(parity)
-                break
+                return parity
             if parity.precision == "fp32":
                 raise ParityError(
                     f"{name}: cosine {parity.min_cosine:.6f} to the network itself, needed "
                     f"{FLOORS['fp32']}; the export is wrong"
                 )
-    return results
+    except EngineError as error:
+        if name not in ("tensorrt", "cuda"):
+            raise
+        log.warning("engine %s is not compared: %s", name, error)
+    return None
 
 
 def _variants(name: str, bundle: Bundle) -> Iterator[Engine]:
@@ -96,11 +102,15 @@ def _variants(name: str, bundle: Bundle) -> Iterator[Engine]:
 
         yield OpenVinoEngine(bundle, precision="bf16")
         yield OpenVinoEngine(bundle, precision="fp32")
-    elif name == "onnxruntime":
-        from reid.engines.onnx_runtime import OnnxRuntimeEngine
-
-        yield OnnxRuntimeEngine(bundle)
-    else:
+    elif name == "torch":
         from reid.engines.pytorch import TorchEngine
 
         yield TorchEngine(bundle)
+    else:
+        from reid.engines.onnx_runtime import OnnxRuntimeEngine
+
+        if name == "onnxruntime":
+            yield OnnxRuntimeEngine(bundle)
+            return
+        yield OnnxRuntimeEngine(bundle, provider=name, precision="fp16")
+        yield OnnxRuntimeEngine(bundle, provider=name)

@@ -10,10 +10,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.openvino_ir import read_ir
-from export.parity import Parity, probe_crops, run_gate
+from export.parity import Parity, run_gate
 from export.preprocessing import Preprocessing
 from export.replace import check_replaceable, replacing
 from reid.bundle import Bundle, BundleError, EngineParity, Manifest, write_bundle, write_manifest
+from reid.engines.agreement import probe_crops
 from reid.profile import KEYS
 
 PROBES, EPSILON, OPSET = 32, 1e-5, 18

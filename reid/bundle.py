@@ -23,6 +23,7 @@ from safetensors.numpy import load_file
 
 from reid.batchnorm import batchnorm_layers_of, profile_from_weights
 from reid.files import usual_mode
+from reid.graph_input import cast_first
 from reid.profile import Profile
 
 SCHEMA = 1
@@ -137,6 +138,7 @@ class Bundle:
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
         _widen(model)
+        cast_first(model)
         return model
 
     def _check_shapes(self) -> None:

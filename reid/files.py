@@ -1,7 +1,8 @@
-"""Files that other users of the machine can read as usual."""
+"""Files that other users of the machine can read as usual, and that outlast a power cut."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,3 +20,18 @@ def usual_mode(path: Path) -> Iterator[None]:
     mode = path.stat().st_mode & 0o777
     yield
     path.chmod(mode)
+
+
+def sync_folder(folder: Path) -> None:
+    """Writes the names in a folder to the disk, such as that of a file which has just been renamed.
+
+    Does nothing where a folder cannot be opened, as on Windows, which keeps names by itself.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -39,9 +39,15 @@ class Adapting:
         max_samples: int | None = None,
         seed: int = 0,
         gate: bool = True,
+        refit: bool = False,
     ) -> Job:
-        """Starts an adaptation and returns its job."""
-        tiers = tiers_of(tier)
+        """Starts an adaptation and returns its job.
+
+        Args:
+            refit: the live profile is made again, of what is left of the items that it was fitted to. Its
+                tiers were judged when they were taken, so they are not judged again.
+        """
+        tiers = self._live_tiers(site_name, tier) if refit else tiers_of(tier)
         samples = self.settings.adapt_samples if max_samples is None else max_samples
         if not FEWEST_SAMPLES <= samples <= MOST_SAMPLES:
             raise BadRequest(
@@ -50,9 +56,17 @@ class Adapting:
         if not 0 <= seed < 2**63:
             raise BadRequest(f"seed is {seed}; it must lie between 0 and 2^63")
         request = {"tier": tiers, "max_samples": samples, "seed": seed, "gate": gate}
-        adaptation = self._adaptation(site_name, request)
-        await asyncio.to_thread(adaptation.check)
-        return await asyncio.to_thread(self.jobs.start, site_name, "adapt", request, adaptation.run)
+        if refit:
+            request |= {"gate": False, "refit": True}
+        return await asyncio.to_thread(self._start, site_name, request)
+
+    def start_scheduled(self, site_name: str) -> Job:
+        """Starts an adaptation that a site's schedule asks for: `auto`, always gated. Writes to the store.
+
+        Raises what `adapt` raises.
+        """
+        request = {"tier": "auto", "max_samples": self.settings.adapt_samples, "seed": 0, "gate": True}
+        return self._start(site_name, request | {"scheduled": True})
 
     async def roll_back(self, site_name: str) -> Job:
         """Starts a job that makes a new version with the profile of the live one's parent.
@@ -72,6 +86,25 @@ class Adapting:
         """Queues the jobs again that the last stop of the server cut off."""
         self.jobs.resume(self._work_of)
 
+    def _live_tiers(self, site_name: str, tier: str) -> str:
+        """The tiers that a refit makes again. Raises NotFound, BadRequest, Conflict."""
+        live = self.sites.get(site_name).state.version
+        if tier != "auto":
+            raise BadRequest("refit makes the tiers that are live again; leave tier out")
+        if live.profile_id == self.engines.base_id:
+            raise Conflict(f"site {site_name!r} has the bundle's own values, so there is nothing to refit")
+        if live.tiers is None:
+            raise Conflict(
+                f"an older version of Resight adapted site {site_name!r} and did not keep by which tiers; "
+                f"adapt it again instead"
+            )
+        return live.tiers
+
+    def _start(self, site_name: str, request: dict[str, Any]) -> Job:
+        adaptation = self._adaptation(site_name, request)
+        adaptation.check()
+        return self.jobs.start(site_name, "adapt", request, adaptation.run)
+
     def _work_of(self, job: Job) -> Work:
         if job.kind == "adapt":
             return self._adaptation(job.site, job.request).run
@@ -84,6 +117,7 @@ class Adapting:
             request.get("gate", True),  # an older version that was interrupted had none
             request["max_samples"],
             request["seed"],
+            request.get("refit", False),
         )
         site = self.sites.get(site_name)
         return Adaptation(site, asked, self.store, self.engines, self.rebuilder)

@@ -15,7 +15,7 @@ import numpy as np
 from reid.adaptation.gate import error_rates
 from reid.adaptation.ladder import Climbed, Rung, climb
 from reid.adaptation.ladder import Sample as Crops
-from reid.adaptation.sampling import MIN_CROPS
+from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import views
 from reid.profile import Profile
 from server.centring import MOST_JUDGED, StoredSample, climb_centring, fit_stored_centres, read_sample
@@ -43,12 +43,15 @@ class Asked:
         tier: `auto`, `none`, which returns the site to the bundle's own profile, or tiers like `1+0`.
         gate: whether each tier has to show that it helps.
         max_samples: crops to look at. seed: of their choice, and of the order of pairs.
+        refit: the live profile is made again of what is left of the items that it was fitted to, and takes
+            the live version's place: no rollback leads to that.
     """
 
     tier: str
     gate: bool
     max_samples: int
     seed: int
+    refit: bool = False
 
 
 class Adaptation:
@@ -93,7 +96,13 @@ class Adaptation:
         """The job's work; the report grows as it goes. An attempt that was interrupted after the climb is
         gone on with: its profile and embeddings are kept. Raises Declined, WorkerError, Problem."""
         report = handle.job.report
+        live = self.site.state.version
         if self.asked.tier == "none":
+            if live.profile_id == self.engines.base_id:
+                raise Declined(
+                    f"site {self.site.name!r} has the bundle's own values already; it keeps version "
+                    f"{live.version}"
+                )
             report.tiers, profile, finish = "none", self.engines.base_profile, None
         else:
             profile = self._kept_profile(report) or self._new_profile(handle)
@@ -104,7 +113,7 @@ class Adaptation:
             self.site,
             profile.id,
             "adapt",
-            self.site.state.version.version,
+            live.parent if self.asked.refit else live.version,
             handle.job.id,
             lambda share: handle.step(_CLIMBED + share * (1 - _CLIMBED), "re-embedding"),
             report.tiers,
@@ -173,16 +182,19 @@ class Adaptation:
         """The ladder, by crops of the site."""
         report, settings = handle.job.report, self.engines.settings
         tools = SiteTools(handle, self.store, self.engines, _CLIMBED)
+        fit = self.site.state.fit if self.asked.refit else None
+        most = self.asked.max_samples if fit is None else max(1, len(fit.sampled))
         with work_folder(settings.data) as folder:
             began = time.perf_counter()
             sample = write_sample(
                 self.store,
                 self.rebuilder.embedding,
                 self.site.name,
-                self.asked.max_samples,
+                most,
                 self.asked.seed,
                 folder / CROPS,
                 lambda share: handle.step(_SAMPLED * share, "choosing crops"),
+                fit.sampled if fit is not None else None,
             )
             count = len(sample.cameras)
             require_different(count, sample.candidates)
@@ -203,6 +215,12 @@ class Adaptation:
                 lambda rung: _tell(report, rung),
             )
         report.seconds = tools.seconds
+        tables = climbed.profile.with_centres(None)
+        if tables.id != self.engines.base_id:
+            fitted = held_out(sample.cameras)[1].tolist() if self.asked.gate else range(count)
+            seqs = [sample.seqs[row] for row in fitted]
+            self.store.versions.save_profile(tables)
+            self.store.fits.save(tables.id, self.site.name, len(seqs), seqs)
         return climbed
 
     def _climb_stored(self, handle: Handle) -> Climbed:
@@ -253,9 +271,23 @@ class Adaptation:
                     f"the adaptation ends with the profile that is live already; the site keeps version "
                     f"{live.version}"
                 )
+            if profile.centres is not None:
+                self._keep_fit(tables, profile, stored)
             return profile
 
         return finish
+
+    def _keep_fit(self, tables: Profile, profile: Profile, stored: Sequence[Embedded]) -> None:
+        """Keeps that the centres were fitted to everything that is stored, the tables to the sample."""
+        fits, count = self.store.fits, sum(len(chunk.seqs) for chunk in stored)
+        sampled = fits.get(tables.id) if tables.id != self.engines.base_id else None
+        seqs: list[int] = []
+        if sampled is not None:
+            seqs = sampled.sampled.tolist()
+            count += sampled.count - len(seqs)  # of the sample, but erased before the centres were fitted
+        through = int(stored[-1].seqs[-1])
+        self.store.versions.save_profile(profile)
+        fits.save(profile.id, self.site.name, count, seqs, through)
 
 
 def _tell(report: JobReport, rung: Rung) -> None:

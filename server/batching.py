@@ -23,7 +23,7 @@ from server.errors import Overloaded, Stopping
 log = logging.getLogger("resight")
 Lane = Literal["interactive", "bulk"]
 _BULK_TURN = 4  # interactive batches in a row before waiting bulk work gets one
-_SIZES = (8, 16, 32)
+_SIZES, _GPU_SIZES = (8, 16, 32), (8, 16, 32, 64, 128)
 
 
 class EmbedError(RuntimeError):
@@ -215,7 +215,7 @@ class Batcher:
 def best_batch(engine: Engine, height: int, width: int) -> int:
     """Warms an engine up and returns its batch size: a larger one must gain more than 5 % throughput."""
     best, best_rate = _SIZES[0], 0.0
-    for size in _SIZES:
+    for size in _SIZES if engine.describe().device == "cpu" else _GPU_SIZES:
         crops = np.zeros((size, height, width, 3), np.uint8)
         engine.embed(crops)
         began = time.perf_counter()

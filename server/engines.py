@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
 from reid.bundle import Bundle
-from reid.engines import Engine, EngineInfo, RowsEngine, choose_with_reasons
+from reid.engines import Engine, EngineError, EngineInfo, GpuOptions, RowsEngine, choose_with_reasons
 from reid.profile import Centres, Profile, ProfileError, has_centres, space_id, tables_id_of
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
@@ -57,8 +57,12 @@ class Engines:
         self.bundle, self.settings, self.store = bundle, settings, store
         self.base_profile = bundle.profile()
         self.base_id = store.versions.save_profile(self.base_profile)
-        engine, self.refused = choose_with_reasons(bundle, settings.device, settings.engine)
+        # the bundle may lie where nothing can be written
+        gpu = GpuOptions(cache=settings.data / "tensorrt")
+        engine, self.refused = choose_with_reasons(bundle, settings.device, settings.engine, gpu=gpu)
         self.info: EngineInfo = engine.describe()
+        # A session on a GPU takes seconds to minutes, so no profile gets one of its own there.
+        self.all_share = self.info.engine == "onnxruntime" and self.info.device != "cpu"
         manifest = bundle.manifest
         self.max_batch = best_batch(engine, manifest.height, manifest.width)
         self.base_engine, self.base = engine, self._batcher(engine)
@@ -153,6 +157,11 @@ class Engines:
 
         One that cannot be compiled is logged: its sites answer EngineFailed, the others are served.
         """
+        if self.all_share and self.base_profile.site:
+            try:
+                self._open_shared()  # TensorRT builds it for minutes, which no request should wait for
+            except (EngineError, ProfileError) as error:
+                log.error("adapted profiles cannot be served: %s", error)
         by_tables = {tables_id_of(profile_id): profile_id for profile_id in profile_ids}
         by_tables.pop(self.base_id, None)
         warmed = 0
@@ -263,7 +272,7 @@ class Engines:
         if self.stopping:
             raise Stopping("the server is stopping")
         profile = self.profile(profile_id)
-        if profile.cameras:
+        if profile.cameras or self.all_share:
             shared, layers = self._open_shared()
             return ProfileEngine(shared, PackedTables.of(profile, layers))
         batcher = self._batcher(self.base_engine.with_profile(profile))

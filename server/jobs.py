@@ -8,6 +8,7 @@ job itself may be what ends the server.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 import uuid
@@ -251,4 +252,9 @@ class Jobs:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            "the disk of the data folder is full; free some space and start this again; the site kept its "
+            "version"
+        )
     return error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"

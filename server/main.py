@@ -145,6 +145,7 @@ async def _prepare(service: Service, rpc: GrpcServer | None) -> None:
     if await asyncio.to_thread(service.reembedding.run):
         await asyncio.to_thread(service.adapting.resume)
         service.reembedding.ended.set()
+        service.schedule.start()
         if rpc is not None:
             rpc.say_serving()
 

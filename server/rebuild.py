@@ -105,7 +105,8 @@ class Rebuilder:
         progress: Progress,
     ) -> None:
         """`stored` is what the store held of the version's raw space a moment ago; it is empty afterwards."""
-        state = SiteState(version, new_index(version.dim), centres)
+        fit = self.store.fits.get(version.profile_id)
+        state = SiteState(version, new_index(version.dim), centres, fit)
         index, raw_space = state.index, version.raw_space_id
         while stored:  # each chunk goes from memory when the index has it
             add_chunk(index, stored.popleft(), centres)

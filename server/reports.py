@@ -103,6 +103,14 @@ class JobReport(BaseModel):
     error: str | None = _fact("why the job failed")
 
 
+class AdaptAfterReport(BaseModel):
+    """When a site is adapted again by itself."""
+
+    items: int | None = Field(description="after so many items that are new since its last adaptation")
+    hours: float | None = Field(description="after so many hours, if any item is new since then")
+    waits: str | None = Field(description="why an adaptation that is due does not begin yet")
+
+
 class SiteReport(BaseModel):
     """A site."""
 
@@ -118,8 +126,18 @@ class SiteReport(BaseModel):
     )
     camera_tables: int = Field(description="cameras with BatchNorm tables of their own")
     camera_centres: int = Field(description="cameras with centres of their own")
+    fitted_on: int | None = Field(
+        description="items of which the profile holds statistics, with those erased since; null where an "
+        "older version of Resight adapted the site"
+    )
+    fitted_on_erased: int | None = Field(
+        description="how many of these are erased by now; refit in POST /adapt makes the profile without them"
+    )
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
+    adapt_after: AdaptAfterReport | None = Field(
+        description="when it is adapted again by itself; null: never"
+    )
 
 
 class BundleReport(BaseModel):

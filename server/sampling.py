@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from reid.adaptation.sampling import MIN_CROPS, Thumbnails, balanced_order
 from server.embedding import Embedding
 from server.gallery.store import Store
@@ -22,6 +24,7 @@ class Sample:
     path: Path
     cameras: list[str | None]  # of each crop
     identities: list[str | None]  # of each crop
+    seqs: list[int]  # of the item of each crop
     candidates: int  # crops there were to choose from
 
     @property
@@ -51,17 +54,22 @@ def write_sample(
     seed: int,
     path: Path,
     progress: Callable[[float], None],
+    only: np.ndarray | None = None,
 ) -> Sample:
     """Writes at most `most` crops of a site into a file: cameras take turns, near-duplicates are dropped.
 
     Args:
         progress: called with the share done; what it raises stops the sampling.
+        only: int64 seqs: no other items.
 
     Raises Conflict where a stored image no longer decodes, OSError where the disk is full.
     """
     seqs, cameras, identities = store.items.labels(site, with_image=True)
+    if only is not None:
+        rows = np.flatnonzero(np.isin(seqs, only))
+        seqs, cameras, identities = seqs[rows], [cameras[i] for i in rows], [identities[i] for i in rows]
     order = balanced_order(cameras, seed)
-    seen, sample = Thumbnails(), Sample(path, [], [], len(order))
+    seen, sample = Thumbnails(), Sample(path, [], [], [], len(order))
     with path.open("wb") as file:
         for start in range(0, len(order), _AT_ONCE):
             progress(max(start / len(order), len(sample.cameras) / most))
@@ -76,6 +84,7 @@ def write_sample(
                     file.write(crop.tobytes())
                     sample.cameras.append(cameras[i])
                     sample.identities.append(identities[i])
+                    sample.seqs.append(seq)
                     if len(sample.cameras) == most:
                         return sample
     return sample

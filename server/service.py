@@ -16,6 +16,7 @@ from server.jobs import Jobs
 from server.query import Querying
 from server.rebuild import Rebuilder
 from server.reembedding import Reembedding
+from server.schedule import Schedule
 from server.settings import Settings
 from server.sites import Site, Sites
 from server.status import Status
@@ -50,6 +51,7 @@ class Service:
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(settings, store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
+        self.schedule = Schedule(store, sites, self.adapting)
         self.status = Status(settings, bundle, store, engines)
 
     def _clean_after_job(self) -> None:
@@ -58,6 +60,7 @@ class Service:
 
     def close(self) -> None:
         """Interrupts jobs, finishes what is queued, closes the store."""
+        self.schedule.close()
         self.jobs.close()
         for part in (self.embedding, self.querying, self.enrolling, self.engines, self.store):
             part.close()

@@ -89,7 +89,6 @@ class SiteTools:
                 seed=seed,
                 device=self.engines.settings.device,
                 shape=(len(crops), height, width, 3),
-                cameras=list(cameras),
                 probes=_PROBES,
             )
             answer = run_worker(

@@ -16,7 +16,7 @@ from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
 from server.gallery.indexes import new_index, open_index, to_compare
-from server.gallery.records import Item, Version
+from server.gallery.records import AdaptAfter, Fit, Item, Version
 from server.gallery.store import Store
 
 log = logging.getLogger("resight")
@@ -25,11 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """One moment of a site: a version, how its profile compares embeddings, and the index of these."""
+    """One moment of a site: a version, how its profile compares embeddings, the index of these, and which
+    items the profile was fitted to, where that is known."""
 
     version: Version
     index: GalleryIndex
     centres: Centres | None = None
+    fit: Fit | None = None
 
     def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
         """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
@@ -48,6 +50,8 @@ class Site:
 
     def __init__(self, name: str, state: SiteState) -> None:
         self.name, self.state = name, state
+        self.adapt_after: AdaptAfter | None = None
+        self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
         self.lock = threading.RLock()
 
 
@@ -76,6 +80,7 @@ class Sites:
         """
         stale: list[Site] = []
         profiles: list[str] = []
+        schedules = self.store.schedules.all()
         for live in self.store.versions.live():
             spaces = self.engines.space(live.profile_id), self.engines.raw_space(live.profile_id)
             fits = spaces == (live.space_id, live.raw_space_id)
@@ -83,11 +88,13 @@ class Sites:
                 raise StartError(_mismatch(live, self.engines))
             if fits:
                 centres = self.engines.centres(live.profile_id)
-                state = SiteState(live, open_index(self.store, live, centres), centres)
+                fit = self.store.fits.get(live.profile_id)
+                state = SiteState(live, open_index(self.store, live, centres), centres, fit)
                 profiles.append(live.profile_id)
             else:
                 state = SiteState(live, new_index(self.engines.bundle.manifest.dim))
             site = self.by_name[live.site] = Site(live.site, state)
+            site.adapt_after = schedules.get(live.site)
             if not fits:
                 stale.append(site)
         self.engines.warm(profiles)

@@ -14,7 +14,7 @@ from server.engines import Engines
 from server.errors import Overloaded
 from server.fields import TIER_CHOICES
 from server.gallery.store import Store
-from server.reports import BundleReport, EngineReport, ServerReport, SiteReport
+from server.reports import AdaptAfterReport, BundleReport, EngineReport, ServerReport, SiteReport
 from server.settings import Settings
 from server.sites import Site
 
@@ -30,8 +30,9 @@ class Status:
 
     def site(self, site: Site) -> SiteReport:
         """A site as callers see it."""
-        state = site.state
-        version, centres = state.version, state.centres
+        state, after = site.state, site.adapt_after
+        version, centres, fit = state.version, state.centres, state.fit
+        unknown = None if version.profile_id != self.engines.base_id else 0
         return SiteReport(
             site=site.name,
             version=version.version,
@@ -42,8 +43,13 @@ class Status:
             tiers=version.tiers if version.profile_id != self.engines.base_id else "none",
             camera_tables=version.camera_tables,
             camera_centres=len(centres.cameras) if centres is not None else 0,
+            fitted_on=fit.count if fit is not None else unknown,
+            fitted_on_erased=fit.erased(state.index.seqs()) if fit is not None else unknown,
             can_roll_back=version.parent is not None,
             cause=version.cause,
+            adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)
+            if after is not None
+            else None,
         )
 
     def server(self) -> ServerReport:

@@ -36,7 +36,6 @@ class WorkRequest:
     seed: int
     device: str  # auto | cpu | cuda
     shape: tuple[int, int, int, int]  # of the crops: N, H, W, 3
-    cameras: list[str | None]  # of each crop
     probes: int  # the first crops, whose embeddings the answer holds
 
     def write(self, folder: Path) -> None:

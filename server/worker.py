@@ -39,7 +39,7 @@ def main() -> None:
     try:
         request = WorkRequest.read(folder)
         crops = np.memmap(folder / CROPS, np.uint8, "c", shape=request.shape)
-        compute = TIERS[request.tier]
+        compute = COMPUTED[request.tier]
         compute(request, crops, lambda share, stage: _say(channel, share=share, stage=stage)).write(folder)
     except Exception as error:  # the server wants a sentence, the log the rest
         traceback.print_exc()
@@ -77,7 +77,8 @@ def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAns
     return WorkAnswer(profile_from_model(bundle.base_id, embedder).to_bytes(), expected, report)
 
 
-TIERS: dict[str, Callable[[WorkRequest, np.ndarray, Progress], WorkAnswer]] = {"2": bnta}
+# the tiers of `reid.adaptation.ladder` that need torch
+COMPUTED: dict[str, Callable[[WorkRequest, np.ndarray, Progress], WorkAnswer]] = {"2": bnta}
 
 
 def _say(channel: TextIO, **values: Any) -> None:

@@ -186,6 +186,10 @@ def test_bad_fields_of_a_query_are_named(
         ({"site": "bad-input", "tier": "1", "gate": 0}, 400, "gate"),
         ({"site": "bad-input", "max_samples": 3}, 400, "max_samples"),
         ({"site": "bad-input", "speed": 3}, 400, "speed"),
+        ({"site": "bad-input", "cameras": ["door"]}, 400, "cameras"),
+        ({"site": "bad-input", "refit": True}, 409, "nothing to refit"),
+        ({"site": "bad-input", "refit": True, "tier": "1"}, 400, "leave tier out"),
+        ({"site": "bad-input", "refit": "yes"}, 400, "refit"),
         ({}, 400, "site"),
     ],
 )

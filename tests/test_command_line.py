@@ -111,8 +111,8 @@ def test_waiting_for_an_adaptation_prints_every_rung_once(capsys: pytest.Capture
     gallery._follow(cast(Client, client), jobs[0], wait=True)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tier ")]
     assert lines == [
-        "tier 0 over none: +3.5 mAP (+2.0 to +5.0): It gains 3.5 mAP.",
-        "tier 1+0 over 0: -1.0 mAP (+2.0 to +5.0): It loses.",
+        "tier 0 over none: +3.46 mAP (+2.00 to +5.04): It gains 3.5 mAP.",
+        "tier 1+0 over 0: -1.00 mAP (+2.00 to +5.04): It loses.",
         "tier 2 over none: Nothing judged it.",
     ]
 
@@ -229,6 +229,11 @@ def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
         (["train", "bot", "--out", "run"], "--data ROOT"),
         (["train", "both", "--out", "run"], "no recipe 'both'"),
         (["evaluate", "nothing", "--dataset", "market1501", "--data", "nowhere"], "nowhere"),
+        (
+            ["evaluate", "x", "--dataset", "folders", "--data", ".", "--json", "nowhere/x.json"],
+            "there is no folder nowhere",
+        ),
+        (["evaluate", "x", "--dataset", "folders", "--data", ".", "--json", "docs"], "docs is a folder"),
         (["export", "nothing", "--out", "x.resight"], "no checkpoint at nothing"),
         (["bundle", "info", "nothing"], "no bundle at nothing"),
         (["synth", "--sheet", "people.gif"], "a picture is called .png or .jpg"),
@@ -409,7 +414,7 @@ def test_tensorrt_is_asked_for_in_one_sentence(tmp_path: Path) -> None:
     from tests.conftest import SMALL, make_checkpoint
 
     make_checkpoint(tmp_path / "run", SMALL)
-    assert "tensorrt-cu13" in failed(
+    assert "[gpu,tensorrt]" in failed(
         here("export", tmp_path / "run", "--out", tmp_path / "x.resight", "--tensorrt")
     )
     assert not (tmp_path / "x.resight").exists()
@@ -464,3 +469,21 @@ def test_a_server_without_a_scheme_and_a_missing_key_are_told_with_the_options_t
     refused = ResightError(401, "unauthorized", "send an API key")
     assert sentence_of(refused) == "send an API key; here: --api-key KEY, or the variable RESIGHT_API_KEY"
     assert sentence_of(ResightError(404, "not-found", "there is no site 's'")) == "there is no site 's'"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("[1]", "dataset"),
+        ('{"dataset": "d", "splits": []}', "command"),
+        ('{"dataset": "d", "command": "c"}', "mAP"),
+        ('{"dataset": "d", "command": "c", "mAP": "high"}', "mAP"),
+    ],
+)
+def test_export_takes_no_metrics_that_evaluate_did_not_write(tmp_path: Path, text: str, name: str) -> None:
+    numbers = tmp_path / "numbers.json"
+    numbers.write_text(text)
+    words = ["export", "nothing", "--out", "x.resight", "--metrics", str(numbers)]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert f"no {name} that is a" in result.stderr

@@ -16,13 +16,17 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from export import parity
 from reid.adaptation import bnta
 from reid.bundle import Bundle
-from reid.engines import EngineError, choose_with_reasons, chooser, onnx_runtime
-from reid.engines.onnx_runtime import PROVIDERS, OnnxRuntimeEngine
+from reid.engines import EngineError, GpuOptions, choose_with_reasons, chooser, onnx_runtime
+from reid.engines.agreement import check_agreement, probe_crops
+from reid.engines.onnx_runtime import PROVIDERS, OnnxRuntimeEngine, OnnxRuntimeRows
 from reid.engines.pytorch import TorchEngine, torch_device
+from reid.engines.running import Running
 from reid.models.build import build
 from reid.models.spec import ModelSpec
+from reid.profile import Profile
 from server import worker
 from server.engines import Engines
 from server.gallery.store import Store
@@ -158,13 +162,142 @@ def test_an_onnxruntime_without_preloading_is_used_as_it_is(
 
 
 def test_tensorrt_gets_its_options_in_words_that_it_takes(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = stand_in(monkeypatch, TENSORRT, [(TENSORRT, "Conv"), (CUDA, "Transpose"), (CPU, "Shape")])
-    OnnxRuntimeEngine(bundle, provider="tensorrt", cache="here")
-    name, options = session.providers[0]
-    assert name == TENSORRT
-    assert options == {"trt_engine_cache_enable": "True", "trt_engine_cache_path": "here"}
+    OnnxRuntimeEngine(
+        bundle, provider="tensorrt", gpu=GpuOptions(tmp_path / "built", 4 << 30), precision="fp16"
+    )
+    (name, options), (second, cuda), last = session.providers
+    assert (name, second, last) == (TENSORRT, CUDA, CPU)
+    height, width = bundle.size
+    assert options == {
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(tmp_path / "built"),
+        "trt_engine_cache_prefix": f"{bundle.base_id}-{bundle.base_id}-fp16",
+        "trt_fp16_enable": "True",
+        "trt_max_workspace_size": str(1 << 30),
+        "trt_profile_min_shapes": f"crops:1x{height}x{width}x3",
+        "trt_profile_opt_shapes": f"crops:32x{height}x{width}x3",
+        "trt_profile_max_shapes": f"crops:128x{height}x{width}x3",
+    }
+    assert cuda["gpu_mem_limit"] == str(4 << 30) and cuda["use_tf32"] == "0"
+    assert (tmp_path / "built").is_dir()
+
+
+def test_tensorrt_gets_a_range_for_every_input_of_the_shared_graph(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = stand_in(monkeypatch, TENSORRT, [(TENSORRT, "Conv")])
+    rows = OnnxRuntimeRows(bundle, "tensorrt")
+    height, width = bundle.size
+    largest = f"crops:128x{height}x{width}x3,rows:128,tables:128x2x{rows.channels}"
+    assert session.providers[0][1]["trt_profile_max_shapes"] == largest
+
+
+def test_profiles_and_precisions_never_share_a_built_engine(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, prefixes = stand_in(monkeypatch, TENSORRT, [(TENSORRT, "Conv")]), set()
+    for profile in (None, moved(bundle)):
+        for precision in ("fp16", "fp32"):
+            OnnxRuntimeEngine(bundle, profile, "tensorrt", GpuOptions(tmp_path), precision)
+            prefixes.add(session.providers[0][1]["trt_engine_cache_prefix"])
+    OnnxRuntimeRows(bundle, "tensorrt", GpuOptions(tmp_path))
+    prefixes.add(session.providers[0][1]["trt_engine_cache_prefix"])
+    assert len(prefixes) == 5
+
+
+def test_tensorrt_libraries_are_loaded_by_their_package(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, CPU)
+    with pytest.raises(EngineError, match=r"tensorrt_libs.*\[gpu,tensorrt\]"):
+        OnnxRuntimeEngine(bundle, provider="tensorrt")
+    imported: list[str] = []
+    monkeypatch.setattr(onnx_runtime.importlib, "import_module", imported.append)
+    session = stand_in(monkeypatch, TENSORRT, [(TENSORRT, "Conv")])
+    OnnxRuntimeEngine(bundle, provider="tensorrt")
+    assert imported == ["tensorrt_libs"] and session.called == ["preload", "session"]
+
+
+def moved(bundle: Bundle) -> Profile:
+    """A profile that changes little, as adaptation does."""
+    profile = bundle.profile()
+    return Profile(bundle.base_id, {name: rows * np.float32(1.05) for name, rows in profile.site.items()})
+
+
+def test_the_engine_of_the_base_is_refused_as_that_of_a_profile(bundle: Bundle) -> None:
+    """TensorRT's cache would offer it, and a fixed floor of 0.995 would take it."""
+    crops, profile = probe_crops(*bundle.size, 16), moved(bundle)
+    base = OnnxRuntimeEngine(bundle).embed(crops)
+    expected = OnnxRuntimeEngine(bundle, profile).embed(crops)
+    blend = 0.03 * base + 0.97 * expected
+    blend /= np.linalg.norm(blend, axis=1, keepdims=True)
+    check_agreement(expected, expected, "fp32", base)
+    check_agreement(blend, expected, "fp16", base)
+    with pytest.raises(EngineError):
+        check_agreement(base, expected, "fp16", base)
+    little = 0.95 * base + 0.05 * expected  # a profile that moves so little that the base is above the floor
+    little /= np.linalg.norm(little, axis=1, keepdims=True)
+    with pytest.raises(EngineError, match="the tables of another profile"):
+        check_agreement(base, little, "fp16", base)
+
+
+def test_a_full_gpu_lets_the_cpu_compute_and_says_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_cpu, crops = OnnxRuntimeEngine(bundle), probe_crops(*bundle.size, 2)
+    engine = OnnxRuntimeEngine(bundle)
+    problems = ["CUDA failure 2: out of memory", "Failed to allocate memory for requested buffer"]
+
+    class Full:
+        def run(self, *arguments: Any) -> Any:
+            raise RuntimeError(problem)
+
+    engine.running = Running(Full(), engine._on_cpu)
+    for problem in problems:
+        assert np.array_equal(engine.embed(crops), on_cpu.embed(crops))
+        assert problem in caplog.text
+    assert engine.running.fallbacks == 2
+    problem = "CUDA failure 700: an illegal memory access"
+    with pytest.raises(RuntimeError, match="illegal"):
+        engine.embed(crops)
+
+
+def test_no_batch_is_larger_than_an_engine_was_built_for() -> None:
+    sizes = []
+
+    class Counting:
+        def run(self, outputs: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            sizes.append(len(inputs["crops"]))
+            return [inputs["crops"].astype(np.float32)]
+
+    crops = np.arange(300).reshape(300, 1)
+    answers = Running(Counting(), Counting).run({"crops": crops})
+    assert sizes == [128, 128, 44] and np.array_equal(answers, crops)
+
+
+def test_exports_compare_cuda_and_tensorrt_where_there_is_a_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    def variants(name: str, bundle: Bundle) -> Any:
+        tried.append(name)
+        if name == "tensorrt":
+            raise EngineError("no libnvinfer")
+        yield OnnxRuntimeEngine(bundle)
+
+    monkeypatch.setattr(parity, "_variants", variants)
+    monkeypatch.setattr(chooser, "gpu_present", lambda: True)
+    monkeypatch.setattr(chooser, "installed_engines", lambda device: [])
+    crops = probe_crops(*bundle.size, 2)
+    passed = parity.run_gate(bundle, OnnxRuntimeEngine(bundle).embed(crops), crops)
+    assert tried == ["tensorrt", "cuda"] and [each.engine for each in passed] == ["cuda"]
+    assert "no libnvinfer" in caplog.text
+    monkeypatch.setattr(chooser, "gpu_present", lambda: False)
+    assert parity.run_gate(bundle, np.empty((0, 1)), crops) == []
 
 
 def test_a_session_that_fell_back_is_refused_with_the_library_that_is_missing(
@@ -259,6 +392,10 @@ def test_a_wanted_gpu_that_is_not_there_is_an_error_for_a_checkpoint_too(
     with pytest.raises(EngineError, match="no CUDA device"):
         open_embedder(run, "cuda")
     assert open_embedder(run, "auto")[2] == "torch cpu fp32"
+    assert open_embedder(run, "cpu", "torch")[2] == "torch cpu fp32"
+    for engine in ("openvino", "xx"):
+        with pytest.raises(EngineError, match=f"engine {engine} .* resight export"):
+            open_embedder(run, "cpu", engine)
     assert torch_device("cpu") == "cpu"
 
 
@@ -269,6 +406,6 @@ def test_torch_promises_float32_and_keeps_it(bundle: Bundle, monkeypatch: pytest
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     manifest = bundle.manifest
     crops = np.zeros((16, manifest.height, manifest.width, 3), np.uint8)
-    request = WorkRequest(str(bundle.path), "2", 0, "cpu", crops.shape, [None] * len(crops), 1)
+    request = WorkRequest(str(bundle.path), "2", 0, "cpu", crops.shape, 1)
     worker.bnta(request, crops, lambda share, stage: None)
     assert not torch.backends.cudnn.allow_tf32

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from export.parity import probe_crops
 from reid.bundle import Bundle
 from reid.crops import CropsError
 from reid.engines import Engine, choose_engine
+from reid.engines.agreement import probe_crops
 from reid.engines.chooser import installed_engines
 from reid.engines.rows import pack
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from export.parity import FLOORS, probe_crops
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, EngineError, choose_engine
+from reid.engines.agreement import FLOORS, probe_crops
 from reid.engines.chooser import installed_engines
 from tests.test_batchnorm import changed
 
@@ -51,5 +51,5 @@ def test_a_wanted_gpu_that_is_not_there_is_an_error(bundle: Bundle) -> None:
 
 
 def test_tensorrt_says_what_to_install(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="tensorrt-cu13"):
+    with pytest.raises(EngineError, match=r"\[gpu,tensorrt\]"):
         choose_engine(bundle, "cuda", "tensorrt")

@@ -59,6 +59,20 @@ def test_the_same_folder_again_enrolls_nothing_twice(server: ServerProcess, fold
     assert count(server, "other") == 1
 
 
+def test_a_pattern_with_a_slash_reads_folders(server: ServerProcess, folder: Path) -> None:
+    (folder / "door" / "ann").mkdir(parents=True)
+    (folder / "door" / "ann" / "1.png").write_bytes(picture(40))
+    pattern = ["--pattern", r"^(?P<camera>[^/]+)/(?P<identity>[^/]+)/"]
+    enroll(server, "paths", folder / "door" / "ann" / "1.png", "--camera", "x")
+    assert "does not fit the path" in enroll(server, "paths", folder / "door", *pattern, status=1).stderr
+    for file in folder.glob("*.png"):
+        file.unlink()
+    enroll(server, "folders", folder, *pattern)
+    with Client(server.url) as client:
+        (item,) = client.items("folders").items
+    assert (item.camera, item.identity) == ("door", "ann")
+
+
 def test_the_same_picture_with_other_labels_is_another_item(server: ServerProcess, folder: Path) -> None:
     one = folder / "person-3_c1_07.png"
     for labels in (["--camera", "c1"], ["--camera", "c2"], ["--camera", "c2", "--identity", "x"]):

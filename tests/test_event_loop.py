@@ -89,6 +89,7 @@ async def call_everything_over_http(client: httpx.AsyncClient, people: People) -
         await client.delete(f"/adapt/{jobs[0]}"),
         await client.get("/sites"),
         await client.get("/sites/hall"),
+        await client.put("/sites/hall/adapt-after", json={"items": 500}),
         await client.get("/info"),
         await client.get("/ready"),
         await client.get("/metrics"),
@@ -122,6 +123,8 @@ async def call_everything_over_grpc(service: Service, people: People) -> None:
                 pass
             await adaptation.GetJob(request, metadata=metadata)
             await adaptation.CancelJob(request, metadata=metadata)
+        every = pb.SetAdaptAfterRequest(site="hall", adapt_after=pb.AdaptAfter(hours=24))
+        assert (await adaptation.SetAdaptAfter(every, metadata=metadata)).hours == 24
         await gallery.Erase(pb.EraseRequest(item_id=item), metadata=metadata)
     await server.stop(1)
 

@@ -217,8 +217,11 @@ class History(RuleBasedStateMachine):
         """An adaptation of tier `none`."""
         name = data.draw(st.sampled_from([name for name in sorted(self.sites) if self.sites[name].items]))
         site = self.sites[name]
-        self.finish(self.call("POST", "/adapt", json={"site": name, "tier": "none"}))
-        site.versions.append((None, len(site.versions)))
+        changes = site.profile is not None
+        answer = self.call("POST", "/adapt", json={"site": name, "tier": "none"})
+        self.finish(answer, "succeeded" if changes else "declined")
+        if changes:
+            site.versions.append((None, len(site.versions)))
 
     @precondition(lambda self: self.sites)
     @rule(data=st.data())
@@ -334,14 +337,14 @@ class History(RuleBasedStateMachine):
         site.items = [item for item in site.items if item.id not in gone]
         self.erased += gone
 
-    def finish(self, answer: httpx.Response) -> None:
+    def finish(self, answer: httpx.Response, state: str = "succeeded") -> None:
         """Waits for a job."""
         assert answer.status_code == 202, answer.text
         job, until = answer.json(), time.monotonic() + 30
         while job["state"] in ("queued", "running") and time.monotonic() < until:
             time.sleep(0.002)
             job = self.call("GET", f"/adapt/{job['job']}").json()
-        assert job["state"] == "succeeded", job
+        assert job["state"] == state, job
 
     def stored(self, name: str, item: Enrolled) -> np.ndarray:
         """float32 [24] out of the store, which must be what the live network makes of the picture."""

@@ -11,13 +11,12 @@ import pytest
 from benchmarks.crops import drawn_jpegs
 from benchmarks.gpu import device
 from benchmarks.gpu.adaptation import adapt_in_worker, apart, returned
-from benchmarks.gpu.engines import SHARE_OF_DRIFT
 from benchmarks.gpu.plan import BATCHES
 from benchmarks.serving import DEMO
-from export.parity import FLOORS
 from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, choose_engine
+from reid.engines.agreement import FLOORS, SHARE_OF_DRIFT
 from reid.engines.pytorch import TorchEngine
 from reid.images import decode_crop
 from reid.profile import Profile

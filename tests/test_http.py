@@ -216,6 +216,7 @@ def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
     expected |= {
         "/sites",
         "/sites/{site}",
+        "/sites/{site}/adapt-after",
         "/sites/{site}/rollback",
         "/info",
         "/health",

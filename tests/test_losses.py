@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from reid.adaptation.losses import matching_loss, position_loss
-from training.losses import CentreLoss, batch_hard_triplet
+from reid.models.build import build
+from training.data.loader import Batch
+from training.losses import CentreLoss, ProxyLoss, batch_hard_triplet
+from training.methods.bot import BagOfTricks
+from training.recipe import load_recipe
 from training.schedule import learning_rate
 
 
@@ -36,6 +40,42 @@ def test_centre_loss_and_its_step_by_hand() -> None:
     loss.undo_weight(0.01)  # the centres must not feel the weight of the loss
     torch.optim.SGD(loss.parameters(), lr=0.5).step()
     assert torch.allclose(loss.centres, torch.tensor([[0.5, 1], [2, 0.5]]))
+
+
+@pytest.mark.parametrize("hardest", [0, 1, 3, 8, 20])
+def test_proxy_loss_agrees_with_loops(hardest: int) -> None:
+    torch.manual_seed(hardest)
+    loss = ProxyLoss(9, 5, hardest, 0.1)
+    features, labels = torch.randn(7, 5, requires_grad=True), torch.tensor([0, 0, 3, 8, 8, 8, 1])
+    vectors, total = loss.proxies.detach().double(), 0.0
+    for feature, label in zip(features.detach().double(), labels.tolist(), strict=True):
+        cosines = [float(feature @ v / feature.norm() / v.norm()) for v in vectors]
+        wrong = sorted((c for i, c in enumerate(cosines) if i != label), reverse=True)
+        kept = [cosines[label], *(wrong[:hardest] if hardest else wrong)]
+        total -= np.log(np.exp(cosines[label] / 0.1) / np.exp(np.array(kept) / 0.1).sum())
+    value = loss(features, labels)
+    assert value.item() == pytest.approx(total / 7, rel=1e-5)
+    value.backward()
+    moved = loss.proxies.grad.norm(dim=1) > 0
+    assert moved[labels].all() and (hardest != 1 or moved.sum() <= len(labels) + 4)
+
+
+def test_a_recipe_with_a_weight_for_proxies_has_their_loss() -> None:
+    settings = ["model.height=64", "model.width=32", "model.arch=resnet18", "model.ssl_heads=false"]
+    recipe = load_recipe("bot", [*settings, "losses.proxy=0.5", "losses.centre=0"])
+    method = BagOfTricks(recipe, build(recipe.model), [4], 1)
+    labels = torch.tensor([0, 0, 3, 3])
+    nothing = torch.zeros(4, dtype=torch.int64)
+    crops = torch.randint(0, 256, (4, 64, 32, 3), dtype=torch.uint8)
+    losses = method(Batch(crops, labels, nothing, nothing, nothing))
+    assert method.proxies is not None
+    features = method.pixels.embedder.features(method.pixels.normalise(crops)).after_neck
+    assert losses["proxy"].item() == pytest.approx(0.5 * method.proxies(features, labels).item(), rel=1e-3)
+    assert any(
+        p is method.proxies.proxies
+        for group in method.optimisers()["network"].param_groups
+        for p in group["params"]
+    )
 
 
 def test_position_loss_is_a_sum_over_stripes() -> None:

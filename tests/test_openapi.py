@@ -62,7 +62,10 @@ class Seeds:
 
     def _ended_job(self) -> str:
         self._item()
-        return self.client.wait(self.client.adapt(SITE, "none").job).job
+        job = self.client.adapt(SITE, "none").job
+        while not self.client.job(job).ended:
+            pass
+        return job
 
     def _item(self) -> str:
         number = self.random.randrange(50)
@@ -71,8 +74,8 @@ class Seeds:
 
     def _adapted_site(self) -> str:
         name = f"site-{uuid.UUID(int=self.random.getrandbits(128)).hex[:12]}"
-        self.client.enroll(name, [picture(0)])
-        self.client.wait(self.client.adapt(name, "none").job)
+        self.client.enroll(name, [picture(number) for number in range(16)])
+        self.client.wait(self.client.adapt(name, "0", gate=False).job)
         return name
 
     def path(self, call: str, name: str) -> str:
@@ -92,6 +95,8 @@ class Seeds:
         """A body that the call succeeds with."""
         if call == "POST /adapt":
             return {"site": self._adapted_site(), "tier": "none"}
+        if call.startswith("PUT "):
+            return {"items": 500}
         if call == "POST /query" and self.random.random() < 0.5:
             return {"site": SITE, "item_id": self._item(), "top_k": 3}
         return {"site": SITE, "images": [picture(self.random.randrange(50))]}

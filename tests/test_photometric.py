@@ -1,14 +1,18 @@
 """Changes of colour and sharpness against a slow version, crop by crop; and MixStyle against its formula."""
 
+import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reid.models.build import build
 from reid.models.efficientnet import EfficientNetTrunk
 from reid.models.spec import ModelSpec
+from training.data.early_size import EarlySize
 from training.data.loader import TrainingLoader
 from training.data.photometric import Draws, Photometric, _noise_bank, change
 from training.data.records import Dataset
@@ -52,11 +56,64 @@ def test_a_batch_is_changed_as_each_crop_alone_would_be(rng: np.random.Generator
 def test_scaling_down_loses_detail_and_keeps_size_and_brightness(rng: np.random.Generator) -> None:
     crops = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
     draws = np.stack([Photometric(downscale=1).draw(rng) for _ in crops])
-    assert {round(float(share), 2) for share in draws[:, -1]} <= {0.7, 0.5, 0.35}
+    assert {round(float(share), 2) for share in draws[:, -2]} <= {0.7, 0.5, 0.35}
     changed = change(torch.from_numpy(crops), torch.from_numpy(draws)).numpy()
     assert changed.shape == crops.shape
     assert np.allclose(changed.mean((1, 2)), crops.mean((1, 2)), atol=12)
     assert (changed.std((1, 2, 3)) < 0.8 * crops.std((1, 2, 3))).all()
+
+
+def slow_jpeg(crop: np.ndarray, quality: int) -> np.ndarray:
+    """uint8 [H,W,3] -> what libjpeg's encoder and decoder leave of it."""
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("size", [(32, 16), (29, 13)])
+def test_jpeg_leaves_what_a_real_codec_leaves(size: tuple[int, int], rng: np.random.Generator) -> None:
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = [np.sin(x / a + y / b) for a, b in ((3, 7), (-5, 2), (2, 9), (4, -3))]
+    crops = np.stack([np.stack([w, waves[0], -w], -1) * 60 + 128 for w in waves])
+    crops = np.clip(crops + rng.normal(0, 12, crops.shape), 0, 255).round().astype(np.uint8)
+    qualities = [8, 30, 60, 95]
+    draws = np.stack([Photometric(jpeg=1).draw(rng) for _ in crops])
+    draws[:, -1] = qualities
+    changed = change(torch.from_numpy(crops), torch.from_numpy(draws)).numpy().astype(int)
+    for crop, quality, result in zip(crops, qualities, changed, strict=True):
+        decoded = slow_jpeg(crop, quality).astype(int)
+        lost = np.abs(decoded - crop).mean()
+        assert lost > 5
+        assert np.abs(decoded - result).mean() < 0.2 * lost, quality  # it rounds in whole numbers
+
+
+def test_jpeg_takes_its_share_of_crops_and_its_qualities(rng: np.random.Generator) -> None:
+    draws = np.stack([Photometric(jpeg=0.5, jpeg_quality=(20, 40)).draw(rng)[-1] for _ in range(300)])
+    assert 110 < (draws > 0).sum() < 190
+    assert {int(q) for q in draws if q} <= set(range(20, 41))
+    with pytest.raises(ValueError, match="put the lower one first"):
+        Photometric(jpeg_quality=(50, 20))
+
+
+def test_the_first_epochs_have_their_own_size(rng: np.random.Generator) -> None:
+    crops = np.repeat(rng.integers(0, 256, (4, 64, 1, 3), dtype=np.uint8), 32, axis=2)
+    zeros, early = [0] * 4, EarlySize(2, 32, 16)
+    loader = TrainingLoader(
+        crops,
+        zeros,
+        zeros,
+        zeros,
+        Augmentation(0, 0, 0),
+        3,
+        (9, 9, 9),
+        device=torch.device("cpu"),
+        early=early,
+    )
+    small, whole = (next(iter(loader.epoch(epoch, [[0, 1, 2, 3]])))[0].crops for epoch in (2, 3))
+    assert small.shape == (4, 32, 16, 3) and torch.equal(whole, torch.from_numpy(crops))
+    assert np.abs(small.float().mean((1, 2)).numpy() - crops.mean((1, 2))).max() < 3
+    with pytest.raises(RecipeError, match="none at the model's size"):
+        load_recipe("bot", ["early_size.epochs=120"])
 
 
 def test_the_defaults_change_nothing(rng: np.random.Generator) -> None:
@@ -80,7 +137,8 @@ def test_every_setting_changes_colours(name: str, rng: np.random.Generator) -> N
 def test_a_run_that_goes_on_in_an_epoch_sees_the_same_colours(rng: np.random.Generator) -> None:
     crops = rng.integers(0, 256, (8, 24, 12, 3), dtype=np.uint8)
     zeros = [0] * 8
-    loader = TrainingLoader(crops, zeros, zeros, zeros, Augmentation(), 3, (9, 9, 9), STRONG)
+    strong = dataclasses.replace(STRONG, jpeg=0.5)
+    loader = TrainingLoader(crops, zeros, zeros, zeros, Augmentation(), 3, (9, 9, 9), strong)
     batches = [[0, 1, 2, 3], [4, 5, 6, 7], [1, 3, 5, 7]]
     whole = [shards[0].crops for shards in loader.epoch(2, batches)]
     rest = [shards[0].crops for shards in loader.epoch(2, batches, skip=1)]

@@ -22,7 +22,7 @@ def test_a_server_on_postgresql(postgres: PostgresProcess, tmp_path: Path) -> No
         images = [picture(i) for i in range(20)]
         ids = [item.id for item in client.enroll("lobby", images, records=records).items]
         assert client.query("lobby", picture(3)).matches[0].id == ids[3]
-        assert client.wait(client.adapt("lobby", "none").job).version == 2
+        assert client.wait(client.adapt("lobby", "0", gate=False).job).version == 2
         assert client.wait(client.roll_back("lobby").job).version == 3
         before = client.query("lobby", picture(5), top_k=20)
         assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": None}

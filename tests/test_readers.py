@@ -15,11 +15,11 @@ from training.data.folders import read_folders
 from training.data.loader import load_crops
 from training.data.make_splits import DRAWS, SIZES, draw, draw_ilids
 from training.data.market1501 import COUNTS, read_market1501
-from training.data.records import DatasetError
+from training.data.records import Dataset, DatasetError, Record
 from training.data.splits import read_split
 from training.data.unpack_cifar import unpack_cifar
 from training.data.unpack_cuhk03 import unpack_cuhk03
-from training.evaluate import embed_dataset, evaluate, score
+from training.evaluate import embed_dataset, embed_splits, evaluate, score
 
 
 def image(path: Path) -> None:
@@ -433,3 +433,26 @@ def test_a_range_of_folders_is_joined_in_order() -> None:
     assert sources_of("folders:2..2") == ["folders:2"]
     with pytest.raises(DatasetError, match=r"world:site-3..1: put the smaller number first"):
         sources_of("world:site-3..1")
+
+
+def test_an_image_of_several_splits_is_embedded_once(tmp_path: Path) -> None:
+    records = [Record(tmp_path / f"{i}.png", 1 + i // 2, i % 2) for i in range(8)]
+    for i, record in enumerate(records):
+        Image.new("RGB", (8, 16), (30 * i, 0, 0)).save(record.path)
+    splits = [
+        Dataset("x", [], records[0:6:2], records[1:6:2]),
+        Dataset("x", [], records[7:2:-2], records[6:1:-2]),
+    ]
+    seen = []
+
+    def embed(crops: np.ndarray) -> np.ndarray:
+        seen.extend(crops[:, 0, 0, 0].tolist())
+        return np.stack([crops[:, 0, 0, 0], np.full(len(crops), 99)], axis=1).astype(np.float32)
+
+    each = embed_splits(embed, splits, (16, 8))
+    assert sorted(seen) == [30 * i for i in range(8)]
+    for split, embedded in zip(splits, each, strict=True):
+        alone = embed_dataset(embed, split, (16, 8))
+        assert np.array_equal(embedded.query, alone.query)
+        assert np.array_equal(embedded.gallery, alone.gallery)
+        assert np.array_equal(embedded.labels[0], alone.labels[0])

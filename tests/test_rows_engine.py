@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from export.parity import FLOORS, probe_crops
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, RowsEngine, choose_engine
+from reid.engines.agreement import FLOORS, probe_crops
 from reid.engines.chooser import installed_engines
 from reid.engines.rows import pack, rows_graph, rows_layers
 from reid.profile import Profile, ProfileError

@@ -186,11 +186,12 @@ def test_a_student_learns_from_crops_without_labels(run: Path, tmp_path: Path) -
     ]
     result = CliRunner().invoke(app, [*command, *options])
     assert result.exit_code == 0, result.output
-    rows = [line.split(",") for line in (tmp_path / "student" / "log.csv").read_text().splitlines()]
-    assert rows[0][4:] == ["identity", "position", "part identity", "teacher"]
+    lines = (tmp_path / "student" / "log.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    assert rows[0][8:] == ["identity", "position", "part identity", "teacher"]
     assert len(rows) == 4  # a batch of 64 in each of three epochs
-    assert {float(row[4]) for row in rows[1:]} == {0.0}  # nothing is learned from labels
-    assert float(rows[-1][7]) < float(rows[1][7])
+    assert {float(row[8]) for row in rows[1:]} == {0.0}  # nothing is learned from labels
+    assert float(rows[-1][11]) < float(rows[1][11])
     refused = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
     assert refused.exit_code == 1
     assert "takes the place of --data" in refused.output

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from reid.checkpoint import FILE, CheckpointError, read_embedder
 from training.checkpoint import load_checkpoint
 from training.data.records import Dataset, join
-from training.log import Log
-from training.loop import Run, TrainingError
+from training.interrupts import TrainingError
+from training.log import Log, Measured
+from training.loop import Run
 from training.recipe import RECIPES, RecipeError, first_difference, load_recipe
-from training.smoke import smoke
+from training.smoke import WORK, smoke
 from training.synthetic.drawn import draw_dataset, draw_sites
 
 SMALL = [
@@ -27,6 +29,7 @@ SMALL = [
     "batch_crops=2",
 ]
 
+COST = Measured(images_per_s=10.0, learning_rate=3.5e-4, data_s=0.25, step_s=0.5, memory_mib=900.2)
 TINY = [*SMALL, "model.height=64", "model.width=32", "model.ssl_heads=false"]
 
 
@@ -85,6 +88,39 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, sentence: str
         load_recipe("bot", [setting])
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["seed=high"], "--set seed=high: seed: 'high' is not"),
+        (["seed=1", "dataset=[a"], r"--set dataset=\[a: \[a is no YAML"),
+        (["seed.of=1"], "--set seed.of=1: unknown key 'seed.of', as seed is no section of keys"),
+        (["=1"], "--set =1: a setting must look like"),
+        (["seed=1" + 400 * "0"], "seed is a number of hundreds of digits"),
+        # each is right by itself, and the fault of two is not blamed on the first alone
+        (
+            ["optimiser.schedule=cosine", "seed=3", "optimiser.epochs=5"],
+            "^--set optimiser.schedule=cosine --set seed=3 --set optimiser.epochs=5: optimiser: warmup",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_blamed_on_the_setting_and_not_on_the_recipe(
+    settings: list[str], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=sentence) as error:
+        load_recipe("bot", settings)
+    assert ".yaml" not in str(error.value)
+    (tmp_path / "mine.yaml").write_text("seed: low\n")
+    with pytest.raises(RecipeError, match=r"mine.yaml: seed: 'low' is not"):
+        load_recipe(str(tmp_path / "mine.yaml"), ["optimiser.epochs=5"])
+
+
+@pytest.mark.parametrize("text", ["losses:\n\ttriplet: 1\n", "- seed\n", "1: 2\n", "seed: \xff\n"])
+def test_a_recipe_that_is_no_recipe_is_refused_by_its_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"mine.yaml"):
+        load_recipe(str(tmp_path / "mine.yaml"))
+
+
 def test_recipes_are_compared_key_by_key() -> None:
     recipe = load_recipe("bot")
     changed = recipe.changed("optimiser.rate", 1e-3).changed("threads", 7)
@@ -99,14 +135,14 @@ def test_recipes_are_compared_key_by_key() -> None:
 def test_a_log_keeps_the_rows_before_the_point_of_resumption(tmp_path: Path) -> None:
     with Log(tmp_path, (1, 0)) as log:
         for step in (1, 2, 3):
-            log.write(1, step, 10.0, {"identity": 2.0, "triplet": 0.5})
+            log.write(1, step, COST, {"identity": 2.0, "triplet": 0.5})
     with Log(tmp_path, (1, 2)) as log:
-        log.write(1, 3, 20.0, {"identity": 1.0, "triplet": 0.25})
+        log.write(1, 3, COST, {"identity": 1.0, "triplet": 0.25})
     assert (tmp_path / "log.csv").read_text().splitlines() == [
-        "epoch,step,images_per_s,loss,identity,triplet",
-        "1,1,10.0,2.50000,2.00000,0.50000",
-        "1,2,10.0,2.50000,2.00000,0.50000",
-        "1,3,20.0,1.25000,1.00000,0.25000",
+        "epoch,step,images_per_s,learning_rate,data_s,step_s,memory_mib,loss,identity,triplet",
+        "1,1,10.0,0.00035,0.2500,0.5000,900,2.50000,2.00000,0.50000",
+        "1,2,10.0,0.00035,0.2500,0.5000,900,2.50000,2.00000,0.50000",
+        "1,3,10.0,0.00035,0.2500,0.5000,900,1.25000,1.00000,0.25000",
     ]
 
 
@@ -115,7 +151,7 @@ def test_a_log_that_is_opened_and_not_written_keeps_its_rows(tmp_path: Path, res
     """As where a finished run is trained again, or a run that resumes dies before its first step."""
     with Log(tmp_path, (1, 0)) as log:
         for step in (1, 2):
-            log.write(1, step, 10.0, {"identity": 2.0})
+            log.write(1, step, COST, {"identity": 2.0})
     before = (tmp_path / "log.csv").read_bytes()
     for _ in range(2):
         Log(tmp_path, resume).__exit__()
@@ -125,22 +161,24 @@ def test_a_log_that_is_opened_and_not_written_keeps_its_rows(tmp_path: Path, res
 @pytest.mark.parametrize("torn", ["1,2,10.0,2.0", "1", ""])
 def test_a_row_that_was_not_written_to_its_end_is_made_again(tmp_path: Path, torn: str) -> None:
     with Log(tmp_path, (1, 0)) as log:
-        log.write(1, 1, 10.0, {"identity": 2.0})
+        log.write(1, 1, COST, {"identity": 2.0})
     before = (tmp_path / "log.csv").read_bytes()
     with (tmp_path / "log.csv").open("a") as file:
         file.write(torn)
     with Log(tmp_path, (1, 2)) as log:
-        log.write(1, 2, 10.0, {"identity": 2.0})
-    assert (tmp_path / "log.csv").read_bytes() == before + b"1,2,10.0,2.00000,2.00000\r\n"
+        log.write(1, 2, COST, {"identity": 2.0})
+    assert (
+        tmp_path / "log.csv"
+    ).read_bytes() == before + b"1,2,10.0,0.00035,0.2500,0.5000,900,2.00000,2.00000\r\n"
 
 
 def test_a_log_without_a_whole_line_begins_again(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("epoch,st")
     with Log(tmp_path, (1, 0)) as log:
-        log.write(1, 1, 10.0, {"identity": 2.0})
+        log.write(1, 1, COST, {"identity": 2.0})
     assert (tmp_path / "log.csv").read_text().splitlines() == [
-        "epoch,step,images_per_s,loss,identity",
-        "1,1,10.0,2.00000,2.00000",
+        "epoch,step,images_per_s,learning_rate,data_s,step_s,memory_mib,loss,identity",
+        "1,1,10.0,0.00035,0.2500,0.5000,900,2.00000,2.00000",
     ]
 
 
@@ -150,7 +188,7 @@ def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
     for resume, steps in (((1, 0), (1, 2, 3)), ((1, 2), (3, 4))):
         with Log(tmp_path, resume) as log:
             for step in steps:
-                log.write(1, step, 10.0, {"identity": float(step)})
+                log.write(1, step, COST, {"identity": float(step)})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss/identity")] == [1, 2, 3, 4]
@@ -159,8 +197,9 @@ def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
 def test_a_network_that_a_method_needs_is_made_first(tmp_path: Path) -> None:
     recipe = load_recipe("heads", SMALL)
     smoke(recipe, tmp_path)
-    assert read_embedder(tmp_path)[1]["recipe"]["start"] == str(tmp_path / "start")
-    assert read_embedder(tmp_path / "start")[1]["recipe"]["method"] == "bot"
+    assert read_embedder(tmp_path)[1]["recipe"]["start"] == str(tmp_path / WORK / "start")
+    # of the drawn people and of that network nothing stays
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, "recipe.json", "log.csv", "tensorboard"}
 
 
 def test_an_unknown_method_is_refused_by_name(tmp_path: Path) -> None:
@@ -193,7 +232,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(dataset: Dataset, tmp_path:
 
     def losses(name: str) -> list[list[str]]:
         rows = [row.split(",") for row in (tmp_path / name / "log.csv").read_text().splitlines()]
-        return [row[:2] + row[3:] for row in rows]  # without the rate
+        return [row[:2] + row[3:4] + row[7:] for row in rows]  # without times and memory
 
     assert losses("whole") == losses("pieces")
     assert json.loads((tmp_path / "pieces" / "recipe.json").read_text())["optimiser"]["epochs"] == 2
@@ -214,6 +253,22 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(dataset: Dataset, stopped: 
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
     assert (tmp_path / "run" / FILE).read_bytes() == before
     assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_a_checkpoint_is_written_where_a_folder_cannot_be_opened(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a folder has no descriptor that could be synced."""
+    real = os.open
+
+    def refuses_folders(path: str | Path, *arguments: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuses_folders)
+    load_checkpoint(stopped / FILE).save(tmp_path / FILE)
+    assert load_checkpoint(tmp_path / FILE).meta["step"] == 1
 
 
 def test_another_recipe_does_not_resume(dataset: Dataset, stopped: Path) -> None:

@@ -56,7 +56,7 @@ def folder(tmp_path: Path, crops: np.ndarray) -> Iterator[Path]:
 def request_for(bundle: Bundle, crops: np.ndarray, tier: str = "2") -> WorkRequest:
     """BNTA on every crop."""
     shape = (len(crops), *crops.shape[1:])
-    return WorkRequest(str(bundle.path), tier, 3, "cpu", shape, [None] * len(crops), 16)
+    return WorkRequest(str(bundle.path), tier, 3, "cpu", shape, 16)
 
 
 def workers() -> list[int]:
@@ -151,7 +151,7 @@ def test_a_worker_that_hangs_is_ended(folder: Path, bundle: Bundle, crops: np.nd
 
 
 def test_a_failing_worker_says_why(folder: Path, bundle: Bundle, crops: np.ndarray) -> None:
-    missing = WorkRequest(str(bundle.path / "moved"), "2", 0, "cpu", (48, *crops.shape[1:]), [None] * 48, 16)
+    missing = WorkRequest(str(bundle.path / "moved"), "2", 0, "cpu", (48, *crops.shape[1:]), 16)
     with pytest.raises(WorkerError, match=r"BundleError: no bundle at .*moved"):
         run_worker(folder, missing, ignore, never, 120)
 

@@ -14,11 +14,11 @@ import pytest
 from training.data import read_dataset, read_training
 from training.data.records import DatasetError
 from training.data.selection import Selection
-from training.synthetic import factors, world
+from training.synthetic import factors, sensor, world
 from training.synthetic.body import NAMES, SynthError, bend, make_body, rotation
 from training.synthetic.factors import KINDS, group_of, make_camera, make_person, make_sample, make_site
 from training.synthetic.gait import about, pose
-from training.synthetic.scene import Scene
+from training.synthetic.scene import Scene, _posed
 from training.synthetic.world import Crop, World, plan, render, sample
 
 SMALL = World(identities=10, sites=2, cameras=2, images=2, seed=3, kinds=("plain", "monochrome"))
@@ -102,6 +102,71 @@ def test_every_kind_of_site_has_its_mark(kind: str) -> None:
     assert (site.saturation == 0) == (kind == "monochrome")
     assert (len({p.upper_cloth for p in people}) <= 2) == (kind == "uniform")
     assert (all(p.upper == "coat" for p in people)) == (kind == "coats")
+    assert (site.pixels < 80 and site.jitter > 0.1) == (kind == "hard")
+    changed = [factors.wears_other_coat(0, p, kind, 0) for p in range(2000)]
+    assert (np.mean(changed) > 0.06) == (kind == "hard")
+    assert any(changed) == (kind not in ("uniform", "coats"))
+
+
+def test_a_minority_changes_coats_and_nothing_else() -> None:
+    cameras = [[factors.wears_other_coat(0, p, "plain", c) for c in range(6)] for p in range(2000)]
+    share = np.mean([any(at) for at in cameras])
+    assert 0.045 < share < 0.075
+    both = [any(at) and not all(at) for at in cameras]
+    assert np.mean(both) > 0.9 * share  # they are seen both ways, so that a match has another coat
+    worn = {"upper", "upper_cloth", "inner", "sleeve", "hem", "is_open"}
+    for number in range(40):
+        usual = make_person(0, number, 0, "plain")
+        other = factors.in_other_coat(0, usual)
+        assert {
+            f.name for f in dataclasses.fields(usual) if getattr(usual, f.name) != getattr(other, f.name)
+        } <= worn
+        assert (usual.upper in ("jacket", "coat")) != (other.upper in ("jacket", "coat"))
+
+
+def test_a_changed_coat_is_drawn_and_marked() -> None:
+    asked = World(identities=60, sites=1, cameras=4, images=2)
+    planned = plan(asked, 0)
+    changed = [c for c in planned.crops if factors.wears_other_coat(0, c.person, "plain", c.camera)]
+    assert changed
+    for crop in planned.crops:
+        assert (world.worn(asked, crop) != world.person(asked, crop.person)) == (crop in changed)
+
+
+def test_after_dark_it_is_darker_yellower_and_noisier() -> None:
+    site = dataclasses.replace(make_site(0, 0), noise=0.0, motion=0.0)
+    camera = make_camera(0, site, 0)
+    moment = make_sample(0, site, camera, 0, 0, range(5))
+    grey = np.full((128, 64, 3), 150, np.uint8)
+    day, night = (
+        sensor.expose(grey, site, camera, dataclasses.replace(moment, night=dark), 1.0, (128, 64)).astype(
+            float
+        )
+        for dark in (0.0, 0.9)
+    )
+    assert night.mean() < 0.8 * day.mean()
+    assert (night[..., 0] / night[..., 2]).mean() > 1.1 * (day[..., 0] / day[..., 2]).mean()
+    assert night.std() > day.std() + 2
+
+
+def test_riders_sit_on_bicycles_and_umbrellas_are_above_people(scene: Scene) -> None:
+    planned = plan(SMALL, 0)
+    person, camera = world.person(SMALL, planned.people[0]), planned.cameras[0]
+    moment = sample(SMALL, planned, Crop("", planned.people[0], 0, 0))
+    calm = dataclasses.replace(moment, occluder="none", passers=(), sun=0.0, night=0.0, cut=(0, 0, 0, 0))
+
+    def drawn(stance: str, seed: int = 3) -> tuple[np.ndarray, float]:
+        shown = dataclasses.replace(calm, stance=stance, yaw=80.0, seed=seed)
+        return scene.clean(person, planned.site, camera, shown, lambda n: person)
+
+    body = scene._person(person)
+    seated = _posed(body, dataclasses.replace(calm, stance="ride"), np.eye(3, 4, dtype=np.float32))[:, 2]
+    assert 0.0 < seated.min() < 0.35 and seated.max() > 1.4  # feet on pedals, not on the ground
+    without, box = drawn("hold")
+    above, higher = drawn("umbrella")
+    assert higher > 1.1 * box  # this box takes the umbrella in
+    assert np.abs(above[:20].astype(int) - without[:20]).max() > 40
+    assert np.abs(drawn("ride")[0].astype(int) - without).mean() > 3
 
 
 def test_a_moment_says_nothing_of_who_it_is() -> None:
@@ -209,7 +274,7 @@ def test_a_folder_that_is_something_else(
     older.mkdir()
     told = json.loads((rendered / "world.json").read_text())
     (older / "world.json").write_text(json.dumps(told | {"generator": told["generator"] - 1}))
-    with pytest.raises(SynthError, match=r"rendered by another version of the world \(2, this one is 3\)"):
+    with pytest.raises(SynthError, match=r"rendered by another version of the world \(3, this one is 4\)"):
         render(SMALL, older)
     shutil.rmtree(older)
     (tmp_path / "notes.txt").write_text("mine")
@@ -240,7 +305,7 @@ def test_every_crop_can_be_made_again_from_its_factors(rendered: Path, scene: Sc
     planned = plan(SMALL, 1)
     moment = sample(SMALL, planned, next(c for c in planned.crops if c.path == path))
     assert json.loads(json.dumps(dataclasses.asdict(moment))) == {
-        k: v for k, v in crop.items() if k not in ("person", "camera")
+        k: v for k, v in crop.items() if k not in ("person", "camera", "other_coat")
     }
     assert told["people"][0] == json.loads(
         json.dumps(dataclasses.asdict(world.person(SMALL, planned.people[0])))

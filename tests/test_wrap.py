@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from export.card import card
-from export.parity import probe_crops
 from export.preprocessing import Preprocessing, Probes, candidates, choose
 from export.wrap import Foreign, wrap_network
 from reid.adaptation.sampling import MIN_CROPS
 from reid.bundle import Bundle, BundleError, cosine
 from reid.engines import choose_engine
+from reid.engines.agreement import probe_crops
 from reid.engines.chooser import installed_engines
 from resight import app
 from server.errors import Unprocessable

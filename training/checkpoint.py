@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reid.checkpoint import FILE, MODEL, SCHEMA, CheckpointError, require_schema
-from reid.files import usual_mode
+from reid.files import sync_folder, usual_mode
 
 
 @dataclasses.dataclass
@@ -43,11 +43,7 @@ class Checkpoint:
                 hint = "; the one before it is untouched, and the same command resumes from there"
             raise CheckpointError(f"cannot write {path}: {error}{hint}") from error
         os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -23,6 +23,14 @@ def within(least: float, most: float, section: Any, *names: str) -> None:
     for name in names:
         field = getattr(section, name)
         for value in field if isinstance(field, tuple) else (field,):
-            if not (least <= value <= most and math.isfinite(value)):
+            if not (least <= value <= most and value < math.inf):
                 bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-                raise ValueError(f"{name} is {value:g}; it must be {bounds}")
+                raise ValueError(f"{name} is {_short(value)}; it must be {bounds}")
+
+
+def _short(value: float) -> str:
+    """A number for a sentence, also a whole one that no float can hold."""
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return "a number of hundreds of digits"

@@ -21,6 +21,7 @@ from training.data.selection import judged_crops
 from training.evaluate import embed_dataset, open_embedder, percentages, query_counts, score, scored
 from training.loop import Run
 from training.recipe import Recipe, RecipeError, load_recipe, recipe_from_dict
+from training.validation import named_validation
 
 METRICS = ("mAP", "rank-1", "rank-5", "mINP")
 
@@ -121,7 +122,7 @@ def _one(
                 comparison.identities,
             )
             crops, began = len(dataset.train), time.monotonic()
-            Run(recipe, dataset, folder).fit()
+            Run(recipe, dataset, folder, named_validation(recipe, root)).fit()
             minutes = (time.monotonic() - began) / 60
         embed, size, what = open_embedder(folder)
         scores = score(embed_dataset(embed, _judged(comparison, recipe, target, root), size))

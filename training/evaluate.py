@@ -13,7 +13,7 @@ from reid.batches import BATCH, Progress, in_batches
 from reid.bundle import Bundle
 from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
-from reid.engines import Device, choose_engine
+from reid.engines import Device, EngineError, choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder, torch_device
 from reid.models.build import Embedder
 from reid.models.runner import CropRunner
@@ -44,6 +44,11 @@ def open_embedder(
             chosen.embed,
             (bundle.manifest.height, bundle.manifest.width),
             f"{info.engine} {info.provider} {info.precision}",
+        )
+    if engine not in ("auto", "torch"):
+        raise EngineError(
+            f"engine {engine} computes bundles only, and {source} is a run: write a bundle with "
+            "resight export, or leave the engine out"
         )
     embedder, _ = read_embedder(source)
     place = torch_device(device)
@@ -101,6 +106,31 @@ def embed_dataset(
     _, of_gallery = as_items(dataset.gallery)
     item_of = np.concatenate([of_query, of_gallery + len(query)])
     return labelled(dataset, _pooled_tracks(embed, records, item_of, size, progress))
+
+
+def embed_splits(
+    embed: Embed, splits: Sequence[Dataset], size: tuple[int, int], progress: Progress | None = None
+) -> list[Embedded]:
+    """Embeds query and gallery of each split; an image that several splits share is embedded once.
+
+    Raises DatasetError where a split has no queries, or none with a match in its gallery.
+    """
+    for split in splits:
+        require_matches(split)
+    if any(has_tracks(split) for split in splits):  # pooled piece by piece: too many crops to keep
+        return [embed_dataset(embed, split, size, progress) for split in splits]
+    rows: dict[Path, int] = {}
+    records: list[Record] = []
+    for split in splits:
+        for record in (*split.query, *split.gallery):
+            if record.path not in rows:
+                rows[record.path] = len(records)
+                records.append(record)
+    embeddings = embed_records(embed, records, size, progress=progress)
+    return [
+        labelled(split, embeddings[[rows[r.path] for r in (*split.query, *split.gallery)]])
+        for split in splits
+    ]
 
 
 def _pooled_tracks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +37,18 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     return (positive - negative + margin).clamp_min(0).mean()
 
 
-def triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
-    """The triplet loss of the recipe."""
+def triplet_losses(weights: Losses, features: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """The weighted triplet loss of the recipe as `triplet`, the mean over several features [B,D] of a crop.
+
+    Nothing where its weight is 0: none is computed then, and a batch may hold one identity.
+    """
+    if not weights.triplet:
+        return {}
+    losses = [_triplet_loss(weights, each, labels) for each in features]
+    return {"triplet": weights.triplet * torch.stack(losses).mean()}
+
+
+def _triplet_loss(weights: Losses, features: Tensor, labels: Tensor) -> Tensor:
     if weights.triplet_form == "weighted":
         return weighted_triplet(features, labels)
     return batch_hard_triplet(features, labels, weights.margin)
@@ -100,6 +112,32 @@ class CentreLoss(nn.Module):
         """Divides the gradient by the loss weight: with it the centres hardly move (BoT issues 43, 221)."""
         if self.centres.grad is not None:
             self.centres.grad /= weight
+
+
+class ProxyLoss(nn.Module):
+    """Cross entropy of a crop's cosines to one learned vector of each identity: Proxy-NCA's idea as softmax.
+
+    Args:
+        identities, dim: number and length of the vectors.
+        hardest: only so many other identities compete, those most like the crop; 0 for all.
+        temperature: that cosines are divided by.
+    """
+
+    def __init__(self, identities: int, dim: int, hardest: int, temperature: float) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.randn(identities, dim))
+        self.hardest, self.temperature = hardest, temperature
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """features [B,D] of any length, labels [B] -> scalar, the mean over the batch."""
+        with torch.autocast(features.device.type, enabled=False):
+            unit = nn.functional.normalize(features.float())
+            logits = unit @ nn.functional.normalize(self.proxies).T / self.temperature
+        if not 0 < self.hardest < len(self.proxies) - 1:
+            return nn.functional.cross_entropy(logits, labels)
+        right = logits.gather(1, labels[:, None])
+        wrong = logits.scatter(1, labels[:, None], -torch.inf).topk(self.hardest, 1).values
+        return (torch.cat([right, wrong], 1).logsumexp(1) - right[:, 0]).mean()
 
 
 class SelfSupervisedLoss(nn.Module):

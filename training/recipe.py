@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -10,6 +12,7 @@ import yaml
 
 from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
+from training.data.early_size import EarlySize
 from training.data.photometric import Photometric
 from training.data.selection import Selection
 from training.data.transforms import Augmentation
@@ -33,6 +36,10 @@ class Losses:
     triplet_form: str = "hard"  # hard: batch-hard with the margin | weighted: AGW's, without one
     centre: float = 0.0005  # paper and code 5e-4; 0 for unseen targets
     centre_rate: float = 0.5  # SGD rate of the centres; code 0.5
+    # cross entropy of cosines to a learned vector of each identity; used by bot, std, dcsd and ptl
+    proxy: float = 0.0
+    proxy_hardest: int = 50  # other identities that compete with a crop's: those most like it; 0 for all
+    proxy_temperature: float = 0.05
     position: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
     part_identity: float = 0.1  # BNTA Eq. 9: 0.1; used with ssl_heads
     domain: float = 1.0  # DCSD Eq. 5: 1; used by dcsd
@@ -44,6 +51,8 @@ class Losses:
     def __post_init__(self) -> None:
         one_of(self, triplet_form=("hard", "weighted"))
         at_least(0, self, "identity", "triplet", "margin", "centre", "centre_rate", "position")
+        at_least(0, self, "proxy", "proxy_hardest")
+        at_least(1e-3, self, "proxy_temperature")
         at_least(0, self, "part_identity", "domain", "camera", "restitution")
         within(0, 1, self, "label_smoothing")
         if len(self.restitution) != 4:
@@ -121,6 +130,20 @@ class Optimiser:
 
 
 @dataclasses.dataclass(frozen=True)
+class Validation:
+    """Evaluation while a run goes on; the best epoch by mAP is kept as `best.safetensors`."""
+
+    every: int = 0  # epochs; 0: never
+    # whose query and gallery are evaluated; "": a part of the training identities, which is not trained on
+    dataset: str = ""
+    share: float = 0.1  # of the training identities that make this part
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "every")
+        within(0.001, 0.9, self, "share")
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
@@ -138,6 +161,8 @@ class Recipe:
     skip_unreadable: bool = False  # do not train on images that cannot be decoded
     # weights to start from: a run, a checkpoint, a bundle, or torchvision's ImageNet weights as .safetensors
     start: str = ""
+    # layers that keep their weights and BatchNorm statistics, as [trunk.layer1.*, "trunk.bn?"]
+    freeze: tuple[str, ...] = ()
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
@@ -150,21 +175,43 @@ class Recipe:
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     photometric: Photometric = dataclasses.field(default_factory=Photometric)
+    early_size: EarlySize = dataclasses.field(default_factory=EarlySize)
     mixstyle: MixStyle = dataclasses.field(default_factory=MixStyle)
     losses: Losses = dataclasses.field(default_factory=Losses)
     meta: Meta = dataclasses.field(default_factory=Meta)
     distill: Distill = dataclasses.field(default_factory=Distill)
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
+    validation: Validation = dataclasses.field(default_factory=Validation)
 
     def __post_init__(self) -> None:
         one_of(self, precision=("auto", "bf16-mixed", "32-true"))
-        at_least(0, self, "split", "seed", "threads")
+        at_least(0, self, "split")
+        within(0, 4096, self, "threads")
+        within(0, 2**32 - 1, self, "seed")
         at_least(1, self, "batch_identities", "batch_crops", "shards")
-        if self.losses.triplet and min(self.batch_identities, self.batch_crops) < 2:
-            batch = f"{self.batch_identities} x {self.batch_crops}"
+        self._check_batch()
+        if 0 < self.optimiser.epochs <= self.early_size.epochs:
             raise ValueError(
-                f"a triplet loss needs two identities of two crops a batch, not {batch}; set "
-                f"batch_identities and batch_crops to 2 or more, or losses.triplet to 0"
+                f"early_size.epochs is {self.early_size.epochs} of {self.optimiser.epochs} epochs, which "
+                f"leaves none at the model's size; set it lower"
+            )
+
+    def _check_batch(self) -> None:
+        """A batch must have what its losses compare, and more than one crop for BatchNorm's statistics."""
+        batch = f"{self.batch_identities} x {self.batch_crops}"
+        losses = {"triplet": bool(self.losses.triplet)}
+        losses["restitution"] = self.model.arch == "resnet50-snr" and any(self.losses.restitution)
+        for name, used in losses.items():
+            if used and min(self.batch_identities, self.batch_crops) < 2:
+                off = "0" if name == "triplet" else "[0, 0, 0, 0]"
+                raise ValueError(
+                    f"a {name} loss needs two identities of two crops a batch, not {batch}; set "
+                    f"batch_identities and batch_crops to 2 or more, or losses.{name} to {off}"
+                )
+        if self.batch_identities * self.batch_crops < 2:
+            raise ValueError(
+                f"a batch of {batch} is one crop, of which BatchNorm has no statistics; set batch_identities "
+                f"or batch_crops to 2 or more"
             )
 
     def selection(self) -> Selection:
@@ -198,13 +245,58 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise RecipeError(f"no recipe {name!r}; known recipes: {known}; or give the path of a .yaml file")
-    values = yaml.safe_load(path.read_text()) or {}
-    for setting in settings or []:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"setting {setting!r} must look like optimiser.epochs=60")
-        _set(values, key, yaml.safe_load(text))
-    return recipe_from_dict(values, str(path))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is no YAML: {_reason(error)}") from error
+    values = {} if values is None else values
+    changes = [_parsed(setting) for setting in settings or []]
+    try:
+        return _with(values, changes, str(path))
+    except RecipeError:
+        _with(values, [], str(path))  # raises where the file is wrong by itself
+        raise RecipeError(_blame(values, changes)) from None
+
+
+def _parsed(setting: str) -> tuple[str, str, Any]:
+    """A setting `key=value` as it stands, its key, and the value as YAML reads it."""
+    key, equals, text = setting.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"--set {setting}: a setting must look like optimiser.epochs=60")
+    try:
+        return setting, key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {setting}: {text} is no YAML: {_reason(error)}") from error
+
+
+def _with(values: Any, changes: Sequence[tuple[str, str, Any]], where: str) -> Recipe:
+    """The recipe of a file's values and of settings over them."""
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: expected a section of keys, got {values!r}")
+    changed = copy.deepcopy(values)
+    for _, key, value in changes:
+        _set(changed, key, value)
+    return recipe_from_dict(changed, where)
+
+
+def _blame(values: Any, changes: Sequence[tuple[str, str, Any]]) -> str:
+    """The sentence on the setting with which a recipe that is right by itself goes wrong, or on all."""
+
+    def fault(chosen: Sequence[tuple[str, str, Any]]) -> str:
+        try:
+            _with(values, chosen, "")
+        except RecipeError as error:
+            return str(error)
+        return ""
+
+    together = fault(changes)
+    blamed = next(([change] for change in changes if fault([change]) == together), changes)
+    return " ".join(f"--set {setting}" for setting, _, _ in blamed) + together
+
+
+def _reason(error: Exception) -> str:
+    """What PyYAML says, in one line."""
+    return " ".join(str(error).split())
 
 
 def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -233,16 +325,18 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f": unknown key {key!r}, as {section} is no section of keys")
     values[last] = value
 
 
 def _typed(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise RecipeError(f"{where}: expected a section of keys, found {values!r}")
+        raise RecipeError(f"{where}: expected a section of keys, got {values!r}")
     hints = get_type_hints(cls)
-    unknown = set(values) - set(hints)
+    unknown = sorted(str(key) for key in values if key not in hints)
     if unknown:
-        raise RecipeError(f"{where}: unknown key {sorted(unknown)[0]!r}; known: {', '.join(hints)}")
+        raise RecipeError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(hints)}")
     try:
         return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
     except RecipeError:
@@ -257,7 +351,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 5e-4 as text
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     elif getattr(kind, "__origin__", None) is tuple and isinstance(value, (list, tuple)):
         kinds = kind.__args__[:1] * len(value) if kind.__args__[-1] is Ellipsis else kind.__args__

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bisect
 import math
 
+from training.recipe import Optimiser
+
 
 def learning_rate(
     epoch: int,
@@ -36,3 +38,38 @@ def _warmup(passed: float, warmup_epochs: int, warmup_factor: float) -> float:
         return 1.0
     share = passed / warmup_epochs
     return warmup_factor * (1 - share) + share
+
+
+def rate_at(settings: Optimiser, epoch: int, step: int, steps: int) -> float:
+    """Rate of the step that follows `step` steps of `epoch` (from 1), where an epoch has `steps`."""
+    warmup = (settings.warmup_epochs, settings.warmup_factor)
+    if settings.schedule == "cosine":
+        return cosine_rate(epoch - 1 + step / steps, settings.rate, settings.epochs, *warmup)
+    return learning_rate(epoch, settings.rate, settings.milestones, settings.gamma, *warmup)
+
+
+def misfits(settings: Optimiser) -> list[str]:
+    """A sentence on each part of a schedule that its number of epochs leaves without effect."""
+    epochs, warmup, milestones = settings.epochs, settings.warmup_epochs, settings.milestones
+    sentences = []
+    if warmup >= epochs:
+        sentences.append(
+            f"optimiser.epochs is {epochs} and the warm-up lasts {warmup}, so no epoch before the last "
+            f"trains at the full rate: set optimiser.warmup_epochs lower"
+        )
+    if settings.schedule == "cosine":
+        return sentences
+    late = [milestone for milestone in milestones if milestone > epochs]
+    early = [milestone for milestone in milestones if milestone <= min(warmup, epochs)]
+    if late:
+        never = "never falls" if len(late) == len(milestones) else "falls less often than the recipe says"
+        sentences.append(
+            f"optimiser.epochs is {epochs} and optimiser.milestones has {late}, so the rate {never}: set the "
+            f"milestones to epochs that the run has"
+        )
+    if early:
+        sentences.append(
+            f"optimiser.milestones has {early} inside the warm-up of {warmup} epochs, so the rate rises to "
+            f"less than optimiser.rate: set optimiser.warmup_epochs lower or the milestones higher"
+        )
+    return sentences

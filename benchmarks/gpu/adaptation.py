@@ -25,8 +25,7 @@ def adapt_in_worker(bundle: Path, crops: np.ndarray, on: str, folder: Path) -> W
     """The profile that a worker makes of crops uint8 [N,H,W,3] on a device, in a folder that is made."""
     folder.mkdir()
     crops.tofile(folder / CROPS)
-    cameras: list[str | None] = [f"c{row % 4}" for row in range(len(crops))]
-    request = WorkRequest(str(bundle.resolve()), "2", 0, on, crops.shape, cameras, PROBES)
+    request = WorkRequest(str(bundle.resolve()), "2", 0, on, crops.shape, PROBES)
     return run_worker(folder, request, lambda share, stage: None, lambda: None, SILENCE_S)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.gpu import device
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import Plan
-from export.parity import FLOORS
 from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
 from reid.engines import Engine, EngineError, choose_engine
+from reid.engines.agreement import FLOORS, SHARE_OF_DRIFT
 from reid.engines.pytorch import TorchEngine
 from reid.profile import Profile
 
@@ -22,7 +22,6 @@ PARITY_CROPS = 128
 OPTIONAL = ("tensorrt",)  # not every installation has it; what is missing is said and rejects nothing
 _WARM_UP = 3
 # cosines to torch may fall short of 1 by this share of what the adaptation itself changes
-SHARE_OF_DRIFT = 0.1
 
 
 def check_engine(plan: Plan, name: str, findings: Findings) -> None:

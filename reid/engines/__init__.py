@@ -2,6 +2,7 @@
 
 from reid.engines.chooser import Choice, choose_engine, choose_with_reasons
 from reid.engines.protocol import Device, Engine, EngineError, EngineInfo, RowsEngine
+from reid.engines.providers import GpuOptions
 
 __all__ = [
     "Choice",
@@ -9,6 +10,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineInfo",
+    "GpuOptions",
     "RowsEngine",
     "choose_engine",
     "choose_with_reasons",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from reid.bundle import Bundle
 from reid.engines.protocol import Device, Engine, EngineError
+from reid.engines.providers import GpuOptions
 from reid.profile import Profile
 
 log = logging.getLogger("resight")
@@ -38,25 +39,29 @@ def choose_engine(
 
 
 def choose_with_reasons(
-    bundle: Bundle, device: Device = "auto", name: str = "auto", profile: Profile | None = None
+    bundle: Bundle,
+    device: Device = "auto",
+    name: str = "auto",
+    profile: Profile | None = None,
+    gpu: GpuOptions = GpuOptions(),
 ) -> Choice:
     """The first engine of `ENGINES` that works here, or the one that is named. Each refusal is logged.
 
     Args:
         device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
             a warning if it cannot be used.
-        name: `auto`, or one of `ENGINES`: then exactly this one.
+        name: `auto`, or one of `ENGINES`: then exactly this one. gpu: how a GPU is used.
 
     Raises EngineError when no such engine works; the message says why for each.
     """
     if name != "auto":
         if name not in ENGINES:
             raise EngineError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
-        return Choice(_make(name, bundle, profile, device), {})
+        return Choice(_make(name, bundle, profile, device, gpu), {})
     refused: dict[str, str] = {}
     for candidate in _candidates(device):
         try:
-            engine = _make(candidate, bundle, profile, device)
+            engine = _make(candidate, bundle, profile, device, gpu)
         except EngineError as error:
             log.warning("engine %s is not used: %s", candidate, error)
             refused[candidate] = str(error)
@@ -74,8 +79,8 @@ def installed_engines(device: Device = "cpu") -> list[str]:
 
 def require_installed(name: str) -> None:
     """Raises EngineError with what to install, unless the packages of an engine are importable."""
-    if name == "tensorrt" and find_spec("tensorrt") is None:
-        raise EngineError("TensorRT is not installed; install it with: pip install 'tensorrt-cu13<11'")
+    if name == "tensorrt" and find_spec("tensorrt_libs") is None:
+        raise EngineError("TensorRT is not installed; install it with: pip install -e '.[gpu,tensorrt]'")
     if find_spec(_MODULES[name]) is None:
         raise EngineError(f"{_MODULES[name]} is not installed; install it with: pip install {_MODULES[name]}")
 
@@ -96,24 +101,30 @@ def _candidates(device: Device) -> list[str]:
     return cpu if device == "cpu" or not gpu_present() else gpu + cpu
 
 
-def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device) -> Engine:
+def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device, gpu: GpuOptions) -> Engine:
     require_installed(name)
     makers: dict[str, Callable[[], Engine]] = {
-        "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt"),
-        "cuda": lambda: _onnxruntime(bundle, profile, "cuda"),
+        "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt", gpu),
+        "cuda": lambda: _onnxruntime(bundle, profile, "cuda", gpu),
         "openvino": lambda: _openvino(bundle, profile),
-        "onnxruntime": lambda: _onnxruntime(bundle, profile, "cpu"),
+        "onnxruntime": lambda: _onnxruntime(bundle, profile, "cpu", gpu),
         "torch": lambda: _torch(bundle, profile, device),
     }
     return makers[name]()
 
 
-def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str) -> Engine:
+def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str, gpu: GpuOptions) -> Engine:
+    """On a GPU in half precision where that agrees with the CPU, in float32 otherwise."""
     from reid.engines.onnx_runtime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(
-        bundle, profile, provider, cache=str(bundle.path.parent / f"{bundle.base_id}.tensorrt")
-    )
+    recorded = bundle.manifest.engines.get(provider)
+    if provider == "cpu" or (recorded is not None and recorded.precision == "fp32"):
+        return OnnxRuntimeEngine(bundle, profile, provider, gpu).verify()
+    try:
+        return OnnxRuntimeEngine(bundle, profile, provider, gpu, "fp16").verify()
+    except EngineError as error:
+        log.warning("engine %s is not used in fp16: %s", provider, error)
+    return OnnxRuntimeEngine(bundle, profile, provider, gpu).verify()
 
 
 def _openvino(bundle: Bundle, profile: Profile | None) -> Engine:

@@ -82,7 +82,7 @@ class PixelEmbedder(nn.Module):
 
     def normalise(self, crops: Tensor) -> Tensor:
         """uint8 [B,H,W,3] RGB -> float32 [B,3,H,W], normalised by the architecture's mean and deviation."""
-        return (crops.permute(0, 3, 1, 2).float() - self.pixel_mean) * self.pixel_scale
+        return (crops.float().permute(0, 3, 1, 2) - self.pixel_mean) * self.pixel_scale
 
 
 def build(spec: ModelSpec) -> Embedder:

@@ -179,7 +179,8 @@ class ItemRows:
                 requests.forget(db, chunk)
                 jobs.forget(db, site, ids)
                 audit.forget(db, ids)
-                for table in (t.embeddings, t.images, t.items):  # the items last: the others refer to them
+                # the items last: the others refer to them
+                for table in (t.fitted_items, t.embeddings, t.images, t.items):
                     db.execute(table.delete().where(table.c.seq.in_(chunk)))
                 count += len(ids)
             audit.note(db, actor, "erase", site, {"by": by, "items": count})

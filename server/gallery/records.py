@@ -74,6 +74,40 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdaptAfter:
+    """When a site is adapted again by itself: after so many new items, after so many hours, or what of both
+    comes first."""
+
+    items: int | None = None
+    hours: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What a profile was fitted to.
+
+    Args:
+        count: items that took part, with those erased since. sampled: int64 seqs, ascending, of those that
+            are left of the ones its tables were fitted to.
+        through: its centres were fitted to every item of the site up to this seq; None where it has none.
+    """
+
+    count: int
+    sampled: np.ndarray
+    through: int | None
+
+    def erased(self, present: np.ndarray) -> int:
+        """How many are gone by now.
+
+        Args:
+            present: int64 seqs of the site's items, ascending.
+        """
+        if self.through is not None:  # they hold the sampled ones, too
+            return self.count - int(np.searchsorted(present, self.through, "right"))
+        return self.count - len(np.intersect1d(self.sampled, present, assume_unique=True))
+
+
+@dataclasses.dataclass(frozen=True)
 class Embedded:
     """Rows of one raw space: seq int64 [N] ascending, cameras [N], vectors float16 [N,D]."""
 

@@ -11,6 +11,7 @@ from server.gallery.audit import AuditRows
 from server.gallery.database import Database
 from server.gallery.embeddings import EmbeddingRows
 from server.gallery.faults import reason_of
+from server.gallery.fits import FitRows
 from server.gallery.items import ItemRows
 from server.gallery.jobs import JobRows
 from server.gallery.keys import KeyRows
@@ -18,6 +19,7 @@ from server.gallery.migrate import is_newest
 from server.gallery.owner import Owner
 from server.gallery.purge import Purge
 from server.gallery.requests import RequestRows
+from server.gallery.schedules import ScheduleRows
 from server.gallery.versions import VersionRows
 
 
@@ -59,6 +61,8 @@ class Store:
         self.embeddings = EmbeddingRows(self.database, self.versions)
         self.requests = RequestRows(self.database)
         self.jobs = JobRows(self.database)
+        self.schedules = ScheduleRows(self.database)
+        self.fits = FitRows(self.database)
         self.keys = KeyRows(self.database)
         self.audit = AuditRows(self.database)
 

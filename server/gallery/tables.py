@@ -32,6 +32,14 @@ versions = sa.Table(
     sa.Column("camera_tables", sa.Integer, nullable=False, server_default="0"),  # in its profile
 )
 
+schedules = sa.Table(  # of sites that are adapted again by themselves
+    "schedules",
+    metadata,
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("items", sa.Integer),  # after so many new ones
+    sa.Column("hours", sa.Float),
+)
+
 profiles = sa.Table(
     "profiles",
     metadata,
@@ -68,6 +76,24 @@ embeddings = sa.Table(
     sa.Column("space_id", sa.String, primary_key=True),  # a raw one: centres are not applied yet
     sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16 [D], little endian
+)
+
+fits = sa.Table(  # what each profile was fitted to
+    "fits",
+    metadata,
+    sa.Column("profile_id", sa.String, sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),  # items, with those that are erased by now
+    sa.Column("through", _SEQ),  # centres: of every item of the site up to this seq
+)
+
+fitted_items = sa.Table(  # tables of BatchNorm values: of these items
+    "fitted_items",
+    metadata,
+    sa.Column(
+        "profile_id", sa.String, sa.ForeignKey("fits.profile_id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 requests = sa.Table(

@@ -63,8 +63,15 @@ class VersionRows:
         return Profile.from_bytes(data) if data is not None else None
 
     def drop_unused_profiles(self, keep: Collection[str] = ()) -> None:
-        """Deletes profiles that no version names, but for those in `keep`."""
-        named = sa.select(t.versions.c.profile_id)
-        unused = sa.and_(t.profiles.c.id.not_in(named), t.profiles.c.id.not_in(keep))
+        """Deletes profiles that neither a live version nor one that rollbacks lead to has, but for those in
+        `keep`."""
+        used = set(keep)
+        for live in self.live():
+            version: Version | None = live
+            while version is not None:
+                used.add(version.profile_id)
+                version = self.get(live.site, version.parent) if version.parent is not None else None
         with self.database.write() as db:
-            db.execute(t.profiles.delete().where(unused))
+            kept = db.execute(sa.select(t.profiles.c.id)).scalars().all()
+            for profile_id in set(kept) - used:
+                db.execute(t.profiles.delete().where(t.profiles.c.id == profile_id))

@@ -37,6 +37,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_ADAPTATION}/GetJob": "read",
     f"/{_ADAPTATION}/WatchJob": "read",
     f"/{_ADAPTATION}/CancelJob": "admin",
+    f"/{_ADAPTATION}/SetAdaptAfter": "admin",
     f"/{health.SERVICE_NAME}/Check": None,
     f"/{health.SERVICE_NAME}/Watch": None,
     f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": None,
@@ -117,6 +118,7 @@ class Adaptation(rpc.AdaptationServicer):
                 request.max_samples or None,
                 request.seed,
                 request.gate if request.HasField("gate") else True,
+                request.refit,
             )
         )
 
@@ -137,6 +139,16 @@ class Adaptation(rpc.AdaptationServicer):
     async def CancelJob(self, request: pb.JobRequest, context: Any) -> pb.Job:
         """Asks a job to end."""
         return messages.job(await asyncio.to_thread(self.service.jobs.cancel, request.job))
+
+    async def SetAdaptAfter(self, request: pb.SetAdaptAfterRequest, context: Any) -> pb.AdaptAfter:
+        """When a site is adapted by itself."""
+        after = request.adapt_after
+        site = await self.service.schedule.set(
+            request.site,
+            after.items if after.HasField("items") else None,
+            after.hours if after.HasField("hours") else None,
+        )
+        return messages.adapt_after(site.adapt_after)
 
 
 async def create_server(service: Service, auth: Auth, address: str) -> GrpcServer:

@@ -8,7 +8,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from server.enroll import Enrolled
 from server.fields import filter_of, record_of
 from server.gallery.filters import ItemFilter
-from server.gallery.records import Item, NewItem
+from server.gallery.records import AdaptAfter, Item, NewItem
 from server.job import Job
 from server.query import Answer
 
@@ -76,3 +76,8 @@ def job(snapshot: Job) -> pb.Job:
         version=snapshot.version or 0,
         report_json=snapshot.report.model_dump_json(),
     )
+
+
+def adapt_after(after: AdaptAfter | None) -> pb.AdaptAfter:
+    """A schedule; without fields where there is none."""
+    return pb.AdaptAfter(items=after.items, hours=after.hours) if after is not None else pb.AdaptAfter()

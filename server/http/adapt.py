@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
-from server.http.schemas import AdaptModel, JobModel
+from server.http.schemas import AdaptAfterModel, AdaptModel, JobModel
 from server.reports import SiteReport
 
 router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
@@ -22,7 +22,9 @@ async def adapt(service: ServiceDep, actor: Admin, body: AdaptModel) -> JobModel
 
     A job that the end of the server interrupts goes on when the server is started again.
     """
-    job = await service.adapting.adapt(body.site, str(body.tier), body.max_samples, body.seed, body.gate)
+    job = await service.adapting.adapt(
+        body.site, str(body.tier), body.max_samples, body.seed, body.gate, body.refit
+    )
     return JobModel.of(job)
 
 
@@ -69,3 +71,10 @@ async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
     """Undo the last adaptation: a new version with the profile before the live one. Items enrolled since are
     re-embedded and kept."""
     return JobModel.of(await service.adapting.roll_back(site))
+
+
+@router.put("/sites/{site}/adapt-after")
+async def adapt_after(service: ServiceDep, actor: Admin, site: str, body: AdaptAfterModel) -> SiteReport:
+    """Have a site adapted again by itself, `auto` and gated: after so many new items, after so many hours, or
+    what of both comes first. With neither of them, no longer. The site's answer says `adapt_after`."""
+    return service.status.site(await service.schedule.set(site, body.items, body.hours))

@@ -190,10 +190,31 @@ class AdaptModel(BaseModel):
     )
     max_samples: int | None = Field(default=None, description="most crops to look at, balanced over cameras")
     seed: int = 0
+    refit: bool = Field(
+        default=False,
+        description="make the live profile again without the items that were erased since, by the same tiers "
+        "and unjudged; the profile before is deleted",
+    )
     model_config = {
         "extra": "forbid",
         "strict": True,
         "json_schema_extra": {"examples": [{"site": "lobby", "tier": "auto"}]},
+    }
+
+
+class AdaptAfterModel(BaseModel):
+    """Body of `PUT /sites/{site}/adapt-after`."""
+
+    items: int | None = Field(
+        default=None, description="after so many items that are new since the last adaptation"
+    )
+    hours: float | None = Field(
+        default=None, description="after so many hours, if any item is new since the last adaptation"
+    )
+    model_config = {
+        "extra": "forbid",
+        "strict": True,
+        "json_schema_extra": {"examples": [{"items": 500, "hours": 24}]},
     }
 
 

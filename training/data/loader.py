@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid.batches import Progress
 from reid.images import ImageError, resize
+from training.data.early_size import EarlySize
 from training.data.photometric import Draws, Photometric, change
 from training.data.pixels import read_crop
 from training.data.records import DatasetError, Record
 from training.data.transforms import Augmentation
 
 NOTHING = Photometric()  # changes no colours
+WHOLE = EarlySize()  # changes no size
 CPU = torch.device("cpu")
 
 
@@ -37,8 +40,10 @@ class Batch(NamedTuple):
         return Batch(*(column.to(device) for column in self))
 
 
-def load_crops(records: Sequence[Record], height: int, width: int, threads: int = 4) -> np.ndarray:
-    """Decodes and resizes every record -> uint8 [N,H,W,3].
+def load_crops(
+    records: Sequence[Record], height: int, width: int, threads: int = 4, progress: Progress | None = None
+) -> np.ndarray:
+    """Decodes and resizes every record -> uint8 [N,H,W,3]; `progress` is called now and then.
 
     Raises DatasetError naming a file that cannot be read.
     """
@@ -53,6 +58,8 @@ def load_crops(records: Sequence[Record], height: int, width: int, threads: int 
     with ThreadPoolExecutor(threads) as pool:
         for i, crop in enumerate(pool.map(load, records, chunksize=64)):
             crops[i] = crop
+            if progress is not None and (i % 64 == 63 or i == len(records) - 1):
+                progress(i + 1, len(records))
     return crops
 
 
@@ -65,6 +72,7 @@ class TrainingLoader:
             same pixels.
         mean_pixel: RGB 0..255 that erasing paints, `ModelSpec.mean_pixel`.
         photometric: changes of colour and sharpness. device: that computes them, and holds the batches.
+        early: the size that batches of the first epochs are scaled to, when everything else is done.
     """
 
     def __init__(
@@ -78,8 +86,9 @@ class TrainingLoader:
         mean_pixel: tuple[int, int, int],
         photometric: Photometric = NOTHING,
         device: torch.device = CPU,
+        early: EarlySize = WHOLE,
     ) -> None:
-        self.photometric, self.device = photometric, device
+        self.photometric, self.device, self.early = photometric, device, early
         self.crops, self.augment, self.seed, self.mean_pixel = crops, augment, seed, mean_pixel
         self.columns = [
             np.asarray(values, np.int64) for values in (labels, cameras, domains, range(len(labels)))
@@ -125,6 +134,6 @@ class TrainingLoader:
         chosen = np.asarray(indices)[slots]
         arrays = [crops, *(column[chosen] for column in self.columns)]
         batch = Batch(*(torch.from_numpy(array) for array in arrays)).to(self.device)
-        if not self.photometric.changes:
-            return batch
-        return batch._replace(crops=change(batch.crops, torch.from_numpy(draws).to(self.device)))
+        if self.photometric.changes:
+            batch = batch._replace(crops=change(batch.crops, torch.from_numpy(draws).to(self.device)))
+        return batch._replace(crops=self.early(batch.crops, epoch))

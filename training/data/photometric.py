@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.checks import at_least, within
+from training.data.jpeg import compress
 
 _SHARES = (0.7, 0.5, 0.35)  # sizes that a crop is scaled down to
 _TAPS = 3  # pixels at each side of a blur's centre
@@ -36,6 +37,7 @@ class Draws(NamedTuple):
     noise: Any  # standard deviation, of 255
     offset: Any  # into the bank of noise
     share: Any  # of the size, that the crop is scaled to and back; 1 for none
+    quality: Any  # of JPEG, 1 to 100; 0 for no compression
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,25 +55,32 @@ class Photometric:
     noise: float = 0.0  # share of crops with noise
     noise_level: float = 12.0  # its largest standard deviation, of 255
     downscale: float = 0.0  # share of crops that lose detail by scaling down and up again
+    jpeg: float = 0.0  # share of crops that are compressed as JPEG does it
+    jpeg_quality: tuple[float, float] = (15.0, 75.0)  # lowest and highest
 
     def __post_init__(self) -> None:
-        within(0, 1, self, "grey", "blur", "noise", "downscale")
+        within(0, 1, self, "grey", "blur", "noise", "downscale", "jpeg")
         at_least(0, self, "exposure", "white_balance", "gamma", "contrast", "saturation")
         within(0, _TAPS / 2, self, "blur_pixels")  # a wider blur would be cut off
         at_least(0, self, "noise_level")
+        within(1, 100, self, "jpeg_quality")
+        if self.jpeg_quality[0] > self.jpeg_quality[1]:
+            raise ValueError(f"jpeg_quality is {list(self.jpeg_quality)}; put the lower one first")
 
     @property
     def changes(self) -> bool:
         """False if every draw leaves a crop as it is."""
         strengths = (self.exposure, self.white_balance, self.gamma, self.contrast, self.saturation)
-        return any(strengths) or any((self.grey, self.blur, self.noise, self.downscale))
+        return any(strengths) or any((self.grey, self.blur, self.noise, self.downscale, self.jpeg))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """float32 [10], the fields of `Draws`. Takes the same number of draws whatever the settings are."""
+        """float32 [11], the fields of `Draws`. Takes the same number of draws whatever the settings are."""
         exposure, gamma, contrast, saturation = rng.uniform(-1, 1, 4)
         balance = self.white_balance * rng.standard_normal(3)
         happens = rng.random(4)  # grey, blur, noise, downscale
         size = rng.random(4)  # of blur and noise, the noise's place, which share
+        compressed, coarse = rng.random(2)
+        low, high = self.jpeg_quality
         red, green, blue = np.exp(self.exposure * exposure + balance)
         return np.array(
             Draws(
@@ -85,16 +94,17 @@ class Photometric:
                 noise=self.noise_level * size[1] if happens[2] < self.noise else 0.0,
                 offset=size[2],
                 share=_SHARES[int(size[3] * len(_SHARES))] if happens[3] < self.downscale else 1.0,
+                quality=round(low + coarse * (high - low)) if compressed < self.jpeg else 0,
             ),
             np.float32,
         )
 
 
 def change(crops: Tensor, draws: Tensor) -> Tensor:
-    """uint8 [B,H,W,3] and float32 [B,10] of `Photometric.draw` -> uint8 [B,H,W,3].
+    """uint8 [B,H,W,3] and float32 [B,11] of `Photometric.draw` -> uint8 [B,H,W,3].
 
-    In this order: gains, gamma, saturation, contrast, blur, noise, fewer pixels. What padding and erasing
-    painted is changed with the rest of the crop.
+    In this order: gains, gamma, saturation, contrast, blur, noise, fewer pixels, JPEG. What padding and
+    erasing painted is changed with the rest of the crop.
     """
     d = Draws(*draws.unbind(1))
     x = crops.permute(0, 3, 1, 2).float().div_(255)  # [B,3,H,W]; changed in place, which is faster on a CPU
@@ -108,7 +118,11 @@ def change(crops: Tensor, draws: Tensor) -> Tensor:
     _blur(x, d.blur)
     _add_noise(x, d.noise, d.offset)
     _rescale(x.clamp_(0, 1), d.share)
-    return x.mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    x.mul_(255).round_().clamp_(0, 255)
+    chosen = torch.nonzero(d.quality).flatten()
+    if len(chosen):
+        x[chosen] = compress(x[chosen], d.quality[chosen])
+    return x.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _as_image(values: Tensor) -> Tensor:

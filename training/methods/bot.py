@@ -1,6 +1,6 @@
 """BoT: the bag of tricks for a strong baseline (Luo et al. 2019), each trick a switch of the recipe.
 
-L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t)
+L = CE_LS(W f_i) + L_tri(f_t) + 0.0005 L_centre(f_t) [+ L_proxy(f_i), ours]
 [+ 0.1 L_pos + 0.1 L_part with BNTA's heads, BNTA Eq. 9]
 """
 
@@ -14,7 +14,7 @@ from reid.models.heads import PART_DIM
 from reid.models.norms import restitutions
 from reid.models.spec import PARTS
 from training.data.loader import Batch
-from training.losses import CentreLoss, SelfSupervisedLoss, restitution_loss, triplet_loss
+from training.losses import CentreLoss, ProxyLoss, SelfSupervisedLoss, restitution_loss, triplet_losses
 from training.methods.method import Method
 from training.recipe import Recipe
 
@@ -30,6 +30,8 @@ class BagOfTricks(Method):
         self.classifier = self.make_classifier(dim, count)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
         self.centres = CentreLoss(count, dim) if recipe.losses.centre else None
+        hardest, temperature = recipe.losses.proxy_hardest, recipe.losses.proxy_temperature
+        self.proxies = ProxyLoss(count, dim, hardest, temperature) if recipe.losses.proxy else None
         self.ssl = SelfSupervisedLoss(count, PART_DIM, PARTS) if embedder.heads is not None else None
 
     @staticmethod
@@ -49,14 +51,15 @@ class BagOfTricks(Method):
         weights = self.recipe.losses
         logits = self.classifier(f.after_neck).float()
         losses = {"identity": weights.identity * self.identity_loss(logits, batch.labels)}
-        if weights.triplet:  # else a batch may hold a single identity, which has no negatives
-            losses["triplet"] = weights.triplet * triplet_loss(weights, f.before_neck, batch.labels)
+        losses |= triplet_losses(weights, [f.before_neck], batch.labels)
         modules = restitutions(self.pixels.embedder)
         for number, (weight, module) in enumerate(zip(weights.restitution, modules, strict=False), 1):
             if weight and module.seen is not None:
                 losses[f"restitution {number}"] = weight * restitution_loss(module.seen, batch.labels)
         if self.centres is not None:
             losses["centre"] = weights.centre * self.centres(f.before_neck, batch.labels)
+        if self.proxies is not None:
+            losses["proxy"] = weights.proxy * self.proxies(f.after_neck, batch.labels)
         if self.ssl is not None and f.position_logits is not None and f.parts is not None:
             position, identity = self.ssl(f.position_logits.float(), f.parts, batch.labels)
             losses["position"] = weights.position * position

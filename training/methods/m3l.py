@@ -23,7 +23,7 @@ from reid.models.dcsd import dynamic_layers
 from reid.models.heads import PART_DIM
 from reid.models.spec import PARTS
 from training.data.loader import Batch
-from training.losses import SelfSupervisedLoss, triplet_loss
+from training.losses import SelfSupervisedLoss, triplet_losses
 from training.methods.bot import BagOfTricks
 from training.methods.memory import Memory
 from training.methods.metabn import MetaBatchNorm
@@ -79,7 +79,8 @@ class M3L(Method):
         if not self.recipe.meta.enabled:
             for d, of_domain in enumerate(rows):
                 losses.append(self._loss(self.net(x[of_domain]), batch.labels[of_domain], d))
-            return {"memory and triplet": torch.stack(losses).mean()}
+            name = "memory and triplet" if self.recipe.losses.triplet else "memory"
+            return {name: torch.stack(losses).mean()}
         target = int(torch.randint(len(rows), ()))
         for slot, d in enumerate(d for d in range(len(rows)) if d != target):
             losses.append(self._loss(self.net(x[rows[d]], slot=slot), batch.labels[rows[d]], d))
@@ -96,7 +97,9 @@ class M3L(Method):
         weights = self.recipe.losses
         mixtures = range(len(output.embeddings))
         identity = torch.stack([self._identity_loss(output, i, labels, domain) for i in mixtures]).mean()
-        loss = weights.identity * identity + weights.triplet * triplet_loss(weights, output.pooled, labels)
+        loss = weights.identity * identity
+        for triplet in triplet_losses(weights, [output.pooled], labels).values():
+            loss = loss + triplet
         if self.ssl is not None and output.position_logits is not None and output.parts is not None:
             position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
             loss = loss + weights.position * position + weights.part_identity * parts

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reid.models.build import Embedder, Features
 from reid.models.mgn import FEATURES, WIDTH, MgnTrunk
 from training.data.loader import Batch
-from training.losses import triplet_loss
+from training.losses import triplet_losses
 from training.methods.ptl import Ptl
 from training.recipe import Recipe, RecipeError
 
@@ -29,6 +29,8 @@ class Mgn(Ptl):
             )
         if recipe.losses.centre:
             raise RecipeError("mgn has no centre loss: set losses.centre to 0")
+        if recipe.losses.proxy:
+            raise RecipeError("mgn has no proxy loss: set losses.proxy to 0")
         super().__init__(recipe, embedder, identities, cameras)
 
     @staticmethod
@@ -46,8 +48,5 @@ class Mgn(Ptl):
             self.identity_loss(fc(x).float(), batch.labels)
             for fc, x in zip(self.classifier, classified, strict=True)
         ]
-        triplets = [triplet_loss(weights, x, batch.labels) for x in compared[:_WHOLE]]
-        return {
-            "identity": weights.identity * torch.stack(identity).mean(),
-            "triplet": weights.triplet * torch.stack(triplets).mean(),
-        }
+        losses = {"identity": weights.identity * torch.stack(identity).mean()}
+        return losses | triplet_losses(weights, compared[:_WHOLE], batch.labels)

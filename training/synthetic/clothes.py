@@ -64,7 +64,7 @@ class Figure:
         return np.concatenate([places, (bent[:, :, :3] @ self.normals[:, :, None])[..., 0]], axis=1)
 
 
-class _Mesh:
+class Mesh:
     """Parts that grow into one mesh."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def dress(person: Person, body: Body) -> Figure:
     arms, feet, head = (body.weights[:, rows].sum(1) for rows in (_ARM, _FOOT, [INDEX["head"]]))
     hands = body.weights[:, [INDEX["hand_l"], INDEX["hand_r"]]].sum(1)
     z = body.vertices[:, 2]
-    mesh = _Mesh()
+    mesh = Mesh()
 
     def shell(material: int, covered: np.ndarray, offset: np.ndarray | float) -> None:
         faces = body.faces[covered[body.faces].all(1)]
@@ -199,7 +199,7 @@ def _folds(vertices: np.ndarray, person: Person) -> np.ndarray:
 
 
 def _tube(
-    mesh: _Mesh,
+    mesh: Mesh,
     material: int,
     body: Body,
     measures: Measures,
@@ -231,11 +231,11 @@ def _tube(
         0.85 * depth * left,
         0.85 * depth * (1 - left),
     )
-    mesh.hang(vertices, _grid(rings, sectors, True), weights, material)
+    mesh.hang(vertices, grid(rings, sectors, True), weights, material)
 
 
 def _hair(
-    mesh: _Mesh, person: Person, body: Body, measures: Measures, arm: np.ndarray, head: np.ndarray
+    mesh: Mesh, person: Person, body: Body, measures: Measures, arm: np.ndarray, head: np.ndarray
 ) -> None:
     centre = np.array(measures.head)
     out = body.vertices - centre
@@ -267,7 +267,7 @@ def _hair(
     if person.hair_style == "long":
         _curtain(mesh, body, measures, 0.20 + 0.22 * (person.upper_cloth.phase))
     elif person.hair_style == "tail":
-        _ball(mesh, HAIR, (x, y + size * 1.02, z - 0.3 * size), (0.03, 0.03, 0.09), "head")
+        ball(mesh, HAIR, (x, y + size * 1.02, z - 0.3 * size), (0.03, 0.03, 0.09), "head")
     if person.hat in ("cap", "brim"):
         front = person.hat == "cap"
         angles = np.linspace(-np.pi, 0, 15) if front else np.linspace(0, 2 * np.pi, 25)
@@ -278,10 +278,10 @@ def _hair(
             np.concatenate([np.array([x, y]) + ways * r, np.full((len(ways), 1), h)], 1)
             for r, h in ((near, height), (far, height - 0.012))
         ]
-        _rigid(mesh, HAT, np.concatenate(rows), _grid(2, len(angles), False), "head")
+        rigid(mesh, HAT, np.concatenate(rows), grid(2, len(angles), False), "head")
 
 
-def _curtain(mesh: _Mesh, body: Body, measures: Measures, length: float) -> None:
+def _curtain(mesh: Mesh, body: Body, measures: Measures, length: float) -> None:
     """Long hair: half a tube behind the head that falls on the back."""
     angles = np.linspace(np.radians(-5), np.radians(185), 15)
     x, y, z = measures.head
@@ -302,20 +302,20 @@ def _curtain(mesh: _Mesh, body: Body, measures: Measures, length: float) -> None
     weights = np.zeros((len(vertices), len(NAMES)))
     low = np.clip((z - vertices[:, 2]) / 0.3, 0, 1)
     weights[:, INDEX["head"]], weights[:, INDEX["spine_03"]] = 1 - low, low
-    mesh.hang(vertices, _grid(7, 15, False), weights, HAIR)
+    mesh.hang(vertices, grid(7, 15, False), weights, HAIR)
 
 
-def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> None:
+def _carried(mesh: Mesh, person: Person, body: Body, measures: Measures) -> None:
     chest, hip = body.joints[INDEX["spine_03"]], body.joints[INDEX["pelvis"]]
     torso = body.vertices[body.weights[:, _TORSO].sum(1) > 0.9]
     back = float(torso[np.abs(torso[:, 2] - chest[2]) < 0.1][:, 1].max())
     side = person.bag_side
     grow = 0.85 + 0.4 * person.bag_cloth.phase
     if person.bag == "backpack":
-        _box(mesh, BAG, (0, back + 0.085, chest[2] + 0.02), (0.15 * grow, 0.085, 0.22 * grow), "spine_03")
+        box(mesh, BAG, (0, back + 0.085, chest[2] + 0.02), (0.15 * grow, 0.085, 0.22 * grow), "spine_03")
     elif person.bag == "shoulder":
         wide = float(torso[np.abs(torso[:, 2] - hip[2]) < 0.1][:, 0].max())
-        _box(
+        box(
             mesh,
             BAG,
             (side * (wide + 0.07), hip[1], hip[2] - 0.06),
@@ -326,7 +326,7 @@ def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> Non
         name = "hand_l" if side > 0 else "hand_r"
         wrist, elbow = body.joints[INDEX[name]], body.joints[INDEX[name.replace("hand", "lowerarm")]]
         down = (wrist - elbow) / np.linalg.norm(wrist - elbow)
-        _box(
+        box(
             mesh,
             BAG,
             tuple(wrist + down * (0.17 + 0.12 * grow)),
@@ -341,17 +341,18 @@ def _carried(mesh: _Mesh, person: Person, body: Body, measures: Measures) -> Non
         place = np.stack(
             [r * np.cos(ring), neck[1] - 0.012 + r * np.sin(ring), neck[2] + 0.025 + 0.042 * np.sin(turn)], -1
         )
-        _rigid(mesh, SCARF, place.reshape(-1, 3), _grid(17, 9, False), "neck_01")
+        rigid(mesh, SCARF, place.reshape(-1, 3), grid(17, 9, False), "neck_01")
 
 
-def _rigid(mesh: _Mesh, material: int, vertices: np.ndarray, faces: np.ndarray, joint: str) -> None:
+def rigid(mesh: Mesh, material: int, vertices: np.ndarray, faces: np.ndarray, joint: str) -> None:
+    """Adds vertices [N,3] and faces [F,3] that move with one joint."""
     weights = np.zeros((len(vertices), len(NAMES)))
     weights[:, INDEX[joint]] = 1
     mesh.hang(vertices, faces, weights, material)
 
 
-def _box(
-    mesh: _Mesh,
+def box(
+    mesh: Mesh,
     material: int,
     centre: tuple,
     half: tuple[float, float, float],
@@ -365,16 +366,17 @@ def _box(
         x = np.cross([0, 1, 0], z)
         x /= np.linalg.norm(x)
         shape = shape @ np.stack([x, np.cross(z, x), z])
-    _rigid(mesh, material, shape + np.array(centre, float), _grid(9, 16, True), joint)
+    rigid(mesh, material, shape + np.array(centre, float), grid(9, 16, True), joint)
 
 
-def _ball(mesh: _Mesh, material: int, centre: tuple, half: tuple, joint: str) -> None:
-    _rigid(mesh, material, rounded(1.0) * np.array(half) + np.array(centre, float), _grid(9, 16, True), joint)
+def ball(mesh: Mesh, material: int, centre: tuple, half: tuple, joint: str) -> None:
+    """A ball, stretched to `half` its size in each direction."""
+    rigid(mesh, material, rounded(1.0) * np.array(half) + np.array(centre, float), grid(9, 16, True), joint)
 
 
 def rounded(power: float) -> np.ndarray:
     """[144,3]: a superellipsoid within -1..1, from a ball (power 1) towards a box (power 0); faces are
-    `_grid(9, 16, True)`."""
+    `grid(9, 16, True)`."""
     up, around = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 9), np.arange(16) * np.pi / 8, indexing="ij")
 
     def bent(wave: np.ndarray) -> np.ndarray:
@@ -388,31 +390,7 @@ def rounded(power: float) -> np.ndarray:
     return np.stack(parts, -1).reshape(-1, 3)
 
 
-def prop(kind: str, seed: int) -> Figure:
-    """Something that stands in the way: pole | cart | plant | rail. Its joints never turn."""
-    rng = np.random.default_rng((8, seed))
-    mesh = _Mesh()
-    if kind == "pole":
-        _box(mesh, PROP, (0, 0, 1.2), (float(rng.uniform(0.04, 0.1)), 0.08, 1.3), "pelvis")
-    elif kind == "cart":
-        _box(mesh, PROP, (0, 0, 0.5), (0.35, 0.25, float(rng.uniform(0.2, 0.4))), "pelvis")
-        _box(mesh, BAG, (0.1, 0, 0.85), (0.2, 0.18, 0.2), "pelvis")
-    elif kind == "rail":
-        high = float(rng.uniform(0.6, 1.05))
-        for level in range(int(rng.integers(2, 4))):
-            _box(mesh, PROP, (0, 0, high * (1 - 0.42 * level)), (1.6, 0.025, 0.025), "pelvis")
-        for post in (-1.5, -0.5, 0.5, 1.5):
-            _box(mesh, PROP, (post, 0, high / 2), (0.025, 0.025, high / 2), "pelvis")
-    else:
-        tall = float(rng.uniform(0.5, 1.1))
-        for _ in range(36):
-            x, y, z = rng.normal(0, 0.17), rng.normal(0, 0.1), rng.uniform(0.05, tall)
-            r = float(rng.uniform(0.03, 0.09))
-            _ball(mesh, PROP, (x, y, z), (r, r, 0.7 * r), "pelvis")
-    return mesh.figure(np.zeros((len(NAMES), 3), np.float32), Measures(0.9, 0.1, 1.5, (0.0, 0.0, 1.7), 0.12))
-
-
-def _grid(rows: int, columns: int, closed: bool) -> np.ndarray:
+def grid(rows: int, columns: int, closed: bool) -> np.ndarray:
     """Faces of a sheet of vertices [rows*columns]; `closed` joins the last column to the first."""
     r, c = np.meshgrid(np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij")
     a, b = r * columns + c, r * columns + (c + 1) % columns

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 Colour = tuple[float, float, float]  # sRGB, 0 to 1
-KINDS = ("plain", "null", "between", "cast", "monochrome", "uniform", "feet", "coats")
+KINDS = ("plain", "null", "between", "cast", "monochrome", "uniform", "feet", "coats", "hard")
 PATTERNS = (
     "solid",
     "horizontal",
@@ -37,7 +37,9 @@ PLATES = 8  # backgrounds of a camera
 PASSERS = 12  # people of a site who only ever walk by behind others
 _REACH = 1.2  # how far severity 5 goes, against the ranges that factors are drawn from
 # the first number of every seed, so that no two draws share a stream
-_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE = range(5)
+_PEOPLE, _GROUPS, _SITE, _CAMERA, _SAMPLE, _COATS = range(6)
+_CHANGE_COATS = 0.06  # of a site's people
+_FIXED_CLOTHES = ("uniform", "coats")  # kinds of site that say what people wear
 
 
 class Cloth(NamedTuple):
@@ -103,6 +105,7 @@ class Site:
     contrast: float
     haze: float  # 0 clear to 0.5
     pixels: float  # the height of a person on the sensor
+    squeeze: float  # pixels of a row against those of a column, on the same length; old sensors have fewer
     noise: float  # standard deviation of the sensor's noise, grey values of 255
     motion: float  # motion blur, share of the crop's width
     quality: int  # JPEG
@@ -111,6 +114,9 @@ class Site:
     jitter: float  # how far the boxes are off
     indoor: bool
     sunny: float  # share of moments in direct sun
+    night: float  # share of moments after dark
+    rain: float  # share of moments in which people hold umbrellas
+    riders: float  # share of moments on a bicycle
     interlaced: bool  # both fields of a moving picture in one
 
 
@@ -143,7 +149,7 @@ class Sample:
     plate: int
     yaw: float
     phase: float  # of the gait, 0 to 1
-    stance: str  # walk | stand | phone | carry | hold
+    stance: str  # walk | stand | phone | carry | hold | umbrella | ride
     stride: float
     pitch: float
     sun: float  # 0 in the shade, 1 in full sun
@@ -156,6 +162,7 @@ class Sample:
     narrow: float  # least width of the box against the crop's shape; below 1 people come out wider
     exposure: float
     cast: Colour
+    night: float  # 0 by day, else how dark it is, up to 1
 
 
 def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, int] | None = None) -> Person:
@@ -199,16 +206,45 @@ def make_person(seed: int, number: int, site: int, kind: str, group: tuple[str, 
     return person
 
 
-def group_of(seed: int, site: int, people: int) -> dict[int, tuple[str, int]]:
+def wears_other_coat(seed: int, number: int, kind: str, camera: int) -> bool:
+    """Whether person `number` has changed coats at a camera: at about half of the cameras, for a minority."""
+    share = 0.0 if kind in _FIXED_CLOTHES else 3 * _CHANGE_COATS if kind == "hard" else _CHANGE_COATS
+    if np.random.default_rng((_COATS, seed, number)).random() >= share:
+        return False
+    return bool(np.random.default_rng((_COATS, seed, number, 1 + camera)).random() < 0.5)
+
+
+def in_other_coat(seed: int, person: Person) -> Person:
+    """The same person in a coat or jacket over what they wore, or without the one that they wore."""
+    rng = np.random.default_rng((_COATS, seed, person.number, 0))
+    if person.upper in ("jacket", "coat"):
+        sleeve = _sleeve(rng, "tee")
+        return dataclasses.replace(
+            person, upper="tee", upper_cloth=person.inner, sleeve=sleeve, hem=0.05, is_open=False
+        )
+    upper = str(rng.choice(["jacket", "jacket", "coat"]))
+    return dataclasses.replace(
+        person,
+        upper=upper,
+        upper_cloth=_cloth(rng, 0.25),
+        inner=person.upper_cloth,
+        sleeve=_sleeve(rng, upper),
+        hem=float(rng.uniform(0.35, 0.7) if upper == "coat" else rng.uniform(0.04, 0.14)),
+        is_open=bool(rng.random() < 0.5),
+    )
+
+
+def group_of(seed: int, site: int, people: int, kind: str = "plain") -> dict[int, tuple[str, int]]:
     """Which of `people` places of a site belong to a group.
 
-    15 % belong to look-alike groups of two to four, 5 % wear a uniform.
+    15 % belong to look-alike groups of two to four (at a `hard` site 45 %), 5 % wear a uniform.
     """
+    alike = int((0.45 if kind == "hard" else 0.15) * people)
     rng = np.random.default_rng((_GROUPS, seed, site))
     order = [int(i) for i in rng.permutation(people)]
     groups: dict[int, tuple[str, int]] = {}
     taken, number = 0, 0
-    while taken < int(0.15 * people):
+    while taken < alike:
         size = min(int(rng.integers(2, 5)), people - taken)
         groups |= {place: ("alike", number) for place in order[taken : taken + size]}
         taken, number = taken + size, number + 1
@@ -233,6 +269,7 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         "contrast": rng.uniform(0.9, 1.5),
         "haze": max(0.0, rng.uniform(-0.6, 0.25)),
         "pixels": np.exp(rng.uniform(np.log(60), np.log(230))),
+        "squeeze": rng.uniform(0.55, 1.0),
         "noise": max(0.0, rng.uniform(-4, 8)),
         "motion": max(0.0, rng.uniform(-0.06, 0.09)),
         "quality": rng.uniform(30, 95),
@@ -247,6 +284,7 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         "contrast": 1.2,
         "haze": 0.0,
         "pixels": 150.0,
+        "squeeze": 0.9,
         "noise": 1.0,
     }
     neutral |= {"motion": 0.0, "quality": 90.0, "pitch": 12.0, "loose_box": 0.06, "jitter": 0.03}
@@ -256,10 +294,18 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
     far["gamma"], far["exposure"] = max(0.5, far["gamma"]), max(0.35, far["exposure"])
     if kind == "monochrome":
         far |= {"saturation": 0.0, "noise": far["noise"] + 6}
+    if kind == "hard":
+        far |= {"pixels": float(np.exp(rng.uniform(np.log(36), np.log(70)))), "jitter": 0.12}
     # floors, walls and light differ indoors, so a neutral site is outdoors
     indoor = level > 0 and bool(rng.random() < 0.35)
     sunny = float(max(0.0, rng.uniform(-0.4, 0.9)) if level > 0 else 0.2)
     interlaced = level > 0 and bool(rng.random() < 0.06)
+    night, rain, riders = (
+        max(0.0, rng.uniform(*bounds)) for bounds in ((-0.5, 0.4), (-0.6, 0.4), (-0.05, 0.12))
+    )
+    if kind == "hard":
+        night, rain = 0.4, 0.15
+    outdoors = float(level > 0 and not indoor)
     return Site(
         number=number,
         kind=kind,
@@ -270,6 +316,7 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         saturation=max(0.0, far["saturation"]),
         contrast=far["contrast"],
         haze=min(0.5, max(0.0, far["haze"])),
+        squeeze=min(1.0, max(0.45, far["squeeze"])),
         pixels=min(230.0, max(36.0, far["pixels"])),
         noise=max(0.0, far["noise"]),
         motion=max(0.0, far["motion"]),
@@ -279,6 +326,9 @@ def make_site(seed: int, number: int, kind: str = "plain", severity: float = 3.0
         jitter=max(0.01, far["jitter"]),
         indoor=indoor,
         sunny=0.0 if indoor else sunny,
+        night=outdoors * night,
+        rain=outdoors * rain,
+        riders=outdoors * riders,
         interlaced=interlaced,
     )
 
@@ -321,6 +371,8 @@ def make_sample(
     rng = np.random.default_rng((_SAMPLE, seed, site.number, camera.number, person, shot))
     free = rng.random() < 0.2  # now and then somebody walks another way
     draw = rng.random()
+    if site.kind == "hard":
+        draw /= 2
     occluder = (
         "person"
         if draw < 0.12
@@ -338,16 +390,23 @@ def make_sample(
         cut[3] += rng.uniform(0.25, 0.5)
     if rng.random() < 0.05:  # a box that takes in far too much
         cut -= rng.uniform(0.0, 0.2, 4)
+    stance = str(rng.choice(["walk"] * 5 + ["stand", "phone", "carry", "hold", "hold"]))
+    held, dark, darkness = rng.random(3)
+    if held < site.riders:
+        stance = "ride"
+    elif held > 1 - site.rain:
+        stance = "umbrella"
+    night = float(0.4 + 0.6 * darkness) if dark < site.night else 0.0
     cast = np.exp(rng.normal(0, 0.35 if site.kind == "cast" else 0.02, 3))
     return Sample(
         seed=int(rng.integers(2**31)),
         plate=int(rng.integers(PLATES)),
         yaw=float(rng.uniform(0, 360) if free else camera.yaw + rng.normal(0, camera.spread)) % 360,
         phase=float(rng.random()),
-        stance=str(rng.choice(["walk"] * 5 + ["stand", "phone", "carry", "hold", "hold"])),
+        stance=stance,
         stride=float(rng.uniform(0.5, 1.15)),
         pitch=float(max(0.0, camera.pitch + rng.normal(0, 3))),
-        sun=float(rng.uniform(0.5, 1)) if rng.random() < site.sunny else 0.0,
+        sun=float(rng.uniform(0.5, 1)) if rng.random() < site.sunny and not night else 0.0,
         passers=_passers(site, rng),
         occluder=occluder,
         occluder_person=blocker,
@@ -357,6 +416,7 @@ def make_sample(
         narrow=float(rng.uniform(0.62, 0.95)),
         exposure=float(np.exp(rng.normal(0, 0.06))),
         cast=_colour(cast),
+        night=night,
     )
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from training.synthetic.body import INDEX, rotation
 from training.synthetic.factors import Sample
 
+UMBRELLA_HAND = "r"
+
 
 def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
     """Rotations [3,3] of the joints that are not straight, for `body.bend`.
@@ -16,7 +18,9 @@ def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
     about x for arms and legs here.
     """
     rng = np.random.default_rng((6, sample.seed))
-    walking = sample.stance in ("walk", "carry", "hold") or (sample.stance == "phone" and rng.random() < 0.5)
+    walking = sample.stance in ("walk", "carry", "hold", "umbrella") or (
+        sample.stance == "phone" and rng.random() < 0.5
+    )
     stride = sample.stride if walking else 0.12 * sample.stride
     hand = "l" if rng.random() < 0.3 else "r"
     turns: dict[str, np.ndarray] = {}
@@ -25,16 +29,19 @@ def pose(sample: Sample, joints: np.ndarray) -> dict[str, np.ndarray]:
         hip = stride * (9 + 21 * np.cos(t))
         knee = stride * (6 + 28 * max(0.0, np.sin(t + 2.7)) ** 1.3 + 22 * max(0.0, np.sin(t + 3.1)) ** 2) + 2
         ankle = stride * (-8 * np.sin(t + 0.5))
+        if sample.stance == "ride":
+            hip, knee, ankle = 52 + 26 * np.cos(t), 66 + 34 * np.cos(t + 0.5), 8 * np.sin(t)
         out = (1 if side == "l" else -1) * (_outward(joints, f"thigh_{side}", f"foot_{side}") - 1.5)
         turns[f"thigh_{side}"] = rotation("x", -hip) @ rotation("y", out)
         turns[f"calf_{side}"] = rotation("x", knee)
         turns[f"foot_{side}"] = rotation("x", ankle + hip * 0.25 - knee * 0.2)
         turns |= _arm(side, sample, -stride * 22 * np.cos(t) - 4, hand, rng, joints)
     turns["pelvis"] = rotation("z", stride * 5 * np.sin(2 * np.pi * sample.phase))
-    turns["spine_02"] = rotation("x", float(rng.normal(3, 3))) @ rotation(
+    lean = 16.0 if sample.stance == "ride" else 0.0
+    turns["spine_02"] = rotation("x", lean + float(rng.normal(3, 3))) @ rotation(
         "z", -stride * 8 * np.sin(2 * np.pi * sample.phase)
     )
-    down = 25.0 if sample.stance == "phone" else float(rng.normal(4, 8))
+    down = 25.0 if sample.stance == "phone" else float(rng.normal(4, 8)) - lean
     turns["neck_01"] = rotation("x", down / 2) @ rotation("z", float(rng.normal(0, 14)))
     turns["head"] = rotation("x", down / 2) @ rotation("z", float(rng.normal(0, 10)))
     return turns
@@ -52,6 +59,10 @@ def _arm(
         shoulder, elbow, inward = float(rng.uniform(-10, 15)), float(rng.uniform(60, 120)), 30.0
     elif sample.stance == "stand" and pocket < 0.4:
         shoulder, elbow, inward = 8.0, 55.0, 20.0  # hands in the pockets, or folded low
+    elif sample.stance == "umbrella" and side == UMBRELLA_HAND:
+        shoulder, elbow, inward = -22.0, 118.0, 12.0
+    elif sample.stance == "ride":
+        shoulder, elbow, inward = -44.0, 22.0, 0.0
     elif sample.stance == "carry":
         shoulder, elbow = swing * 0.2, 8.0
     lower = _outward(joints, f"upperarm_{side}", f"lowerarm_{side}") - float(rng.uniform(7, 13))

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from training.synthetic.paint import Colour, hsv, shade
 
 SIZE = 320
+_PALE = 0.55  # how much of a drawn colour stays: places are greyer than people
 
 
 def make_plates(seed: int, count: int, pitch: float, indoor: bool) -> np.ndarray:
@@ -63,7 +64,10 @@ def _plate(
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2))))
     seen = np.asarray(image, np.float32)
     slope: np.ndarray = np.linspace(rng.uniform(0.75, 1.15), rng.uniform(0.75, 1.15), SIZE)
-    grain = 0.22 * _clouds(rng, 5) + rough * (0.10 * _clouds(rng, 40) + 0.14 * _clouds(rng, 120))
+    grain = 0.22 * _clouds(rng, 5) + rough * (0.12 * _clouds(rng, 40) + 0.2 * _clouds(rng, 120))
+    grain = grain + 0.16 * rough * _clouds(rng, 240)
+    grey = seen.mean(axis=2, keepdims=True)
+    seen = grey + _PALE * (seen - grey)
     return np.clip(seen * (slope[:, None, None] + grain[..., None]), 0, 255).astype(np.uint8)
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.synthetic.body import bend, load_bodies, make_body
-from training.synthetic.clothes import dress, prop
+from training.synthetic.body import INDEX, bend, load_bodies, make_body
+from training.synthetic.clothes import Figure, dress
 from training.synthetic.factors import PLATES, Camera, Person, Sample, Site, garment
 from training.synthetic.gait import pose
 from training.synthetic.plates import make_plates
 from training.synthetic.renderer import Drawn, Renderer, View, look, person_looks, prop_looks, standing
 from training.synthetic.sensor import expose
+from training.synthetic.things import SADDLE, SEAT, bicycle, prop, umbrella
 
 _KEPT = 48  # figures kept on the renderer; people who stand in the way come again and again
 
@@ -64,12 +65,19 @@ class Scene:
         """
         figure = self._person(person)
         body = _posed(figure, sample, standing(0.0, 0.0, sample.yaw))
-        view, box = look(body[:, :3], sample, self.renderer.width / self.renderer.height)
+        thing = self._with(person, figure, sample)
+        points = body[:, :3]
+        if thing is not None and sample.stance == "umbrella" and sample.seed % 2:
+            points = np.concatenate([points, thing[1][:, :3]])  # half of the boxes take the umbrella in
+        view, box = look(points, sample, self.renderer.width / self.renderer.height)
+        box *= float(np.ptp(points[:, 2]) / np.ptp(body[:, 2]))  # against the person's height
         rng = np.random.default_rng((12, sample.seed))
         self._behind(site, plates_of or camera, sample, rng)
         self._passers(site, sample, view, camera, who, rng)
         self.renderer.shadow(view, 0.0, 0.0, 0.45 if site.indoor else 0.6)
         self.renderer.draw(figure, body, view, camera, sample.sun)
+        if thing is not None:
+            self.renderer.draw(*thing, view, camera, sample.sun)
         if sample.occluder != "none":
             self._in_the_way(sample, view, camera, who, rng)
         return self.renderer.read(), box
@@ -104,10 +112,30 @@ class Scene:
     ) -> None:
         for i, (number, aside, behind, yaw) in enumerate(sample.passers):
             other = self._person(who(number))
-            moment = dataclasses.replace(sample, seed=sample.seed + 2 + i, phase=float(rng.random()))
+            phase, stance = float(rng.random()), _on_foot(sample.stance)
+            moment = dataclasses.replace(sample, seed=sample.seed + 2 + i, phase=phase, stance=stance)
             body = _posed(other, moment, standing(aside, behind, yaw))
             self.renderer.shadow(view, aside, behind, 0.4)
             self.renderer.draw(other, body, view, camera, sample.sun)
+
+    def _with(self, person: Person, figure: Drawn, sample: Sample) -> tuple[Drawn, np.ndarray] | None:
+        """The umbrella above a person, or the bicycle below, as it stands there: float32 [V,6]."""
+        if sample.stance not in ("umbrella", "ride"):
+            return None
+        stand = standing(0.0, 0.0, sample.yaw)
+        if sample.stance == "umbrella":
+            top = figure.figure.measures.head[2] + 0.36
+            thing = self._keep(("umbrella", person), lambda: self._thing(umbrella(top, -0.1), person.number))
+        else:
+            number = person.number % 24
+            thing = self._keep(("bicycle", number), lambda: self._thing(bicycle(), number))
+            pelvis = figure.figure.joints[INDEX["pelvis"]]
+            stand[:, 3] += stand[:, 1] * (pelvis[1] - SADDLE)
+        return thing, thing.figure.posed(bend(thing.figure.joints, {}), stand)
+
+    def _thing(self, figure: Figure, number: int) -> Drawn:
+        rng = np.random.default_rng((15, number))
+        return self.renderer.upload(figure, prop_looks(((0.25, 0.25, 0.25), garment(rng))))
 
     def _in_the_way(
         self,
@@ -155,7 +183,15 @@ class Scene:
 
 
 def _posed(drawn: Drawn, sample: Sample, stand: np.ndarray) -> np.ndarray:
-    """float32 [V,6] of a figure in the pose of a moment, its lowest point on the ground."""
+    """float32 [V,6] of a figure in the pose of a moment, its lowest point on the ground or on a saddle."""
     body = drawn.figure.posed(bend(drawn.figure.joints, pose(sample, drawn.figure.joints)), stand)
-    body[:, 2] -= body[:, 2].min()
+    if sample.stance == "ride":
+        body[:, 2] += SEAT + 0.06 - drawn.figure.joints[INDEX["pelvis"]][2]
+    else:
+        body[:, 2] -= body[:, 2].min()
     return body
+
+
+def _on_foot(stance: str) -> str:
+    """A stance of people who have neither umbrella nor bicycle with them."""
+    return "walk" if stance in ("umbrella", "ride") else stance

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from training.synthetic.factors import Camera, Sample, Site
 from training.synthetic.paint import jpeg
 
+_LAMP = np.array([1.2, 1.0, 0.62])  # the light of street lamps, as far as white balance leaves it
 _PALE = 0.68  # how much of a drawn colour's saturation cameras record
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -30,11 +31,11 @@ def expose(
     """
     rng = np.random.default_rng((11, sample.seed))
     high = int(np.clip(round(site.pixels * camera.scale * box), 24, 400))
-    wide = max(12, round(high * pixels.shape[1] / pixels.shape[0]))
+    wide = max(12, round(high * site.squeeze * pixels.shape[1] / pixels.shape[0]))
     image = Image.fromarray(pixels)
-    if high < pixels.shape[0]:
+    if high < pixels.shape[0] or wide < pixels.shape[1]:
         image = image.resize((wide, high), Image.Resampling.BOX)
-    image = _blurred(image, site, camera, rng)
+    image = _blurred(image, site.motion + 0.05 * sample.night, camera, rng)
     gain = (
         np.array(site.gain)
         * np.array(camera.gain)
@@ -42,10 +43,13 @@ def expose(
         * site.exposure
         * camera.exposure
         * sample.exposure
+        * _LAMP**sample.night
+        * (1 - 0.55 * sample.night)
     )
     seen = _lit(np.asarray(image), gain.astype(np.float64), site, camera)
-    if site.noise > 0:
-        seen = seen + _grain(seen.shape[:2], float(site.noise), rng)
+    noise = float(site.noise + 5 * sample.night)
+    if noise > 0:
+        seen = seen + _grain(seen.shape[:2], noise, rng)
     if site.interlaced:
         shift = max(1, round(rng.uniform(0, 0.03) * wide)) * (1 if sample.yaw < 180 else -1)
         seen[1::2] = np.roll(seen[1::2], shift, axis=1)
@@ -57,12 +61,12 @@ def expose(
     return np.asarray(recorded.convert("RGB").resize((size[1], size[0]), how))
 
 
-def _blurred(image: Image.Image, site: Site, camera: Camera, rng: np.random.Generator) -> Image.Image:
+def _blurred(image: Image.Image, motion: float, camera: Camera, rng: np.random.Generator) -> Image.Image:
     """By the lens, and by movement: mostly sideways, since people and cameras turn that way."""
     if camera.blur > 0:
         image = image.filter(ImageFilter.GaussianBlur(camera.blur * image.height / 128))
-    if site.motion > 0:
-        reach = site.motion * image.width / 2
+    if motion > 0:
+        reach = motion * image.width / 2
         along, down = (reach * rng.uniform(0.2, 1), reach * max(0.0, rng.uniform(-0.5, 0.5)))
         image = image.filter(ImageFilter.BoxBlur((along, down)))
     return image

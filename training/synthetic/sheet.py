@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.synthetic.scene import Scene
-from training.synthetic.world import Crop, World, check, person, plan, sample
+from training.synthetic.world import Crop, World, check, person, plan, sample, worn
 
 _HEAD = 28  # pixels of the titles: the site, and the cameras below
 
@@ -33,7 +33,7 @@ def draw_sheet(world: World, rows: int = 12) -> Image.Image:
                 crop = Crop("", planned.people[row], camera, shot)
                 moment = sample(world, planned, crop)
                 who = functools.partial(person, world)
-                pixels = scene.crop(who(crop.person), planned.site, planned.cameras[camera], moment, who)
+                pixels = scene.crop(worn(world, crop), planned.site, planned.cameras[camera], moment, who)
                 band.paste(Image.fromarray(pixels), (column * world.width, _HEAD + row * world.height))
         bands.append(band)
     scene.close()

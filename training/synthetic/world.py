@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from training.synthetic.scene import Scene
 
 # increased when the same request gives another world, so that a folder never holds crops of both
-_GENERATOR = 3
+_GENERATOR = 4
 _TRAINED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
@@ -126,9 +126,17 @@ def person(world: World, number: int) -> Person:
     return factors.make_person(world.seed, number, site, world.kind(site), _groups(world, site).get(place))
 
 
+def worn(world: World, crop: Crop) -> Person:
+    """The person of a crop in what they wear at its camera: a minority has another coat at some cameras."""
+    usual, site = person(world, crop.person), crop.person // 1_000_000
+    if not factors.wears_other_coat(world.seed, crop.person, world.kind(site), crop.camera):
+        return usual
+    return factors.in_other_coat(world.seed, usual)
+
+
 @functools.lru_cache(maxsize=64)
 def _groups(world: World, site: int) -> dict[int, tuple[str, int]]:
-    return factors.group_of(world.seed, site, world.identities)
+    return factors.group_of(world.seed, site, world.identities, world.kind(site))
 
 
 def sample(world: World, planned: Plan, crop: Crop) -> Sample:
@@ -235,6 +243,7 @@ def _write_factors(world: World, planned: Plan, folder: Path) -> None:
             crop.path: {
                 "person": crop.person,
                 "camera": crop.camera,
+                "other_coat": worn(world, crop) != person(world, crop.person),
                 **dataclasses.asdict(sample(world, planned, crop)),
             }
             for crop in planned.crops
@@ -280,9 +289,7 @@ def _render(job: tuple[World, Path, int, list[Crop]]) -> int:
     for crop in crops:
         moment = sample(world, planned, crop)
         camera = planned.cameras[crop.camera]
-        pixels = scene.crop(
-            person(world, crop.person), planned.site, camera, moment, functools.partial(person, world)
-        )
+        pixels = scene.crop(worn(world, crop), planned.site, camera, moment, functools.partial(person, world))
         _replace(out / f"site-{number}" / crop.path, jpeg(pixels, 90))
     return len(crops)
 

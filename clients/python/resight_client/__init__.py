@@ -16,6 +16,7 @@ Whatever fails is a ResightError. `AsyncClient` has the same methods.
 from resight_client.aio import AsyncClient
 from resight_client.client import Client
 from resight_client.values import (
+    AdaptAfter,
     Answer,
     Enrolled,
     Erased,
@@ -32,6 +33,7 @@ from resight_client.values import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptAfter",
     "Answer",
     "AsyncClient",
     "Client",

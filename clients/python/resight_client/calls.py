@@ -74,10 +74,23 @@ def query(
     return Call("POST", "/query", options)
 
 
-def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: bool) -> Call:
+def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: bool, refit: bool) -> Call:
     """POST /adapt."""
-    values = {"site": site, "tier": tier, "max_samples": max_samples, "seed": seed, "gate": gate}
+    values: dict[str, Any] = {
+        "site": site,
+        "tier": tier,
+        "max_samples": max_samples,
+        "seed": seed,
+        "gate": gate,
+    }
+    if refit:  # older servers do not know it
+        values["refit"] = True
     return Call("POST", "/adapt", {"json": values})
+
+
+def adapt_after(site: str, items: int | None, hours: float | None) -> Call:
+    """PUT /sites/{site}/adapt-after."""
+    return Call("PUT", path("sites", site, "adapt-after"), {"json": {"items": items, "hours": hours}})
 
 
 def conditions(

@@ -172,14 +172,21 @@ class Client:
         max_samples: int | None = None,
         seed: int = 0,
         gate: bool = True,
+        refit: bool = False,
     ) -> Job:
         """Starts an adaptation.
 
         Args:
             tier: "auto", "none" (back to the bundle's own values), or tiers like 0, "1" or "1+0".
             gate: False takes what was asked for without judging whether it helps.
+            refit: makes the live profile again without the items that were erased since.
         """
-        return self._send(calls.adapt(site, tier, max_samples, seed, gate), values.job)
+        return self._send(calls.adapt(site, tier, max_samples, seed, gate, refit), values.job)
+
+    def adapt_after(self, site: str, *, items: int | None = None, hours: float | None = None) -> Site:
+        """Has a site adapted again by itself: after so many new items, after so many hours, or what of both
+        comes first. Neither of them: no longer."""
+        return self._send(calls.adapt_after(site, items, hours), values.site)
 
     def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""

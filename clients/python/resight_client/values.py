@@ -142,6 +142,15 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdaptAfter:
+    """When a site is adapted again by itself."""
+
+    items: int | None = None  # after so many that are new since its last adaptation
+    hours: float | None = None  # after so many, if any item is new since then
+    waits: str | None = None  # why an adaptation that is due does not begin yet
+
+
+@dataclasses.dataclass(frozen=True)
 class Site:
     """A site."""
 
@@ -156,6 +165,9 @@ class Site:
     tiers: str | None = None  # that are live, like "1+0", or "none"; None where the server does not know
     camera_tables: int = 0  # cameras with BatchNorm tables of their own
     camera_centres: int = 0  # cameras with centres of their own
+    fitted_on: int | None = None  # items of which the profile holds statistics; None: the server cannot say
+    fitted_on_erased: int | None = None  # how many of these are erased by now
+    adapt_after: AdaptAfter | None = None  # None: never
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
@@ -200,7 +212,9 @@ def job(values: dict[str, Any]) -> Job:
 
 def site(values: dict[str, Any]) -> Site:
     """Reads a site."""
-    result: Site = _known(Site, values)
+    after = values.get("adapt_after")
+    schedule = _known(AdaptAfter, after) if after is not None else None
+    result: Site = _known(Site, values | {"adapt_after": schedule})
     return result
 
 

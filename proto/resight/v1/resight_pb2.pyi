@@ -175,24 +175,42 @@ class EraseResponse(_message.Message):
     def __init__(self, erased: _Optional[int] = ..., purged: _Optional[bool] = ...) -> None: ...
 
 class AdaptRequest(_message.Message):
-    __slots__ = ("site", "tier", "max_samples", "seed", "gate")
+    __slots__ = ("site", "tier", "max_samples", "seed", "gate", "refit")
     SITE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     MAX_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     GATE_FIELD_NUMBER: _ClassVar[int]
+    REFIT_FIELD_NUMBER: _ClassVar[int]
     site: str
     tier: str
     max_samples: int
     seed: int
     gate: bool
-    def __init__(self, site: _Optional[str] = ..., tier: _Optional[str] = ..., max_samples: _Optional[int] = ..., seed: _Optional[int] = ..., gate: _Optional[bool] = ...) -> None: ...
+    refit: bool
+    def __init__(self, site: _Optional[str] = ..., tier: _Optional[str] = ..., max_samples: _Optional[int] = ..., seed: _Optional[int] = ..., gate: _Optional[bool] = ..., refit: _Optional[bool] = ...) -> None: ...
 
 class RollBackRequest(_message.Message):
     __slots__ = ("site",)
     SITE_FIELD_NUMBER: _ClassVar[int]
     site: str
     def __init__(self, site: _Optional[str] = ...) -> None: ...
+
+class AdaptAfter(_message.Message):
+    __slots__ = ("items", "hours")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    hours: float
+    def __init__(self, items: _Optional[int] = ..., hours: _Optional[float] = ...) -> None: ...
+
+class SetAdaptAfterRequest(_message.Message):
+    __slots__ = ("site", "adapt_after")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    adapt_after: AdaptAfter
+    def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
 
 class JobRequest(_message.Message):
     __slots__ = ("job",)

@@ -312,6 +312,11 @@ class AdaptationStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.JobRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Job.FromString,
                 _registered_method=True)
+        self.SetAdaptAfter = channel.unary_unary(
+                '/resight.v1.Adaptation/SetAdaptAfter',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
+                _registered_method=True)
 
 
 class AdaptationServicer:
@@ -349,6 +354,13 @@ class AdaptationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAdaptAfter(self, request, context):
+        """Has a site adapted again by itself, auto and gated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdaptationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -376,6 +388,11 @@ def add_AdaptationServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.JobRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Job.SerializeToString,
+            ),
+            'SetAdaptAfter': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAdaptAfter,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -514,6 +531,33 @@ class Adaptation:
             '/resight.v1.Adaptation/CancelJob',
             proto_dot_resight_dot_v1_dot_resight__pb2.JobRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAdaptAfter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Adaptation/SetAdaptAfter',
+            proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
             options,
             channel_credentials,
             insecure,
