@@ -46,7 +46,7 @@ WEIGHTS = Path(gate.__file__).with_name("gate.json")
 HARM = 0.5  # mAP points that count as harm, or as help
 _CLIP = 6.0  # points; a greater change is no more interesting
 _RIDGE = 30.0
-_RELIABLE = 0.1  # of what a tier's signals accept at sites left out
+_RELIABLE = 0.02  # share of harm in what a tier's signals accept at sites left out
 _MOST_HARMFUL = 0.02  # of the accepted
 _FEWEST_ACCEPTED = 20
 # (tier, what the rung is, what lies below)
@@ -199,7 +199,7 @@ def fit(options: argparse.Namespace) -> None:
         tiers[tier] = {k: _rounded(v) for k, v in weights.items()}
         rates[tier] = _rates(verdicts, gains)
         rates[tier] |= {"sites": len({row["site"] for row in chosen})}
-        rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen)
+        rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen, predicted)
     file = {
         "command": "python -m benchmarks.gate fit",
         "tiers": tiers,
@@ -339,8 +339,12 @@ def _rates(accepted: np.ndarray, gains: np.ndarray) -> dict[str, float]:
     }
 
 
-def _label_rates(rows: list[dict[str, Any]]) -> dict[str, float]:
-    clear = [row["gain"] for row in rows if row["labels"] is not None and row["labels"]["low"] > 0]
+def _label_rates(rows: list[dict[str, Any]], predicted: np.ndarray) -> dict[str, float]:
+    """Of what clear labels accept: the signals must not speak against it."""
+    clear = []
+    for row, prediction in zip(rows, predicted, strict=True):
+        if row["labels"] is not None and row["labels"]["low"] > 0 and prediction >= 0:
+            clear.append(row["gain"])
     wrong = sum(gain <= -HARM for gain in clear)
     return {
         "labels_accepted": len(clear),

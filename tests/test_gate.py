@@ -83,6 +83,21 @@ def test_clear_labels_decide_before_signals(rng: np.random.Generator) -> None:
     assert refused.by == "labels"
 
 
+def test_labels_accept_nothing_that_the_signals_speak_against(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, cameras, identities = people(rng, 30, 12.0)
+    centres = Centres(vectors.mean(0), {c: vectors[np.array(cameras) == c].mean(0) for c in CAMERAS})
+    after = pool(centres.compare(vectors, cameras), cameras)
+    zero = np.zeros(1)
+    against = Weights(["drift"], zero, zero + 1, zero, zero, -0.7, 0.5, 0.1)
+    monkeypatch.setattr(gate, "weights", lambda tier: against)
+    verdict = judge("0", pool(vectors, cameras), after, cameras, identities)
+    assert not verdict.accepted
+    assert verdict.by == "labels"
+    assert "predict -0.7, and both have to agree" in verdict.reason
+
+
 def test_embeddings_that_are_not_finite_are_vetoed(rng: np.random.Generator) -> None:
     vectors, cameras, _ = people(rng, 20, 0.0)
     broken = vectors.copy()
@@ -287,4 +302,4 @@ def test_the_shipped_weights_are_those_of_the_recorded_episodes(
     for tier, facts in shipped["tiers"].items():
         assert fitted["tiers"][tier]["threshold"] == facts["threshold"]
         np.testing.assert_allclose(fitted["tiers"][tier]["linear"], facts["linear"], rtol=1e-2, atol=1e-3)
-    assert "293 episodes at 21 sites, 1465 rungs" in capsys.readouterr().out
+    assert "| 0 | 27 | 486 | 7 | 400 | 0.8 % (1.9 %) | 97 % | 0.1 |" in capsys.readouterr().out

@@ -1,8 +1,9 @@
 """Decides whether a tier of adaptation helps, from what can be seen at the site. No torch.
 
-Labels decide where a site has them and they are clear; signals without labels decide otherwise, weighed
-together into a predicted change of mAP. Weights, thresholds and the gate's own error rates come from
-`python -m benchmarks.gate fit` and stand in gate.json; docs/adaptation.md says how they were measured.
+Labels decide where a site has them and they are clear, unless signals without labels speak against what they
+would accept. Signals decide otherwise, weighed together into a predicted change of mAP. Weights, thresholds
+and the gate's own error rates come from `python -m benchmarks.gate fit` and stand in gate.json;
+docs/adaptation.md says how they were measured.
 """
 
 from __future__ import annotations
@@ -125,9 +126,10 @@ def judge(
     labelled = None
     if len(identities):
         labelled = labelled_gain(before.vectors, after.vectors, identities, before.cameras)
+    w = weights(top_tier(tiers))
     if labelled is not None and (labelled.low > 0 or labelled.high < 0):
-        return _by_labels(labelled, values)
-    return _by_signals(weights(top_tier(tiers)), labelled, values)
+        return _by_labels(labelled, w.predict(values), values)
+    return _by_signals(w, labelled, values)
 
 
 def out_of_reach(
@@ -149,16 +151,20 @@ def not_judged() -> Verdict:
     return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
 
 
-def _by_labels(labelled: LabelledGain, values: dict[str, float]) -> Verdict:
+def _by_labels(labelled: LabelledGain, predicted: float, values: dict[str, float]) -> Verdict:
+    """Labels that are clear decide, but accept nothing that the signals speak against: crops that carry names
+    and show nobody are such a case."""
     gain, low, high = (100 * value for value in (labelled.gain, labelled.low, labelled.high))
-    accepted = labelled.low > 0
-    verb = "rises" if accepted else "falls"
+    accepted = labelled.low > 0 and predicted >= 0
+    verb = "rises" if labelled.low > 0 else "falls"
     reason = (
         f"{'Accepted' if accepted else 'Refused'}: by the labels of {labelled.identities} people seen at two "
         f"cameras, mAP {verb} from {100 * labelled.before[0]:.1f} to {100 * labelled.after[0]:.1f} (90 % "
-        f"interval of the change {low:+.1f} to {high:+.1f})."
+        f"interval of the change {low:+.1f} to {high:+.1f})"
     )
-    return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), reason, values)
+    if labelled.low > 0 and predicted < 0:
+        reason += f", but signals without labels predict {predicted:+.1f}, and both have to agree"
+    return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), f"{reason}.", values)
 
 
 def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, float]) -> Verdict:
