@@ -22,7 +22,7 @@ import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from benchmarks.sites import Crops, Judge, Subject, TestSite, add_options, devic
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
-from reid.adaptation.gate import LEAST_LOG_RANK, RANGE, Weights
+from reid.adaptation.gate import RANGE, Weights
 from reid.adaptation.labels import labelled_gain
 from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import Pool, signals, views
@@ -46,8 +46,8 @@ WEIGHTS = Path(gate.__file__).with_name("gate.json")
 HARM = 0.5  # mAP points that count as harm, or as help
 _CLIP = 6.0  # points; a greater change is no more interesting
 _RIDGE = 30.0
-_RELIABLE = 0.1  # of what a tier's signals accept at sites left out
-_MOST_HARMFUL = 0.08  # of the accepted
+_RELIABLE = 0.02  # share of harm in what a tier's signals accept at sites left out
+_MOST_HARMFUL = 0.02  # of the accepted
 _FEWEST_ACCEPTED = 20
 # (tier, what the rung is, what lies below)
 RUNGS = (
@@ -106,8 +106,8 @@ class Spaces:
         return self.raw[profile.tables_id]
 
 
-def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
-    """The rungs of one stream with signals and truth."""
+def episodes(judge: Judge, stream: str, count: int, judged: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rungs of one stream whose tier is to be judged, with signals and truth."""
     subject, site = judge.subject, judge.site
     key = f"{site.name}/{stream}/{count}"
     rng = np.random.default_rng(zlib.crc32(key.encode()))
@@ -116,9 +116,10 @@ def episodes(judge: Judge, stream: str, count: int) -> Iterator[dict[str, Any]]:
     if len(spaces.fit) < MIN_CROPS:  # which the ladder declines without judging
         return
     truth: dict[str, float] = {}
-    for tiers in sorted({name for _, *names in RUNGS for name in names}, key=lambda name: name.strip("+0")):
+    rungs = [rung for rung in RUNGS if rung[0] in judged]
+    for tiers in sorted({name for _, *names in rungs for name in names}, key=lambda name: name.strip("+0")):
         truth[tiers] = 100 * judge.score(spaces.profile(tiers)).mean_ap
-    for tier, tiers, below in RUNGS:
+    for tier, tiers, below in rungs:
         before, after = spaces.seen(spaces.profile(below)), spaces.seen(spaces.profile(tiers))
         labels = labelled_gain(
             before.vectors, after.vectors, [str(pid) for pid in spaces.pool.pids], before.cameras
@@ -156,7 +157,7 @@ def collect(options: argparse.Namespace) -> None:
             for count in COUNTS if stream in options.every_count else (64,):
                 if (site.name, stream, count) in done:
                     continue
-                rows = list(episodes(judge, stream, count))
+                rows = list(episodes(judge, stream, count, options.tiers))
                 with options.out.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
                 gains = "  ".join(f"{row['rung']} {row['gain']:+.1f}" for row in rows)
@@ -166,7 +167,7 @@ def collect(options: argparse.Namespace) -> None:
 def _sites(options: argparse.Namespace, subject: Subject) -> Iterator[TestSite]:
     yield from rendered_sites(options.worlds, subject.size)
     if options.market1501 is not None:
-        whole = market_site(options.market1501, subject.size, options.most_gallery)
+        whole = market_site(options.market1501, subject.size, options.most_gallery, options.most_queries)
         cameras = sorted(set(whole.gallery.cameras))
         for size in (2, 3):
             for chosen in list(combinations(cameras, size))[:: 2 if size == 2 else 3]:
@@ -182,7 +183,7 @@ def fit(options: argparse.Namespace) -> None:
     rows = _read(options.rows)
     tiers, rates = {}, {}
     for tier in ("0", "1", "2"):
-        chosen = [row for row in rows if row["tier"] == tier and not _vetoed(row)]
+        chosen = [row for row in rows if row["tier"] == tier]
         predicted = _cross_fitted(chosen)
         gains = np.array([row["gain"] for row in chosen])
         threshold = _threshold(predicted, gains)
@@ -196,14 +197,11 @@ def fit(options: argparse.Namespace) -> None:
             "threshold": threshold,
         }
         tiers[tier] = {k: _rounded(v) for k, v in weights.items()}
-        refused = [row for row in rows if row["tier"] == tier and _vetoed(row)]
-        everything = np.concatenate([gains, [row["gain"] for row in refused]])
-        rates[tier] = _rates(np.concatenate([verdicts, np.zeros(len(refused), bool)]), everything)
-        rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen)
+        rates[tier] = _rates(verdicts, gains)
+        rates[tier] |= {"sites": len({row["site"] for row in chosen})}
+        rates[tier] |= {"signals_harmful": round(harmful_by_signals, 4)} | _label_rates(chosen, predicted)
     file = {
         "command": "python -m benchmarks.gate fit",
-        "episodes": len({(row["bundle"], row["site"], row["stream"], row["count"]) for row in rows}),
-        "sites": len({row["site"] for row in rows}),
         "tiers": tiers,
         "error_rates": rates,
     }
@@ -215,15 +213,15 @@ def report(options: argparse.Namespace) -> None:
     """Prints Markdown: error rates of the shipped gate, each signal's correlation with the truth, gains."""
     rows = _read(options.rows)
     file = json.loads(WEIGHTS.read_text())
-    print(f"{file['episodes']} episodes at {file['sites']} sites, {len(rows)} rungs\n")
-    heads = ("judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
+    heads = ("sites", "judged", "harmful", "accepted", "of these harmful (95 % upper bound)", "helpful kept")
     labels = "clear labels accepted | of these harmful"
     print(f"| tier | {' | '.join(heads)} | threshold | harmful at sites left out, by signals | {labels} |")
-    print("|" + " --- |" * 10)
+    print("|" + " --- |" * 11)
     for tier, rate in file["error_rates"].items():
         threshold = file["tiers"][tier]["threshold"]
         cells = (
             tier,
+            rate["sites"],
             rate["judged"],
             rate["harmful"],
             rate["accepted"],
@@ -263,10 +261,6 @@ def _read(paths: list[Path]) -> list[dict[str, Any]]:
         text = gzip.decompress(data) if path.suffix == ".gz" else data
         rows += [json.loads(line) for line in text.splitlines()]
     return rows
-
-
-def _vetoed(row: dict[str, Any]) -> bool:
-    return bool(row["signals"]["log_rank_of_camera_before"] < LEAST_LOG_RANK)
 
 
 def _cameras(row: dict[str, Any]) -> set[str]:
@@ -345,8 +339,12 @@ def _rates(accepted: np.ndarray, gains: np.ndarray) -> dict[str, float]:
     }
 
 
-def _label_rates(rows: list[dict[str, Any]]) -> dict[str, float]:
-    clear = [row["gain"] for row in rows if row["labels"] is not None and row["labels"]["low"] > 0]
+def _label_rates(rows: list[dict[str, Any]], predicted: np.ndarray) -> dict[str, float]:
+    """Of what clear labels accept: the signals must not speak against it."""
+    clear = []
+    for row, prediction in zip(rows, predicted, strict=True):
+        if row["labels"] is not None and row["labels"]["low"] > 0 and prediction >= 0:
+            clear.append(row["gain"])
     wrong = sum(gain <= -HARM for gain in clear)
     return {
         "labels_accepted": len(clear),
@@ -375,6 +373,8 @@ def main() -> None:
     collecting = verbs.add_parser("collect")
     add_options(collecting, most_gallery=4000)
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
+    collecting.add_argument("--most-queries", type=int, default=5000, help="of Market-1501")
+    collecting.add_argument("--tiers", nargs="*", default=["0", "1", "2"], choices=("0", "1", "2"))
     collecting.set_defaults(run=collect)
     for verb, function in (("fit", fit), ("report", report)):
         reading = verbs.add_parser(verb)

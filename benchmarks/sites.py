@@ -17,6 +17,7 @@ from reid.adaptation.sampling import balanced_order
 from reid.adaptation.statistics import Statistics, fit_statistics
 from reid.batchnorm import profile_from_model, write_into_model
 from reid.bundle import Bundle
+from reid.engines.chooser import choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder
 from reid.models.runner import CropRunner
 from reid.profile import Profile
@@ -25,6 +26,7 @@ from training.data import read_dataset
 from training.data.loader import load_crops
 from training.data.records import Dataset, Record
 
+_BATCH = 32  # crops that an engine embeds at once
 # tier 2 as the paper has it, and variants of it
 BNTA = {
     "2": Bnta(),
@@ -73,15 +75,18 @@ class TestSite:
 
     @classmethod
     def read(
-        cls, name: str, dataset: Dataset, size: tuple[int, int], most_gallery: int = 5000, seed: int = 0
+        cls,
+        name: str,
+        dataset: Dataset,
+        size: tuple[int, int],
+        most_gallery: int = 5000,
+        most_queries: int = 5000,
+        seed: int = 0,
     ) -> TestSite:
-        """A dataset as a site, with at most `most_gallery` random gallery crops and the queries that have a
-        positive among them."""
+        """A dataset as a site, with at most so many random gallery crops and queries."""
         rng = np.random.default_rng(seed)
-        gallery = [record for record in dataset.gallery if record.pid != -1]
-        if len(gallery) > most_gallery:
-            gallery = [gallery[row] for row in np.sort(rng.permutation(len(gallery))[:most_gallery])]
-        parts = (dataset.train, dataset.query, gallery)
+        gallery = _some([record for record in dataset.gallery if record.pid != -1], most_gallery, rng)
+        parts = (dataset.train, _some(list(dataset.query), most_queries, rng), gallery)
         return cls(name, *(Crops.read(list(part), size) for part in parts))
 
     def only(self, cameras: Collection[str]) -> TestSite:
@@ -111,9 +116,15 @@ def rendered_sites(folders: Iterable[Path], size: tuple[int, int]) -> Iterator[T
             yield TestSite.read(f"{folder.name}/{path.name}", dataset, size)
 
 
-def market_site(root: Path, size: tuple[int, int], most_gallery: int) -> TestSite:
+def market_site(root: Path, size: tuple[int, int], most_gallery: int, most_queries: int = 5000) -> TestSite:
     """Market-1501 as one site."""
-    return TestSite.read("market1501", read_dataset("market1501", root), size, most_gallery)
+    return TestSite.read("market1501", read_dataset("market1501", root), size, most_gallery, most_queries)
+
+
+def _some(records: list[Record], most: int, rng: np.random.Generator) -> list[Record]:
+    if len(records) <= most:
+        return records
+    return [records[row] for row in np.sort(rng.permutation(len(records))[:most])]
 
 
 def add_options(parser: argparse.ArgumentParser, most_gallery: int) -> None:
@@ -137,6 +148,7 @@ class Subject:
         self.threads = threads
         self.bundle, self.device, self.base = bundle, device, bundle.profile()
         self.network = load_embedder(bundle).to(device)
+        self.engine = choose_engine(bundle, "cpu") if device == "cpu" else None
         self.size = (bundle.manifest.height, bundle.manifest.width)
         self.base_statistics = Statistics(bundle.onnx_model(), self.base, threads=threads)
 
@@ -146,9 +158,20 @@ class Subject:
         own = np.where(np.isin(crops.cameras, list(profile.cameras)), crops.cameras, "")
         for camera in np.unique(own):
             rows = np.flatnonzero(own == camera)
-            write_into_model(profile, self.network, str(camera) or None)
-            vectors[rows] = CropRunner(self.network, self.device).embed(crops.pixels[rows])
+            vectors[rows] = self._embed(profile, str(camera) or None, crops.pixels[rows])
         return vectors
+
+    def _embed(self, profile: Profile, camera: str | None, pixels: np.ndarray) -> np.ndarray:
+        """With the table of one camera; on a CPU by the engine that the server would take."""
+        if self.engine is None:
+            write_into_model(profile, self.network, camera)
+            return CropRunner(self.network, self.device).embed(pixels)
+        table = Profile(profile.base, profile.table(camera), {}, profile.eps)
+        engine = self.engine
+        if table.tables_id != self.base.tables_id:
+            engine = self.engine.with_profile(table)
+        batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+        return np.concatenate([engine.embed(np.ascontiguousarray(batch)) for batch in batches])
 
     def bnta(self, crops: Crops, settings: Bnta | None = None) -> Profile:
         """Tier 2 of the crops."""
@@ -159,14 +182,15 @@ class Subject:
 
     def pooled(self, crops: Crops) -> Profile:
         """Tier 1 of all crops as those of one camera."""
-        return fit_statistics(self.base_statistics, self.base, crops.pixels, [None] * len(crops))
+        embedded = self.embed(self.base, crops)
+        return fit_statistics(self.base_statistics, self.base, crops.pixels, [None] * len(crops), embedded)
 
-    def statistics(self, source: Profile, crops: Crops) -> Profile:
-        """Tier 1 on top of a profile."""
+    def statistics(self, source: Profile, crops: Crops, embedded: np.ndarray) -> Profile:
+        """Tier 1 on top of a profile; `embedded` are the crops with the bundle's own values."""
         statistics = self.base_statistics
         if source is not self.base:
             statistics = Statistics(self.bundle.onnx_model(), source, threads=self.threads)
-        return fit_statistics(statistics, source, crops.pixels, list(crops.cameras))
+        return fit_statistics(statistics, source, crops.pixels, list(crops.cameras), embedded)
 
     def centred(self, profile: Profile, crops: Crops) -> Profile:
         """Tier 0 on top of a profile."""
@@ -183,7 +207,7 @@ class Subject:
             for name in named & set(BNTA):
                 profile = self.bnta(crops, BNTA[name])
             if "1" in named:
-                profile = self.statistics(profile, crops)
+                profile = self.statistics(profile, crops, self.embed(self.base, crops))
         return self.centred(profile, crops) if "0" in named else profile
 
 
@@ -197,9 +221,11 @@ class SubjectTools:
         """See Tools."""
         return self.subject.embed(profile, _crops(crops, cameras))
 
-    def statistics(self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> Profile:
+    def statistics(
+        self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None], embedded: np.ndarray
+    ) -> Profile:
         """See Tools."""
-        return self.subject.statistics(source, _crops(crops, cameras))
+        return self.subject.statistics(source, _crops(crops, cameras), embedded)
 
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
         """See Tools."""

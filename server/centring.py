@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reid.adaptation.centring import CentreSums, fit_centres
+from reid.adaptation.centring import MOST_OF_CAMERA, evenly, fit_centres
 from reid.adaptation.gate import judge, not_judged
 from reid.adaptation.ladder import Climbed, Rung
 from reid.adaptation.sampling import balanced_order, held_out
@@ -70,8 +71,9 @@ def read_sample(store: Store, site: str, raw_space: str, most: int, seed: int) -
     )
 
 
-def fit_stored_centres(stored: Iterable[Embedded], check: Callable[[], None]) -> Centres:
-    """The centres of every embedding of a site in a raw space.
+def fit_stored_centres(stored: Sequence[Embedded], check: Callable[[], None]) -> Centres:
+    """The centres of a site's embeddings in a raw space; of a camera with many, those at equal distances in
+    the order of enrolling count.
 
     Args:
         stored: all of them, in chunks.
@@ -79,11 +81,21 @@ def fit_stored_centres(stored: Iterable[Embedded], check: Callable[[], None]) ->
 
     Raises ValueError where there is none.
     """
-    sums = CentreSums()
-    for chunk in stored:
+    places: dict[str | None, list[tuple[int, int]]] = defaultdict(list)  # chunk, row
+    chunks = list(stored)
+    for number, chunk in enumerate(chunks):
+        for row, camera in enumerate(chunk.cameras):
+            places[camera].append((number, row))
+    vectors: list[np.ndarray] = []
+    cameras: list[str | None] = []
+    for camera, of_camera in places.items():
         check()
-        sums.add(chunk.vectors, chunk.cameras)
-    return sums.centres()
+        for place in evenly(np.arange(len(of_camera)), MOST_OF_CAMERA):
+            number, row = of_camera[place]
+            vectors.append(chunks[number].vectors[row])
+            cameras.append(camera)
+    counts = {camera: len(of_camera) for camera, of_camera in places.items()}
+    return fit_centres(np.array(vectors), cameras, counts)
 
 
 def climb_centring(

@@ -51,7 +51,9 @@ class SiteTools:
                 vectors.append(engine.submit(some, list(cameras[rows]), "bulk").result())
         return np.concatenate(vectors)
 
-    def statistics(self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> Profile:
+    def statistics(
+        self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None], embedded: np.ndarray
+    ) -> Profile:
         """Tier 1 on top of a profile, on half of the cores, so that queries go on.
 
         Raises Declined where the values are not finite.
@@ -61,7 +63,7 @@ class SiteTools:
             threads = max(1, (os.cpu_count() or 1) // 2)
             statistics = Statistics(self.engines.bundle.onnx_model(), source, threads=threads)
             profile = fit_statistics(
-                statistics, source, crops, cameras, progress=lambda share: self.handle.check()
+                statistics, source, crops, cameras, embedded, progress=lambda share: self.handle.check()
             )
             del statistics
             give_back_freed_memory()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from reid.adaptation.bnta import AdaptationError, Bnta, adapt
-from reid.adaptation.centring import CentreSums, fit_centres
+from reid.adaptation.centring import fit_centres
 from reid.adaptation.pairing import greedy_pairs, nearest_parts, only_across, without_camera_means
+from reid.adaptation.people import one_of_each, person_weights
 from reid.adaptation.sampling import held_out
 from reid.adaptation.statistics import PRIOR, Statistics, fit_statistics, mean_table
 from reid.batchnorm import profile_from_model
@@ -47,13 +48,14 @@ def test_statistics_are_those_that_torch_takes_in_training(bundle: Bundle, crops
         np.testing.assert_array_equal(table[name], bundle.profile().site[name])
 
 
-def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_crops(
-    bundle: Bundle, crops: np.ndarray
+def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_people(
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
 ) -> None:
     source = bundle.profile()
     statistics = Statistics(bundle.onnx_model(), source)
     cameras = ["a" if row % 2 else "b" for row in range(60)] + ["few"] * 10 + [None] * 10
-    profile = fit_statistics(statistics, source, crops, cameras)
+    people = _different_people(rng, 80)
+    profile = fit_statistics(statistics, source, crops, cameras, people)
     assert sorted(profile.cameras) == ["a", "b"]
     own = statistics.of(crops[1:60:2])
     expected = mix_tables(own, source.site, 30 / (30 + PRIOR))
@@ -67,11 +69,12 @@ def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_crops(
 
 
 def test_without_enough_crops_of_any_camera_all_crops_make_the_sites_table(
-    bundle: Bundle, crops: np.ndarray
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
 ) -> None:
     source = bundle.profile()
     statistics = Statistics(bundle.onnx_model(), source)
-    profile = fit_statistics(statistics, source, crops[:20], [None] * 20)
+    people = _different_people(rng, 20)
+    profile = fit_statistics(statistics, source, crops[:20], [None] * 20, people)
     assert not profile.cameras
     expected = mix_tables(statistics.of(crops[:20]), source.site, 20 / (20 + PRIOR))
     for name, values in profile.site.items():
@@ -83,6 +86,18 @@ def test_statistics_of_one_crop_are_refused(bundle: Bundle, crops: np.ndarray) -
         Statistics(bundle.onnx_model(), bundle.profile()).of(crops[:1])
 
 
+def test_many_crops_of_one_person_hardly_move_a_table(
+    bundle: Bundle, crops: np.ndarray, rng: np.random.Generator
+) -> None:
+    source = bundle.profile()
+    statistics = Statistics(bundle.onnx_model(), source)
+    one_person = np.repeat(_different_people(rng, 1), 40, 0)
+    profile = fit_statistics(statistics, source, crops[:40], ["a"] * 40, one_person)
+    expected = mix_tables(statistics.of(crops[:40]), source.site, 1 / (1 + PRIOR))
+    for name, values in profile.cameras["a"].items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
+
+
 def test_the_mean_of_tables_is_that_of_their_populations_together(rng: np.random.Generator) -> None:
     samples = [rng.normal(mean, 1 + mean, (20_000, 3)) for mean in (0, 2)]
     tables = [{"n": np.stack([np.ones(3), np.zeros(3), s.mean(0), s.var(0)])} for s in samples]
@@ -92,24 +107,56 @@ def test_the_mean_of_tables_is_that_of_their_populations_together(rng: np.random
     np.testing.assert_allclose(mean[3], together.var(0), rtol=1e-4)
 
 
+def _different_people(rng: np.random.Generator, count: int) -> np.ndarray:
+    """float32 [N,400], unit length: in so many dimensions no two are alike."""
+    vectors = rng.normal(size=(count, 400)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
 def test_centres_are_means_shrunk_to_the_sites_and_few_crops_have_none(rng: np.random.Generator) -> None:
-    vectors = rng.normal(size=(100, 8)).astype(np.float32)
+    vectors = _different_people(rng, 100)
     cameras = ["a"] * 60 + ["b"] * 20 + ["few"] * 15 + [None] * 5
-    centres = fit_centres(vectors, cameras, prior=20)
+    centres = fit_centres(vectors, cameras, prior=20, site_prior=25)
     assert sorted(centres.cameras) == ["a", "b"]
-    site = vectors.mean(0)
+    site = 0.8 * vectors.mean(0)
     np.testing.assert_allclose(centres.site, site, atol=1e-6)
     np.testing.assert_allclose(centres.cameras["a"], 0.75 * vectors[:60].mean(0) + 0.25 * site, atol=1e-6)
-    chunks = CentreSums()
-    for start in range(0, 100, 7):
-        chunks.add(vectors[start : start + 7], cameras[start : start + 7])
-    np.testing.assert_allclose(chunks.centres(20).cameras["b"], centres.cameras["b"], atol=1e-6)
     with pytest.raises(ValueError, match="no embeddings"):
-        CentreSums().centres()
+        fit_centres(vectors[:0], [])
+    with pytest.raises(ValueError, match="100 embeddings with 99 cameras"):
+        fit_centres(vectors, cameras[:-1])
+
+
+def test_a_person_who_comes_again_and_again_counts_once_in_a_centre(rng: np.random.Generator) -> None:
+    vectors = _different_people(rng, 40)
+    guard = np.repeat(vectors[:1], 160, 0)
+    centres = fit_centres(np.concatenate([vectors, guard]), ["a"] * 200, prior=40, site_prior=0)
+    np.testing.assert_allclose(centres.cameras["a"], vectors.mean(0), atol=1e-6)
+    alone = fit_centres(guard, ["a"] * 160, prior=63, site_prior=15)
+    assert np.linalg.norm(alone.cameras["a"]) < 0.08  # one person is no reason to subtract anything
+
+
+def test_of_a_camera_with_many_embeddings_some_stand_for_all(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = _different_people(rng, 60)
+    counts: dict[str | None, int] = {"a": 600}
+    centres = fit_centres(vectors, ["a"] * 60, counts, prior=200, site_prior=0)
+    np.testing.assert_allclose(centres.cameras["a"], vectors.mean(0), atol=1e-6)
+    monkeypatch.setattr("reid.adaptation.centring.MOST_OF_CAMERA", 30)
+    half = fit_centres(vectors, ["a"] * 60, prior=0, site_prior=0)
+    chosen = vectors[np.linspace(0, 59, 30).astype(int)]
+    np.testing.assert_allclose(half.cameras["a"], chosen.mean(0), atol=1e-6)
+
+
+def test_one_of_each_keeps_the_first_crop_that_looks_like_a_person(rng: np.random.Generator) -> None:
+    vectors = _different_people(rng, 5)
+    assert one_of_each(vectors[[0, 1, 0, 2, 1, 3, 4, 4]]).tolist() == [0, 1, 3, 5, 6]
+    np.testing.assert_allclose(person_weights(vectors[[0, 1, 0, 2]]), [0.5, 1, 0.5, 1], atol=1e-6)
 
 
 def test_a_camera_called_none_or_nothing_is_a_camera(rng: np.random.Generator) -> None:
-    vectors = rng.normal(size=(60, 4)).astype(np.float32)
+    vectors = _different_people(rng, 60)
     centres = fit_centres(vectors, ["None"] * 20 + [""] * 20 + [None] * 20, prior=0)
     assert sorted(centres.cameras) == ["", "None"]
     np.testing.assert_allclose(centres.cameras[""], vectors[20:40].mean(0), atol=1e-6)

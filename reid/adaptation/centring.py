@@ -1,58 +1,70 @@
 """Tier 0: the mean embedding of each camera, subtracted before embeddings are compared. No torch, no images.
 
 Cameras move all their embeddings in a direction of their own (colours, angle, sharpness); the mean over many
-people is an estimate of that ("Mitigating camera bias in person re-identification", ICLR 2025).
+people is an estimate of that ("Mitigating camera bias in person re-identification", ICLR 2025). Each person
+counts once in it (`people.py`), and the fewer people there are, the less is subtracted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from reid.adaptation.people import person_weights
 from reid.adaptation.sampling import FEWEST_OF_CAMERA, rows_by_camera
 from reid.profile import Centres
 
-PRIOR = 64  # crops that the site's mean counts as, in a camera's centre; see docs/adaptation.md
+PRIOR = 64  # people that the site's mean counts as, in a camera's centre; see docs/adaptation.md
+SITE_PRIOR = 16  # people that zero counts as, in the site's centre
+MOST_OF_CAMERA = 512  # embeddings that a camera's mean is taken of: the work grows with their square
 
 
-class CentreSums:
-    """Sums of embeddings by camera, for galleries that are read in chunks."""
+def fit_centres(
+    vectors: np.ndarray,
+    cameras: Sequence[str | None],
+    counts: Mapping[str | None, int] | None = None,
+    prior: float = PRIOR,
+    site_prior: float = SITE_PRIOR,
+) -> Centres:
+    """The centre of the site, and of each camera with at least FEWEST_OF_CAMERA embeddings.
 
-    def __init__(self) -> None:
-        self.sums: dict[str | None, np.ndarray] = {}  # float64 [D]
-        self.counts: dict[str | None, int] = {}
+    A camera's centre is the mean of its embeddings, each person counting once, shrunk to the site's by
+    p / (p + prior), where p is how many different people it has seen. The site's is the mean over all people,
+    shrunk to zero, which subtracts nothing, by P / (P + site_prior).
 
-    def add(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> None:
-        """float [N,D], unit length, as embedded, and the camera of each. Raises ValueError where their
-        numbers differ."""
-        if len(vectors) != len(cameras):
-            raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
-        for camera, rows in rows_by_camera(cameras).items():
-            self.sums[camera] = self.sums.get(camera, 0) + vectors[rows].sum(0, dtype=np.float64)
-            self.counts[camera] = self.counts.get(camera, 0) + len(rows)
+    Args:
+        vectors: float [N,D], unit length, as embedded. Of a camera with more than MOST_OF_CAMERA, that many
+            are used. cameras: of each. counts: how many embeddings each camera has, where `vectors` are only
+            some of them.
 
-    def centres(self, prior: float = PRIOR) -> Centres:
-        """The centre of the site, and of each camera with at least FEWEST_OF_CAMERA embeddings: its mean,
-        shrunk to the site's by n / (n + prior).
+    Raises ValueError where there is no embedding, or not one camera for each.
+    """
+    if len(vectors) != len(cameras):
+        raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
+    if not len(vectors):
+        raise ValueError("no embeddings to take a mean of")
+    means: dict[str | None, np.ndarray] = {}  # float64 [D]
+    people: dict[str | None, float] = {}
+    total: dict[str | None, int] = {}
+    for camera, rows in rows_by_camera(cameras).items():
+        total[camera] = len(rows) if counts is None else counts[camera]
+        some = vectors[evenly(rows, MOST_OF_CAMERA)]
+        weights = person_weights(some)
+        means[camera] = weights @ some / weights.sum()
+        people[camera] = weights.sum() / len(some) * total[camera]
+    seen = sum(people.values())
+    site = sum(people[camera] * means[camera] for camera in means) / seen * (seen / (seen + site_prior))
+    centres = {}
+    for camera, mean in means.items():
+        if camera is not None and total[camera] >= FEWEST_OF_CAMERA:
+            share = people[camera] / (people[camera] + prior)
+            centres[camera] = (share * mean + (1 - share) * site).astype(np.float32)
+    return Centres(np.asarray(site, np.float32), centres)
 
-        Raises ValueError where nothing was added.
-        """
-        total = sum(self.counts.values())
-        if not total:
-            raise ValueError("no embeddings to take a mean of")
-        site = sum(self.sums.values()) / total
-        cameras = {}
-        for camera, count in self.counts.items():
-            if camera is not None and count >= FEWEST_OF_CAMERA:
-                share = count / (count + prior)
-                mean = self.sums[camera] / count
-                cameras[camera] = (share * mean + (1 - share) * site).astype(np.float32)
-        return Centres(np.asarray(site, np.float32), cameras)
 
-
-def fit_centres(vectors: np.ndarray, cameras: Sequence[str | None], prior: float = PRIOR) -> Centres:
-    """float [N,D], unit length, as embedded, and the camera of each -> centres; see CentreSums."""
-    sums = CentreSums()
-    sums.add(vectors, cameras)
-    return sums.centres(prior)
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of some rows, at equal distances from first to last."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

@@ -1,8 +1,9 @@
 """Decides whether a tier of adaptation helps, from what can be seen at the site. No torch.
 
-Labels decide where a site has them and they are clear; signals without labels decide otherwise, weighed
-together into a predicted change of mAP. Weights, thresholds and the gate's own error rates come from
-`python -m benchmarks.gate fit` and stand in gate.json; docs/adaptation.md says how they were measured.
+Labels decide where a site has them and they are clear, unless signals without labels speak against what they
+would accept. Signals decide otherwise, weighed together into a predicted change of mAP. Weights, thresholds
+and the gate's own error rates come from `python -m benchmarks.gate fit` and stand in gate.json;
+docs/adaptation.md says how they were measured.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ import numpy as np
 from reid.adaptation.labels import FEWEST_IDENTITIES, LabelledGain, labelled_gain, people_across
 from reid.adaptation.signals import Pool, signals
 
-# Log of the effective rank of a camera's crops over that of as many different people. Ordinary crops lie
-# above -1.2, a handful of people who come back again and again or crops without people below -1.6.
-LEAST_LOG_RANK = -1.5
 _QUANTILE = 1.28  # of a normal distribution: an interval of 80 %
 RANGE = 3.0  # deviations beyond which a signal says nothing more
 
@@ -122,20 +120,16 @@ def judge(
             was fitted to. identities: of the crops of the pools, where they are known; may be empty.
     """
     if not np.isfinite(after.vectors).all():
-        return _veto("it makes embeddings that are not finite", {})
+        reason = "Refused: it makes embeddings that are not finite."
+        return Verdict(False, "veto", None, None, None, reason, {})
     values = signals(before, after, fitted)
-    if values["log_rank_of_camera_before"] < LEAST_LOG_RANK:
-        return _veto(
-            "the crops of a camera show too few different people to learn the camera from; enroll more "
-            "people there",
-            values,
-        )
     labelled = None
     if len(identities):
         labelled = labelled_gain(before.vectors, after.vectors, identities, before.cameras)
+    w = weights(top_tier(tiers))
     if labelled is not None and (labelled.low > 0 or labelled.high < 0):
-        return _by_labels(labelled, values)
-    return _by_signals(weights(top_tier(tiers)), labelled, values)
+        return _by_labels(labelled, w.predict(values), values)
+    return _by_signals(w, labelled, values)
 
 
 def out_of_reach(
@@ -157,20 +151,20 @@ def not_judged() -> Verdict:
     return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
 
 
-def _veto(why: str, values: dict[str, float]) -> Verdict:
-    return Verdict(False, "veto", None, None, None, f"Refused: {why}.", values)
-
-
-def _by_labels(labelled: LabelledGain, values: dict[str, float]) -> Verdict:
+def _by_labels(labelled: LabelledGain, predicted: float, values: dict[str, float]) -> Verdict:
+    """Labels that are clear decide, but accept nothing that the signals speak against: crops that carry names
+    and show nobody are such a case."""
     gain, low, high = (100 * value for value in (labelled.gain, labelled.low, labelled.high))
-    accepted = labelled.low > 0
-    verb = "rises" if accepted else "falls"
+    accepted = labelled.low > 0 and predicted >= 0
+    verb = "rises" if labelled.low > 0 else "falls"
     reason = (
         f"{'Accepted' if accepted else 'Refused'}: by the labels of {labelled.identities} people seen at two "
         f"cameras, mAP {verb} from {100 * labelled.before[0]:.1f} to {100 * labelled.after[0]:.1f} (90 % "
-        f"interval of the change {low:+.1f} to {high:+.1f})."
+        f"interval of the change {low:+.1f} to {high:+.1f})"
     )
-    return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), reason, values)
+    if labelled.low > 0 and predicted < 0:
+        reason += f", but signals without labels predict {predicted:+.1f}, and both have to agree"
+    return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), f"{reason}.", values)
 
 
 def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, float]) -> Verdict:

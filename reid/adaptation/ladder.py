@@ -71,8 +71,10 @@ class Tools(Protocol):
         """uint8 [N,H,W,3] and the camera of each -> float32 [N,D], with the tables of a profile."""
         ...
 
-    def statistics(self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None]) -> Profile:
-        """Tier 1 on top of a profile."""
+    def statistics(
+        self, source: Profile, crops: np.ndarray, cameras: Sequence[str | None], embedded: np.ndarray
+    ) -> Profile:
+        """Tier 1 on top of a profile; `embedded`, float32 [N,D]: the crops with the bundle's own values."""
         ...
 
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
@@ -123,6 +125,13 @@ def climb(
             pool.cameras,
         )
 
+    def embedded(profile: Profile) -> np.ndarray:
+        """The crops to fit to, as embedded with the tables of a profile."""
+        if gate:
+            seen(profile)
+            return raw[profile.tables_id].vectors[len(held) :]
+        return tools.embed(profile, fitted.crops, fitted.cameras)
+
     best, best_tiers, rungs = base, "none", []
     names = rungs_of(wanted)
     for number, tiers in enumerate(names):
@@ -133,15 +142,13 @@ def climb(
             tell(rungs[-1])
             continue
         progress(number / len(names), f"trying tier {tiers}")
-        tables = _tables(tiers, base, fitted, tools, seed)
-        profile = tables
-        if "0" in tiers.split("+"):
-            if gate:
-                seen(tables)
-                vectors = raw[tables.tables_id].vectors[len(held) :]
-            else:
-                vectors = tools.embed(tables, fitted.crops, fitted.cameras)
-            profile = tables.with_centres(fit_centres(vectors, fitted.cameras))
+        named, profile = tiers.split("+"), base
+        if "2" in named:
+            profile = tools.bnta(fitted.crops, fitted.cameras, seed)
+        if "1" in named:
+            profile = tools.statistics(profile, fitted.crops, fitted.cameras, embedded(base))
+        if "0" in named:
+            profile = profile.with_centres(fit_centres(embedded(profile), fitted.cameras))
         verdict = not_judged()
         if gate:
             progress((number + 0.8) / len(names), f"judging tier {tiers}")
@@ -151,13 +158,3 @@ def climb(
         if verdict.accepted:
             best, best_tiers = profile, tiers
     return Climbed(best, best_tiers, rungs)
-
-
-def _tables(tiers: str, base: Profile, sample: Sample, tools: Tools, seed: int) -> Profile:
-    """The tables of a combination: those of tier 2, then of tier 1 on top, as far as they are named."""
-    named, profile = tiers.split("+"), base
-    if "2" in named:
-        profile = tools.bnta(sample.crops, sample.cameras, seed)
-    if "1" in named:
-        profile = tools.statistics(profile, sample.crops, sample.cameras)
-    return profile

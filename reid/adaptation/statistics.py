@@ -9,17 +9,17 @@ after about the time that embedding the crops takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from reid.adaptation.people import person_weights
 from reid.adaptation.sampling import FEWEST_OF_CAMERA, rows_by_camera
 from reid.batchnorm import batchnorm_layers_of, write_into_onnx
 from reid.engines.chooser import require_installed
 from reid.profile import Profile, Table, mix_tables
 
-PRIOR = 64  # crops that the source counts as, in a table; see docs/adaptation.md
+PRIOR = 64  # people that the source counts as, in a table; see docs/adaptation.md
 BATCH = 64  # crops that share one mean and variance
 
 Progress = Callable[[float], None]  # the share that is done; what it raises stops the computation
@@ -73,33 +73,37 @@ def fit_statistics(
     source: Profile,
     crops: np.ndarray,
     cameras: Sequence[str | None],
+    embedded: np.ndarray,
     prior: float = PRIOR,
     progress: Progress = lambda share: None,
 ) -> Profile:
     """`source` with a table for each camera of at least FEWEST_OF_CAMERA crops: that camera's statistics,
-    mixed with the source's by n / (n + prior). The site's table, for cameras without their own and for
-    queries without a camera, is the mean of the cameras' tables, or of all crops where no camera has enough.
+    mixed with the source's by p / (p + prior), where p is how many different people the crops show.
+
+    The site's table, for cameras without their own and for queries without a camera, is the mean of the
+    cameras' tables, or of all crops where no camera has enough.
 
     Args:
         statistics: made with `source`. crops: uint8 [N,H,W,3]. cameras: of each crop.
+        embedded: float32 [N,D], unit length, the crops with the bundle's own values, which tell people apart.
     """
     done = 0
     tables: dict[str, Table] = {}
 
-    def tell(share: float, count: int) -> None:
-        progress((done + share * count) / len(crops))
+    def table(rows: np.ndarray) -> Table:
+        """Of some crops; `progress` hears how many of all are done."""
+        fitted = statistics.of(crops[rows], lambda share: progress((done + share * len(rows)) / len(crops)))
+        people = person_weights(embedded[rows]).sum()
+        return mix_tables(fitted, source.site, people / (people + prior))
 
     for camera, rows in rows_by_camera(cameras).items():
         if camera is not None and len(rows) >= FEWEST_OF_CAMERA:
-            fitted = statistics.of(crops[rows], partial(tell, count=len(rows)))
-            tables[camera] = mix_tables(fitted, source.site, len(rows) / (len(rows) + prior))
+            tables[camera] = table(rows)
         done += len(rows)
     if tables:
         return Profile(source.base, mean_table(list(tables.values())), tables, source.eps)
-    share = len(crops) / (len(crops) + prior)
-    return Profile(
-        source.base, mix_tables(statistics.of(crops, progress), source.site, share), {}, source.eps
-    )
+    done = 0
+    return Profile(source.base, table(np.arange(len(crops))), {}, source.eps)
 
 
 def mean_table(tables: Sequence[Table]) -> dict[str, np.ndarray]:
