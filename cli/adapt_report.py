@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.adapt_report_cameras import cameras, similarity
 from cli.adapt_report_signals import signals
-from cli.drawings import HUES, Range, bar, interval, range_of, stacked
+from cli.drawings import HUES, Range, interval, range_of, stacked
 from cli.markup import Markup, joined, tag
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _JUDGES = {
     "veto": "decided by a veto",
     "off": "the gate was off",
 }
-_MOST_CAMERAS = 40  # that have a bar of their own
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # the page loads nothing and runs nothing
 
 
@@ -47,7 +47,8 @@ def page(job: Job) -> str:
         _facts(job),
         _rungs(job.rungs),
         _gate_error(job.report.get("gate_error")),
-        _cameras(job.report.get("cameras") or {}),
+        cameras(job.report.get("cameras") or {}, job.report.get("people") or {}),
+        similarity(job.report.get("similarity")),
         _seconds(job.report.get("seconds") or {}),
         _way_back(job),
     )
@@ -177,27 +178,6 @@ def _wrong(tier: str, rates: Any) -> str:
 
 def _share(rates: Mapping[str, float], name: str) -> str:
     return f"{100 * rates[name]:.1f} %"
-
-
-def _cameras(cameras: Mapping[str, int]) -> Markup:
-    """Crops by camera, most first."""
-    if not cameras:
-        return Markup()
-    ranked = sorted(cameras.items(), key=lambda pair: (-pair[1], pair[0]))
-    most, rest = ranked[0][1], ranked[_MOST_CAMERAS:]
-    rows = [_camera(name, count, most) for name, count in ranked[:_MOST_CAMERAS]]
-    more = f"{len(rest)} more cameras have {sum(count for _, count in rest)} crops together."
-    return joined(
-        tag("h2", f"{sum(cameras.values())} crops by camera"),
-        tag("table", *rows),
-        tag("p", more, class_="soft") if rest else Markup(),
-    )
-
-
-def _camera(name: str, count: int, most: int) -> Markup:
-    shown = tag("bdi", name) if name else tag("i", "no camera named")
-    drawn = tag("td", bar(count, most), class_="mark")
-    return tag("tr", tag("td", shown), drawn, tag("td", str(count), class_="number"))
 
 
 def _seconds(seconds: Mapping[str, float]) -> Markup:

@@ -15,6 +15,7 @@ import numpy as np
 from reid.adaptation.gate import error_rates
 from reid.adaptation.ladder import Climbed, Rung, climb
 from reid.adaptation.ladder import Sample as Crops
+from reid.adaptation.overview import Overview
 from reid.adaptation.sampling import MIN_CROPS, held_out
 from reid.adaptation.signals import views
 from reid.profile import Profile
@@ -26,13 +27,14 @@ from server.gallery.store import Store
 from server.job import Declined
 from server.jobs import Handle
 from server.rebuild import Finish, Rebuilder
-from server.reports import JobReport, RungReport
+from server.reports import JobReport, RungReport, SimilarityReport
 from server.sampling import count_by_camera, require_different, write_sample
 from server.site_tools import SiteTools
 from server.sites import Site
 from server.work import CROPS, work_folder
 
 _SAMPLED, _CLIMBED = 0.1, 0.5  # progress of the job after these stages
+_FEW_PEOPLE = 8  # at a camera, to be said in the report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +172,8 @@ class Adaptation:
         report.rungs = [RungReport.of(rung) for rung in climbed.rungs]
         if self.asked.gate:
             report.gate_error = error_rates()
+        if climbed.overview is not None:
+            _note_overview(report, climbed.overview)
         if climbed.tiers == "none":
             tried = " ".join(f"Tier {rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs)
             raise Declined(f"nothing that was tried is known to help, so {keeps}. {tried}")
@@ -301,3 +305,13 @@ def _note(report: JobReport, sentence: str) -> None:
 def _note_cameras(report: JobReport, cameras: list[str | None]) -> None:
     if not any(cameras):
         _note(report, "no item says which camera took it, so all of them count as one camera's")
+
+
+def _note_overview(report: JobReport, seen: Overview) -> None:
+    """What was seen by camera; a camera with few people is moved little, and should be known."""
+    report.people = {camera: max(1, round(people)) for camera, people in seen.people.items()}
+    report.similarity = SimilarityReport.of(seen)
+    for camera, people in report.people.items():
+        if people < _FEW_PEOPLE:
+            name = f"camera {camera!r}" if camera else "the camera of crops without one"
+            _note(report, f"the crops of {name} show about {people} different people, so it is moved little")

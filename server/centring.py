@@ -12,6 +12,7 @@ import numpy as np
 from reid.adaptation.centring import MOST_OF_CAMERA, evenly, fit_centres
 from reid.adaptation.gate import judge, not_judged
 from reid.adaptation.ladder import Climbed, Rung
+from reid.adaptation.overview import overview
 from reid.adaptation.sampling import balanced_order, held_out
 from reid.adaptation.signals import Pool
 from reid.profile import Centres, Profile
@@ -115,6 +116,7 @@ def climb_centring(
     held, fit = held_out(sample.cameras)
     fitted, pool = sample.take(fit), sample.take(np.concatenate([held, fit]))
     profile = base.with_centres(fit_centres(fitted.vectors, fitted.cameras))
+    compared = None
     if not gate:
         verdict = not_judged()
     else:
@@ -127,5 +129,8 @@ def climb_centring(
             pool.cameras,
         )
         verdict = judge("0", before, after, fitted.cameras, pool.identities)
+        compared = overview(pool.vectors, pool.vectors, after.vectors, pool.cameras)
     rung = Rung("0", "none", verdict, time.perf_counter() - began)
-    return Climbed(profile, "0", [rung]) if verdict.accepted else Climbed(base, "none", [rung])
+    if verdict.accepted:
+        return Climbed(profile, "0", [rung], compared)
+    return Climbed(base, "none", [rung], compared)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from reid.adaptation.ladder import Rung
+from reid.adaptation.overview import Overview
 
 
 def _is_none(value: Any) -> bool:
@@ -72,6 +73,21 @@ def _before_and_after(signals: dict[str, float]) -> dict[str, float]:
     return told
 
 
+class SimilarityReport(BaseModel):
+    """How alike the crops of two cameras are, before anything and after the last tier that was tried."""
+
+    cameras: list[str] = Field(description="in the order of rows and columns")
+    before: list[list[float]] = Field(description="mean cosine similarity of their crops")
+    after: list[list[float]] = Field(description="the same, as compared after it")
+
+    @classmethod
+    def of(cls, seen: Overview) -> SimilarityReport:
+        """As callers see it."""
+        return cls(
+            cameras=seen.cameras, before=seen.before.round(4).tolist(), after=seen.after.round(4).tolist()
+        )
+
+
 class JobReport(BaseModel):
     """What a job did; it grows while the job runs."""
 
@@ -86,6 +102,8 @@ class JobReport(BaseModel):
     notes: list[str] | None = _fact("what limited the adaptation")
     crops: int | None = _fact("crops that the adaptation looked at")
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")
+    people: dict[str, int] | None = _fact("about how many different people the crops of each camera show")
+    similarity: SimilarityReport | None = _fact("how alike crops of two cameras are, before and after")
     pairs: int | None = _fact("pairs of crops that BNTA matched")
     mean_pair_distance: float | None = _fact("mean distance of the nearest parts of these pairs")
     losses: list[dict[str, float | None]] | None = _fact(

@@ -257,6 +257,11 @@ def test_nothing_that_the_gate_refuses_goes_live(
     assert job.report.reason == (
         "nothing that was tried is known to help, so the site keeps version 1. Tier 0: It would lose 1.2 mAP."
     )
+    seen = job.report.similarity
+    assert seen is not None
+    assert seen.cameras == ["", "door", "hall"]
+    assert seen.before != seen.after
+    assert set(job.report.people or {}) == set(job.report.cameras or {})
     monkeypatch.setattr(server.adaptation, "climb", climbing("none", {"0": REFUSED, "1": REFUSED}))
     job = adapt(service, "auto")
     assert "Tier 0: It would lose 1.2 mAP. Tier 1: It would lose 1.2 mAP." in str(job.report.reason)

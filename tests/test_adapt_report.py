@@ -64,6 +64,12 @@ JOB = Job(
         "rungs": [REFUSED, ACCEPTED],
         "gate_error": {"0": RATES},
         "cameras": {"door": 30, "hall": 10, "": 5},
+        "people": {"door": 21, "hall": 1, "": 5},
+        "similarity": {
+            "cameras": ["door", "hall"],
+            "before": [[0.5, 0.25], [0.25, 0.75]],
+            "after": [[0.05, -0.01], [-0.01, 0.06]],
+        },
         "seconds": {"sample": 1.5, "embed": 3.0, "re-embed": 1.5},
     },
     created_at="2026-05-04T09:30:00Z",
@@ -120,7 +126,8 @@ def test_the_numbers_on_the_page_are_those_of_the_job() -> None:
         "margin_of_views_before unknown",
         "of tier 0 it accepted 167 of 293 trials, 6.0 % of which did harm (with 95 % confidence at most "
         "10.0 %), and it accepted 77.1 % of those that helped",
-        "45 crops by camera door 30 hall 10 no camera named 5",
+        "45 crops by camera door 30 about 21 people hall 10 about 1 person no camera named 5 about 5 people",
+        "before door hall door 0.50 0.25 hall 0.25 0.75 after door hall door 0.05 -0.01 hall -0.01 0.06",
         "6.0 seconds by stage sample 1.500 s embed 3.000 s re-embed 1.500 s",
         "resight rollback --site lobby --wait",
     ):
@@ -140,6 +147,14 @@ def test_marks_lie_where_the_numbers_say() -> None:
     assert [float(bar["width"]) for bar in parsed.marks("bar")] == [WIDTH, WIDTH / 3, WIDTH / 6]
     parts = [parsed.marks(f"part hue-{hue}")[0] for hue in range(3)]
     assert [(float(part["x"]), float(part["width"])) for part in parts] == [(0, 75), (75, 150), (225, 75)]
+
+
+def test_similarities_before_and_after_share_one_scale_of_colour() -> None:
+    shares = [cell["style"] for _, cell in Parsed(page(JOB)).elements if "style" in cell]
+    assert [share.removeprefix("--share: ") for share in shares] == [
+        *("67%", "34%", "34%", "100%"),
+        *("8%", "0%", "0%", "9%"),
+    ]
 
 
 def test_nothing_of_a_job_is_read_as_html() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from reid.adaptation.bnta import AdaptationError, Bnta, adapt
 from reid.adaptation.centring import fit_centres
+from reid.adaptation.overview import overview
 from reid.adaptation.pairing import greedy_pairs, nearest_parts, only_across, without_camera_means
 from reid.adaptation.people import one_of_each, person_weights
 from reid.adaptation.sampling import held_out
@@ -153,6 +154,23 @@ def test_one_of_each_keeps_the_first_crop_that_looks_like_a_person(rng: np.rando
     vectors = _different_people(rng, 5)
     assert one_of_each(vectors[[0, 1, 0, 2, 1, 3, 4, 4]]).tolist() == [0, 1, 3, 5, 6]
     np.testing.assert_allclose(person_weights(vectors[[0, 1, 0, 2]]), [0.5, 1, 0.5, 1], atol=1e-6)
+
+
+def test_the_overview_says_how_many_people_and_how_alike_cameras_are(rng: np.random.Generator) -> None:
+    vectors = _different_people(rng, 9)
+    vectors[3:5] = vectors[5]  # camera b sees one person three times, and two others
+    cameras = ["a"] * 3 + ["b"] * 5 + [None]
+    after = np.concatenate([vectors[:3], -vectors[3:]])
+    seen = overview(vectors, vectors, after, cameras)
+    assert seen is not None
+    assert seen.people == {"a": pytest.approx(3), "b": pytest.approx(3), "": 1}
+    assert seen.cameras == ["a", "b"]
+    pairs = [vectors[i] @ vectors[j] for i in range(3, 8) for j in range(3, 8) if i != j]
+    across = [vectors[i] @ vectors[j] for i in range(3) for j in range(3, 8)]
+    np.testing.assert_allclose(seen.before[1, 1], np.mean(pairs), atol=1e-6)
+    np.testing.assert_allclose(seen.before[0, 1], np.mean(across), atol=1e-6)
+    np.testing.assert_allclose(seen.after[0, 1], -np.mean(across), atol=1e-6)
+    assert overview(vectors, vectors, after * np.nan, cameras) is None
 
 
 def test_a_camera_called_none_or_nothing_is_a_camera(rng: np.random.Generator) -> None:

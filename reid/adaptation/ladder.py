@@ -14,6 +14,7 @@ import numpy as np
 
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.gate import Verdict, judge, not_judged, out_of_reach
+from reid.adaptation.overview import Overview, overview
 from reid.adaptation.sampling import held_out
 from reid.adaptation.signals import Pool, views
 from reid.profile import Profile
@@ -43,11 +44,13 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True)
 class Climbed:
-    """Where a climb ended; `tiers` is "none", and `profile` the base, where nothing was accepted."""
+    """Where a climb ended; `tiers` is "none", and `profile` the base, where nothing was accepted. `overview`
+    compares the base with the last rung that was tried; None where nothing was judged."""
 
     profile: Profile
     tiers: str
     rungs: list[Rung]
+    overview: Overview | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +136,7 @@ def climb(
         return tools.embed(profile, fitted.crops, fitted.cameras)
 
     best, best_tiers, rungs = base, "none", []
+    seen_last: Pool | None = None
     names = rungs_of(wanted)
     for number, tiers in enumerate(names):
         began = time.perf_counter()
@@ -152,9 +156,14 @@ def climb(
         verdict = not_judged()
         if gate:
             progress((number + 0.8) / len(names), f"judging tier {tiers}")
-            verdict = judge(tiers, seen(best), seen(profile), fitted.cameras, pool.identities)
+            seen_last = seen(profile)
+            verdict = judge(tiers, seen(best), seen_last, fitted.cameras, pool.identities)
         rungs.append(Rung(tiers, best_tiers, verdict, round(time.perf_counter() - began, 3)))
         tell(rungs[-1])
         if verdict.accepted:
             best, best_tiers = profile, tiers
-    return Climbed(best, best_tiers, rungs)
+    compared = None
+    if seen_last is not None:
+        unadapted = seen(base).vectors
+        compared = overview(unadapted, unadapted, seen_last.vectors, pool.cameras)
+    return Climbed(best, best_tiers, rungs, compared)
