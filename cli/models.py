@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, picture, progress, table
+from cli.output import fail, one_dataset, picture, progress, table, written
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -31,7 +31,7 @@ def evaluate(
         typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)"),
     ] = "step",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
-    engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
+    engine: Annotated[str, typer.Option(help="of a bundle; torch computes a run")] = "auto",
     rerank: Annotated[
         bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")
     ] = False,
@@ -58,6 +58,9 @@ def evaluate(
 
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
+    if json_out is not None:
+        written("--json", json_out)
+    one_dataset(dataset)
     try:
         parts, left_out = [], 0
         for number in range(splits) if splits else [split]:
@@ -67,11 +70,9 @@ def evaluate(
             parts.append(part)
         echo_summary(parts[0])
         embed, size, what = evaluation.open_embedder(source, device, engine)
-        each = []
-        for part in parts:
-            with progress("embedding") as show:
-                embedded = evaluation.embed_dataset(embed, part, size, show)
-            each.append(evaluation.score(embedded, ap, rerank, expand))
+        with progress("embedding") as show:
+            embedded = evaluation.embed_splits(embed, parts, size, show)
+        each = [evaluation.score(part, ap, rerank, expand) for part in embedded]
         if splits:
             percent = [evaluation.percentages(scores) for scores in each]
             spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
@@ -84,7 +85,7 @@ def evaluate(
                 json_out.write_text(json.dumps({"dataset": dataset, "splits": values}, indent=2) + "\n")
             return
         scores = each[0]
-        unknown = evaluation.open_set(embedded) if open_set else {}
+        unknown = evaluation.open_set(embedded[0]) if open_set else {}
     except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
         fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (
@@ -157,6 +158,10 @@ def visualize(
     from training.visualize import Picture, draw
 
     picture("--out", out)
+    if what in ("ranks", "cmc"):
+        one_dataset(dataset)
+    if what == "batchnorm" and device == "cuda":
+        fail("--what batchnorm is computed on the CPU: leave --device out")
     if len(sources) > 1 and what != "cmc":
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(
@@ -222,6 +227,11 @@ def _measured(path: Path) -> dict[str, Any]:
         fail(f"--metrics {path}: {error}")
     if not isinstance(values, dict) or not {"dataset", "mAP"} <= values.keys():
         fail(f"--metrics {path} is no JSON of resight evaluate --json: it has no dataset and mAP")
+    score = values["mAP"]
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 100:
+        fail(f"--metrics {path}: mAP is a percentage from 0 to 100, not {score!r}")
+    if not isinstance(values["dataset"], str):
+        fail(f"--metrics {path}: dataset is a name, not {values['dataset']!r}")
     return values
 
 

@@ -51,6 +51,27 @@ def picture(option: str, path: Path) -> None:
         fail(f"{option} {path}: there is no folder {path.parent}")
 
 
+def written(option: str, path: Path) -> None:
+    """Fails where no file could be written, before any work is done for it."""
+    if not path.parent.is_dir():
+        fail(f"{option} {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        fail(f"{option} {path} is a folder; name a file")
+
+
+def one_dataset(name: str) -> None:
+    """Fails for several datasets, which can be trained on but not evaluated on."""
+    from training.data import sources_of
+    from training.data.records import DatasetError
+
+    try:
+        several = len(sources_of(name)) > 1
+    except DatasetError as error:
+        fail(str(error))
+    if several:
+        fail(f"--dataset {name} names several, and evaluation is of one: give each in a command of its own")
+
+
 def say(sentence: str) -> None:
     """Prints a line that may name files, also those whose names are not UTF-8."""
     typer.echo(sentence.encode("utf-8", "backslashreplace").decode())

@@ -13,7 +13,7 @@ from reid.batches import BATCH, Progress, in_batches
 from reid.bundle import Bundle
 from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
-from reid.engines import Device, choose_engine
+from reid.engines import Device, EngineError, choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder, torch_device
 from reid.models.build import Embedder
 from reid.models.runner import CropRunner
@@ -34,7 +34,7 @@ def open_embedder(
 ) -> tuple[Embed, tuple[int, int], str]:
     """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text).
 
-    Raises EngineError where the device or the engine cannot be used.
+    Raises EngineError where the device or the engine cannot be used. A run is computed by torch alone.
     """
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
@@ -45,8 +45,13 @@ def open_embedder(
             (bundle.manifest.height, bundle.manifest.width),
             f"{info.engine} {info.provider} {info.precision}",
         )
-    embedder, _ = read_embedder(source)
+    if engine not in ("auto", "torch"):
+        raise EngineError(
+            f"{source} is no bundle, so torch computes it and not the engine {engine!r}; export it first, "
+            "or leave the engine out"
+        )
     place = torch_device(device)
+    embedder, _ = read_embedder(source)
     compute_in_float32()
     size = (embedder.spec.height, embedder.spec.width)
     return CropRunner(embedder, place).embed, size, f"torch {place} fp32"
@@ -101,6 +106,25 @@ def embed_dataset(
     _, of_gallery = as_items(dataset.gallery)
     item_of = np.concatenate([of_query, of_gallery + len(query)])
     return labelled(dataset, _pooled_tracks(embed, records, item_of, size, progress))
+
+
+def embed_splits(
+    embed: Embed, splits: Sequence[Dataset], size: tuple[int, int], progress: Progress | None = None
+) -> list[Embedded]:
+    """Several splits of the same crops, each as `embed_dataset` gives it; a crop is embedded once.
+
+    Raises DatasetError as `embed_dataset` does, for any of the splits and before anything is embedded.
+    """
+    for part in splits:
+        require_matches(part)
+    if any(has_tracks(part) for part in splits):  # pooled piece by piece, since tracks make millions of crops
+        return [embed_dataset(embed, part, size, progress) for part in splits]
+    crops = {r.path: r for part in splits for r in (*part.query, *part.gallery)}
+    row_of = {path: row for row, path in enumerate(crops)}
+    embeddings = embed_records(embed, list(crops.values()), size, progress=progress)
+    return [
+        labelled(part, embeddings[[row_of[r.path] for r in (*part.query, *part.gallery)]]) for part in splits
+    ]
 
 
 def _pooled_tracks(
