@@ -129,7 +129,8 @@ def visualize(
     ],
     data: Data,
     out: Annotated[
-        Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")
+        Path,
+        typer.Option(help="the picture, .png, .jpg, .pdf or .svg; ranks shows the people of the dataset"),
     ],
     what: Annotated[
         Literal["ranks", "cmc", "embeddings", "batchnorm"],
@@ -157,7 +158,7 @@ def visualize(
     from training.data.records import DatasetError
     from training.visualize import Picture, draw
 
-    picture("--out", out)
+    picture("--out", out, (".pdf", ".svg"))
     if what in ("ranks", "cmc"):
         one_dataset(dataset)
     if what == "batchnorm" and device == "cuda":

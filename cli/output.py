@@ -43,12 +43,11 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def picture(option: str, path: Path) -> None:
-    """Fails where no picture could be written, before any work is done for it."""
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        fail(f"{option} {path}: a picture is called .png or .jpg")
-    if not path.parent.is_dir():
-        fail(f"{option} {path}: there is no folder {path.parent}")
+def picture(option: str, path: Path, also: tuple[str, ...] = ()) -> None:
+    """Fails where no picture could be written, before any work is done for it; `also` adds suffixes."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", *also):
+        fail(f"{option} {path}: a picture is called {', '.join(('.png', *also))} or .jpg")
+    written(option, path)
 
 
 def written(option: str, path: Path) -> None:
