@@ -19,7 +19,7 @@ def evaluate(
     source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
     dataset: Annotated[str, typer.Option(help=DATASETS)],
     data: Data,
-    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     splits: Annotated[
         Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")
     ] = None,
@@ -35,7 +35,9 @@ def evaluate(
     rerank: Annotated[
         bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")
     ] = False,
-    expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
+    expand: Annotated[
+        int, typer.Option(min=0, help="average each query with so many of its matches first")
+    ] = 0,
     open_set: Annotated[
         bool,
         typer.Option(
@@ -144,8 +146,8 @@ def visualize(
     crops: Annotated[
         int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")
     ] = 300,
-    seed: Annotated[int, typer.Option(help="of every choice")] = 0,
-    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every choice")] = 0,
+    split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     pattern: Pattern = "",
     ignore_cameras: IgnoreCameras = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
@@ -223,7 +225,7 @@ def export(
 def _measured(path: Path) -> dict[str, Any]:
     """What `resight evaluate --json` has written; ends the command where a file holds something else."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         fail(f"--metrics {path}: {error}")
     if not isinstance(values, dict) or not {"dataset", "mAP"} <= values.keys():
