@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from cli.output import fail, picture, progress, say, table
+from cli.output import fail, picture, progress, say, table, written
 
 if TYPE_CHECKING:
     from training.data.inspection import Inspection
@@ -47,7 +47,7 @@ LeaveOutSingles = Annotated[
 def data_check(
     name: Annotated[str, typer.Argument(help="a dataset, like folders:SITE; docs/datasets.md has them all")],
     data: Data,
-    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     pattern: Pattern = "",
     ignore_cameras: IgnoreCameras = False,
     quick: Annotated[bool, typer.Option("--quick", help="open no image: the numbers alone")] = False,
@@ -55,7 +55,7 @@ def data_check(
         Optional[Path],
         typer.Option(help="a picture of twelve people: people in rows, their crops by camera"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the people on the sheet")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the people on the sheet")] = 0,
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write everything here")] = None,
 ) -> None:
     """Count a dataset's people, images and cameras, and find what would spoil a training or an evaluation.
@@ -70,6 +70,8 @@ def data_check(
 
     if sheet:
         picture("--sheet", sheet)
+    if json_out is not None:
+        written("--json", json_out)
     try:
         dataset = read_dataset(name, data, split, pattern)
         dataset = dataclasses.replace(dataset, ignore_camera=dataset.ignore_camera or ignore_cameras)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, picture, progress, table, writable
+from cli.output import fail, one_dataset, picture, progress, table, written
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -19,7 +19,7 @@ def evaluate(
     source: Annotated[Path, typer.Argument(help="a run folder, a checkpoint or a .resight bundle")],
     dataset: Annotated[str, typer.Option(help=DATASETS)],
     data: Data,
-    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     splits: Annotated[
         Optional[int], typer.Option(min=2, help="mean and deviation over splits 0 to SPLITS - 1")
     ] = None,
@@ -31,11 +31,13 @@ def evaluate(
         typer.Option(help="step (today's papers) or trapezoid (Market-1501's own code)"),
     ] = "step",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
-    engine: Annotated[str, typer.Option(help="of a bundle")] = "auto",
+    engine: Annotated[str, typer.Option(help="of a bundle; torch computes a run")] = "auto",
     rerank: Annotated[
         bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)")
     ] = False,
-    expand: Annotated[int, typer.Option(help="average each query with so many of its matches first")] = 0,
+    expand: Annotated[
+        int, typer.Option(min=0, help="average each query with so many of its matches first")
+    ] = 0,
     open_set: Annotated[
         bool,
         typer.Option(
@@ -59,7 +61,8 @@ def evaluate(
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
     if json_out is not None:
-        writable("--json", json_out)
+        written("--json", json_out)
+    one_dataset(dataset)
     try:
         parts, left_out = [], 0
         for number in range(splits) if splits else [split]:
@@ -71,7 +74,7 @@ def evaluate(
         embed, size, what = evaluation.open_embedder(source, device, engine)
         with progress("embedding") as show:
             embedded = evaluation.embed_splits(embed, parts, size, show)
-        each = [evaluation.score(of_split, ap, rerank, expand) for of_split in embedded]
+        each = [evaluation.score(part, ap, rerank, expand) for part in embedded]
         if splits:
             percent = [evaluation.percentages(scores) for scores in each]
             spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
@@ -128,7 +131,8 @@ def visualize(
     ],
     data: Data,
     out: Annotated[
-        Path, typer.Option(help="the picture, .png or .jpg; ranks shows the people of the dataset")
+        Path,
+        typer.Option(help="the picture, .png, .jpg, .pdf or .svg; ranks shows the people of the dataset"),
     ],
     what: Annotated[
         Literal["ranks", "cmc", "embeddings", "batchnorm"],
@@ -142,8 +146,8 @@ def visualize(
     crops: Annotated[
         int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")
     ] = 300,
-    seed: Annotated[int, typer.Option(help="of every choice")] = 0,
-    split: Annotated[int, typer.Option(help="where a dataset has several")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every choice")] = 0,
+    split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     pattern: Pattern = "",
     ignore_cameras: IgnoreCameras = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
@@ -156,7 +160,11 @@ def visualize(
     from training.data.records import DatasetError
     from training.visualize import Picture, draw
 
-    picture("--out", out)
+    picture("--out", out, (".pdf", ".svg"))
+    if what in ("ranks", "cmc"):
+        one_dataset(dataset)
+    if what == "batchnorm" and device == "cuda":
+        fail("--what batchnorm is computed on the CPU: leave --device out")
     if len(sources) > 1 and what != "cmc":
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(
@@ -217,16 +225,18 @@ def export(
 def _measured(path: Path) -> dict[str, Any]:
     """What `resight evaluate --json` has written; ends the command where a file holds something else."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         fail(f"--metrics {path}: {error}")
-    kinds = {"dataset": str, "command": str, "mAP": int | float}
-    for name, kind in kinds.items():
-        if not isinstance(values, dict) or not isinstance(values.get(name), kind):
-            fail(
-                f"--metrics {path} is no JSON of resight evaluate --json of one split: it has no {name} "
-                f"that is a {'number' if name == 'mAP' else 'text'}"
-            )
+    for name in ("dataset", "command", "mAP"):
+        if not isinstance(values, dict) or name not in values:
+            fail(f"--metrics {path} is no JSON of resight evaluate --json of one split: it has no {name}")
+    score = values["mAP"]
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 100:
+        fail(f"--metrics {path}: mAP is a percentage from 0 to 100, not {score!r}")
+    for name in ("dataset", "command"):
+        if not isinstance(values[name], str):
+            fail(f"--metrics {path}: {name} is a text, not {values[name]!r}")
     return values
 
 

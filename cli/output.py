@@ -55,19 +55,32 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def picture(option: str, path: Path) -> None:
-    """Fails where no picture could be written, before any work is done for it."""
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        fail(f"{option} {path}: a picture is called .png or .jpg")
-    writable(option, path)
+def picture(option: str, path: Path, also: tuple[str, ...] = ()) -> None:
+    """Fails where no picture could be written, before any work is done for it; `also` adds suffixes."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", *also):
+        fail(f"{option} {path}: a picture is called {', '.join(('.png', *also))} or .jpg")
+    written(option, path)
 
 
-def writable(option: str, path: Path) -> None:
+def written(option: str, path: Path) -> None:
     """Fails where no file could be written, before any work is done for it."""
     if not path.parent.is_dir():
-        fail(f"{option} {shown(path)}: there is no folder {shown(path.parent)}")
+        fail(f"{option} {path}: there is no folder {path.parent}")
     if path.is_dir():
-        fail(f"{option} {shown(path)} is a folder: name a file in it")
+        fail(f"{option} {path} is a folder; name a file")
+
+
+def one_dataset(name: str) -> None:
+    """Fails for several datasets, which can be trained on but not evaluated on."""
+    from training.data import sources_of
+    from training.data.records import DatasetError
+
+    try:
+        several = len(sources_of(name)) > 1
+    except DatasetError as error:
+        fail(str(error))
+    if several:
+        fail(f"--dataset {name} names several, and evaluation is of one: give each in a command of its own")
 
 
 def say(sentence: str) -> None:

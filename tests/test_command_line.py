@@ -469,21 +469,3 @@ def test_a_server_without_a_scheme_and_a_missing_key_are_told_with_the_options_t
     refused = ResightError(401, "unauthorized", "send an API key")
     assert sentence_of(refused) == "send an API key; here: --api-key KEY, or the variable RESIGHT_API_KEY"
     assert sentence_of(ResightError(404, "not-found", "there is no site 's'")) == "there is no site 's'"
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("[1]", "dataset"),
-        ('{"dataset": "d", "splits": []}', "command"),
-        ('{"dataset": "d", "command": "c"}', "mAP"),
-        ('{"dataset": "d", "command": "c", "mAP": "high"}', "mAP"),
-    ],
-)
-def test_export_takes_no_metrics_that_evaluate_did_not_write(tmp_path: Path, text: str, name: str) -> None:
-    numbers = tmp_path / "numbers.json"
-    numbers.write_text(text)
-    words = ["export", "nothing", "--out", "x.resight", "--metrics", str(numbers)]
-    result = CliRunner().invoke(app, words)
-    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
-    assert f"no {name} that is a" in result.stderr

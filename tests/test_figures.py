@@ -10,11 +10,12 @@ from PIL import Image
 from reid.adaptation.bnta import AdaptationError
 from reid.models.build import build
 from reid.models.spec import ModelSpec
+from training.data.records import Dataset, Record
 from training.figures import batchnorm_figure, change_rates, cmc_figure, embedding_figure
 from training.recipe import load_recipe
 from training.smoke import smoke
 from training.synthetic.drawn import draw_sites
-from training.visualize import Picture, draw
+from training.visualize import Picture, _names, draw, rank_sheet, save_sheet
 
 
 def test_change_rates_by_hand() -> None:
@@ -78,3 +79,50 @@ def test_every_picture_of_a_run(what: str, trained: Path, tmp_path: Path) -> Non
     with Image.open(tmp_path / "picture.png") as picture:
         assert min(picture.size) > 300 or what == "ranks"
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 10
+
+
+def _squares(folder: Path, shades: list[int]) -> list[Record]:
+    """Crops of one shade each, of persons 1, 2, ..., the query in camera 0 and the gallery in camera 1."""
+    records = []
+    for number, shade in enumerate(shades):
+        path = folder / f"crop-{number}.png"
+        Image.new("RGB", (32, 64), (shade,) * 3).save(path)
+        records.append(Record(path, 1 + number % 2, number // 2))
+    return records
+
+
+def _by_shade(crops: np.ndarray) -> np.ndarray:
+    angle = crops.reshape(len(crops), -1).mean(1) / 255
+    return np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+
+
+def test_a_sheet_begins_with_the_worst_query(tmp_path: Path) -> None:
+    a, b, c, d = _squares(tmp_path, [40, 60, 200, 80])  # person 1's match is farther than person 2's
+    dataset = Dataset("shades", [], [b, a], [c, d])
+    sheet = np.asarray(rank_sheet(_by_shade, dataset, (64, 32), 2, 2))
+    assert (sheet[60, 40] == 40).all()  # the query of the first row; its best match is wrong
+    assert (sheet[60, -40] == 200).all()
+
+
+def test_a_rotated_crop_is_drawn_upright(tmp_path: Path) -> None:
+    (query, match) = _squares(tmp_path, [10, 10])
+    halves = Image.new("RGB", (64, 32), "black")
+    halves.paste((255, 255, 255), (0, 0, 32, 32))  # on its side: white left is white above when turned
+    turned = Image.Exif()
+    turned[0x112] = 6  # to be shown turned by 90 degrees clockwise
+    path = tmp_path / "turned.jpg"
+    halves.save(path, exif=turned, quality=95)
+    dataset = Dataset("turned", [], [query._replace(path=path)], [match._replace(camid=1)])
+    sheet = np.asarray(rank_sheet(_by_shade, dataset, (64, 32), 1, 1))
+    assert sheet[30, 40].mean() > 200 and sheet[120, 40].mean() < 50
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<svg"), (".png", b"\x89PNG")])
+def test_a_sheet_is_what_its_suffix_says(suffix: str, start: bytes, tmp_path: Path) -> None:
+    save_sheet(Image.new("RGB", (20, 20)), tmp_path / f"sheet{suffix}")
+    assert (tmp_path / f"sheet{suffix}").read_bytes().startswith(start)
+
+
+def test_models_of_one_name_in_two_folders_are_two_curves() -> None:
+    names = _names([Path("a/run"), Path("b/run"), Path("c/other")])
+    assert list(names.values()) == ["a/run", "b/run", "other"]

@@ -34,7 +34,7 @@ def open_embedder(
 ) -> tuple[Embed, tuple[int, int], str]:
     """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text).
 
-    Raises EngineError where the device or the engine cannot be used.
+    Raises EngineError where the device or the engine cannot be used. A run is computed by torch alone.
     """
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
@@ -47,11 +47,11 @@ def open_embedder(
         )
     if engine not in ("auto", "torch"):
         raise EngineError(
-            f"engine {engine} computes bundles only, and {source} is a run: write a bundle with "
-            "resight export, or leave the engine out"
+            f"{source} is no bundle, so torch computes it and not the engine {engine!r}; export it first, "
+            "or leave the engine out"
         )
-    embedder, _ = read_embedder(source)
     place = torch_device(device)
+    embedder, _ = read_embedder(source)
     compute_in_float32()
     size = (embedder.spec.height, embedder.spec.width)
     return CropRunner(embedder, place).embed, size, f"torch {place} fp32"
@@ -111,25 +111,19 @@ def embed_dataset(
 def embed_splits(
     embed: Embed, splits: Sequence[Dataset], size: tuple[int, int], progress: Progress | None = None
 ) -> list[Embedded]:
-    """Embeds query and gallery of each split; an image that several splits share is embedded once.
+    """Several splits of the same crops, each as `embed_dataset` gives it; a crop is embedded once.
 
-    Raises DatasetError where a split has no queries, or none with a match in its gallery.
+    Raises DatasetError as `embed_dataset` does, for any of the splits and before anything is embedded.
     """
-    for split in splits:
-        require_matches(split)
-    if any(has_tracks(split) for split in splits):  # pooled piece by piece: too many crops to keep
-        return [embed_dataset(embed, split, size, progress) for split in splits]
-    rows: dict[Path, int] = {}
-    records: list[Record] = []
-    for split in splits:
-        for record in (*split.query, *split.gallery):
-            if record.path not in rows:
-                rows[record.path] = len(records)
-                records.append(record)
-    embeddings = embed_records(embed, records, size, progress=progress)
+    for part in splits:
+        require_matches(part)
+    if any(has_tracks(part) for part in splits):  # pooled piece by piece, since tracks make millions of crops
+        return [embed_dataset(embed, part, size, progress) for part in splits]
+    crops = {r.path: r for part in splits for r in (*part.query, *part.gallery)}
+    row_of = {path: row for row, path in enumerate(crops)}
+    embeddings = embed_records(embed, list(crops.values()), size, progress=progress)
     return [
-        labelled(split, embeddings[[rows[r.path] for r in (*split.query, *split.gallery)]])
-        for split in splits
+        labelled(part, embeddings[[row_of[r.path] for r in (*part.query, *part.gallery)]]) for part in splits
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -28,7 +31,16 @@ from training.evaluate import (
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
 
 _CELL, _FRAME, _LABEL, _GAP = (64, 128), 4, 12, 6
+Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
+
+
+class Cell(NamedTuple):
+    """A crop on a sheet."""
+
+    record: Record
+    colour: tuple[int, int, int]  # of its frame
+    label: str
 
 
 class Picture(NamedTuple):
@@ -57,11 +69,11 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
         batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
     if picture.what == "cmc":
-        dataset, curves = _evaluated(picture), {}
+        dataset, curves, names = _evaluated(picture), {}, _names(picture.sources)
         for path in picture.sources:
             embed, size, _ = open_embedder(path, picture.device)
             scores = score(embed_dataset(embed, dataset, size, progress))
-            curves[path.name] = scores.cmc
+            curves[names[path]] = scores.cmc
         cmc_figure(curves, f"{picture.dataset}\n{of_queries(query_counts(scores))}").savefig(out, dpi=150)
         return
     embed, size, _ = open_embedder(picture.sources[0], picture.device)
@@ -73,7 +85,27 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
         embedding_figure(groups, picture.seed).savefig(out, dpi=150)
         return
     dataset = _evaluated(picture)
-    rank_sheet(embed, dataset, size, picture.queries, picture.matches, picture.seed, progress).save(out)
+    sheet = rank_sheet(embed, dataset, size, picture.queries, picture.matches, picture.seed, progress)
+    save_sheet(sheet, out)
+
+
+def save_sheet(sheet: Image.Image, out: Path) -> None:
+    """Saves a sheet as its suffix says; an SVG holds it as a PNG. Raises OSError."""
+    if out.suffix.lower() != ".svg":
+        sheet.save(out)
+        return
+    encoded = io.BytesIO()
+    sheet.save(encoded, "PNG")
+    data = base64.b64encode(encoded.getvalue()).decode()
+    size = f'width="{sheet.width}" height="{sheet.height}"'
+    picture = f'<image {size} href="data:image/png;base64,{data}"/>'
+    out.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{picture}</svg>\n')
+
+
+def _names(sources: list[Path]) -> dict[Path, str]:
+    """What a model is called in a legend: its last name, or the whole path where another has that name."""
+    counts = Counter(path.name for path in sources)
+    return {path: path.name if counts[path.name] == 1 else str(path) for path in sources}
 
 
 def _evaluated(picture: Picture) -> Dataset:
@@ -106,8 +138,11 @@ def rank_sheet(
 ) -> Image.Image:
     """Queries chosen by the seed, each with its best matches: green frames are right, red ones wrong.
 
-    Under each match stand its camera and its cosine. Crops that evaluation drops (the query's own camera
-    showing the query's person) are dropped here too. Raises DatasetError where the dataset has no queries.
+    The query with the lowest average precision comes first, queries without a match last. Under each crop
+    stand its camera, the AP (percent) or the cosine, and the file's name. Crops that evaluation drops (the
+    query's own camera showing the query's person) are dropped here too.
+
+    Raises DatasetError where the dataset has no queries.
     """
     if not dataset.query:
         raise DatasetError(f"{dataset.name} has no query crops to show")
@@ -115,20 +150,46 @@ def rank_sheet(
     shown = [dataset.query[i] for i in chosen]
     embeddings = embed_records(embed, [*shown, *dataset.gallery], size, progress=progress)
     scores = embeddings[: len(shown)] @ embeddings[len(shown) :].T
-    pids, cams = np.array([r.pid for r in dataset.gallery]), np.array([r.camid for r in dataset.gallery])
-    width, height = _CELL[0] + 2 * _FRAME + _GAP, _CELL[1] + 2 * _FRAME + _LABEL + _GAP
-    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(shown)), "white")
-    for row, (query, line) in enumerate(zip(shown, scores, strict=True)):
-        if not dataset.ignore_camera:
-            line = np.where((pids == query.pid) & (cams == query.camid), -np.inf, line)
-        order = [int(g) for g in np.argsort(-line, kind="stable")[:matches] if np.isfinite(line[g])]
-        top = _GAP + row * height
-        _paste(sheet, query, (_GAP, top), _QUERY, f"c{query.camid}")
-        for column, g in enumerate(order, 1):
-            match = dataset.gallery[g]
-            colour = _RIGHT if match.pid == query.pid else _WRONG
-            _paste(sheet, match, (2 * _GAP + column * width, top), colour, f"c{match.camid} {line[g]:.2f}")
+    ranked = sorted(zip(shown, scores, strict=True), key=lambda pair: _ap_of(pair[0], pair[1], dataset))
+    rows = [_row(query, line, dataset, matches) for query, line in ranked]
+    width, height = _CELL[0] + 2 * _FRAME + _GAP, _CELL[1] + 2 * _FRAME + 2 * _LABEL + _GAP
+    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(rows)), "white")
+    for row, cells in enumerate(rows):
+        for column, (record, colour, label) in enumerate(cells):
+            left = _GAP * (1 if column == 0 else 2) + column * width
+            _paste(sheet, record, (left, _GAP + row * height), colour, label)
     return sheet
+
+
+def _row(query: Record, line: np.ndarray, dataset: Dataset, matches: int) -> list[Cell]:
+    """A query, with its average precision, and its best matches."""
+    kept = _kept(query, dataset)
+    order = [int(g) for g in np.argsort(-line, kind="stable") if kept[g]][:matches]
+    precision = _ap_of(query, line, dataset)
+    said = "no match" if np.isinf(precision) else f"AP {100 * precision:.0f}"
+    cells = [Cell(query, _QUERY, f"c{query.camid} {said}")]
+    for g in order:
+        match = dataset.gallery[g]
+        colour = _RIGHT if match.pid == query.pid else _WRONG
+        cells.append(Cell(match, colour, f"c{match.camid} {line[g]:.2f}"))
+    return cells
+
+
+def _kept(query: Record, dataset: Dataset) -> np.ndarray:
+    """bool [G]: the gallery crops that evaluation compares with the query."""
+    if dataset.ignore_camera:
+        return np.ones(len(dataset.gallery), bool)
+    return np.array([(r.pid, r.camid) != (query.pid, query.camid) for r in dataset.gallery])
+
+
+def _ap_of(query: Record, line: np.ndarray, dataset: Dataset) -> float:
+    """Average precision of a query among what evaluation keeps; infinity where nothing there is right."""
+    right = np.array([r.pid == query.pid for r in dataset.gallery])
+    kept = _kept(query, dataset)
+    hits = right[kept][np.argsort(-line[kept], kind="stable")]
+    if not hits.any():
+        return float("inf")
+    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
 def _paste(
@@ -137,6 +198,19 @@ def _paste(
     pen = ImageDraw.Draw(sheet)
     x, y = place
     pen.rectangle((x, y, x + _CELL[0] + 2 * _FRAME - 1, y + _CELL[1] + 2 * _FRAME - 1), fill=colour)
-    with Image.open(record.path) as crop:
-        sheet.paste(crop.convert("RGB").resize(_CELL, Image.Resampling.BILINEAR), (x + _FRAME, y + _FRAME))
-    pen.text((x + _FRAME, y + _CELL[1] + 2 * _FRAME), label, fill=colour, font=ImageFont.load_default(10))
+    (crop,) = load_crops([record], _CELL[1], _CELL[0])  # upright, as the model sees it
+    sheet.paste(Image.fromarray(crop), (x + _FRAME, y + _FRAME))
+    font = ImageFont.load_default(10)
+    for line, text in enumerate((label, _short(record.path.name, font))):
+        place = (x, y + _CELL[1] + 2 * _FRAME + line * _LABEL)
+        pen.text(place, text, fill=colour, font=font)
+
+
+def _short(name: str, font: Font) -> str:
+    """A file's name in printable characters, its middle left out where it is wider than a cell."""
+    name = name.encode(errors="backslashreplace").decode()
+    shown, half = name, len(name) // 2
+    while font.getlength(shown) > _CELL[0] + 2 * _FRAME and half > 0:
+        half -= 1
+        shown = f"{name[:half]}..{name[len(name) - half :]}"
+    return shown

@@ -51,6 +51,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "classes": read_classes,
     "unlabeled": read_unlabeled,
 }
+_JOINT = re.compile(rf"\+(?=(?:{'|'.join(map(re.escape, [*READERS, 'pattern']))})(?:[:+]|$))")
 
 
 def read_dataset(name: str, root: Path, split: int = 0, pattern: str = "") -> Dataset:
@@ -81,10 +82,12 @@ def read_training(
 def sources_of(name: str) -> list[str]:
     """The datasets that are joined: `world:site-0..1+viper` -> world:site-0, world:site-1, viper.
 
+    A + joins where a dataset's name follows it; elsewhere it is part of a folder's name, as in `folders:a+b`.
+
     Raises DatasetError for a range that counts down.
     """
     sources: list[str] = []
-    for source in name.split("+"):
+    for source in _JOINT.split(name):
         numbers = _RANGE.fullmatch(source)
         if numbers is None:
             sources.append(source)
