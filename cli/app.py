@@ -8,7 +8,7 @@ from cli.data import data_check
 from cli.embed import embed
 from cli.enroll import enroll
 from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
-from cli.items import erase, list_items
+from cli.items import delete_site, erase, list_items, sites
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
@@ -26,6 +26,8 @@ for verb in (
     query,
     list_items,
     erase,
+    sites,
+    delete_site,
     adapt,
     adapt_after,
     adapt_report,

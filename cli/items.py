@@ -1,7 +1,8 @@
-"""list and erase: the items of a site."""
+"""list, erase, sites and delete-site: what a server holds."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Annotated, Any, Optional
 
@@ -105,6 +106,44 @@ def erase(
             answer = client.erase_items(site, **where, all=all)
             count, purged = answer.erased, answer.purged
     typer.echo(f"erased {count} item(s) of site {site}")
+    _say_purged(count, purged)
+
+
+def sites(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """List a server's sites with their items, live version and tiers of adaptation."""
+    with connect(server, api_key) as client:
+        every = client.sites()
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(site) for site in every], ensure_ascii=False))
+        return
+    rows = [(site.site, str(site.items), str(site.version), site.tiers or "unknown") for site in every]
+    table("sites", ("site", "items", "version", "tiers"), rows)
+
+
+def delete_site(
+    site: Site,
+    yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Delete a site with everything in it: items, versions, profiles, jobs and schedule. Nothing brings it
+    back."""
+    with connect(server, api_key) as client:
+        if not yes:
+            items = client.site(site).items
+            if not typer.confirm(f"Delete site {site} with its {items} item(s) for good?"):
+                fail("nothing was deleted")
+        answer = client.delete_site(site)
+    typer.echo(f"deleted site {site} with {answer.erased} item(s)")
+    _say_purged(answer.erased, answer.purged)
+
+
+def _say_purged(count: int, purged: bool | None) -> None:
+    """What is not certain yet of what was erased."""
     if count and purged is not True:
         typer.echo(_UNKNOWN if purged is None else _NOT_YET)
 

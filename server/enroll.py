@@ -179,6 +179,11 @@ class Enrolling:
         """Commits and indexes, by the centres that the site has now. Returns the items and the version; None,
         with nothing committed, when the site stores in another raw space by now."""
         with site.lock:
+            if site.deleted:
+                raise Conflict(
+                    f"site {site.name!r} was deleted while these crops were embedded; send them again to "
+                    f"begin it anew"
+                )
             state = site.state
             version = state.version
             if version.raw_space_id != raw_space_id:

@@ -12,8 +12,9 @@ import errno
 import logging
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from server.errors import Conflict, NotFound, Problem, Stopping
@@ -66,6 +67,7 @@ class Jobs:
         self.handles: dict[str, Handle] = {}
         self.lock = threading.Lock()  # of `handles`, jobs and listeners; never held while the store works
         self.stopping = False
+        self.closed_to: set[str] = set()  # sites that are being deleted
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="job")
         self.listeners: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Job]]]] = {}
 
@@ -155,6 +157,18 @@ class Jobs:
                 if not self.listeners[job_id]:
                     del self.listeners[job_id]
 
+    @contextmanager
+    def none_at(self, site: str) -> Iterator[None]:
+        """No job of the site begins within. Raises Conflict while one has not ended."""
+        with self.lock:
+            self._require_none(site)
+            self.closed_to.add(site)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.closed_to.discard(site)
+
     def change(self, job: Job, **values: Any) -> None:
         """Changes a job and tells its listeners."""
         with self.lock:
@@ -184,13 +198,9 @@ class Jobs:
         with self.lock:
             if self.stopping:
                 raise Stopping("the server is stopping")
-            for other in self.handles.values():
-                if other.job.site == job.site and other.job.state not in ENDED:
-                    raise Conflict(
-                        f"site {job.site!r} already has job {other.job.id} ({other.job.kind}); wait for it "
-                        f"or cancel it",
-                        job=other.job.id,
-                    )
+            if job.site in self.closed_to:
+                raise NotFound(f"site {job.site!r} is being deleted")
+            self._require_none(job.site)
             self.handles[job.id] = handle
         try:
             self.store.jobs.save(job.row())
@@ -202,6 +212,16 @@ class Jobs:
             with self.lock:
                 del self.handles[job.id]
             raise
+
+    def _require_none(self, site: str) -> None:
+        """Raises Conflict while the site has a job that has not ended. The lock is held."""
+        for other in self.handles.values():
+            if other.job.site == site and other.job.state not in ENDED:
+                raise Conflict(
+                    f"site {site!r} already has job {other.job.id} ({other.job.kind}); wait for it or cancel "
+                    f"it",
+                    job=other.job.id,
+                )
 
     def _run(self, handle: Handle, work: Work) -> None:
         job, state, begun = handle.job, "succeeded", False

@@ -18,6 +18,7 @@ from server.rebuild import Rebuilder
 from server.reembedding import Reembedding
 from server.schedule import Schedule
 from server.settings import Settings
+from server.site_deletion import SiteDeletion
 from server.sites import Site, Sites
 from server.status import Status
 from server.telemetry import Telemetry
@@ -52,6 +53,7 @@ class Service:
         self.items = Items(settings, store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.schedule = Schedule(store, sites, self.adapting)
+        self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines)
 
     def _clean_after_job(self) -> None:

@@ -77,6 +77,7 @@ async def call_everything_over_http(client: httpx.AsyncClient, people: People) -
         jobs.append(job)
     again = await client.post("/gallery", **enrolling(people, "hall"), headers={"Idempotency-Key": "once"})
     assert again.json()["items"][0]["id"] == item
+    await client.post("/gallery", **enrolling(people, "attic"))
     filtering = {"site": "hall", "filter": '{"metadata": {"a": 1}}'}
     for answer in (
         await client.post("/query", data={"site": "hall", "item_id": item}),
@@ -95,6 +96,7 @@ async def call_everything_over_http(client: httpx.AsyncClient, people: People) -
         await client.get("/metrics"),
         await client.delete(f"/gallery/{item}"),
         await client.delete("/gallery", params={"site": "hall", "identity": "nobody"}),
+        await client.delete("/sites/attic"),
     ):
         assert answer.status_code == 200, (answer.request.url, answer.text)
 
@@ -126,6 +128,7 @@ async def call_everything_over_grpc(service: Service, people: People) -> None:
         every = pb.SetAdaptAfterRequest(site="hall", adapt_after=pb.AdaptAfter(hours=24))
         assert (await adaptation.SetAdaptAfter(every, metadata=metadata)).hours == 24
         await gallery.Erase(pb.EraseRequest(item_id=item), metadata=metadata)
+        await adaptation.DeleteSite(pb.DeleteSiteRequest(site="yard"), metadata=metadata)
     await server.stop(1)
 
 

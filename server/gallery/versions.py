@@ -7,6 +7,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from reid.profile import Profile
+from server.gallery import audit
 from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.records import Version
@@ -25,6 +26,15 @@ class VersionRows:
                 site = {"name": first.site, "version": first.version, "created_at": first.created_at}
                 db.execute(t.sites.insert().values(**site))
                 db.execute(t.versions.insert().values(**vars(first)))
+
+    def delete_site(self, name: str, actor: str, items: int) -> None:
+        """Deletes a site that has no items any more, with its versions, jobs and schedule. Notes in the audit
+        log who deleted it and how many items it had. Its profiles go with `drop_unused_profiles`."""
+        with self.database.write() as db:
+            for table in (t.fits, t.schedules, t.jobs, t.versions):
+                db.execute(table.delete().where(table.c.site == name))
+            db.execute(t.sites.delete().where(t.sites.c.name == name))
+            audit.note(db, actor, "delete-site", name, {"items": items})
 
     def live(self) -> list[Version]:
         """The live version of every site, by name."""

@@ -38,6 +38,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_ADAPTATION}/WatchJob": "read",
     f"/{_ADAPTATION}/CancelJob": "admin",
     f"/{_ADAPTATION}/SetAdaptAfter": "admin",
+    f"/{_ADAPTATION}/DeleteSite": "admin",
     f"/{health.SERVICE_NAME}/Check": None,
     f"/{health.SERVICE_NAME}/Watch": None,
     f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": None,
@@ -149,6 +150,11 @@ class Adaptation(rpc.AdaptationServicer):
             after.hours if after.HasField("hours") else None,
         )
         return messages.adapt_after(site.adapt_after)
+
+    async def DeleteSite(self, request: pb.DeleteSiteRequest, context: Any) -> pb.EraseResponse:
+        """Everything of a site goes."""
+        erased = await self.service.site_deletion.delete(request.site, actor())
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
 
 
 async def create_server(service: Service, auth: Auth, address: str) -> GrpcServer:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
-from server.http.schemas import AdaptAfterModel, AdaptModel, JobModel
+from server.http.schemas import AdaptAfterModel, AdaptModel, ErasedModel, JobModel
 from server.reports import SiteReport
 
 router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
@@ -64,6 +64,13 @@ async def sites(service: ServiceDep, actor: Reader) -> list[SiteReport]:
 async def one_site(service: ServiceDep, actor: Reader, site: str) -> SiteReport:
     """One site: its version, embedding space and size."""
     return service.status.site(service.sites.get(site))
+
+
+@router.delete("/sites/{site}")
+async def delete_site(service: ServiceDep, actor: Admin, site: str) -> ErasedModel:
+    """Delete a site with everything in it: items, images, embeddings, versions, profiles, jobs and schedule.
+    While it has a job, the answer is 409: cancel the job first."""
+    return ErasedModel.of(await service.site_deletion.delete(site, actor))
 
 
 @router.post("/sites/{site}/rollback", status_code=202)

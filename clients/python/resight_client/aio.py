@@ -189,6 +189,10 @@ class AsyncClient:
         comes first. Neither of them: no longer."""
         return await self._send(calls.adapt_after(site, items, hours), values.site)
 
+    async def delete_site(self, site: str) -> Erased:
+        """Deletes a site with everything in it; refused while the site has a job."""
+        return await self._send(Call("DELETE", calls.path("sites", site), {}), values.erased)
+
     async def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
         return await self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)

@@ -188,6 +188,10 @@ class Client:
         comes first. Neither of them: no longer."""
         return self._send(calls.adapt_after(site, items, hours), values.site)
 
+    def delete_site(self, site: str) -> Erased:
+        """Deletes a site with everything in it; refused while the site has a job."""
+        return self._send(Call("DELETE", calls.path("sites", site), {}), values.erased)
+
     def roll_back(self, site: str) -> Job:
         """Starts the undoing of the site's last adaptation."""
         return self._send(Call("POST", calls.path("sites", site, "rollback"), {}), values.job)

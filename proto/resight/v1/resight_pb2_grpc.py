@@ -317,6 +317,11 @@ class AdaptationStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
                 _registered_method=True)
+        self.DeleteSite = channel.unary_unary(
+                '/resight.v1.Adaptation/DeleteSite',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.FromString,
+                _registered_method=True)
 
 
 class AdaptationServicer:
@@ -361,6 +366,13 @@ class AdaptationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteSite(self, request, context):
+        """Deletes a site with everything in it. Refused while it has a job: cancel that first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdaptationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -393,6 +405,11 @@ def add_AdaptationServicer_to_server(servicer, server):
                     servicer.SetAdaptAfter,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.SerializeToString,
+            ),
+            'DeleteSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSite,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -558,6 +575,33 @@ class Adaptation:
             '/resight.v1.Adaptation/SetAdaptAfter',
             proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Adaptation/DeleteSite',
+            proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,
