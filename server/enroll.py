@@ -98,12 +98,9 @@ class Enrolling:
         items: list[Item] = []
         version = site.state.version if site is not None else self.sites.first_version(site_name)
         if good:
-            if site is None:  # it begins with its first readable images, and is written off the event loop
-                loop = asyncio.get_running_loop()
-                site = await loop.run_in_executor(self.writers, self.sites.get_or_create, site_name)
             crops = _Crops(decoded, [images[i] for i in good], [records[i] for i in good], good)
             request = (idempotency_key, fingerprint) if idempotency_key else None
-            items, version = await self._commit(site, crops, problems, request, partial)
+            items, version = await self._commit(site_name, crops, problems, request, partial)
         self.telemetry.enrolled.labels(site_name).inc(len(items))
         return Enrolled(site_name, version.version, version.space_id, items, _errors_of(problems))
 
@@ -121,22 +118,24 @@ class Enrolling:
 
     async def _commit(
         self,
-        site: Site,
+        site_name: str,
         crops: _Crops,
         problems: dict[int, Problem],
         request: tuple[str, str] | None,
         partial: bool,
     ) -> tuple[list[Item], Version]:
         """Embeds under the live profile and commits, again from the start if the site was swapped in between.
+        A new site begins when its first crops are embedded, so that none is left where that fails.
 
         With `partial`, crops that the engine fails on are added to `problems`.
         """
         loop = asyncio.get_running_loop()
         for _ in range(_SWAP_RETRIES):
-            state = site.state
+            site = self.sites.by_name.get(site_name)
+            version = site.state.version if site is not None else self.sites.first_version(site_name)
             try:
                 cameras = [record.camera for record in crops.records]
-                vectors = await self.embedding.embed(state.version.profile_id, crops.crops, cameras, "bulk")
+                vectors = await self.embedding.embed(version.profile_id, crops.crops, cameras, "bulk")
             except EmbedError as error:
                 failed = _problems_of(error, crops.indices)
                 if not partial:
@@ -144,14 +143,14 @@ class Enrolling:
                 problems.update(failed)
                 crops = crops.keep([row for row in range(len(crops.indices)) if row not in error.rows])
                 if not crops.indices:
-                    return [], state.version
+                    return [], version
                 continue
             try:
                 written = await loop.run_in_executor(
                     self.writers,
                     self._write,
-                    site,
-                    state.version.raw_space_id,
+                    site or site_name,
+                    version.raw_space_id,
                     crops,
                     vectors,
                     request,
@@ -169,7 +168,7 @@ class Enrolling:
 
     def _write(
         self,
-        site: Site,
+        place: Site | str,
         raw_space_id: str,
         crops: _Crops,
         vectors: np.ndarray,
@@ -177,7 +176,12 @@ class Enrolling:
         problems: dict[int, Problem],
     ) -> tuple[list[Item], Version] | None:
         """Commits and indexes, by the centres that the site has now. Returns the items and the version; None,
-        with nothing committed, when the site stores in another raw space by now."""
+        with nothing committed, when the site stores in another raw space by now.
+
+        Args:
+            place: the site; its name where it has none of its items yet.
+        """
+        site = self.sites.get_or_create(place) if isinstance(place, str) else place
         with site.lock:
             if site.deleted:
                 raise Conflict(

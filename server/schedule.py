@@ -12,7 +12,7 @@ import threading
 import time
 
 from server.adapt import Adapting
-from server.errors import BadRequest, Problem, Stopping, StoreUnavailable
+from server.errors import BadRequest, NotFound, Problem, Stopping, StoreUnavailable
 from server.gallery.records import AdaptAfter
 from server.gallery.store import Store
 from server.sites import Site, Sites
@@ -43,10 +43,16 @@ class Schedule:
         if hours is not None and not FEWEST_HOURS <= hours <= MOST_HOURS:
             raise BadRequest(f"hours is {hours}; it must lie between {FEWEST_HOURS} and {MOST_HOURS:.0f}")
         after = None if items is None and hours is None else AdaptAfter(items, hours)
-        await asyncio.to_thread(self.store.schedules.set, site_name, after)
-        site.adapt_after, site.waits = after, None
+        await asyncio.to_thread(self._set, site, after)
         self.wake.set()
         return site
+
+    def _set(self, site: Site, after: AdaptAfter | None) -> None:
+        with site.lock:
+            if site.deleted:
+                raise NotFound(f"site {site.name!r} was deleted a moment ago")
+            self.store.schedules.set(site.name, after)
+            site.adapt_after, site.waits = after, None
 
     def start(self) -> None:
         """Follows the schedules until `close`."""

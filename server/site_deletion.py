@@ -21,7 +21,7 @@ class SiteDeletion:
         """Deletes a site; returns how many items it had.
 
         Crops that are being enrolled into it are refused when they are to be committed. A crash in between
-        leaves a site without items, which can be deleted again.
+        leaves the site as it was.
 
         Raises NotFound, and Conflict while the site has a job: cancel it first.
         """
@@ -32,10 +32,9 @@ class SiteDeletion:
         with self.jobs.none_at(site_name), self.sites.lock:
             site = self.sites.get(site_name)
             with site.lock:
-                site.deleted = True
                 seqs = self.store.items.seqs(site_name).tolist()
-                count = self.store.items.erase(seqs, actor, site_name, "site") if seqs else 0
-                self.store.versions.delete_site(site_name, actor, count)
+                count = self.store.versions.delete_site(site_name, seqs, actor)
+                site.deleted = True
                 del self.sites.by_name[site_name]
                 site.state.index.remove(seqs)
         self.rebuilder.drop_unused()

@@ -112,8 +112,9 @@ class Sites:
 
     def get_or_create(self, name: str) -> Site:
         """A site; a new one gets the bundle's own profile. Raises BadRequest for an unusable name."""
-        if name in self.by_name:
-            return self.by_name[name]
+        site = self.by_name.get(name)
+        if site is not None:
+            return site
         check_site_name(name)
         with self.lock:
             if name not in self.by_name:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from resight_client import Client, ResightError
@@ -18,7 +19,8 @@ from cli.app import app
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.bundle import Bundle
-from server.errors import Conflict, NotFound
+from server.batching import EmbedError
+from server.errors import Conflict, NotFound, Unprocessable
 from server.gallery import tables as t
 from server.gallery.records import NewItem
 from server.job import ENDED
@@ -108,6 +110,42 @@ def test_a_deleted_site_stays_deleted_over_a_restart_and_begins_anew(
         assert (site.version, site.items, site.adapted, site.adapt_after) == (1, 20, False, None)
     finally:
         again.close()
+
+
+def test_a_delete_that_fails_leaves_the_site_as_it_was(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows_of(service, "lobby")
+
+    def full(*arguments: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.gallery.versions.audit.note", full)  # the last thing of the transaction
+        with pytest.raises(OSError, match="no space"):
+            delete(service)
+    assert rows_of(service, "lobby") == before
+    assert asyncio.run(service.querying.query("lobby", [picture(1)], top_k=20)).matches
+    enroll(service, "lobby")
+    assert delete(service) == 40
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_crops_that_the_engine_fails_on_begin_no_site(
+    service: Service, monkeypatch: pytest.MonkeyPatch, partial: bool
+) -> None:
+    async def fail(profile_id: str, crops: np.ndarray, *_: Any) -> np.ndarray:
+        raise EmbedError(dict.fromkeys(range(len(crops)), "the engine fails"))
+
+    monkeypatch.setattr(service.embedding, "embed", fail)
+    enrolling = service.enrolling.enroll("new", [picture(0)], [NewItem()], None, partial)
+    if partial:
+        assert len(asyncio.run(enrolling).errors) == 1
+    else:
+        with pytest.raises(Unprocessable, match="the engine fails"):
+            asyncio.run(enrolling)
+    assert "new" not in service.sites.by_name
+    assert rows_of(service, "new") == 0
 
 
 def test_crops_that_are_being_enrolled_do_not_bring_a_site_back(

@@ -171,17 +171,23 @@ class ItemRows:
         Args:
             by: what they were chosen by, for the audit log: item, all, or names of a filter's keys.
         """
-        count = 0
         with self.database.write() as db:
-            for start in range(0, len(seqs), _CHUNK):
-                chunk = [int(s) for s in seqs[start : start + _CHUNK]]
-                ids = list(db.execute(sa.select(t.items.c.id).where(t.items.c.seq.in_(chunk))).scalars())
-                requests.forget(db, chunk)
-                jobs.forget(db, site, ids)
-                audit.forget(db, ids)
-                # the items last: the others refer to them
-                for table in (t.fitted_items, t.embeddings, t.images, t.items):
-                    db.execute(table.delete().where(table.c.seq.in_(chunk)))
-                count += len(ids)
+            count = erase_items(db, seqs, site)
             audit.note(db, actor, "erase", site, {"by": by, "items": count})
         return count
+
+
+def erase_items(db: sa.Connection, seqs: Sequence[int], site: str) -> int:
+    """Deletes items of a site and what is said of them elsewhere, inside a transaction; returns how many."""
+    count = 0
+    for start in range(0, len(seqs), _CHUNK):
+        chunk = [int(s) for s in seqs[start : start + _CHUNK]]
+        ids = list(db.execute(sa.select(t.items.c.id).where(t.items.c.seq.in_(chunk))).scalars())
+        requests.forget(db, chunk)
+        jobs.forget(db, site, ids)
+        audit.forget(db, ids)
+        # the items last: the others refer to them
+        for table in (t.fitted_items, t.embeddings, t.images, t.items):
+            db.execute(table.delete().where(table.c.seq.in_(chunk)))
+        count += len(ids)
+    return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -10,6 +10,7 @@ from reid.profile import Profile
 from server.gallery import audit
 from server.gallery import tables as t
 from server.gallery.database import Database
+from server.gallery.items import erase_items
 from server.gallery.records import Version
 
 
@@ -27,14 +28,20 @@ class VersionRows:
                 db.execute(t.sites.insert().values(**site))
                 db.execute(t.versions.insert().values(**vars(first)))
 
-    def delete_site(self, name: str, actor: str, items: int) -> None:
-        """Deletes a site that has no items any more, with its versions, jobs and schedule. Notes in the audit
-        log who deleted it and how many items it had. Its profiles go with `drop_unused_profiles`."""
+    def delete_site(self, name: str, seqs: Sequence[int], actor: str) -> int:
+        """Deletes a site with its items, versions, jobs and schedule, or nothing; returns how many items
+        it had. Notes in the audit log who deleted it. Its profiles go with `drop_unused_profiles`.
+
+        Args:
+            seqs: of all of its items.
+        """
         with self.database.write() as db:
+            items = erase_items(db, seqs, name)
             for table in (t.fits, t.schedules, t.jobs, t.versions):
                 db.execute(table.delete().where(table.c.site == name))
             db.execute(t.sites.delete().where(t.sites.c.name == name))
             audit.note(db, actor, "delete-site", name, {"items": items})
+        return items
 
     def live(self) -> list[Version]:
         """The live version of every site, by name."""

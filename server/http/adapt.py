@@ -55,9 +55,8 @@ async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
 @router.get("/sites")
 async def sites(service: ServiceDep, actor: Reader) -> list[SiteReport]:
     """Every site."""
-    return [
-        service.status.site(site) for site in sorted(service.sites.by_name.values(), key=lambda s: s.name)
-    ]
+    every = list(service.sites.by_name.values())
+    return [service.status.site(site) for site in sorted(every, key=lambda s: s.name)]
 
 
 @router.get("/sites/{site}")
