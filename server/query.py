@@ -166,7 +166,7 @@ class Querying:
         for score, seq in zip(scores, seqs, strict=True):
             item = items.get(int(seq))
             if item is not None:  # None: erased while this query ran
-                matches.append(Match(len(matches) + 1, min(1.0, max(-1.0, float(score))), item))
+                matches.append(Match(len(matches) + 1, float(score), item))
         return matches
 
 
