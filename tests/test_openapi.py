@@ -81,7 +81,8 @@ class Seeds:
     def path(self, call: str, name: str) -> str:
         """A path parameter that the call succeeds with."""
         if name == "site":
-            return self._adapted_site() if call.endswith("rollback") else SITE
+            own = call.endswith("rollback") or call.startswith("DELETE ")
+            return self._adapted_site() if own else SITE
         return self.job if name == "job" else self._item()
 
     def query(self, call: str) -> dict[str, Any]:
