@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import json
 import platform
 import time
@@ -59,14 +58,18 @@ class Sites:
         if market1501 is not None:
             self.places["market1501"] = ("market1501", market1501)
         self.most_gallery = most_gallery
+        self.size: tuple[int, int] | None = None
+        self.sites: list[TestSite] = []
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a process; the crops of one size are enough
     def read(self, size: tuple[int, int]) -> list[TestSite]:
-        """Every site, its crops at a size."""
-        return [
-            TestSite.read(name, read_dataset(dataset, root), size, self.most_gallery)
-            for name, (dataset, root) in self.places.items()
-        ]
+        """Every site, its crops at a size; those of the last size are kept."""
+        if size != self.size:
+            self.size = size
+            self.sites = [
+                TestSite.read(name, read_dataset(dataset, root), size, self.most_gallery)
+                for name, (dataset, root) in self.places.items()
+            ]
+        return self.sites
 
 
 def scores_of_bundle(bundle: Bundle, sites: Sites, count: int, seed: int) -> dict[str, Any]:

@@ -314,4 +314,5 @@ def _note_overview(report: JobReport, seen: Overview) -> None:
     for camera, people in report.people.items():
         if people < _FEW_PEOPLE:
             name = f"camera {camera!r}" if camera else "the camera of crops without one"
-            _note(report, f"the crops of {name} show about {people} different people, so it is moved little")
+            who = "one person" if people == 1 else f"{people} different people"
+            _note(report, f"the crops of {name} show about {who}, so it is moved little")

@@ -100,7 +100,7 @@ class Enrolling:
         if good:
             crops = _Crops(decoded, [images[i] for i in good], [records[i] for i in good], good)
             request = (idempotency_key, fingerprint) if idempotency_key else None
-            items, version = await self._commit(site_name, crops, problems, request, partial)
+            items, version = await self._commit(site or site_name, crops, problems, request, partial)
         self.telemetry.enrolled.labels(site_name).inc(len(items))
         return Enrolled(site_name, version.version, version.space_id, items, _errors_of(problems))
 
@@ -118,7 +118,7 @@ class Enrolling:
 
     async def _commit(
         self,
-        site_name: str,
+        place: Site | str,
         crops: _Crops,
         problems: dict[int, Problem],
         request: tuple[str, str] | None,
@@ -128,11 +128,15 @@ class Enrolling:
         A new site begins when its first crops are embedded, so that none is left where that fails.
 
         With `partial`, crops that the engine fails on are added to `problems`.
+
+        Args:
+            place: the site; its name where there was none when the request came.
         """
         loop = asyncio.get_running_loop()
         for _ in range(_SWAP_RETRIES):
-            site = self.sites.by_name.get(site_name)
-            version = site.state.version if site is not None else self.sites.first_version(site_name)
+            if isinstance(place, str):
+                place = self.sites.by_name.get(place, place)
+            version = self.sites.first_version(place) if isinstance(place, str) else place.state.version
             try:
                 cameras = [record.camera for record in crops.records]
                 vectors = await self.embedding.embed(version.profile_id, crops.crops, cameras, "bulk")
@@ -149,7 +153,7 @@ class Enrolling:
                 written = await loop.run_in_executor(
                     self.writers,
                     self._write,
-                    site or site_name,
+                    place,
                     version.raw_space_id,
                     crops,
                     vectors,

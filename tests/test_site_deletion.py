@@ -148,6 +148,21 @@ def test_crops_that_the_engine_fails_on_begin_no_site(
     assert rows_of(service, "new") == 0
 
 
+def test_crops_that_are_being_decoded_do_not_bring_a_site_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = service.embedding.decode
+
+    async def delete_first(*arguments: Any) -> Any:
+        await service.site_deletion.delete("lobby", "tester")
+        return await real(*arguments)
+
+    monkeypatch.setattr(service.embedding, "decode", delete_first)
+    with pytest.raises(Conflict, match="was deleted while these crops were embedded"):
+        enroll(service, "lobby")
+    assert "lobby" not in service.sites.by_name
+
+
 def test_crops_that_are_being_enrolled_do_not_bring_a_site_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from reid.adaptation.bnta import AdaptationError, Bnta, adapt
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.overview import overview
 from reid.adaptation.pairing import greedy_pairs, nearest_parts, only_across, without_camera_means
-from reid.adaptation.people import one_of_each, person_weights
+from reid.adaptation.people import person_weights
 from reid.adaptation.sampling import held_out
 from reid.adaptation.statistics import PRIOR, Statistics, fit_statistics, mean_table
 from reid.batchnorm import profile_from_model
@@ -150,9 +150,8 @@ def test_of_a_camera_with_many_embeddings_some_stand_for_all(
     np.testing.assert_allclose(half.cameras["a"], chosen.mean(0), atol=1e-6)
 
 
-def test_one_of_each_keeps_the_first_crop_that_looks_like_a_person(rng: np.random.Generator) -> None:
+def test_weights_of_people_are_one_over_their_crops(rng: np.random.Generator) -> None:
     vectors = _different_people(rng, 5)
-    assert one_of_each(vectors[[0, 1, 0, 2, 1, 3, 4, 4]]).tolist() == [0, 1, 3, 5, 6]
     np.testing.assert_allclose(person_weights(vectors[[0, 1, 0, 2]]), [0.5, 1, 0.5, 1], atol=1e-6)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 # Cosine similarity of two embeddings of one camera up to which they count as different people, and from which
-# on as the same one. With the demo model, at cameras of Market-1501, one pair in a hundred of different
-# people lies above 0.53, and half of the pairs of one person above 0.6.
+# on as the same one; chosen for the shipped models (docs/adaptation.md).
 DIFFERENT, SAME = 0.5, 0.7
 
 
@@ -28,14 +27,3 @@ def person_weights(vectors: np.ndarray) -> np.ndarray:
     person. The sum says how many different people there are: N where all differ, 1 where all are alike."""
     weights: np.ndarray = 1 / likeness(vectors).sum(1, dtype=np.float64)
     return weights
-
-
-def one_of_each(vectors: np.ndarray) -> np.ndarray:
-    """float [N,D], unit length, of one camera -> int64 rows, ascending, that show different people: a crop is
-    left out where those kept before it look like it."""
-    alike = likeness(vectors)
-    kept: list[int] = []
-    for row in range(len(alike)):
-        if alike[row, kept].sum() < 0.5:
-            kept.append(row)
-    return np.array(kept, np.int64)
