@@ -19,6 +19,7 @@ from reid.batchnorm import profile_from_model, write_into_model
 from reid.bundle import Bundle
 from reid.engines.chooser import choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder
+from reid.engines.rows import pack
 from reid.models.runner import CropRunner
 from reid.profile import Profile
 from reid.ranking import RankingScores, rank_embeddings
@@ -149,29 +150,30 @@ class Subject:
         self.bundle, self.device, self.base = bundle, device, bundle.profile()
         self.network = load_embedder(bundle).to(device)
         self.engine = choose_engine(bundle, "cpu") if device == "cpu" else None
+        self.rows = self.engine.with_rows() if self.engine is not None else None
         self.size = (bundle.manifest.height, bundle.manifest.width)
         self.base_statistics = Statistics(bundle.onnx_model(), self.base, threads=threads)
 
     def embed(self, profile: Profile, crops: Crops) -> np.ndarray:
-        """float32 [N,D] as embedded, each crop with its camera's table."""
+        """float32 [N,D] as embedded, each crop with its camera's table; on a CPU by the engines that the
+        server would take."""
+        if self.engine is not None and profile.tables_id == self.base.tables_id:
+            return np.concatenate([self.engine.embed(crops.pixels[rows]) for rows in _batches(len(crops))])
+        names = ["", *profile.cameras]  # of the tables, the site's first
+        numbers = {name: number for number, name in enumerate(names)}
+        tables = np.array([numbers.get(camera, 0) for camera in crops.cameras], np.int32)
+        if self.rows is not None:
+            packed = np.stack([pack(profile, self.rows.layers, name or None) for name in names])
+            batches = [
+                self.rows.embed(crops.pixels[rows], tables[rows], packed) for rows in _batches(len(crops))
+            ]
+            return np.concatenate(batches)
         vectors = np.empty((len(crops), self.bundle.manifest.dim), np.float32)
-        own = np.where(np.isin(crops.cameras, list(profile.cameras)), crops.cameras, "")
-        for camera in np.unique(own):
-            rows = np.flatnonzero(own == camera)
-            vectors[rows] = self._embed(profile, str(camera) or None, crops.pixels[rows])
+        for number in np.unique(tables):
+            chosen = np.flatnonzero(tables == number)
+            write_into_model(profile, self.network, names[number] or None)
+            vectors[chosen] = CropRunner(self.network, self.device).embed(crops.pixels[chosen])
         return vectors
-
-    def _embed(self, profile: Profile, camera: str | None, pixels: np.ndarray) -> np.ndarray:
-        """With the table of one camera; on a CPU by the engine that the server would take."""
-        if self.engine is None:
-            write_into_model(profile, self.network, camera)
-            return CropRunner(self.network, self.device).embed(pixels)
-        table = Profile(profile.base, profile.table(camera), {}, profile.eps)
-        engine = self.engine
-        if table.tables_id != self.base.tables_id:
-            engine = self.engine.with_profile(table)
-        batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
-        return np.concatenate([engine.embed(np.ascontiguousarray(batch)) for batch in batches])
 
     def bnta(self, crops: Crops, settings: Bnta | None = None) -> Profile:
         """Tier 2 of the crops."""
@@ -230,6 +232,10 @@ class SubjectTools:
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
         """See Tools."""
         return self.subject.bnta(_crops(crops, cameras), Bnta(seed=seed))
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]
 
 
 def _crops(pixels: np.ndarray, cameras: Sequence[str | None]) -> Crops:
