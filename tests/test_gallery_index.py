@@ -81,6 +81,18 @@ def test_scores_that_differ_in_their_last_bits_alone_are_equal() -> None:
     assert many.tolist() == [0.9] * 3 + [0.7] * 2
 
 
+def test_no_score_is_beyond_one_and_copies_of_a_picture_rank_in_order_of_enrolling() -> None:
+    # in half precision a vector's length is 1 only to three digits: these two are a little longer
+    longer = np.array([[0.7075, 0.7075] + 14 * [0.0], [0.708, 0.708] + 14 * [0.0]], np.float16)
+    query = np.array([np.sqrt(0.5), np.sqrt(0.5)] + 14 * [0.0], np.float32)
+    for delta in (1, 100):  # sealed, and not yet
+        index = FaissIndex(16, segment=50, delta=delta)
+        index.add([0, 1], ["a", "a"], longer.astype(np.float32))
+        scores, seqs = index.search(query, 2)
+        assert list(scores) == [1, 1]
+        assert list(seqs) == [0, 1]
+
+
 def test_a_removed_vector_is_gone_from_memory() -> None:
     from server.gallery.faiss_index import _halves
 

@@ -210,8 +210,10 @@ def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.
     """The k best as float64, rounded to `SCORE_DIGITS`; equal ones by seq.
 
     Rounding makes equal vectors equal: a product of matrices gives them scores that differ in their last
-    bits, by the row that they stand in.
+    bits, by the row that they stand in. No cosine is beyond 1: the length of a vector in half precision is
+    1 only to three digits, so the scores of a picture and its copies would be.
     """
+    scores = np.clip(scores, -1, 1)
     if len(scores) > 4 * k:
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         near = scores >= kth - 10.0**-SCORE_DIGITS
