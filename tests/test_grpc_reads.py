@@ -188,6 +188,22 @@ def test_an_image_that_was_not_kept_is_not_there(tmp_path_factory: pytest.TempPa
     assert said == (grpc.StatusCode.NOT_FOUND, f"the image of item {item.id!r} was not kept")
 
 
+def test_an_answer_that_is_too_large_for_a_message_is_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    service = open_tiny(make_tiny_bundle(folder), folder / "data", max_request_bytes=20_000)
+    records = [NewItem(metadata={"note": "x" * 5000})] * 5
+    asyncio.run(service.enrolling.enroll("lobby", [picture(i) for i in range(5)], records))
+    with served(service, required=False) as channel:
+        gallery = rpc.GalleryStub(channel)
+        code, detail = refusal(gallery.List, pb.ListRequest(site="lobby"))
+        assert len(gallery.List(pb.ListRequest(site="lobby", limit=2), timeout=20).items) == 2
+    service.close()
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 20000 are sent in one message: ask for less with limit or top_k" in detail
+
+
 @pytest.mark.parametrize("method", [method for method, scope in SCOPES.items() if scope is not None])
 def test_every_method_is_refused_without_the_scope_it_needs(
     channel: grpc.Channel, keys: dict[str, str], method: str
