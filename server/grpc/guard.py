@@ -132,9 +132,9 @@ class _Call:
             await self._write(context, message)
 
     async def _write(self, context: Any, message: Any) -> None:
-        """Gives a message to gRPC. Raises TooLarge for one that gRPC would not send, and CancelledError, which
-        ends the call without a status, when the client does not read it in time: a status would have to wait
-        behind it."""
+        """Gives a message to gRPC. Raises TooLarge for one that gRPC would not send, and CancelledError,
+        which ends the call without a status, when the client does not read it in time: a status would have
+        to wait behind it."""
         settings, size = self.guard.settings, message.ByteSize()
         if size > settings.max_request_bytes:
             raise TooLarge(
