@@ -103,7 +103,9 @@ class Items:
 
 
 def require_item(store: Store, item_id: str, site: str | None = None) -> Item:
-    """An item, at a site where one is named. Raises NotFound."""
+    """An item, at a site where one is named. Raises NotFound, and BadRequest for an empty id."""
+    if not item_id:
+        raise BadRequest("item_id is empty; name the item")
     item = store.items.get(item_id) if is_id(item_id) else None
     if item is None or (site is not None and item.site != site):
         raise NotFound(f"there is no item {item_id[:80]!r}" + (f" at site {site!r}" if site else ""))

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from server.errors import Conflict, NotFound, Problem, Stopping
+from server.errors import BadRequest, Conflict, NotFound, Problem, Stopping
 from server.fields import is_id
 from server.gallery.store import Store
 from server.job import ENDED, Cancelled, Declined, Interrupted, Job
@@ -109,7 +109,10 @@ class Jobs:
                 log.warning("job %s at site %s was interrupted and is started again", job.id, job.site)
 
     def get(self, job_id: str) -> Job:
-        """A job by id, of this process or of the store. May read the store. Raises NotFound."""
+        """A job by id, of this process or of the store. May read the store. Raises NotFound, and BadRequest
+        for an empty id."""
+        if not job_id:
+            raise BadRequest("job is empty; name the job")
         with self.lock:
             handle = self.handles.get(job_id)
             if handle is not None:

@@ -82,7 +82,9 @@ class Settings(GallerySettings):
         "it is deleted at the next start or erasure after that time, at most once an hour",
     )
 
-    max_request_bytes: int = Field(default=256 * 1024 * 1024, ge=1, description="one request's body")
+    max_request_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1, description="one request's body, and one answer over gRPC"
+    )
     max_inflight_bytes: int = Field(
         default=512 * 1024 * 1024,
         ge=1,

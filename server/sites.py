@@ -101,6 +101,10 @@ class Sites:
         self.engines.warm(profiles)
         return stale
 
+    def all(self) -> list[Site]:
+        """Every site, by name."""
+        return sorted(self.by_name.values(), key=lambda site: site.name)
+
     def get(self, name: str) -> Site:
         """A site. Raises NotFound, and BadRequest for an empty name."""
         if not name:

@@ -103,6 +103,7 @@ filters = st.fixed_dictionaries(
         "identity": conditions(labels, labels),
         "captured_at": conditions(times_as_sent(), times_as_sent()),
         "metadata": st.dictionaries(keys, conditions(plain, numbers | texts), max_size=2),
+        "without_metadata": st.lists(keys, min_size=1, max_size=2),
     },
 )
 
@@ -150,6 +151,7 @@ def lets_through(item: NewItem, where: dict[str, Any]) -> bool:
         all(meets(getattr(item, name), where[name]) for name in ("camera", "identity") if name in where)
         and ("captured_at" not in where or meets(item.captured_at, where["captured_at"], is_time=True))
         and all(meets(item.metadata.get(key), inner) for key, inner in where.get("metadata", {}).items())
+        and not any(key in item.metadata for key in where.get("without_metadata", []))
     )
 
 
@@ -230,12 +232,12 @@ def test_values_that_look_alike_are_told_apart(store: Store) -> None:
 
 
 def test_keys_that_look_alike_are_told_apart(store: Store) -> None:
-    new = [NewItem(metadata={key: key}) for key in KEYS]
+    new = [NewItem(metadata={key: key}) for key in KEYS] + [NewItem(metadata={key: None}) for key in KEYS]
     new += [NewItem(metadata={key: 1 for key in KEYS if key != missing}) for missing in KEYS]
     site, seqs = enrolled(store, new)
     for key in KEYS:
-        for condition in (key, 1, None, {"not": None}, {"gt": 0}, {"gt": ""}):
-            where = {"metadata": {key: condition}}
+        filters = [{"metadata": {key: c}} for c in (key, 1, None, {"not": None}, {"gt": 0}, {"gt": ""})]
+        for where in [*filters, {"without_metadata": [key]}]:
             assert store.items.seqs(site, filter_of(json.dumps(where))).tolist() == [
                 seq for seq, item in zip(seqs, new, strict=True) if lets_through(item, where)
             ], where

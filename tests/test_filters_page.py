@@ -29,7 +29,7 @@ def site(server: ServerProcess, people: People) -> tuple[str, list[str]]:
 
 def test_the_page_has_its_examples() -> None:
     assert len(ITEMS) == 5
-    assert len(EXAMPLES) == 15
+    assert len(EXAMPLES) == 17
 
 
 @pytest.mark.parametrize(("where", "numbers"), EXAMPLES)

@@ -294,12 +294,12 @@ def test_the_gate_judges_unless_a_request_says_otherwise(
 
 def test_health_and_reflection(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
-    for name in ("", "resight.v1.Gallery", "resight.v1.Adaptation"):
+    for name in ("", "resight.v1.Gallery", "resight.v1.Adaptation", "resight.v1.System"):
         assert (
             stub.Check(health_pb2.HealthCheckRequest(service=name)).status
             == health_pb2.HealthCheckResponse.SERVING
         )
-    assert {"resight.v1.Gallery", "resight.v1.Adaptation"} <= set(
+    assert {"resight.v1.Gallery", "resight.v1.Adaptation", "resight.v1.System"} <= set(
         ProtoReflectionDescriptorDatabase(channel).get_services()
     )
 

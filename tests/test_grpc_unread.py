@@ -26,6 +26,7 @@ from tests.tiny import make_tiny_bundle, picture
 
 ENROLL = "/resight.v1.Gallery/Enroll"
 LIST = "/resight.v1.Gallery/List"
+IMAGE = "/resight.v1.Gallery/GetImage"
 WATCH = "/grpc.health.v1.Health/Watch"
 SITE = pb.ListRequest(site="lobby").SerializeToString()
 
@@ -54,14 +55,19 @@ def begun(client: BareClient, method: str, message: bytes) -> None:
             return
 
 
-def test_an_answer_that_nobody_reads_frees_its_place(server: ServerProcess) -> None:
+@pytest.mark.parametrize("method", [LIST, IMAGE])
+def test_an_answer_that_nobody_reads_frees_its_place(server: ServerProcess, method: str) -> None:
+    message = SITE
+    if method == IMAGE:
+        with Client(server.url) as client:
+            message = pb.GetImageRequest(item_id=client.items("lobby").items[0].id).SerializeToString()
     with (
         BareClient(server.grpc_port, window=0) as silent,
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
     ):
         gallery = rpc.GalleryStub(channel)
         for _ in range(2):
-            begun(silent, LIST, SITE)
+            begun(silent, method, message)
         with pytest.raises(grpc.RpcError, match=r"2 gRPC calls of ipv4:127\.0\.0\.1 are running") as caught:
             gallery.List(pb.ListRequest(site="lobby"), timeout=20)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.errors import BadRequest
-from server.fields.json_text import json_of, object_of, only_keys, shown
+from server.fields.json_text import json_of, kind_of, object_of, only_keys, shown
 from server.fields.labels import label_of
 from server.fields.records import plain_value
 from server.fields.times import time_of
@@ -18,6 +18,7 @@ from server.gallery.filters import (
     Column,
     Condition,
     ItemFilter,
+    Lacks,
     Not,
     Operator,
     Plain,
@@ -26,10 +27,10 @@ from server.gallery.filters import (
 
 MAX_FILTER = 65_536  # characters of a filter
 MAX_VALUES = 1_000  # of one list in it
-MAX_KEYS = 100  # of metadata in it
+MAX_KEYS = 100  # of metadata in it, and in without_metadata
 _OPERATORS: dict[str, Operator] = {"gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 _WINDOW: dict[str, Operator] = {"captured_after": "gte", "captured_before": "lt"}
-_KNOWN = (*COLUMNS, "metadata", *_WINDOW)
+_KNOWN = (*COLUMNS, "metadata", "without_metadata", *_WINDOW)
 Read = Callable[[Any, str], Plain]  # a value in a filter and where it stands -> the value to compare with
 
 
@@ -47,6 +48,7 @@ def filter_of(
     """
     conditions: dict[Column, dict[str, Condition]] = {name: {} for name in COLUMNS}  # by what asked for them
     metadata: dict[str, Condition] = {}
+    lacking: list[str] = []
     if text is not None:
         values = _object(text)
         for column in COLUMNS:
@@ -57,6 +59,8 @@ def filter_of(
             if name in values:
                 conditions["captured_at"][f"filter.{name}"] = _limit(operator, values[name], f"filter.{name}")
         metadata = _metadata(values.get("metadata", {}))
+        if "without_metadata" in values:
+            lacking = _lacking(values["without_metadata"], metadata)
     single: dict[Column, Any] = {"camera": camera, "identity": identity}
     for column, value in single.items():
         if value is not None:
@@ -67,7 +71,7 @@ def filter_of(
     for sources in conditions.values():
         _refuse_contradiction(sources)
     columns = tuple((name, part) for name in COLUMNS for part in conditions[name].values())
-    return ItemFilter(columns, tuple(metadata.items()))
+    return ItemFilter(columns, (*metadata.items(), *((key, Lacks()) for key in lacking)))
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -87,6 +91,22 @@ def _metadata(values: Any) -> dict[str, Condition]:
         conditions[key] = _condition(value, where, plain_value)
         _refuse_contradiction({where: conditions[key]})
     return conditions
+
+
+def _lacking(values: Any, metadata: dict[str, Condition]) -> list[str]:
+    """The keys of `without_metadata`. Raises BadRequest for anything but a list of keys, and for a key that
+    `metadata` asks for."""
+    where = "filter.without_metadata"
+    if not isinstance(values, list):
+        raise BadRequest(f"{where} must be an array of keys, not {kind_of(values)}")
+    if not 1 <= len(values) <= MAX_KEYS:
+        raise BadRequest(f"{where} is a list of {len(values)} keys; send 1 to {MAX_KEYS}")
+    for index, key in enumerate(values):
+        if not isinstance(key, str):
+            raise BadRequest(f"{where}[{index}] must be text, the name of a key, not {kind_of(key)}")
+        if key in metadata and not metadata[key].matches(None):
+            raise _contradiction(where, f"filter.metadata.{key}")
+    return values
 
 
 def _condition(value: Any, where: str, read: Read) -> Condition:
@@ -138,5 +158,8 @@ def _time(value: Any, where: str) -> float | None:
 
 def _refuse_contradiction(sources: dict[str, Condition]) -> None:
     if contradict(list(sources.values())):
-        names = " and ".join(sources)
-        raise BadRequest(f"{names} can be met by no item: what is asked for contradicts itself")
+        raise _contradiction(*sources)
+
+
+def _contradiction(*names: str) -> BadRequest:
+    return BadRequest(f"{' and '.join(names)} can be met by no item: what is asked for contradicts itself")

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from server.gallery import tables as t
-from server.gallery.filters import AllOf, Bound, Column, Condition, ItemFilter, Not, Plain
+from server.gallery.filters import AllOf, Bound, Column, Condition, ItemFilter, Lacks, Not, Plain
 from server.gallery.rows import EARLIEST, LATEST, METADATA
 
 _FRAGMENT = 200  # characters that are searched for at most; SQLite limits the length of a pattern
@@ -61,10 +61,10 @@ def _exact(element: sa.ColumnElement[Any], condition: Condition, collation: str)
     return sa.or_(element.in_(values), element.is_(None)) if values else element.is_(None)
 
 
-def _fragments(key: str, condition: Condition) -> list[str]:
+def _fragments(key: str, condition: Condition | Lacks) -> list[str]:
     """Texts of which the stored JSON of a matching item holds at least one; none where nothing is known."""
     member = f"{_written(key)}: " if key.isascii() and key.isprintable() else ""
-    if not member or isinstance(condition, Not):
+    if not member or isinstance(condition, (Not, Lacks)):
         return []
     if isinstance(condition, AllOf):
         known = (_fragments(key, part) for part in condition.conditions)

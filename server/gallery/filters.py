@@ -77,11 +77,16 @@ Condition = AnyOf | Bound | Not | AllOf
 
 
 @dataclasses.dataclass(frozen=True)
+class Lacks:
+    """Metadata does not have the key at all, not even with null."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ItemFilter:
     """Conditions on items; all of them must hold."""
 
     columns: tuple[tuple[Column, Condition], ...] = ()
-    metadata: tuple[tuple[str, Condition], ...] = ()
+    metadata: tuple[tuple[str, Condition | Lacks], ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +106,13 @@ class ItemFilter:
 
     def metadata_matches(self, metadata: dict[str, Any]) -> bool:
         """True for metadata that meets every condition on it."""
-        return all(condition.matches(metadata.get(key)) for key, condition in self.metadata)
+        for key, condition in self.metadata:
+            if isinstance(condition, Lacks):
+                if key in metadata:
+                    return False
+            elif not condition.matches(metadata.get(key)):
+                return False
+        return True
 
 
 def kind(value: Any) -> str:

@@ -132,9 +132,15 @@ class _Call:
             await self._write(context, message)
 
     async def _write(self, context: Any, message: Any) -> None:
-        """Gives a message to gRPC. Raises CancelledError, which ends the call without a status, when the
-        client does not read it in time: a status would have to wait behind it."""
+        """Gives a message to gRPC. Raises TooLarge for one that gRPC would not send, and CancelledError,
+        which ends the call without a status, when the client does not read it in time: a status would have
+        to wait behind it."""
         settings, size = self.guard.settings, message.ByteSize()
+        if size > settings.max_request_bytes:
+            raise TooLarge(
+                f"the answer has {size} bytes; at most {settings.max_request_bytes} are sent in one message: "
+                f"ask for less with limit or top_k"
+            )
         if self.scope is None:
             limit = settings.header_timeout_s
         else:

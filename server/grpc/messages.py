@@ -11,6 +11,7 @@ from server.gallery.filters import ItemFilter
 from server.gallery.records import AdaptAfter, Item, NewItem
 from server.job import Job
 from server.query import Answer
+from server.reports import ServerReport, SiteReport
 
 
 def record(crop: pb.Crop, index: int) -> NewItem:
@@ -75,7 +76,22 @@ def job(snapshot: Job) -> pb.Job:
         stage=snapshot.stage,
         version=snapshot.version or 0,
         report_json=snapshot.report.model_dump_json(),
+        created_at=snapshot.created_at,
+        asked_json=json.dumps(snapshot.request),
     )
+
+
+def site(report: SiteReport) -> pb.Site:
+    """A site's report; what it does not know stays unset."""
+    return pb.Site(**report.model_dump())
+
+
+def info(report: ServerReport) -> pb.Info:
+    """The server's report."""
+    values = report.model_dump()
+    bundle = values.pop("bundle")
+    metrics = json.dumps(bundle.pop("metrics"))
+    return pb.Info(bundle=pb.BundleInfo(**bundle, metrics_json=metrics), **values)
 
 
 def adapt_after(after: AdaptAfter | None) -> pb.AdaptAfter:

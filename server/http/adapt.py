@@ -55,8 +55,7 @@ async def cancel(service: ServiceDep, actor: Admin, job: str) -> JobModel:
 @router.get("/sites")
 async def sites(service: ServiceDep, actor: Reader) -> list[SiteReport]:
     """Every site."""
-    every = list(service.sites.by_name.values())
-    return [service.status.site(site) for site in sorted(every, key=lambda s: s.name)]
+    return [service.status.site(site) for site in service.sites.all()]
 
 
 @router.get("/sites/{site}")

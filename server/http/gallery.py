@@ -18,9 +18,10 @@ from server.http.schemas import (
     ItemModel,
     PageModel,
 )
+from server.media import media_type_of
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], route_class=KeyedRoute)
-_IMAGE_TYPES: dict[str, Any] = {"image/jpeg": {}, "image/png": {}, "image/webp": {}}
+_IMAGE_TYPES: dict[str, Any] = {f"image/{name}": {} for name in ("jpeg", "png", "webp", "avif", "heic")}
 Images = Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or AVIF crops of one person each")]
 SiteName = Annotated[str, Query(examples=["lobby"], description="the site; its name is never empty")]
 Camera = Annotated[str | None, Query(description="short for the camera in filter", examples=["door"])]
@@ -145,9 +146,10 @@ async def read(service: ServiceDep, actor: Reader, item_id: str) -> ItemModel:
 async def image(service: ServiceDep, actor: Reader, item_id: str) -> Response:
     """The uploaded bytes. Every read is noted in the audit log."""
     data = await service.items.image(item_id, actor)
-    kind = "image/png" if data[:4] == b"\x89PNG" else "image/webp" if data[:4] == b"RIFF" else "image/jpeg"
     return Response(
-        data, media_type=kind, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        data,
+        media_type=media_type_of(data),
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
 
 

@@ -174,6 +174,26 @@ class EraseResponse(_message.Message):
     purged: bool
     def __init__(self, erased: _Optional[int] = ..., purged: _Optional[bool] = ...) -> None: ...
 
+class GetItemRequest(_message.Message):
+    __slots__ = ("item_id",)
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    def __init__(self, item_id: _Optional[str] = ...) -> None: ...
+
+class GetImageRequest(_message.Message):
+    __slots__ = ("item_id",)
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    def __init__(self, item_id: _Optional[str] = ...) -> None: ...
+
+class ImagePart(_message.Message):
+    __slots__ = ("data", "media_type")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    media_type: str
+    def __init__(self, data: _Optional[bytes] = ..., media_type: _Optional[str] = ...) -> None: ...
+
 class AdaptRequest(_message.Message):
     __slots__ = ("site", "tier", "max_samples", "seed", "gate", "refit")
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +232,64 @@ class SetAdaptAfterRequest(_message.Message):
     adapt_after: AdaptAfter
     def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
 
+class ListSitesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListSitesResponse(_message.Message):
+    __slots__ = ("sites",)
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    sites: _containers.RepeatedCompositeFieldContainer[Site]
+    def __init__(self, sites: _Optional[_Iterable[_Union[Site, _Mapping]]] = ...) -> None: ...
+
+class GetSiteRequest(_message.Message):
+    __slots__ = ("site",)
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    def __init__(self, site: _Optional[str] = ...) -> None: ...
+
+class Site(_message.Message):
+    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTED_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_TABLES_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_CENTRES_FIELD_NUMBER: _ClassVar[int]
+    FITTED_ON_FIELD_NUMBER: _ClassVar[int]
+    FITTED_ON_ERASED_FIELD_NUMBER: _ClassVar[int]
+    CAN_ROLL_BACK_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    version: int
+    space_id: str
+    profile: str
+    items: int
+    adapted: bool
+    tiers: str
+    camera_tables: int
+    camera_centres: int
+    fitted_on: int
+    fitted_on_erased: int
+    can_roll_back: bool
+    cause: str
+    adapt_after: SiteAdaptAfter
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ...) -> None: ...
+
+class SiteAdaptAfter(_message.Message):
+    __slots__ = ("items", "hours", "waits")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    hours: float
+    waits: str
+    def __init__(self, items: _Optional[int] = ..., hours: _Optional[float] = ..., waits: _Optional[str] = ...) -> None: ...
+
 class DeleteSiteRequest(_message.Message):
     __slots__ = ("site",)
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -225,7 +303,7 @@ class JobRequest(_message.Message):
     def __init__(self, job: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("job", "site", "kind", "state", "progress", "stage", "version", "report_json")
+    __slots__ = ("job", "site", "kind", "state", "progress", "stage", "version", "report_json", "created_at", "asked_json")
     JOB_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +312,8 @@ class Job(_message.Message):
     STAGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPORT_JSON_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    ASKED_JSON_FIELD_NUMBER: _ClassVar[int]
     job: str
     site: str
     kind: str
@@ -242,4 +322,92 @@ class Job(_message.Message):
     stage: str
     version: int
     report_json: str
-    def __init__(self, job: _Optional[str] = ..., site: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., stage: _Optional[str] = ..., version: _Optional[int] = ..., report_json: _Optional[str] = ...) -> None: ...
+    created_at: float
+    asked_json: str
+    def __init__(self, job: _Optional[str] = ..., site: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., stage: _Optional[str] = ..., version: _Optional[int] = ..., report_json: _Optional[str] = ..., created_at: _Optional[float] = ..., asked_json: _Optional[str] = ...) -> None: ...
+
+class GetInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Info(_message.Message):
+    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s")
+    class RefusedEnginesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LanesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_ENGINES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    KEEP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    bundle: BundleInfo
+    engine: EngineInfo
+    refused_engines: _containers.ScalarMap[str, str]
+    max_batch: int
+    lanes: _containers.ScalarMap[str, int]
+    keep_images: bool
+    tiers: _containers.RepeatedScalarFieldContainer[str]
+    uptime_s: float
+    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ...) -> None: ...
+
+class BundleInfo(_message.Message):
+    __slots__ = ("name", "base", "architecture", "dim", "height", "width", "training_domains", "ssl_heads", "weights_licence", "metrics_json")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    SSL_HEADS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_LICENCE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_JSON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    base: str
+    architecture: str
+    dim: int
+    height: int
+    width: int
+    training_domains: _containers.RepeatedScalarFieldContainer[str]
+    ssl_heads: bool
+    weights_licence: str
+    metrics_json: str
+    def __init__(self, name: _Optional[str] = ..., base: _Optional[str] = ..., architecture: _Optional[str] = ..., dim: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., training_domains: _Optional[_Iterable[str]] = ..., ssl_heads: _Optional[bool] = ..., weights_licence: _Optional[str] = ..., metrics_json: _Optional[str] = ...) -> None: ...
+
+class EngineInfo(_message.Message):
+    __slots__ = ("engine", "version", "provider", "device", "precision")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    version: str
+    provider: str
+    device: str
+    precision: str
+    def __init__(self, engine: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
+
+class ReadyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReadyResponse(_message.Message):
+    __slots__ = ("purged",)
+    PURGED_FIELD_NUMBER: _ClassVar[int]
+    purged: bool
+    def __init__(self, purged: _Optional[bool] = ...) -> None: ...

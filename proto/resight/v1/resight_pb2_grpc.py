@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GalleryStub:
-    """Enroll, query, list, erase.
+    """Enroll, query, list, read, erase.
     """
 
     def __init__(self, channel):
@@ -60,10 +60,20 @@ class GalleryStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.GetItem = channel.unary_unary(
+                '/resight.v1.Gallery/GetItem',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetItemRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Item.FromString,
+                _registered_method=True)
+        self.GetImage = channel.unary_stream(
+                '/resight.v1.Gallery/GetImage',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetImageRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ImagePart.FromString,
+                _registered_method=True)
 
 
 class GalleryServicer:
-    """Enroll, query, list, erase.
+    """Enroll, query, list, read, erase.
     """
 
     def Enroll(self, request, context):
@@ -101,6 +111,19 @@ class GalleryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetItem(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImage(self, request, context):
+        """The uploaded bytes of an item in parts, to be put together. Every read is noted in the audit log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GalleryServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +152,16 @@ def add_GalleryServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.SerializeToString,
             ),
+            'GetItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetItem,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetItemRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Item.SerializeToString,
+            ),
+            'GetImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetImage,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetImageRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ImagePart.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'resight.v1.Gallery', rpc_method_handlers)
@@ -138,7 +171,7 @@ def add_GalleryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Gallery:
-    """Enroll, query, list, erase.
+    """Enroll, query, list, read, erase.
     """
 
     @staticmethod
@@ -276,9 +309,63 @@ class Gallery:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def GetItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Gallery/GetItem',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetItemRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Item.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/resight.v1.Gallery/GetImage',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetImageRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ImagePart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class AdaptationStub:
-    """Adapt a site, watch it, undo it.
+    """Adapt a site, watch it, undo it; which sites there are.
     """
 
     def __init__(self, channel):
@@ -317,6 +404,16 @@ class AdaptationStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
                 _registered_method=True)
+        self.ListSites = channel.unary_unary(
+                '/resight.v1.Adaptation/ListSites',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesResponse.FromString,
+                _registered_method=True)
+        self.GetSite = channel.unary_unary(
+                '/resight.v1.Adaptation/GetSite',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetSiteRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Site.FromString,
+                _registered_method=True)
         self.DeleteSite = channel.unary_unary(
                 '/resight.v1.Adaptation/DeleteSite',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.SerializeToString,
@@ -325,7 +422,7 @@ class AdaptationStub:
 
 
 class AdaptationServicer:
-    """Adapt a site, watch it, undo it.
+    """Adapt a site, watch it, undo it; which sites there are.
     """
 
     def Adapt(self, request, context):
@@ -362,6 +459,19 @@ class AdaptationServicer:
     def SetAdaptAfter(self, request, context):
         """Has a site adapted again by itself, auto and gated.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSites(self, request, context):
+        """Every site, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSite(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -406,6 +516,16 @@ def add_AdaptationServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.SerializeToString,
             ),
+            'ListSites': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSites,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesResponse.SerializeToString,
+            ),
+            'GetSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSite,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetSiteRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Site.SerializeToString,
+            ),
             'DeleteSite': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSite,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.FromString,
@@ -420,7 +540,7 @@ def add_AdaptationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Adaptation:
-    """Adapt a site, watch it, undo it.
+    """Adapt a site, watch it, undo it; which sites there are.
     """
 
     @staticmethod
@@ -586,6 +706,60 @@ class Adaptation:
             _registered_method=True)
 
     @staticmethod
+    def ListSites(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Adaptation/ListSites',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Adaptation/GetSite',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetSiteRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Site.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteSite(request,
             target,
             options=(),
@@ -602,6 +776,126 @@ class Adaptation:
             '/resight.v1.Adaptation/DeleteSite',
             proto_dot_resight_dot_v1_dot_resight__pb2.DeleteSiteRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class SystemStub:
+    """The server itself.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetInfo = channel.unary_unary(
+                '/resight.v1.System/GetInfo',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetInfoRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Info.FromString,
+                _registered_method=True)
+        self.Ready = channel.unary_unary(
+                '/resight.v1.System/Ready',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ReadyRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ReadyResponse.FromString,
+                _registered_method=True)
+
+
+class SystemServicer:
+    """The server itself.
+    """
+
+    def GetInfo(self, request, context):
+        """What really runs: bundle, engine, provider, precision, device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Ready(self, request, context):
+        """A canary crop went through the engine and the store can be written; needs no key. For probes there is gRPC's health service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SystemServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInfo,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetInfoRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Info.SerializeToString,
+            ),
+            'Ready': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ready,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ReadyRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ReadyResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'resight.v1.System', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('resight.v1.System', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class System:
+    """The server itself.
+    """
+
+    @staticmethod
+    def GetInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.System/GetInfo',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetInfoRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Info.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ready(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.System/Ready',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ReadyRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ReadyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,88 @@
+"""Enroll, query, list, read, erase over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from proto.resight.v1 import resight_pb2 as pb
+from proto.resight.v1 import resight_pb2_grpc as rpc
+from server.errors import BadRequest
+from server.fields import filter_of, query_camera_of
+from server.grpc import messages
+from server.grpc.guard import actor
+from server.media import media_type_of
+from server.service import Service
+
+_PART = 256 * 1024  # bytes of an image in one message
+
+
+class Gallery(rpc.GalleryServicer):
+    """See resight.proto."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def Enroll(self, request: pb.EnrollRequest, context: Any) -> pb.EnrollResponse:
+        """One batch."""
+        return await self._enroll(request)
+
+    async def EnrollStream(
+        self, requests: AsyncIterator[pb.EnrollRequest], context: Any
+    ) -> AsyncIterator[pb.EnrollResponse]:
+        """Batch after batch."""
+        async for request in requests:
+            yield await self._enroll(request)
+
+    async def Query(self, request: pb.QueryRequest, context: Any) -> pb.QueryResponse:
+        """One ranking."""
+        ranking = await self.service.querying.query(
+            request.site,
+            list(request.images),
+            request.item_id or None,
+            request.top_k or 10,
+            filter_of(request.filter_json or None),
+            query_camera_of(request.query_camera, request.camera),
+            request.exclude_same_camera,
+            request.threshold if request.HasField("threshold") else None,
+        )
+        return await asyncio.to_thread(messages.answer, ranking)  # twenty thousand matches take a while
+
+    async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
+        """A page of items."""
+        where = messages.item_filter(request)
+        items, following = await self.service.items.page(
+            request.site, where, request.cursor or None, request.limit or 100
+        )
+        return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
+
+    async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:
+        """An item, or the items that meet every condition."""
+        where = messages.item_filter(request)
+        if not request.item_id:
+            erased = await self.service.items.erase_where(request.site, where, actor(), request.all)
+        elif request.all or not where.is_open:
+            raise BadRequest("item_id names one item, which contradicts all, filter_json and the conditions")
+        else:
+            erased = await self.service.items.erase_item(request.item_id, actor(), request.site or None)
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
+
+    async def GetItem(self, request: pb.GetItemRequest, context: Any) -> pb.Item:
+        """One item."""
+        return messages.item(await self.service.items.get(request.item_id))
+
+    async def GetImage(self, request: pb.GetImageRequest, context: Any) -> AsyncIterator[pb.ImagePart]:
+        """The uploaded bytes in parts, which every client takes: most read no message beyond 4 MiB."""
+        data = await self.service.items.image(request.item_id, actor())
+        kind = media_type_of(data)
+        for start in range(0, len(data), _PART):
+            yield pb.ImagePart(data=data[start : start + _PART], media_type=kind)
+
+    async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
+        records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
+        images = [crop.image for crop in request.crops]
+        committed = await self.service.enrolling.enroll(
+            request.site, images, records, request.idempotency_key or None, request.partial
+        )
+        return messages.enrolled(committed)
