@@ -194,6 +194,27 @@ class JobReport(BaseModel):
     error: str | None = _fact("why the job failed")
 
 
+class CalibrationReport(BaseModel):
+    """What a score means: P(the best match is right) = 1 / (1 + exp(-(slope * score + intercept))), where
+    half of the queries show nobody who is enrolled."""
+
+    slope: float
+    intercept: float
+    thresholds: dict[str, float] = Field(
+        description="by the share of queries of unknown people that then still raise a match, like 0.01: "
+        "only scores above it count"
+    )
+    space_id: str = Field(description="the space in which it was measured")
+    guess: bool = Field(
+        description="true unless it was measured in the live space, by labels of the site's own items"
+    )
+    measured_on: str = Field(description="labels of the site, or a data set of the model's card")
+    people: int | None = Field(description="how many people it was fitted to; null where the card says none")
+    error: float | None = Field(
+        description="mean distance of probability and truth on half of the people, whom the fit has not seen"
+    )
+
+
 class AdaptAfterReport(BaseModel):
     """When a site is adapted again by itself."""
 
@@ -226,6 +247,10 @@ class SiteReport(BaseModel):
     )
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
+    calibration: CalibrationReport | None = Field(
+        description="what scores of the live version mean; null where the model's card does not say and "
+        "the site has too few labels, or an older version of Resight made the version"
+    )
     adapt_after: AdaptAfterReport | None = Field(
         description="when it is adapted again by itself; null: never"
     )
