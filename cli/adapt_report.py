@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.adapt_report_cameras import cameras, similarity
+from cli.adapt_report_layers import change_rates, outputs
+from cli.adapt_report_ranks import ranks
 from cli.adapt_report_signals import signals
 from cli.drawings import HUES, Range, interval, range_of, stacked
 from cli.markup import Markup, joined, tag
@@ -49,6 +51,9 @@ def page(job: Job) -> str:
         _gate_error(job.report.get("gate_error")),
         cameras(job.report.get("cameras") or {}, job.report.get("people") or {}),
         similarity(job.report.get("similarity")),
+        ranks(job.report.get("ranks")),
+        outputs(job.report.get("outputs")),
+        change_rates(job.report.get("change_rates")),
         _seconds(job.report.get("seconds") or {}),
         _way_back(job),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 from cli.markup import Markup, tag
 
@@ -34,17 +35,28 @@ def interval(gain: float, low: float, high: float, shown: Range, accepted: bool)
     )
 
 
-def before_and_after(before: float, after: float) -> Markup:
-    """A ring before, a dot after, and the line of zero, on a scale of their own."""
-    shown = range_of([before, after])
+def before_and_after(before: float, after: float, shown: Range | None = None, line: float = 0.0) -> Markup:
+    """A ring before, a dot after, and an upright line, on a scale of their own unless one is given."""
+    shown = shown or range_of([before, after])
     first, second = across(before, shown), across(after, shown)
     return _drawing(
         f"{before} before, {after} after",
-        _upright(across(0.0, shown)),
+        _upright(across(line, shown)),
         tag("line", class_="way", x1=_short(first), x2=_short(second), y1=HEIGHT / 2, y2=HEIGHT / 2),
         _dot(second, 4.5, "dot after"),
         _dot(first, 4.5, "ring"),
     )
+
+
+def places(before: int, after: Sequence[int], last: int) -> Markup:
+    """A ring before and a dot after each step, the last one biggest, from the first to the last place there
+    is, on a logarithmic scale."""
+    shown = (0.0, log(max(last, 2)))
+    ring, *dots = (across(log(place), shown) for place in (before, *after))
+    ends = [tag("line", class_="way", x1=_short(ring), x2=_short(dots[-1]), y1=HEIGHT / 2, y2=HEIGHT / 2)]
+    marks = [_dot(x, 3.0, "dot after") for x in dots[:-1]] + [_dot(dots[-1], 4.5, "dot after")]
+    told = f"place {before} before, {', '.join(map(str, after))} after"
+    return _drawing(told, _upright(EDGE), *ends, *marks, _dot(ring, 4.5, "ring"))
 
 
 def bar(value: float, most: float) -> Markup:

@@ -8,6 +8,8 @@ import numpy as np
 
 from reid.open_set import Trial
 
+_ROUNDS = 100  # of Newton's method, at most
+
 
 class Calibration(NamedTuple):
     """P(the best match is right | its score s) = 1 / (1 + exp(-(slope * s + intercept)))."""
@@ -23,12 +25,37 @@ class Calibration(NamedTuple):
 def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
     """The most likely calibration of scores [N] and whether each best match was right, bool [N].
 
+    Right and wrong ones count as nearly certain, not as certain: with Platt's targets (his section 2.2) the
+    curve stays finite where every right score lies above every wrong one. Found by Newton's method; the loss
+    is convex.
+
     Raises ValueError where all or none were right.
     """
-    from sklearn.linear_model import LogisticRegression
+    count, hits = len(right), int(np.sum(right))
+    if not 0 < hits < count:
+        raise ValueError("a calibration needs right and wrong best matches")
+    targets = np.where(right, (hits + 1) / (hits + 2), 1 / (count - hits + 2))
+    centre, scale = float(scores.mean()), max(float(scores.std()), 1e-9)
+    columns = np.stack([(scores - centre) / scale, np.ones(count)], axis=1, dtype=np.float64)
 
-    model = LogisticRegression(C=np.inf).fit(scores[:, None].astype(np.float64), right)
-    return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    def loss(weights: np.ndarray) -> float:
+        z = columns @ weights
+        return float((np.logaddexp(0, z) - targets * z).sum())
+
+    weights = np.zeros(2)
+    for _ in range(_ROUNDS):
+        p = 1 / (1 + np.exp(-columns @ weights))
+        slopes = columns.T @ (p - targets)
+        if np.abs(slopes).max() < 1e-9 * count:
+            break
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, slopes)
+        share = 1.0
+        while loss(weights - share * step) > loss(weights) and share > 1e-6:
+            share /= 2
+        weights = weights - share * step
+    slope = weights[0] / scale
+    return Calibration(float(slope), float(weights[1] - slope * centre))
 
 
 def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

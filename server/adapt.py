@@ -142,6 +142,7 @@ class Adapting:
                 handle.job.id,
                 lambda share: handle.step(share, "re-embedding"),
                 tiers=parent.tiers,
+                calibration=parent.calibration,
             )
             handle.job.version = version.version
             handle.job.report.restores = parent.version

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from reid.adaptation.changes import change_rates
 from reid.adaptation.gate import error_rates
 from reid.adaptation.ladder import Climbed, Rung, climb
 from reid.adaptation.ladder import Sample as Crops
@@ -27,7 +28,7 @@ from server.gallery.store import Store
 from server.job import Declined
 from server.jobs import Handle
 from server.rebuild import Finish, Rebuilder
-from server.reports import JobReport, RungReport, SimilarityReport
+from server.reports import JobReport, RanksReport, RungReport, SimilarityReport
 from server.sampling import count_by_camera, require_different, write_sample
 from server.site_tools import SiteTools
 from server.sites import Site
@@ -178,6 +179,8 @@ class Adaptation:
             tried = " ".join(f"Tier {rung.tiers}: {rung.verdict.reason}" for rung in climbed.rungs)
             raise Declined(f"nothing that was tried is known to help, so {keeps}. {tried}")
         tables = climbed.profile.with_centres(None)
+        if tables.id != self.engines.base_id:
+            report.change_rates = _rounded(change_rates(self.engines.base_profile, tables))
         report.tiers, report.profile = climbed.tiers, self.store.versions.save_profile(tables)
         handle.keep_report()
         return tables
@@ -219,6 +222,7 @@ class Adaptation:
                 lambda rung: _tell(report, rung),
             )
         report.seconds = tools.seconds
+        self._note_ranks(report, climbed, sample.seqs, sample.cameras)
         tables = climbed.profile.with_centres(None)
         if tables.id != self.engines.base_id:
             fitted = held_out(sample.cameras)[1].tolist() if self.asked.gate else range(count)
@@ -244,7 +248,19 @@ class Adaptation:
         handle.step(_SAMPLED, "judging")
         climbed = climb_centring(sample, self.asked.gate, base, tools, self._views)
         report.seconds = tools.seconds
+        self._note_ranks(report, climbed, sample.seqs, sample.cameras)
         return climbed
+
+    def _note_ranks(
+        self, report: JobReport, climbed: Climbed, seqs: Sequence[int] | np.ndarray, cameras: list[str | None]
+    ) -> None:
+        """`seqs` and `cameras` of the sample."""
+        ranks = climbed.ranks
+        if ranks is None:
+            return
+        items = self.store.items.by_seq([int(seqs[row]) for row in ranks.rows])
+        ids = {row: items[int(seqs[row])].id for row in ranks.rows if int(seqs[row]) in items}
+        report.ranks = RanksReport.of(ranks, ids, cameras)
 
     def _views(self, sample: StoredSample) -> np.ndarray:
         """uint8 [N,H,W,3]: other views of crops; none where there is no crop or one is not kept."""
@@ -296,6 +312,14 @@ class Adaptation:
 
 def _tell(report: JobReport, rung: Rung) -> None:
     report.rungs = [*(report.rungs or []), RungReport.of(rung)]
+
+
+def _rounded(rates: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """To four digits that count: rates differ by powers of ten."""
+    told = {}
+    for parameter, layers in rates.items():
+        told[parameter] = {layer: float(f"{rate:.4g}") for layer, rate in layers.items()}
+    return told
 
 
 def _note(report: JobReport, sentence: str) -> None:

@@ -13,6 +13,7 @@ from reid.adaptation.centring import MOST_OF_CAMERA, evenly, fit_centres
 from reid.adaptation.gate import judge, not_judged
 from reid.adaptation.ladder import Climbed, Rung
 from reid.adaptation.overview import overview
+from reid.adaptation.ranks import Ranking
 from reid.adaptation.sampling import balanced_order, held_out
 from reid.adaptation.signals import Pool
 from reid.profile import Centres, Profile
@@ -114,9 +115,10 @@ def climb_centring(
     began = time.perf_counter()
     require_different(len(sample.seqs), sample.candidates)
     held, fit = held_out(sample.cameras)
-    fitted, pool = sample.take(fit), sample.take(np.concatenate([held, fit]))
+    rows = np.concatenate([held, fit])
+    fitted, pool = sample.take(fit), sample.take(rows)
     profile = base.with_centres(fit_centres(fitted.vectors, fitted.cameras))
-    compared = None
+    compared = ranks = None
     if not gate:
         verdict = not_judged()
     else:
@@ -130,7 +132,10 @@ def climb_centring(
         )
         verdict = judge("0", before, after, fitted.cameras, pool.identities)
         compared = overview(pool.vectors, pool.vectors, after.vectors, pool.cameras)
+        ranking = Ranking(rows, len(held), pool.identities, pool.cameras, len(shown))
+        ranking.add("0", before, after)
+        ranks = ranking.result()
     rung = Rung("0", "none", verdict, time.perf_counter() - began)
     if verdict.accepted:
-        return Climbed(profile, "0", [rung], compared)
-    return Climbed(base, "none", [rung], compared)
+        return Climbed(profile, "0", [rung], compared, ranks)
+    return Climbed(base, "none", [rung], compared, ranks)

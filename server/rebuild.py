@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from reid.profile import Centres, Profile
+from server.calibration import carried_over, of_card, of_labels
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
@@ -41,6 +43,7 @@ class Rebuilder:
         progress: Progress = lambda share: None,
         tiers: str | None = None,
         finish: Finish | None = None,
+        calibration: dict[str, Any] | None = None,
     ) -> Version:
         """Re-embeds what the profile's raw space lacks, builds the index, catches up under the lock, swaps.
         Nothing lacks where only the centres are others.
@@ -54,6 +57,8 @@ class Rebuilder:
             tiers: of adaptation that made the profile; see Version.
             finish: makes the profile that goes live, of the same tables, once everything is embedded: its
                 centres come from what is stored. What it raises leaves the old version.
+            calibration: of the profile's space, where that is known. Without it the labels of the site say
+                it or, where they do not suffice, the calibration before is kept as a guess.
 
         Raises Conflict where something has to be re-embedded and images are not kept.
         """
@@ -65,7 +70,9 @@ class Rebuilder:
             if finish is not None:
                 profile = finish(stored)
                 self.store.versions.save_profile(profile)
-            version = self._version(site, profile, cause, parent, tiers)
+            if calibration is None:
+                calibration = self._calibration(site, profile, stored)
+            version = self._version(site, profile, cause, parent, tiers, calibration)
             self._swap(site, version, profile.centres, stored, engine, job, progress)
         return version
 
@@ -77,8 +84,26 @@ class Rebuilder:
         with self.engines.lease(profile_id) as engine:
             self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
 
+    def _calibration(self, site: Site, profile: Profile, stored: Sequence[Embedded]) -> dict[str, Any] | None:
+        """What scores will mean with a profile. Embeddings of other models than this one's say nothing about
+        it, so a site that was re-embedded begins with the model's card again."""
+        engines, live = self.engines, site.state.version
+        measured = of_labels(self.store, site.name, stored, profile, engines.space(profile.id))
+        if measured is not None:
+            return measured
+        same_model = live.raw_space_id == engines.raw_space(live.profile_id)
+        if same_model and live.calibration is not None:
+            return carried_over(live.calibration)
+        return of_card(engines.bundle.manifest, engines.space(engines.base_id))
+
     def _version(
-        self, site: Site, profile: Profile, cause: str, parent: int | None, tiers: str | None
+        self,
+        site: Site,
+        profile: Profile,
+        cause: str,
+        parent: int | None,
+        tiers: str | None,
+        calibration: dict[str, Any] | None,
     ) -> Version:
         return Version(
             site.name,
@@ -92,6 +117,7 @@ class Rebuilder:
             time.time(),
             tiers,
             len(profile.cameras),
+            calibration,
         )
 
     def _swap(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reid.adaptation.ladder import Rung
+from reid.adaptation.outputs import Outputs
 from reid.adaptation.overview import Overview
+from reid.adaptation.ranks import Ranks
 
 
 def _is_none(value: Any) -> bool:
@@ -88,6 +91,68 @@ class SimilarityReport(BaseModel):
         )
 
 
+class RankedReport(BaseModel):
+    """One crop that was held out, as a query."""
+
+    item: str = Field(description="its id; its image is at /gallery/{item}/image, where images are kept")
+    camera: str | None
+    before: int = Field(description="the best right place before anything, 1 being the first")
+    after: list[int] = Field(description="the same after each of `tiers`")
+
+
+class RanksReport(BaseModel):
+    """Where a few held-out crops stand before and after each tier that was judged."""
+
+    by: str = Field(
+        description="labels: crops look for their person at other cameras; views: for themselves, by another "
+        "view of them"
+    )
+    among: int = Field(description="crops that were ranked")
+    tiers: list[str] = Field(description="what was judged, in this order")
+    queries: list[RankedReport]
+
+    @classmethod
+    def of(cls, ranks: Ranks, ids: dict[int, str], cameras: Sequence[str | None]) -> RanksReport:
+        """As callers see it.
+
+        Args:
+            ids: of items, by row of the sample; those that are erased by now have none and are left out.
+            cameras: of the sample's crops.
+        """
+        queries = [
+            RankedReport(
+                item=ids[row],
+                camera=cameras[row],
+                before=ranks.before[number],
+                after=[places[number] for _, places in ranks.after],
+            )
+            for number, row in enumerate(ranks.rows)
+            if row in ids
+        ]
+        return cls(by=ranks.by, among=ranks.among, tiers=[tiers for tiers, _ in ranks.after], queries=queries)
+
+
+class OutputReport(BaseModel):
+    """What a BatchNorm layer puts out for one camera's crops, before gamma and beta; for the crops that the
+    model was trained with, mean 0 and variance 1."""
+
+    mean_before: float = Field(description="root mean square of the channels' means")
+    variance_before: float = Field(description="mean of the channels' variances")
+    mean_after: float
+    variance_after: float
+
+
+def outputs_by_layer(outputs: Outputs) -> dict[str, dict[str, OutputReport]]:
+    """As callers see it: by layer, then by camera."""
+    told = {}
+    for layer, of_camera in outputs.by_layer().items():
+        told[layer] = {
+            camera: OutputReport(**{name: round(value, 4) for name, value in vars(output).items()})
+            for camera, output in of_camera.items()
+        }
+    return told
+
+
 class JobReport(BaseModel):
     """What a job did; it grows while the job runs."""
 
@@ -104,6 +169,14 @@ class JobReport(BaseModel):
     cameras: dict[str, int] | None = _fact("how many of these crops came from each camera")
     people: dict[str, int] | None = _fact("about how many different people the crops of each camera show")
     similarity: SimilarityReport | None = _fact("how alike crops of two cameras are, before and after")
+    ranks: RanksReport | None = _fact("places of a few held-out crops, before and after each tier")
+    outputs: dict[str, dict[str, OutputReport]] | None = _fact(
+        "what a few BatchNorm layers put out before and after tier 1, by layer, then by camera; crops of the "
+        "whole site stand under an empty name"
+    )
+    change_rates: dict[str, dict[str, float]] | None = _fact(
+        "how far the BatchNorm layers that moved most did, by gamma, beta, mean and variance, then by layer"
+    )
     pairs: int | None = _fact("pairs of crops that BNTA matched")
     mean_pair_distance: float | None = _fact("mean distance of the nearest parts of these pairs")
     losses: list[dict[str, float | None]] | None = _fact(
@@ -119,6 +192,27 @@ class JobReport(BaseModel):
     seconds: dict[str, float] | None = _fact("how long each stage took")
     reason: str | None = _fact("why the job declined")
     error: str | None = _fact("why the job failed")
+
+
+class CalibrationReport(BaseModel):
+    """What a score means: P(the best match is right) = 1 / (1 + exp(-(slope * score + intercept))), where
+    half of the queries show nobody who is enrolled."""
+
+    slope: float
+    intercept: float
+    thresholds: dict[str, float] = Field(
+        description="by the share of queries of unknown people that then still raise a match, like 0.01: "
+        "only scores above it count"
+    )
+    space_id: str = Field(description="the space in which it was measured")
+    guess: bool = Field(
+        description="true unless it was measured in the live space, by labels of the site's own items"
+    )
+    measured_on: str = Field(description="labels of the site, or a data set of the model's card")
+    people: int | None = Field(description="how many people it was fitted to; null where the card says none")
+    error: float | None = Field(
+        description="mean distance of probability and truth on half of the people, whom the fit has not seen"
+    )
 
 
 class AdaptAfterReport(BaseModel):
@@ -153,6 +247,10 @@ class SiteReport(BaseModel):
     )
     can_roll_back: bool
     cause: str = Field(description="what made this version: created, adapt, rollback or reembed")
+    calibration: CalibrationReport | None = Field(
+        description="what scores of the live version mean; null where the model's card does not say and "
+        "the site has too few labels, or an older version of Resight made the version"
+    )
     adapt_after: AdaptAfterReport | None = Field(
         description="when it is adapted again by itself; null: never"
     )

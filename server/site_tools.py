@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from reid.adaptation.outputs import Outputs
 from reid.adaptation.statistics import Statistics, fit_statistics
 from reid.bundle import cosine
 from reid.profile import Profile, ProfileError
@@ -17,6 +18,7 @@ from server.engines import Engines
 from server.gallery.store import Store
 from server.job import Declined
 from server.jobs import Handle
+from server.reports import outputs_by_layer
 from server.work import CROPS, WorkAnswer, WorkRequest, work_folder
 from server.worker_process import WorkerError, run_worker
 
@@ -62,12 +64,20 @@ class SiteTools:
         with self._stage("statistics"):
             threads = max(1, (os.cpu_count() or 1) // 2)
             statistics = Statistics(self.engines.bundle.onnx_model(), source, threads=threads)
+            outputs = Outputs(statistics.layers, source.site, source.eps)
             profile = fit_statistics(
-                statistics, source, crops, cameras, embedded, progress=lambda share: self.handle.check()
+                statistics,
+                source,
+                crops,
+                cameras,
+                embedded,
+                progress=lambda share: self.handle.check(),
+                outputs=outputs,
             )
             del statistics
             give_back_freed_memory()
         _require_finite(profile)
+        self.handle.job.report.outputs = outputs_by_layer(outputs)
         return profile
 
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:

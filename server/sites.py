@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reid.profile import Centres
+from server.calibration import of_card
 from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
@@ -131,7 +132,10 @@ class Sites:
         """What a site begins with."""
         profile, dim = self.engines.base_id, self.engines.bundle.manifest.dim
         space, raw_space = self.engines.space(profile), self.engines.raw_space(profile)
-        return Version(name, 1, profile, space, raw_space, dim, None, "created", time.time(), "none")
+        calibration = of_card(self.engines.bundle.manifest, space)
+        return Version(
+            name, 1, profile, space, raw_space, dim, None, "created", time.time(), "none", 0, calibration
+        )
 
 
 def _mismatch(live: Version, engines: Engines) -> str:

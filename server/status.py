@@ -14,7 +14,14 @@ from server.engines import Engines
 from server.errors import Overloaded
 from server.fields import TIER_CHOICES
 from server.gallery.store import Store
-from server.reports import AdaptAfterReport, BundleReport, EngineReport, ServerReport, SiteReport
+from server.reports import (
+    AdaptAfterReport,
+    BundleReport,
+    CalibrationReport,
+    EngineReport,
+    ServerReport,
+    SiteReport,
+)
 from server.settings import Settings
 from server.sites import Site
 
@@ -47,6 +54,9 @@ class Status:
             fitted_on_erased=fit.erased(state.index.seqs()) if fit is not None else unknown,
             can_roll_back=version.parent is not None,
             cause=version.cause,
+            calibration=CalibrationReport.model_validate(version.calibration)
+            if version.calibration is not None
+            else None,
             adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)
             if after is not None
             else None,

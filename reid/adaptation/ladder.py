@@ -15,6 +15,7 @@ import numpy as np
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.gate import Verdict, judge, not_judged, out_of_reach
 from reid.adaptation.overview import Overview, overview
+from reid.adaptation.ranks import Ranking, Ranks
 from reid.adaptation.sampling import held_out
 from reid.adaptation.signals import Pool, views
 from reid.profile import Profile
@@ -45,12 +46,14 @@ class Rung:
 @dataclasses.dataclass(frozen=True)
 class Climbed:
     """Where a climb ended; `tiers` is "none", and `profile` the base, where nothing was accepted. `overview`
-    compares the base with the last rung that was tried; None where nothing was judged."""
+    compares the base with the last rung that was tried, `ranks` with every one; None where nothing was
+    judged."""
 
     profile: Profile
     tiers: str
     rungs: list[Rung]
     overview: Overview | None = None
+    ranks: Ranks | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +114,10 @@ def climb(
     """
     held, fit = held_out(list(sample.cameras))
     fitted = sample.take(fit) if gate else sample
-    pool = sample.take(np.concatenate([held, fit]))
+    rows = np.concatenate([held, fit])
+    pool = sample.take(rows)
     shown = views(sample.crops[held]) if gate else sample.crops[:0]
+    ranking = Ranking(rows, len(held), pool.identities, pool.cameras, len(shown))
     raw: dict[str, Pool] = {}
 
     def seen(profile: Profile) -> Pool:
@@ -158,6 +163,7 @@ def climb(
             progress((number + 0.8) / len(names), f"judging tier {tiers}")
             seen_last = seen(profile)
             verdict = judge(tiers, seen(best), seen_last, fitted.cameras, pool.identities)
+            ranking.add(tiers, seen(base), seen_last)
         rungs.append(Rung(tiers, best_tiers, verdict, round(time.perf_counter() - began, 3)))
         tell(rungs[-1])
         if verdict.accepted:
@@ -166,4 +172,4 @@ def climb(
     if seen_last is not None:
         unadapted = seen(base).vectors
         compared = overview(unadapted, unadapted, seen_last.vectors, pool.cameras)
-    return Climbed(best, best_tiers, rungs, compared)
+    return Climbed(best, best_tiers, rungs, compared, ranking.result())

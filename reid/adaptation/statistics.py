@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from reid.adaptation.outputs import Outputs
 from reid.adaptation.people import person_weights
 from reid.adaptation.sampling import FEWEST_OF_CAMERA, rows_by_camera
 from reid.batchnorm import batchnorm_layers_of, write_into_onnx
@@ -76,6 +77,7 @@ def fit_statistics(
     embedded: np.ndarray,
     prior: float = PRIOR,
     progress: Progress = lambda share: None,
+    outputs: Outputs | None = None,
 ) -> Profile:
     """`source` with a table for each camera of at least FEWEST_OF_CAMERA crops: that camera's statistics,
     mixed with the source's by p / (p + prior), where p is how many different people the crops show.
@@ -86,19 +88,23 @@ def fit_statistics(
     Args:
         statistics: made with `source`. crops: uint8 [N,H,W,3]. cameras: of each crop.
         embedded: float32 [N,D], unit length, the crops with the bundle's own values, which tell people apart.
+        outputs: hears of every table that is fitted.
     """
     done = 0
     tables: dict[str, Table] = {}
 
-    def table(rows: np.ndarray) -> Table:
+    def table(rows: np.ndarray, camera: str | None = None) -> Table:
         """Of some crops; `progress` hears how many of all are done."""
         fitted = statistics.of(crops[rows], lambda share: progress((done + share * len(rows)) / len(crops)))
         people = person_weights(embedded[rows]).sum()
-        return mix_tables(fitted, source.site, people / (people + prior))
+        mixed = mix_tables(fitted, source.site, people / (people + prior))
+        if outputs is not None:
+            outputs.add(camera, len(rows), fitted, mixed)
+        return mixed
 
     for camera, rows in rows_by_camera(cameras).items():
         if camera is not None and len(rows) >= FEWEST_OF_CAMERA:
-            tables[camera] = table(rows)
+            tables[camera] = table(rows, camera)
         done += len(rows)
     if tables:
         return Profile(source.base, mean_table(list(tables.values())), tables, source.eps)

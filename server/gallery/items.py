@@ -138,6 +138,12 @@ class ItemRows:
         seqs = np.array([row.seq for row in rows], np.int64)
         return seqs, [row.camera for row in rows], [row.identity for row in rows]
 
+    def any_identity(self, site: str) -> bool:
+        """Whether an item of a site says whom it shows."""
+        query = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity.is_not(None))
+        with self.database.read() as db:
+            return db.execute(query.limit(1)).first() is not None
+
     def count_without_image(self, site: str) -> int:
         """Items of a site whose images are not kept."""
         kept = sa.exists().where(t.images.c.seq == t.items.c.seq)

@@ -22,8 +22,9 @@ class JobRows:
         self.database = database
 
     def save(self, values: dict[str, Any]) -> None:
-        """Inserts a job or updates it by id."""
+        """Inserts a job or updates it by id. Its report says nothing of items that were erased meanwhile."""
         with self.database.write() as db:
+            values = _without_erased(db, values)
             if not db.execute(t.jobs.update().where(t.jobs.c.id == values["id"]).values(**values)).rowcount:
                 db.execute(t.jobs.insert().values(**values))
 
@@ -44,7 +45,7 @@ class JobRows:
         """Updates a job that the next start takes up again, unless a client has cancelled it meanwhile."""
         unfinished = t.jobs.update().where(t.jobs.c.id == values["id"], t.jobs.c.state.in_(_OPEN))
         with self.database.write() as db:
-            db.execute(unfinished.values(**values))
+            db.execute(unfinished.values(**_without_erased(db, values)))
 
     def get(self, job_id: str) -> dict[str, Any] | None:
         """A job's row."""
@@ -64,12 +65,34 @@ class JobRows:
 
 
 def forget(db: sa.Connection, site: str, ids: Sequence[str]) -> None:
-    """Takes the ids of erased items out of the sentences that jobs of the site failed with."""
+    """Takes erased items out of the reports of the site's jobs: out of the places that were kept of them, and
+    out of the sentences that jobs failed with."""
     erased = set(ids)
-    failed = sa.select(t.jobs.c.id, t.jobs.c.report).where(t.jobs.c.site == site, t.jobs.c.state == "failed")
-    for job in db.execute(failed).all():
+    has_places = sa.cast(t.jobs.c.report, sa.Text).contains('"ranks"')
+    names_items = sa.and_(t.jobs.c.site == site, sa.or_(t.jobs.c.state == "failed", has_places))
+    for job in db.execute(sa.select(t.jobs.c.id, t.jobs.c.report).where(names_items)).all():
         sentence = str(job.report.get("error", ""))
+        report = _without_queries(job.report, erased)
         if erased & set(_ITEM_ID.findall(sentence)):
             kept = _ITEM_ID.sub(lambda match: "(erased)" if match[0] in erased else match[0], sentence)
-            report = job.report | {"error": kept}
+            report = report | {"error": kept}
+        if report != job.report:
             db.execute(t.jobs.update().where(t.jobs.c.id == job.id).values(report=report))
+
+
+def _without_erased(db: sa.Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """A job's values without places of items that are not there any more."""
+    ranks = values.get("report", {}).get("ranks")
+    if not ranks:
+        return values
+    ids = {query["item"] for query in ranks["queries"]}
+    present = db.execute(sa.select(t.items.c.id).where(t.items.c.id.in_(ids))).scalars()
+    return values | {"report": _without_queries(values["report"], ids - set(present))}
+
+
+def _without_queries(report: dict[str, Any], erased: set[str]) -> dict[str, Any]:
+    ranks = report.get("ranks")
+    if not ranks:
+        return report
+    queries = [query for query in ranks["queries"] if query["item"] not in erased]
+    return report | {"ranks": ranks | {"queries": queries}}

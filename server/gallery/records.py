@@ -58,6 +58,7 @@ class Version:
             profile's centres are applied.
         tiers: of adaptation that made the profile, like "1+0"; "none" for the bundle's own, None where that
             is not known. camera_tables: how many cameras have a table of their own in it.
+        calibration: what scores mean in `space_id`, as `CalibrationReport`; None where that is not known.
     """
 
     site: str
@@ -71,6 +72,7 @@ class Version:
     created_at: float
     tiers: str | None = None
     camera_tables: int = 0
+    calibration: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,8 @@ versions = sa.Table(
     sa.Column("raw_space_id", sa.String, nullable=False, server_default=""),
     sa.Column("tiers", sa.String),  # of adaptation, like 1+0 or none; NULL where an older version made it
     sa.Column("camera_tables", sa.Integer, nullable=False, server_default="0"),  # in its profile
+    # what scores mean in its space; SQL's NULL where nothing says so
+    sa.Column("calibration", sa.JSON(none_as_null=True)),
 )
 
 schedules = sa.Table(  # of sites that are adapted again by themselves

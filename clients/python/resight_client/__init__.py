@@ -18,6 +18,7 @@ from resight_client.client import Client
 from resight_client.values import (
     AdaptAfter,
     Answer,
+    Calibration,
     Enrolled,
     Erased,
     Item,
@@ -36,6 +37,7 @@ __all__ = [
     "AdaptAfter",
     "Answer",
     "AsyncClient",
+    "Calibration",
     "Client",
     "Enrolled",
     "Erased",

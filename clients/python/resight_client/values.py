@@ -142,6 +142,21 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What scores mean: P(the best match is right) = 1 / (1 + exp(-(slope * score + intercept)))."""
+
+    slope: float
+    intercept: float
+    # by the share of queries of unknown people that then still raise a match, like "0.01": only scores above
+    thresholds: dict[str, float]
+    space_id: str  # in which it was measured
+    guess: bool  # True unless it was measured in the live space, by labels of the site's own items
+    measured_on: str  # labels of the site, or a data set of the model's card
+    people: int | None = None  # that it was fitted to
+    error: float | None = None  # mean distance of probability and truth, on people whom the fit has not seen
+
+
+@dataclasses.dataclass(frozen=True)
 class AdaptAfter:
     """When a site is adapted again by itself."""
 
@@ -168,6 +183,7 @@ class Site:
     fitted_on: int | None = None  # items of which the profile holds statistics; None: the server cannot say
     fitted_on_erased: int | None = None  # how many of these are erased by now
     adapt_after: AdaptAfter | None = None  # None: never
+    calibration: Calibration | None = None  # what scores mean; None: the server cannot say
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
@@ -214,7 +230,9 @@ def site(values: dict[str, Any]) -> Site:
     """Reads a site."""
     after = values.get("adapt_after")
     schedule = _known(AdaptAfter, after) if after is not None else None
-    result: Site = _known(Site, values | {"adapt_after": schedule})
+    measured = values.get("calibration")
+    calibration = _known(Calibration, measured) if measured is not None else None
+    result: Site = _known(Site, values | {"adapt_after": schedule, "calibration": calibration})
     return result
 
 
