@@ -10,12 +10,14 @@ from cli.enroll import enroll
 from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
 from cli.items import delete_site, erase, list_items, sites
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
+from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.weights import weights_convert, weights_list
 from cli.wrap import bundle_wrap
 
 app = typer.Typer(
+    cls=Sentences,
     help="Person re-identification that adapts to its site.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -68,6 +68,16 @@ def written(option: str, path: Path) -> None:
         fail(f"{option} {path}: there is no folder {path.parent}")
     if path.is_dir():
         fail(f"{option} {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        return  # a pipe: who reads it would take a first look for the end
+    missing = not path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if missing:
+            path.unlink()
+    except OSError as error:
+        fail(f"{option} {path} cannot be written: {error.strerror}")
 
 
 def one_dataset(name: str) -> None:
@@ -83,12 +93,17 @@ def one_dataset(name: str) -> None:
         fail(f"--dataset {name} names several, and evaluation is of one: give each in a command of its own")
 
 
+def printable(sentence: str) -> str:
+    """One line of a sentence that may hold anything: names that are not UTF-8, or line ends in them."""
+    return sentence.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+
+
 def say(sentence: str) -> None:
     """Prints a line that may name files, also those whose names are not UTF-8."""
-    typer.echo(sentence.encode("utf-8", "backslashreplace").decode())
+    typer.echo(printable(sentence))
 
 
 def fail(sentence: str) -> NoReturn:
     """Ends the command with one sentence on standard error and exit status 1."""
-    typer.echo(f"resight: {sentence}", err=True)
+    typer.echo(f"resight: {printable(sentence)}", err=True)
     raise typer.Exit(1)

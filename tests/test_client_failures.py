@@ -153,6 +153,7 @@ ANSWERS: dict[str, tuple[Callable[[httpx.Request], httpx.Response], str, str]] =
     "an error in HTML": (lambda r: httpx.Response(502, text="<html>"), "unexpected", "502 without a reason"),
     "a redirect": (lambda r: httpx.Response(307, headers={"Location": "/x"}), "unexpected", "307"),
     "other JSON": (lambda r: httpx.Response(200, json={"hello": 1}), "unexpected", "cannot read"),
+    "an object without keys": (lambda r: httpx.Response(200, json={}), "unexpected", "cannot read"),
     "a list": (lambda r: httpx.Response(200, json=[1]), "unexpected", "cannot read"),
     "null": (lambda r: httpx.Response(200, json=None), "unexpected", "cannot read"),
     "broken gzip": (

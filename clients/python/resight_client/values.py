@@ -237,7 +237,9 @@ def site(values: dict[str, Any]) -> Site:
 
 
 def sites(values: list[dict[str, Any]]) -> list[Site]:
-    """Reads a list of sites."""
+    """Reads a list of sites. Raises TypeError for anything but a list."""
+    if not isinstance(values, list):
+        raise TypeError(type(values).__name__)
     return [site(each) for each in values]
 
 
