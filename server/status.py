@@ -14,7 +14,14 @@ from server.engines import Engines
 from server.errors import Overloaded
 from server.fields import TIER_CHOICES
 from server.gallery.store import Store
-from server.reports import AdaptAfterReport, BundleReport, EngineReport, ServerReport, SiteReport
+from server.reports import (
+    AdaptAfterReport,
+    BundleReport,
+    EngineReport,
+    FallbackReport,
+    ServerReport,
+    SiteReport,
+)
 from server.settings import Settings
 from server.sites import Site
 
@@ -71,6 +78,7 @@ class Status:
             bundle=bundle,
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
             refused_engines=self.engines.refused,
+            fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,
