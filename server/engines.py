@@ -59,6 +59,7 @@ class Engines:
         self.base_id = store.versions.save_profile(self.base_profile)
         # the bundle may lie where nothing can be written
         gpu = GpuOptions(cache=settings.data / "tensorrt")
+        self.fallbacks = gpu.fallbacks
         engine, self.refused = choose_with_reasons(bundle, settings.device, settings.engine, gpu=gpu)
         self.info: EngineInfo = engine.describe()
         # A session on a GPU takes seconds to minutes, so no profile gets one of its own there.

@@ -281,12 +281,23 @@ class EngineReport(BaseModel):
     precision: str
 
 
+class FallbackReport(BaseModel):
+    """Something that did not run as it was wished."""
+
+    what: str = Field(description="what happened, like batches that the CPU computed for a full GPU")
+    reason: str = Field(description="why, the last time")
+    times: int = Field(description="how often since the start")
+
+
 class ServerReport(BaseModel):
     """What really runs."""
 
     bundle: BundleReport
     engine: EngineReport
     refused_engines: dict[str, str] = Field(description="faster engines that do not work here, with reasons")
+    fallbacks: list[FallbackReport] = Field(
+        description="what did not run as wished since the start, with reasons; empty: everything did"
+    )
     max_batch: int
     lanes: dict[str, int] = Field(
         description="engines open beside the bundle's own: folded ones, the shared one"

@@ -19,6 +19,7 @@ from server.reports import (
     BundleReport,
     CalibrationReport,
     EngineReport,
+    FallbackReport,
     ServerReport,
     SiteReport,
 )
@@ -81,6 +82,7 @@ class Status:
             bundle=bundle,
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
             refused_engines=self.engines.refused,
+            fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,

@@ -53,6 +53,14 @@ def imports_of_modules(path: Path) -> set[str]:
     return found
 
 
+def test_openvino_reports_to_nobody_that_it_was_imported() -> None:
+    code = "import reid.engines.open_vino, sys; print(*[m for m in sys.modules if 'telemetry' in m])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = ended.stdout.split()
+    assert "openvino_telemetry.main" not in loaded
+    assert "openvino.tools.ovc.telemetry_stub" in loaded
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_arrows_run_down_only(room: str) -> None:
     files = list((ROOT / room).rglob("*.py"))

@@ -21,9 +21,10 @@ from reid.adaptation import bnta
 from reid.bundle import Bundle
 from reid.engines import EngineError, GpuOptions, choose_with_reasons, chooser, onnx_runtime
 from reid.engines.agreement import check_agreement, probe_crops
+from reid.engines.fallbacks import Fallbacks
 from reid.engines.onnx_runtime import PROVIDERS, OnnxRuntimeEngine, OnnxRuntimeRows
 from reid.engines.pytorch import TorchEngine, torch_device
-from reid.engines.running import Running
+from reid.engines.running import ON_CPU, Running
 from reid.models.build import build
 from reid.models.spec import ModelSpec
 from reid.profile import Profile
@@ -255,11 +256,13 @@ def test_a_full_gpu_lets_the_cpu_compute_and_says_so(
         def run(self, *arguments: Any) -> Any:
             raise RuntimeError(problem)
 
-    engine.running = Running(Full(), engine._on_cpu)
+    fallbacks = Fallbacks()
+    engine.running = Running(Full(), engine._on_cpu, fallbacks)
     for problem in problems:
         assert np.array_equal(engine.embed(crops), on_cpu.embed(crops))
         assert problem in caplog.text
-    assert engine.running.fallbacks == 2
+    (seen,) = fallbacks.all()
+    assert (seen.what, seen.reason, seen.times) == (ON_CPU, problems[1], 2)
     problem = "CUDA failure 700: an illegal memory access"
     with pytest.raises(RuntimeError, match="illegal"):
         engine.embed(crops)
@@ -274,7 +277,7 @@ def test_no_batch_is_larger_than_an_engine_was_built_for() -> None:
             return [inputs["crops"].astype(np.float32)]
 
     crops = np.arange(300).reshape(300, 1)
-    answers = Running(Counting(), Counting).run({"crops": crops})
+    answers = Running(Counting(), Counting, Fallbacks()).run({"crops": crops})
     assert sizes == [128, 128, 44] and np.array_equal(answers, crops)
 
 
@@ -382,6 +385,29 @@ def test_every_refusal_is_logged_and_reported(
     finally:
         engines.close()
         store.close()
+
+
+def test_info_says_what_did_not_run_as_wished(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_float32(*arguments: Any) -> Any:
+        if arguments[-1] == "fp16":
+            raise EngineError("cosine 0.9 to the CPU\nis below 0.999")
+        return OnnxRuntimeEngine(bundle)
+
+    monkeypatch.setattr(onnx_runtime, "OnnxRuntimeEngine", only_float32)
+    settings, store = Settings(bundle=bundle.path, data=tmp_path, engine="cuda"), Store(tmp_path)
+    engines = Engines(bundle, settings, store)
+    try:
+        engines.fallbacks.note(ON_CPU, "CUDA failure 2: out of memory")
+        reports = Status(settings, bundle, store, engines).server().fallbacks
+    finally:
+        engines.close()
+        store.close()
+    assert [(each.what, each.reason, each.times) for each in reports] == [
+        ("cuda in float32 instead of fp16", "cosine 0.9 to the CPU is below 0.999", 1),
+        (ON_CPU, "CUDA failure 2: out of memory", 1),
+    ]
 
 
 def test_a_wanted_gpu_that_is_not_there_is_an_error_for_a_checkpoint_too(

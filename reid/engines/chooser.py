@@ -124,6 +124,7 @@ def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str, gpu: Gp
         return OnnxRuntimeEngine(bundle, profile, provider, gpu, "fp16").verify()
     except EngineError as error:
         log.warning("engine %s is not used in fp16: %s", provider, error)
+        gpu.fallbacks.note(f"{provider} in float32 instead of fp16", str(error))
     return OnnxRuntimeEngine(bundle, profile, provider, gpu).verify()
 
 

@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
         tables = bundle.base_id if profile is None else profile.tables_id
         name = f"{bundle.base_id}-{tables}"
         self.session = _open_session(self._graph(), provider, name, gpu, precision)
-        self.running = Running(self.session, None if provider == "cpu" else self._on_cpu)
+        self.running = Running(self.session, None if provider == "cpu" else self._on_cpu, gpu.fallbacks)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8 [B,H,W,3] -> float32 [B,D]. Raises CropsError for other crops."""
@@ -106,7 +106,7 @@ class OnnxRuntimeRows:
         model = bundle.onnx_model()
         self.layers, self.channels, self.size = rows_layers(model), rows_channels(model), bundle.size
         self.session = _open_session(rows_graph(model), provider, f"{bundle.base_id}-rows", gpu, precision)
-        self.running = Running(self.session, None if provider == "cpu" else self._on_cpu)
+        self.running = Running(self.session, None if provider == "cpu" else self._on_cpu, gpu.fallbacks)
 
     def embed(self, crops: np.ndarray, rows: np.ndarray, tables: np.ndarray) -> np.ndarray:
         """uint8 [B,H,W,3], int32 [B], float32 [T,2,C] -> float32 [B,D]. Raises CropsError for others."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
+from reid.engines.fallbacks import Fallbacks
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -24,10 +26,12 @@ class GpuOptions:
     Args:
         cache: folder for engines that TensorRT has built, which takes minutes each; None builds anew.
         memory: bytes that one session may allocate there.
+        fallbacks: where it is noted that something did not run as wished.
     """
 
     cache: Path | None = None
     memory: int = 4 * GIB
+    fallbacks: Fallbacks = dataclasses.field(default_factory=Fallbacks, compare=False)
 
 
 def provider_options(

@@ -9,10 +9,12 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from reid.engines.fallbacks import Fallbacks
 from reid.engines.providers import MAX_BATCH
 
 log = logging.getLogger("resight")
 _NO_MEMORY = ("out of memory", "failed to allocate", "cuda failure 2:", "bfcarena", "alloc_failed")
+ON_CPU = "batches that the GPU had no memory for, computed by the CPU"
 
 
 def _errors_of_onnxruntime() -> tuple[type[Exception], ...]:
@@ -33,15 +35,17 @@ class Running:
 
     Args:
         session: what computes. on_cpu: opens the same network on the CPU, for batches that the GPU has no
-            memory for; None where the session is there already.
+            memory for; None where the session is there already. fallbacks: where such batches are noted.
     """
 
     def __init__(
-        self, session: ort.InferenceSession, on_cpu: Callable[[], ort.InferenceSession] | None
+        self,
+        session: ort.InferenceSession,
+        on_cpu: Callable[[], ort.InferenceSession] | None,
+        fallbacks: Fallbacks,
     ) -> None:
-        self.session, self.on_cpu = session, on_cpu
+        self.session, self.on_cpu, self.fallbacks = session, on_cpu, fallbacks
         self.second: ort.InferenceSession | None = None
-        self.fallbacks = 0  # batches that the CPU took over
 
     def run(self, by_crop: dict[str, np.ndarray], shared: dict[str, np.ndarray] | None = None) -> np.ndarray:
         """float32 [B,D] of inputs with a row for each crop and of those that all crops share."""
@@ -61,8 +65,8 @@ class Running:
             if self.on_cpu is None or not any(sign in str(error).lower() for sign in _NO_MEMORY):
                 raise
             log.warning("the GPU has no memory for a batch, so the CPU computes it: %s", error)
+            self.fallbacks.note(ON_CPU, str(error))
         # outside of the handler: the error holds what the GPU was to compute
         if self.second is None:
             self.second = self.on_cpu()
-        self.fallbacks += 1
         return self.second.run(None, inputs)[0]
