@@ -11,6 +11,7 @@ The sites are made by one process and served by another, whose memory is counted
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import resource
 import tempfile
@@ -25,7 +26,6 @@ from reid.bundle import Bundle
 from reid.images import decode_crop
 from reid.profile import Profile, Table
 from server.engines import Engines
-from server.gallery.records import Version
 from server.main import open_service
 from server.settings import Settings
 
@@ -52,9 +52,15 @@ def make_sites(settings: Settings, sites: int, cameras: int) -> None:
         store.versions.save_profile(profile)
         first = service.sites.first_version(name_of(number))
         space = engines.space(profile.id)
-        facts = {"profile_id": profile.id, "space_id": space, "raw_space_id": space, "tiers": "1"}
-        facts["camera_tables"] = cameras
-        store.versions.add_site(Version(**(vars(first) | facts)))
+        adapted = dataclasses.replace(
+            first,
+            profile_id=profile.id,
+            space_id=space,
+            raw_space_id=space,
+            tiers="1",
+            camera_tables=cameras,
+        )
+        store.versions.add_site(adapted)
     service.close()
 
 
