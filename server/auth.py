@@ -15,6 +15,8 @@ from server.gallery.store import Store
 
 SCOPES = ("read", "write", "admin")  # each holds the ones before it
 LOCAL = "local"  # the actor where no key is needed
+IN_HEADERS = "header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+IN_METADATA = "metadata 'authorization: Bearer KEY' or 'x-api-key: KEY'"  # gRPC takes no capitals there
 
 
 class NewKey(NamedTuple):
@@ -40,18 +42,19 @@ class Auth:
             return None
         return make_key(self.store, "admin").text
 
-    async def admit(self, key: str | None, scope: str) -> str:
+    async def admit(self, key: str | None, scope: str, place: str = IN_HEADERS) -> str:
         """`check` for the event loop: a key is looked up in the store by another thread."""
         if key is None or not self.required:
-            return self.check(key, scope)
-        return await anyio.to_thread.run_sync(self.check, key, scope)
+            return self.check(key, scope, place)
+        return await anyio.to_thread.run_sync(self.check, key, scope, place)
 
-    def check(self, key: str | None, scope: str) -> str:
-        """The actor behind a key. Raises Unauthorized or Forbidden."""
+    def check(self, key: str | None, scope: str, place: str = IN_HEADERS) -> str:
+        """The actor behind a key. Raises Unauthorized, which says in what `place` a key is sent, or
+        Forbidden."""
         if not self.required:
             return LOCAL
         if not key:
-            raise Unauthorized("send an API key: header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+            raise Unauthorized(f"send an API key: {place}")
         digest, known = _digest(key), None
         for row in self.store.keys.all():
             if hmac.compare_digest(row["digest"], digest):

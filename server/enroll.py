@@ -23,7 +23,7 @@ from server.sites import Site, Sites, check_site_name
 from server.telemetry import Telemetry
 
 _SWAP_RETRIES = 5
-_MAX_KEY = 256  # characters of an Idempotency-Key
+_MAX_KEY = 256  # characters of an idempotency key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Enrolling:
     def _check_counts(self, images: Sequence[bytes], records: Sequence[NewItem]) -> None:
         limit = self.settings.max_images
         if not images:
-            raise BadRequest("no images: send at least one file part named 'images'")
+            raise BadRequest("no images: send at least one")
         if len(images) > limit:
             raise TooLarge(f"{len(images)} images in one request; at most {limit} are accepted")
         if len(images) != len(records):
@@ -160,11 +160,11 @@ class Enrolling:
                     request,
                     problems,
                 )
-            except sa.exc.IntegrityError as error:  # the same Idempotency-Key was committed a moment ago
+            except sa.exc.IntegrityError as error:  # the same idempotency key was committed a moment ago
                 if request is None or await self._earlier(*request) is None:
                     raise
                 raise Conflict(
-                    f"Idempotency-Key {request[0]!r} is being used by two requests at once; repeat this one"
+                    f"idempotency key {request[0]!r} is being used by two requests at once; repeat this one"
                 ) from error
             if written is not None:
                 return written
@@ -216,12 +216,12 @@ class Enrolling:
             return None
         if earlier.erased:
             raise Conflict(
-                f"the items that were enrolled under Idempotency-Key {key!r} were erased; take a new "
+                f"the items that were enrolled under idempotency key {key!r} were erased; take a new "
                 f"key to enroll them again"
             )
         if earlier.fingerprint != fingerprint:
             raise Conflict(
-                f"Idempotency-Key {key!r} was used for another request; take a new key for new content"
+                f"idempotency key {key!r} was used for another request; take a new key for new content"
             )
         by_seq = await asyncio.to_thread(self.store.items.by_seq, earlier.seqs)
         items = [by_seq[seq] for seq in earlier.seqs if seq in by_seq]
@@ -237,7 +237,7 @@ def _errors_of(problems: dict[int, Problem]) -> list[dict[str, Any]]:
 def _check_key(key: str) -> None:
     if not 1 <= len(key) <= _MAX_KEY or not key.isprintable():
         raise BadRequest(
-            f"Idempotency-Key {key[:80]!r} has {len(key)} characters; send 1 to {_MAX_KEY} printable ones, "
+            f"idempotency key {key[:80]!r} has {len(key)} characters; send 1 to {_MAX_KEY} printable ones, "
             f"like a UUID"
         )
 

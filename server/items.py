@@ -71,13 +71,12 @@ class Items:
         """
         if everything and not where.is_open:
             raise BadRequest(
-                "all erases the whole site, which contradicts identity, filter and the other conditions; "
-                "send one or the other"
+                "all erases the whole site, which contradicts every condition; send one or the other"
             )
         if where.is_open and not everything:
             raise BadRequest(
-                "nothing says what to erase: send identity, filter or another condition; all=true erases "
-                "every item of the site"
+                "nothing says what to erase: send identity or another condition; all=true erases every item "
+                "of the site"
             )
         site = self.sites.get(site_name)
         by = sorted({name for name, _ in where.columns} | {"metadata" for _ in where.metadata}) or ["all"]

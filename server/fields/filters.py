@@ -36,6 +36,7 @@ Read = Callable[[Any, str], Plain]  # a value in a filter and where it stands ->
 
 def filter_of(
     text: str | None,
+    name: str = "filter",
     *,
     camera: Any = None,
     identity: Any = None,
@@ -44,59 +45,63 @@ def filter_of(
 ) -> ItemFilter:
     """The JSON object `filter`, joined with single fields: an item has to meet both.
 
+    Args:
+        name: what errors call the object.
+
     Raises BadRequest naming what cannot be read, stored or compared, and what can never be met.
     """
     conditions: dict[Column, dict[str, Condition]] = {name: {} for name in COLUMNS}  # by what asked for them
     metadata: dict[str, Condition] = {}
     lacking: list[str] = []
     if text is not None:
-        values = _object(text)
+        values = _object(text, name)
         for column in COLUMNS:
             if column in values:
                 read = _label if column in ("camera", "identity") else _time
-                conditions[column][f"filter.{column}"] = _condition(values[column], f"filter.{column}", read)
-        for name, operator in _WINDOW.items():
-            if name in values:
-                conditions["captured_at"][f"filter.{name}"] = _limit(operator, values[name], f"filter.{name}")
-        metadata = _metadata(values.get("metadata", {}))
+                conditions[column][f"{name}.{column}"] = _condition(values[column], f"{name}.{column}", read)
+        for limit, operator in _WINDOW.items():
+            if limit in values:
+                where = f"{name}.{limit}"
+                conditions["captured_at"][where] = _limit(operator, values[limit], where)
+        metadata = _metadata(values.get("metadata", {}), name)
         if "without_metadata" in values:
-            lacking = _lacking(values["without_metadata"], metadata)
+            lacking = _lacking(values["without_metadata"], metadata, name)
     single: dict[Column, Any] = {"camera": camera, "identity": identity}
     for column, value in single.items():
         if value is not None:
             conditions[column][column] = AnyOf((_label(value, column),))
-    for name, value in (("captured_after", captured_after), ("captured_before", captured_before)):
+    for limit, value in (("captured_after", captured_after), ("captured_before", captured_before)):
         if value is not None:
-            conditions["captured_at"][name] = _limit(_WINDOW[name], value, name)
+            conditions["captured_at"][limit] = _limit(_WINDOW[limit], value, limit)
     for sources in conditions.values():
         _refuse_contradiction(sources)
-    columns = tuple((name, part) for name in COLUMNS for part in conditions[name].values())
+    columns = tuple((column, part) for column in COLUMNS for part in conditions[column].values())
     return ItemFilter(columns, (*metadata.items(), *((key, Lacks()) for key in lacking)))
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, name: str) -> dict[str, Any]:
     if len(text) > MAX_FILTER:
-        raise BadRequest(f"filter has {len(text)} characters; at most {MAX_FILTER} are accepted")
-    values = object_of(json_of(text, "filter"), "filter")
-    only_keys(values, _KNOWN, "filter")
+        raise BadRequest(f"{name} has {len(text)} characters; at most {MAX_FILTER} are accepted")
+    values = object_of(json_of(text, name), name)
+    only_keys(values, _KNOWN, name)
     return values
 
 
-def _metadata(values: Any) -> dict[str, Condition]:
+def _metadata(values: Any, name: str) -> dict[str, Condition]:
     conditions: dict[str, Condition] = {}
-    if len(object_of(values, "filter.metadata")) > MAX_KEYS:
-        raise BadRequest(f"filter.metadata has {len(values)} keys; at most {MAX_KEYS} are accepted")
+    if len(object_of(values, f"{name}.metadata")) > MAX_KEYS:
+        raise BadRequest(f"{name}.metadata has {len(values)} keys; at most {MAX_KEYS} are accepted")
     for key, value in values.items():
-        where = f"filter.metadata.{key}"
+        where = f"{name}.metadata.{key}"
         conditions[key] = _condition(value, where, plain_value)
         _refuse_contradiction({where: conditions[key]})
     return conditions
 
 
-def _lacking(values: Any, metadata: dict[str, Condition]) -> list[str]:
+def _lacking(values: Any, metadata: dict[str, Condition], name: str) -> list[str]:
     """The keys of `without_metadata`. Raises BadRequest for anything but a list of keys, and for a key that
     `metadata` asks for."""
-    where = "filter.without_metadata"
+    where = f"{name}.without_metadata"
     if not isinstance(values, list):
         raise BadRequest(f"{where} must be an array of keys, not {kind_of(values)}")
     if not 1 <= len(values) <= MAX_KEYS:
@@ -105,7 +110,7 @@ def _lacking(values: Any, metadata: dict[str, Condition]) -> list[str]:
         if not isinstance(key, str):
             raise BadRequest(f"{where}[{index}] must be text, the name of a key, not {kind_of(key)}")
         if key in metadata and not metadata[key].matches(None):
-            raise _contradiction(where, f"filter.metadata.{key}")
+            raise _contradiction(where, f"{name}.metadata.{key}")
     return values
 
 
@@ -147,7 +152,7 @@ def _limit(operator: Operator, value: Any, where: str) -> Condition:
 def _label(value: Any, where: str) -> str | None:
     """A camera or identity; None finds items without one."""
     if value == "":
-        raise BadRequest(f"{where} is empty; name one, or leave it out. filter takes null for items without")
+        raise BadRequest(f"{where} is empty; name one, or leave it out. null in a filter finds items without")
     return label_of(value, where)
 
 

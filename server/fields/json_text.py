@@ -28,7 +28,7 @@ def json_of(text: str, field: str) -> Any:
         raise BadRequest(f"{field} is not valid JSON: {error}") from None
     except RecursionError:
         raise BadRequest(f"{field} is nested more than {_DEPTH} levels deep") from None
-    _check(value, field)
+    _check(value, field, field)
     return value
 
 
@@ -104,18 +104,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _check(value: Any, field: str, depth: int = 0) -> None:
-    """Raises BadRequest for text that cannot be stored, and for more levels than anything here needs."""
+def _check(value: Any, field: str, whole: str, depth: int = 0) -> None:
+    """Raises BadRequest for text that cannot be stored, and for more levels than anything here needs.
+
+    Args:
+        whole: the field in which this one stands.
+    """
     if depth > _DEPTH:
-        raise BadRequest(
-            f"{field.partition('.')[0].partition('[')[0]} is nested more than {_DEPTH} levels deep"
-        )
+        raise BadRequest(f"{whole} is nested more than {_DEPTH} levels deep")
     if isinstance(value, str):
         storable_text(value, field)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _check(inner, f"{field}[{index}]", depth + 1)
+            _check(inner, f"{field}[{index}]", whole, depth + 1)
     elif isinstance(value, dict):
         for key, inner in value.items():
             storable_text(key, f"a key of {field}")
-            _check(inner, f"{field}.{key}", depth + 1)
+            _check(inner, f"{field}.{key}", whole, depth + 1)

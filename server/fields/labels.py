@@ -33,6 +33,6 @@ def query_camera_of(query_camera: Any, camera: Any) -> str | None:
     if label is not None and older is not None and label != older:
         raise BadRequest(
             f"query_camera {shown(label)} and camera {shown(older)} contradict each other: camera is the "
-            f"older name of query_camera. Send query_camera; to restrict the matches send filter"
+            f"older name of query_camera. Send query_camera; to restrict the matches send a filter"
         )
     return label if label is not None else older

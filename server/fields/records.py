@@ -16,14 +16,18 @@ MAX_METADATA = 16_384  # bytes of an item's metadata as JSON
 _RECORD = ("camera", "identity", "captured_at", "metadata")
 
 
-def record_of(values: dict[str, Any], where: str = "") -> NewItem:
-    """camera, identity, captured_at, metadata -> NewItem. Errors put `where` before the field's name."""
+def record_of(values: dict[str, Any], where: str = "", metadata: str = "metadata") -> NewItem:
+    """camera, identity, captured_at, metadata -> NewItem. Raises BadRequest.
+
+    Args:
+        where: stands in errors before the name of a field. metadata: what they call that field.
+    """
     only_keys(values, _RECORD, where.rstrip(".") or "the record")
     return NewItem(
         label_of(values.get("camera"), f"{where}camera"),
         label_of(values.get("identity"), f"{where}identity"),
         optional_time(values.get("captured_at"), f"{where}captured_at"),
-        metadata_of(values.get("metadata"), f"{where}metadata"),
+        metadata_of(values.get("metadata"), f"{where}{metadata}"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from typing import Any
 
@@ -29,6 +30,8 @@ def time_of(value: Any, field: str = "captured_at") -> float:
 
     Raises BadRequest for anything else and for a time outside 1970-01-01 to 2100-01-01.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadRequest(f"{field} {value} is no time; send seconds since 1970")
     try:
         seconds = _seconds(value)
     except (ValueError, OverflowError):

@@ -42,7 +42,7 @@ class Gallery(rpc.GalleryServicer):
             list(request.images),
             request.item_id or None,
             request.top_k or 10,
-            filter_of(request.filter_json or None),
+            filter_of(request.filter_json or None, "filter_json"),
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
             request.threshold if request.HasField("threshold") else None,
@@ -80,6 +80,8 @@ class Gallery(rpc.GalleryServicer):
             yield pb.ImagePart(data=data[start : start + _PART], media_type=kind)
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
+        if not request.crops:
+            raise BadRequest("no crops: send at least one in crops, with its image")
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
         images = [crop.image for crop in request.crops]
         committed = await self.service.enrolling.enroll(

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from server.auth import Auth, key_of
+from server.auth import IN_METADATA, Auth, key_of
 from server.errors import BadRequest, RequestTimeout, TooLarge
 from server.grpc.open_calls import OpenCalls
 from server.grpc.places import Places, peer_of
@@ -111,7 +111,7 @@ class _Call:
     async def _answer_key(self, context: Any, share: Share, scope: str) -> None:
         headers = dict(context.invocation_metadata())
         key = key_of(headers.get("authorization"), headers.get("x-api-key"))
-        _actor.set(await self.guard.auth.admit(key, scope))
+        _actor.set(await self.guard.auth.admit(key, scope, IN_METADATA))
         self.guard.reembedding.require_ended()
         with self.guard.places.place(self.peer):
             await self._answer(context, share, self._in_time)

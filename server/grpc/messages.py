@@ -22,14 +22,14 @@ def record(crop: pb.Crop, index: int) -> NewItem:
         "captured_at": crop.captured_at if crop.HasField("captured_at") else None,
         "metadata": crop.metadata_json,
     }
-    return record_of(values, f"crops[{index}].")
+    return record_of(values, f"crops[{index}].", "metadata_json")
 
 
 def item_filter(request: pb.ListRequest | pb.EraseRequest) -> ItemFilter:
     """The conditions of a request. Raises BadRequest."""
     single = ("camera", "identity", "captured_after", "captured_before")
     sent = {name: getattr(request, name) for name in single if request.HasField(name)}
-    return filter_of(request.filter_json or None, **sent)
+    return filter_of(request.filter_json or None, "filter_json", **sent)
 
 
 def item(stored: Item) -> pb.Item:

@@ -46,7 +46,9 @@ def install(app: FastAPI) -> None:
             ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
             or "the body"
         )
-        return answer(BadRequest(f"{field}: {first['msg']}").body())
+        missing = first["type"] == "missing"
+        detail = f"{field} is missing; this call needs it" if missing else f"{field}: {first['msg']}"
+        return answer(BadRequest(detail).body())
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
