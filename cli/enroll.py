@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -177,7 +178,8 @@ def _fields(
     for label in fields.values():
         if label is not None and not _is_text(label):
             fail(f"{shown(file)}: --pattern takes a label that is not UTF-8 out of its name; rename it")
-    return {k: v for k, v in fields.items() if v is not None}
+    # composed, as the server reads them: the key of a file is the same however its name is spelled
+    return {k: unicodedata.normalize("NFC", v) for k, v in fields.items() if v is not None}
 
 
 def _is_text(label: str) -> bool:

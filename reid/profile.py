@@ -12,7 +12,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import safetensors
@@ -20,6 +22,7 @@ from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
 SCHEMA = 1
+Of = TypeVar("Of")
 Table = Mapping[str, np.ndarray]  # layer -> float32 [4,C]: gamma, beta, mean, variance
 KEYS = ("weight", "bias", "running_mean", "running_var")  # the rows of a table under torch's names
 _LEAST_NORM = 1e-6  # of a centred embedding; a shorter one has no direction
@@ -41,9 +44,14 @@ class Centres:
     site: np.ndarray
     cameras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def by_name(self) -> dict[str, np.ndarray]:
+        """The centres of single cameras by composed names."""
+        return by_composed_name(self.cameras)
+
     def of(self, camera: str | None) -> np.ndarray:
         """The centre for a camera; the site's where the camera is unknown or has none of its own."""
-        return self.cameras.get(camera, self.site) if camera is not None else self.site
+        return self.by_name.get(composed(camera), self.site) if camera is not None else self.site
 
     def compare(
         self, vectors: np.ndarray, cameras: Sequence[str | None], dtype: type[np.floating] = np.float32
@@ -56,8 +64,9 @@ class Centres:
             raise ValueError(f"{len(vectors)} embeddings with {len(cameras)} cameras")
         if not len(vectors):
             return vectors.astype(dtype)
-        kinds = sorted({camera for camera in cameras if camera is not None and camera in self.cameras})
-        table = np.stack([self.site, *(self.cameras[camera] for camera in kinds)])
+        named = {camera for camera in cameras if camera is not None}
+        kinds = sorted(camera for camera in named if composed(camera) in self.by_name)
+        table = np.stack([self.site, *(self.of(camera) for camera in kinds)])
         numbers: dict[str | None, int] = {camera: number for number, camera in enumerate(kinds, 1)}
         rows = np.array([numbers.get(camera, 0) for camera in cameras])
         compared = np.empty(vectors.shape, dtype)
@@ -107,9 +116,14 @@ class Profile:
         """16 hex digits over base, eps and every table: profiles with equal ones embed alike."""
         return _digest(f"{self.base}|{self.eps!r}", self._flat_tables())
 
+    @functools.cached_property
+    def by_name(self) -> dict[str, Table]:
+        """The tables of single cameras by composed names."""
+        return by_composed_name(self.cameras)
+
     def table(self, camera: str | None = None) -> Table:
         """The table for a camera; the site's where the camera is unknown or has none of its own."""
-        return self.cameras.get(camera, self.site) if camera is not None else self.site
+        return self.by_name.get(composed(camera), self.site) if camera is not None else self.site
 
     def affine(self, camera: str | None = None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Per layer (scale, shift), float32 [C] each: what a folded or shared engine computes."""
@@ -211,6 +225,20 @@ class Profile:
         for camera, centre in self.centres.cameras.items():
             flat[f"centre/camera/{_label(camera)}"] = centre
         return {name: np.ascontiguousarray(values, np.float32) for name, values in flat.items()}
+
+
+def composed(camera: str) -> str:
+    """A camera's name with every letter and its accent as one character (NFC): one name is one camera,
+    whichever system typed it."""
+    return unicodedata.normalize("NFC", camera)
+
+
+def by_composed_name(cameras: Mapping[str, Of]) -> dict[str, Of]:
+    """What cameras have by their composed names; of two spellings of one name the composed one counts.
+
+    A profile of an older version is spelled as its crops were, and its id is made of that."""
+    named = {composed(camera): value for camera, value in sorted(cameras.items())}
+    return named | {camera: value for camera, value in cameras.items() if composed(camera) == camera}
 
 
 def tables_id_of(profile_id: str) -> str:

@@ -9,13 +9,14 @@ from concurrent.futures import Future
 import numpy as np
 
 from reid.engines.rows import pack
-from reid.profile import Profile
+from reid.profile import Profile, composed
 from server.batching import Batcher, Lane
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedTables:
-    """The tables of a profile as the shared engine reads them: float32 [2,C] of the site and of cameras."""
+    """The tables of a profile as the shared engine reads them: float32 [2,C] of the site, and of cameras by
+    composed names."""
 
     site: np.ndarray
     cameras: Mapping[str, np.ndarray]
@@ -23,12 +24,12 @@ class PackedTables:
     @classmethod
     def of(cls, profile: Profile, layers: Sequence[str]) -> PackedTables:
         """Packs every table. Raises ProfileError for a profile of another model."""
-        cameras = {camera: pack(profile, layers, camera) for camera in profile.cameras}
+        cameras = {camera: pack(profile, layers, camera) for camera in profile.by_name}
         return cls(pack(profile, layers), cameras)
 
     def of_camera(self, camera: str | None) -> np.ndarray:
         """The table for a camera; the site's where the camera is unknown or has none of its own."""
-        return self.cameras.get(camera, self.site) if camera is not None else self.site
+        return self.cameras.get(composed(camera), self.site) if camera is not None else self.site
 
     @property
     def nbytes(self) -> int:

@@ -116,7 +116,7 @@ class Rebuilder:
             cause,
             time.time(),
             tiers,
-            len(profile.cameras),
+            len(profile.by_name),
             calibration,
         )
 

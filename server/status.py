@@ -50,7 +50,7 @@ class Status:
             adapted=version.profile_id != self.engines.base_id,
             tiers=version.tiers if version.profile_id != self.engines.base_id else "none",
             camera_tables=version.camera_tables,
-            camera_centres=len(centres.cameras) if centres is not None else 0,
+            camera_centres=len(centres.by_name) if centres is not None else 0,
             fitted_on=fit.count if fit is not None else unknown,
             fitted_on_erased=fit.erased(state.index.seqs()) if fit is not None else unknown,
             can_roll_back=version.parent is not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from resight_client import Client
 from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
+from cli.enroll import _content_key, _fields
 from resight import app
 from tests.tiny import picture, tiny_server
 
@@ -78,6 +80,17 @@ def test_the_same_picture_with_other_labels_is_another_item(server: ServerProces
     for labels in (["--camera", "c1"], ["--camera", "c2"], ["--camera", "c2", "--identity", "x"]):
         enroll(server, "labels", one, *labels)
     assert count(server, "labels") == 3
+
+
+def test_a_file_has_one_key_however_the_letters_of_its_name_are_composed() -> None:
+    """macOS takes the accents of file names apart."""
+    pattern = re.compile(r"(?P<identity>[^_]+)_(?P<camera>\S+)")
+    keys = set()
+    for name in ("Jos\u00e9_T\u00fcr", "Jose\u0301_Tu\u0308r"):
+        labels = _fields(Path(name), name, pattern, None, None)
+        assert labels == {"identity": "Jos\u00e9", "camera": "T\u00fcr"}
+        keys.add(_content_key("lobby", labels, b"x"))
+    assert len(keys) == 1
 
 
 def test_a_copy_of_a_file_is_one_item_also_in_the_same_run(server: ServerProcess, folder: Path) -> None:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from reid.batchnorm import profile_from_model, write_into_model
-from reid.profile import Profile, ProfileError
+from reid.engines.rows import pack
+from reid.profile import Centres, Profile, ProfileError
+from server.profile_engine import PackedTables
 
 LAYERS = {"stem": 5, "neck": 3}
 
@@ -27,6 +29,35 @@ def random_table(rng: np.random.Generator) -> dict[str, np.ndarray]:
 def profile(rng: np.random.Generator) -> Profile:
     """A profile with a table for one camera."""
     return Profile("base", random_table(rng), {"door": random_table(rng)}, eps=1e-3)
+
+
+TYPED, COMPOSED = "Tu\u0308r", "T\u00fcr"  # one name: the letter and its dots apart, and as one character
+
+
+@pytest.mark.parametrize("kept", [[TYPED], [COMPOSED], [TYPED, COMPOSED]])
+@pytest.mark.parametrize("camera", [TYPED, COMPOSED])
+def test_a_kept_camera_is_the_same_however_its_name_is_composed(
+    kept: list[str], camera: str, rng: np.random.Generator
+) -> None:
+    tables = {name: random_table(rng) for name in kept}
+    centres = {name: rng.normal(size=4).astype(np.float32) for name in kept}
+    site = Centres(rng.normal(size=4).astype(np.float32), centres)
+    profile = Profile.from_bytes(Profile("base", random_table(rng), tables, centres=site).to_bytes())
+    counts = kept[-1]
+    assert profile.id == Profile("base", profile.site, tables, centres=site).id
+    assert all((profile.table(camera)[name] == tables[counts][name]).all() for name in LAYERS)
+    assert (site.of(camera) == centres[counts]).all()
+    vectors = rng.normal(size=(3, 4)).astype(np.float32)
+    plain = Centres(site.site, {"a": centres[counts]})
+    compared, expected = (
+        site.compare(vectors, [camera, None, "hall"]),
+        plain.compare(vectors, ["a", None, "hall"]),
+    )
+    assert (compared == expected).all()
+    packed = PackedTables.of(profile, tuple(LAYERS))
+    assert (packed.of_camera(camera) == pack(profile, tuple(LAYERS), counts)).all()
+    assert packed.nbytes == 2 * packed.site.nbytes
+    assert (len(profile.by_name), len(site.by_name)) == (1, 1)
 
 
 def batchnorm(values: np.ndarray, eps: float, x: np.ndarray) -> np.ndarray:
