@@ -149,6 +149,14 @@ def test_a_job_says_what_was_asked_and_when(
     assert last.created_at == service.jobs.get(job.job).created_at
 
 
+@pytest.mark.parametrize("method", [method for method in SCOPES if method.startswith("/resight.")])
+def test_a_field_that_a_method_does_not_know_is_refused(
+    channel: grpc.Channel, keys: dict[str, str], method: str
+) -> None:
+    status, detail = refusal(channel.unary_stream(method), b"\xfa\x07\x02c1", keys["admin"])  # field 127
+    assert (status, "Request.127" in detail) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
 NOTHING = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 WRONG: list[tuple[str, Any, grpc.StatusCode, str]] = [
     ("GetItem", pb.GetItemRequest(), NOTHING[1], "item_id is empty"),
