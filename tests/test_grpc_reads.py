@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import grpc
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
@@ -20,6 +21,7 @@ from server.grpc.app import SCOPES
 from server.grpc.gallery import _PART
 from server.http.app import create_app
 from server.media import media_type_of
+from server.reports import ServerReport, SiteReport
 from server.service import Service
 from tests.grpc_here import refusal, served
 from tests.tiny import make_tiny_bundle, open_tiny, picture
@@ -157,6 +159,31 @@ def test_a_field_that_a_method_does_not_know_is_refused(
     assert (status, "Request.127" in detail) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
+def names_of(report: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a report, with those of the reports in it."""
+    names: dict[str, Any] = {}
+    for name, field in report.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        names[name] = names_of(inner[0]) if inner else {}
+    return names
+
+
+def names_in(message: Any) -> dict[str, Any]:
+    """The fields of a message, with those of the messages in it."""
+    names: dict[str, Any] = {}
+    for field in message.fields:
+        inner = field.message_type
+        is_object = inner is not None and not inner.GetOptions().map_entry
+        names[field.name.removesuffix("_json")] = names_in(inner) if is_object else {}
+    return names
+
+
+@pytest.mark.parametrize(("report", "message"), [(SiteReport, pb.Site), (ServerReport, pb.Info)])
+def test_every_field_of_a_report_is_in_its_message(report: type[BaseModel], message: Any) -> None:
+    assert names_in(message.DESCRIPTOR) == names_of(report)
+
+
 NOTHING = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 WRONG: list[tuple[str, Any, grpc.StatusCode, str]] = [
     ("GetItem", pb.GetItemRequest(), NOTHING[1], "item_id is empty"),
@@ -250,7 +277,7 @@ def said(message: Any) -> dict[str, Any]:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             value = dict(value)
         elif field.is_repeated:
-            value = list(value)
+            value = [said(one) if field.message_type is not None else one for one in value]
         elif field.message_type is not None:
             value = said(value)
         values[field.name] = value
