@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, one_dataset, picture, progress, table, written
+from cli.output import fail, one_dataset, picture, progress, table, text, written
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -213,6 +213,7 @@ def export(
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
 
+    text("--licence", licence)
     try:
         measured = [_measured(path) for path in metrics or []]
         _, results = export_bundle(run, out, licence, half, tensorrt, measured, force)

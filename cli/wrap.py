@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from cli.output import fail, table
+from cli.output import fail, table, text
 
 if TYPE_CHECKING:
     from export.preprocessing import Choice, Probes
@@ -55,6 +55,8 @@ def bundle_wrap(
 
     name = name or (file.stem if out is None else out.name.removesuffix(".resight"))
     out = out or Path(f"{name}.resight")
+    text("--licence", licence)
+    text("--name", name)
     given = _numbers("--mean", mean), _numbers("--std", std)
     if given[1] is not None and 0 in given[1]:
         fail(f"--std {std}: nothing can be divided by 0")

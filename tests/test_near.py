@@ -53,9 +53,7 @@ def test_many_pictures_take_seconds_and_not_their_square(rng: np.random.Generato
     second[7] = first[2_000]
     began = time.process_time()
     assert near_pairs(first, second) == [(0.0, 2_000, 7)]
-    black = np.zeros(
-        (20_000, 384), np.uint8
-    )  # all alike: a crowd of equal hashes is not compared with itself
+    black = np.zeros((20_000, 384), np.uint8)  # a crowd of equal hashes is not compared with itself
     assert len(near_pairs(black[:100], black)) < 100 * 200
     assert time.process_time() - began < 8  # all with all would be 69 billion values
 

@@ -10,8 +10,8 @@ import numpy as np
 from reid.images import Crop, resize
 
 _HEIGHT, _WIDTH = 16, 8
-# Mean difference of two thumbnails in levels of 0..255. The same crop as a JPEG of quality 20 differs by up to
-# 2, cut by a pixel at each side by up to 2.3; the nearest two pictures of the rendered people by 15.
+# Mean difference of two thumbnails in levels of 0..255. The same crop as a JPEG of quality 20 differs by up
+# to 2, cut by a pixel at each side by up to 2.3; the nearest two of the rendered people's pictures by 15.
 NEAR = 3.0
 _STEP = (
     2  # levels: a smaller step between two columns is none, so that flat areas have no noise in their hash
