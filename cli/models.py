@@ -141,10 +141,10 @@ def visualize(
             "BatchNorm"
         ),
     ] = "ranks",
-    queries: Annotated[int, typer.Option(min=1, help="rows of ranks")] = 10,
-    matches: Annotated[int, typer.Option(min=1, help="columns of ranks")] = 10,
+    queries: Annotated[int, typer.Option(min=1, max=200, help="rows of ranks")] = 10,
+    matches: Annotated[int, typer.Option(min=1, max=100, help="columns of ranks")] = 10,
     crops: Annotated[
-        int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")
+        int, typer.Option(min=5, max=100_000, help="crops of each dataset, for embeddings and batchnorm")
     ] = 300,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every choice")] = 0,
     split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
@@ -86,7 +87,7 @@ def _numbers(option: str, text: str | None) -> tuple[float, float, float] | None
         values = []
     if len(values) == 1:
         values *= 3
-    if len(values) != 3:
+    if len(values) != 3 or not all(map(math.isfinite, values)):
         fail(f"{option} {text}: three numbers joined by commas, or one, on the scale of 0..255")
     return values[0], values[1], values[2]
 

@@ -106,12 +106,7 @@ def _one(
     for target in targets:
         path = _result_path(folder, targets, target)
         if path.is_file():
-            result = _read_result(path)
-            measured = recipe_from_dict(result["recipe"], str(path))
-            if measured != recipe or result["identities"] != comparison.identities:
-                raise RecipeError(f"{path} was measured with another recipe; choose another --out")
-            if result.get("ignore_cameras", False) != comparison.ignore_cameras:
-                raise RecipeError(f"{path} was measured with another --ignore-cameras; choose another --out")
+            result = _read_result(path, comparison, recipe)
             crops = result["crops"]
             yield result
             continue
@@ -160,7 +155,9 @@ def _require_all(comparison: Comparison, root: Path, out: Path) -> None:
             recipe = _recipe(comparison, entry, sources, targets, seed, out)
             folder = _folder(out, entry, targets, seed)
             for target in targets:
-                if not _result_path(folder, targets, target).is_file():
+                if (path := _result_path(folder, targets, target)).is_file():
+                    _read_result(path, comparison, recipe)
+                else:
                     judged[target, recipe.split, recipe.pattern] = None
     for target, split, pattern in judged:
         require_matches(judged_crops(read_dataset(target, root, split, pattern), comparison.ignore_cameras))
@@ -186,14 +183,19 @@ def _result_path(folder: Path, targets: Sequence[str], target: str) -> Path:
     return folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
 
 
-def _read_result(path: Path) -> dict[str, Any]:
-    """A result of an earlier comparison. Raises RecipeError for a file that is none."""
+def _read_result(path: Path, comparison: Comparison, recipe: Recipe) -> dict[str, Any]:
+    """A result that was there before. Raises RecipeError for a file that is none, and for another recipe."""
     try:
         result = json.loads(path.read_text())
     except ValueError:
         result = None
     if not isinstance(result, dict) or not {"recipe", "identities", "crops", "metrics"} <= result.keys():
         raise RecipeError(f"{path} is no result of a comparison; delete it, or choose another --out")
+    measured = recipe_from_dict(result["recipe"], str(path))
+    if measured != recipe or result["identities"] != comparison.identities:
+        raise RecipeError(f"{path} was measured with another recipe; choose another --out")
+    if result.get("ignore_cameras", False) != comparison.ignore_cameras:
+        raise RecipeError(f"{path} was measured with another --ignore-cameras; choose another --out")
     return result
 
 
