@@ -1,12 +1,16 @@
 """Enrolling over HTTP beside the bare engine on the same, already decoded crops.
 
 python -m benchmarks.enroll
+
+With --command also `resight enroll` over the same crops as files, beside the client that sends their bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +37,14 @@ def over_http(url: str, site: str, crops: list[bytes], clients: int) -> float:
         return len(crops) / (time.perf_counter() - began)
 
 
+def by_command(url: str, site: str, folder: Path) -> float:
+    """Crops a second of `resight enroll FOLDER`, with the second or two in which the command starts."""
+    words = ["enroll", str(folder), "--site", site, "--server", url]
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "resight", *words], check=True, stdout=subprocess.DEVNULL)
+    return len(list(folder.iterdir())) / (time.perf_counter() - began)
+
+
 def bare(engine: Engine, crops: np.ndarray, batch: int) -> float:
     """Crops a second."""
     began = time.perf_counter()
@@ -50,12 +62,13 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=1024)
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--command", action="store_true", help="also measure resight enroll")
     arguments = parser.parse_args()
     bundle = Bundle.load(arguments.bundle)
     jpegs = drawn_jpegs(arguments.crops)
     decoded = np.stack([decode_crop(data, bundle.manifest.height, bundle.manifest.width) for data in jpegs])
     engine = choose_engine(bundle, "cpu")
-    ratios = []
+    ratios, by_hand = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
         ServerProcess(arguments.bundle, Path(folder) / "data") as server,
@@ -64,6 +77,10 @@ def main() -> None:
             batch = client.info()["max_batch"]
         bare(engine, decoded[:128], batch)
         over_http(server.url, "warm", jpegs[:128], arguments.clients)
+        files = Path(folder) / "crops"
+        files.mkdir()
+        for number, data in enumerate(jpegs):
+            (files / f"{number:06d}.jpg").write_bytes(data)
         for number in range(arguments.rounds):
             alone = bare(engine, decoded, batch)
             served = over_http(server.url, f"site-{number}", jpegs, arguments.clients)
@@ -72,11 +89,17 @@ def main() -> None:
                 f"round {number}: {served:7.1f} crops/s over HTTP, {alone:7.1f} crops/s bare, ratio "
                 f"{ratios[-1]:.2f}"
             )
+            if arguments.command:
+                typed = by_command(server.url, f"typed-{number}", files)
+                by_hand.append(typed / served)
+                print(f"    {typed:7.1f} crops/s by resight enroll, ratio to the client {by_hand[-1]:.2f}")
     info = engine.describe()
     print(
         f"{bundle.manifest.name}, {info.engine} {info.precision}, batch {batch}: ratio "
         f"{statistics.median(ratios):.2f} (median)"
     )
+    if by_hand:
+        print(f"resight enroll beside the client: ratio {statistics.median(by_hand):.2f} (median)")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,13 +15,14 @@ import typer
 from cli.output import fail, picture, progress, say, table, written
 
 if TYPE_CHECKING:
-    from training.data.inspection import Inspection
+    from training.data.inspection import Inspection, NearPair
     from training.data.records import Dataset
     from training.data.summary import Summary
 
 _OWN = ("folders", "market-style", "tracklets", "pattern", "classes", "unlabeled")
 _CAMERAS = 30  # rows of the table
 _SHOWN = 20  # sentences on what is to mend
+_MOST_ALIKE = 3  # pairs of nearly equal pictures
 
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 Pattern = Annotated[
@@ -83,6 +85,8 @@ def data_check(
         if not quick:
             with progress("looking at images") as show:
                 found = inspect(dataset, show)
+            if found.near:
+                say(f"note: {_alike(found.near)}")
         problems = _problems(summary, found)
         for sentence in problems[:_SHOWN]:
             say(f"to mend: {sentence}")
@@ -176,6 +180,16 @@ def _problems(summary: Summary, found: Inspection | None) -> list[str]:
         if group not in found.two_people:
             sentences.append(f"one picture in {parts}: {_paths(group)}")
     return sentences
+
+
+def _alike(pairs: Sequence[NearPair]) -> str:
+    """How many pictures of different parts are nearly the same, and which are most alike."""
+    named = []
+    for pair in pairs[:_MOST_ALIKE]:
+        named.append(" and ".join(f"{place.path} ({place.part}, {place.person})" for place in pair[1:]))
+    count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    more = "; --json FILE names all" if len(pairs) > _MOST_ALIKE else ""
+    return f"{count} of pictures in different parts are nearly the same: {'; '.join(named)}{more}"
 
 
 def _paths(group: Any) -> str:

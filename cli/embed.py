@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.image_files import image_files
-from cli.output import fail, progress
+from cli.output import fail, progress, written
 
 if TYPE_CHECKING:
     from reid.images import Crop
@@ -37,8 +37,7 @@ def embed(
 
     if out.suffix != ".npz":
         fail(f"--out {out}: the file is called NAME.npz")
-    if not out.parent.is_dir():
-        fail(f"--out {out}: there is no folder {out.parent}")
+    written("--out", out)
     files = image_files(paths)
     embedded: list[Path] = []
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.connection import LOCAL, Filter, Key, Server, Site, connect
-from cli.output import fail, table
+from cli.output import fail, table, written
 
 if TYPE_CHECKING:
     from resight_client import Client, Job
@@ -138,8 +138,7 @@ def adapt_report(
     """Write one page of HTML about an adaptation that has ended: what was tried, judged, and went live."""
     from cli.adapt_report import page
 
-    if not out.parent.is_dir():
-        fail(f"--out {out}: there is no folder {out.parent}")
+    written("--out", out)
     with connect(server, api_key) as client:
         found = client.job(job)
     if found.kind != "adapt":

@@ -21,6 +21,8 @@ def image_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             fail(f"{shown(path)} does not exist")
+        if path.is_block_device() or path.is_char_device() or path.is_socket():
+            fail(f"{shown(path)} is a device and no file")  # /dev/zero has no end
         below = walk_images(path) if path.is_dir() else [path]
         files += [file for file in below if file == path or file.suffix.lower() in _SUFFIXES]
     if not files:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from cli.data import Data, IgnoreCameras, Pattern, SkipUnreadable, echo_summary
-from cli.output import fail, one_dataset, picture, progress, table, written
+from cli.output import fail, one_dataset, picture, progress, table, text, written
 
 DATASETS = "like market1501, msmt17, cuhk03, viper or folders; docs/datasets.md has them all"
 
@@ -141,10 +141,10 @@ def visualize(
             "BatchNorm"
         ),
     ] = "ranks",
-    queries: Annotated[int, typer.Option(min=1, help="rows of ranks")] = 10,
-    matches: Annotated[int, typer.Option(min=1, help="columns of ranks")] = 10,
+    queries: Annotated[int, typer.Option(min=1, max=200, help="rows of ranks")] = 10,
+    matches: Annotated[int, typer.Option(min=1, max=100, help="columns of ranks")] = 10,
     crops: Annotated[
-        int, typer.Option(min=5, help="crops of each dataset, for embeddings and batchnorm")
+        int, typer.Option(min=5, max=100_000, help="crops of each dataset, for embeddings and batchnorm")
     ] = 300,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every choice")] = 0,
     split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
@@ -213,6 +213,7 @@ def export(
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
 
+    text("--licence", licence)
     try:
         measured = [_measured(path) for path in metrics or []]
         _, results = export_bundle(run, out, licence, half, tensorrt, measured, force)

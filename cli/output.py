@@ -80,6 +80,13 @@ def written(option: str, path: Path) -> None:
         fail(f"{option} {path} cannot be written: {error.strerror}")
 
 
+def text(option: str, value: str) -> str:
+    """The value of an option that is kept as text; fails where it is not UTF-8."""
+    if printable(value) != value.replace("\n", "\\n"):
+        fail(f"{option} {value} is not UTF-8")
+    return value
+
+
 def one_dataset(name: str) -> None:
     """Fails for several datasets, which can be trained on but not evaluated on."""
     from training.data import sources_of

@@ -94,16 +94,18 @@ def leave_one_out(
     out: Annotated[
         Path, typer.Option(help="folder of the runs and of results.json; what is there is not done again")
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="so many seeds, from 0")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="so many seeds, from 0")] = 1,
     target: Annotated[Optional[list[str]], typer.Option(help="only these of the datasets as targets")] = None,
     settings: Settings = None,
     pattern: Pattern = "",
     leave_out_singles: LeaveOutSingles = False,
     skip_unreadable: SkipUnreadable = False,
     ignore_cameras: IgnoreCameras = False,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train each recipe on all datasets but one and evaluate it there, for every dataset: one table."""
     from reid.checkpoint import CheckpointError
+    from reid.engines import EngineError
     from training import compare as comparing
     from training.data import sources_of
     from training.data.records import DatasetError
@@ -123,7 +125,7 @@ def leave_one_out(
         ]
         entries = [comparing.Entry(name, name) for name in recipes]
         changes = (*(settings or []), *_reading(pattern, leave_out_singles, skip_unreadable))
-        asked = comparing.Comparison(entries, plan, range(seeds), changes, None, ignore_cameras)
+        asked = comparing.Comparison(entries, plan, range(seeds), changes, None, ignore_cameras, device)
         results = comparing.compare(
             asked,
             data,
@@ -134,7 +136,7 @@ def leave_one_out(
         )
     except Interrupted as stop:
         _stopped(str(stop))
-    except (RecipeError, DatasetError, CheckpointError, TrainingError, OSError) as error:
+    except (RecipeError, DatasetError, CheckpointError, EngineError, TrainingError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         _stopped_at_once(out)
@@ -174,7 +176,7 @@ def synth(
         ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
-    workers: Annotated[int, typer.Option(help="processes; 0 for one a core")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="processes; 0 for one a core")] = 0,
     sheet: Annotated[
         Optional[Path],
         typer.Option(help="a picture of twelve people of each site: people in rows, cameras in columns"),

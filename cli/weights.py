@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from cli.output import fail, table
+from cli.output import fail, table, written
 
 if TYPE_CHECKING:
     from reid.models.published import Match
@@ -44,6 +44,7 @@ def weights_convert(
 
     if out.suffix != ".safetensors":
         fail(f"--out {out}: the file is called NAME.safetensors")
+    written("--out", out)
     try:
         converted = convert_weights(source, out, prefix)
     except WeightsError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from cli.output import fail, table
+from cli.output import fail, table, text
 
 if TYPE_CHECKING:
     from export.preprocessing import Choice, Probes
@@ -55,6 +56,8 @@ def bundle_wrap(
 
     name = name or (file.stem if out is None else out.name.removesuffix(".resight"))
     out = out or Path(f"{name}.resight")
+    text("--licence", licence)
+    text("--name", name)
     given = _numbers("--mean", mean), _numbers("--std", std)
     if given[1] is not None and 0 in given[1]:
         fail(f"--std {std}: nothing can be divided by 0")
@@ -84,7 +87,7 @@ def _numbers(option: str, text: str | None) -> tuple[float, float, float] | None
         values = []
     if len(values) == 1:
         values *= 3
-    if len(values) != 3:
+    if len(values) != 3 or not all(map(math.isfinite, values)):
         fail(f"{option} {text}: three numbers joined by commas, or one, on the scale of 0..255")
     return values[0], values[1], values[2]
 

@@ -20,8 +20,9 @@ def check_replaceable(out: Path, force: bool = False) -> None:
     Args:
         force: also accept a bundle with further files in it, which would be deleted with it.
 
-    Raises BundleError otherwise; nothing has been changed then.
+    Raises BundleError otherwise, and where no folder could be made at `out`; nothing has been changed then.
     """
+    _require_writable(out)
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise BundleError(f"{out} is a file or a link, not a folder; choose another --out")
     if not out.exists():
@@ -61,6 +62,16 @@ def replacing(out: Path, force: bool = False) -> Iterator[Path]:
             if replaced:
                 before.rename(out)
             raise
+
+
+def _require_writable(out: Path) -> None:
+    """Raises BundleError where nothing could be written beside `out`, before there is anything to write."""
+    beside = next(folder for folder in out.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".resight-", dir=beside):
+            pass
+    except OSError as error:
+        raise BundleError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
 
 
 def _is_manifest(path: Path) -> bool:

@@ -33,7 +33,8 @@ class Foreign:
 
     def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
         if not path.is_file():
-            raise BundleError(f"{path} does not exist; give an .onnx file or an OpenVINO .xml")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise BundleError(f"{path} {what}; give an .onnx file or an OpenVINO .xml")
         self.path = path
         self.graph = read_ir(path) if path.suffix == ".xml" else _read_onnx(path)
         self.size = self._checked_size(size)

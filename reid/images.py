@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid import png
-from reid.jpeg import decode_jpeg
+from reid.jpeg import LOSSLESS_LS, decode_jpeg, kind_and_bits
 
 Crop = np.ndarray  # uint8 [H,W,3], RGB, upright
 
@@ -110,9 +110,19 @@ def _open_header(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"the image is too large: {error}") from error
     except UnidentifiedImageError as error:
-        raise UnsupportedImage(f"not a {_NAMES} image, whatever its name says") from error
+        raise UnsupportedImage(_foreign(data)) from error
     except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
         raise ImageError(f"the image header is damaged: {error}") from error
+
+
+def _foreign(data: bytes) -> str:
+    """Why Pillow knows no picture in these bytes."""
+    frame = kind_and_bits(data) if data.startswith(b"\xff\xd8") else None
+    if frame is not None and frame[0] == LOSSLESS_LS:
+        return f"a JPEG-LS image; send {_NAMES}"
+    if frame is not None and frame[1] != 8:
+        return f"the JPEG has {frame[1]} bits a channel; convert it to 8"
+    return f"not a {_NAMES} image, whatever its name says"
 
 
 def _open_png(data: bytes) -> Image.Image:

@@ -25,8 +25,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         listener = _socket(host, port)
-    except OSError as error:
-        what = f"port {port} on {host} cannot be had ({error.strerror})"
+    except (OSError, UnicodeError) as error:  # the latter: no name of a machine, like one of 300 letters
+        why = error.strerror if isinstance(error, OSError) else "no address or name of a machine"
+        what = f"port {port} on {host} cannot be had ({why})"
         raise StartError(f"{what}; choose another with --port, or another address with --host") from error
     # Accepted connections inherit it. Without it each answer waits 40 ms: asyncio sets it only where a socket
     # names its protocol.

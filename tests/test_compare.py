@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.results import DOCS, merge, page
+from reid.engines import EngineError
 from training.compare import Comparison, Entry, compare, leave_one_out, mean_and_deviation, table
 from training.data.records import DatasetError
 from training.recipe import RecipeError
@@ -95,3 +96,29 @@ def test_mean_and_deviation_by_hand() -> None:
 
 def test_the_results_page_is_up_to_date() -> None:
     assert (DOCS / "results.md").read_text() == page()
+
+
+def test_what_would_stop_a_comparison_is_said_before_its_first_run(tmp_path: Path) -> None:
+    draw_sites(tmp_path, 3, identities=4, cameras=2, images=2)
+    plan, out = Comparison([Entry("bot", "bot-small"), Entry("other", "none")], PLAN), tmp_path / "runs"
+    with pytest.raises(RecipeError, match="no recipe 'none'"):
+        compare(plan, tmp_path, out)
+    known = plan._replace(entries=plan.entries[:1])
+    with pytest.raises(DatasetError, match="nowhere"):
+        compare(known._replace(plan=[*PLAN, (PLAN[0][0], "folders:nowhere")]), tmp_path, out)
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError, match="no CUDA device"):
+            compare(known._replace(device="cuda"), tmp_path, out)
+    assert not out.exists()
+    result = out / "bot-folders-site-2-0/result.json"
+    result.parent.mkdir(parents=True)
+    for text in ("{", "[]", '{"metrics": {}}'):
+        result.write_text(text)
+        with pytest.raises(RecipeError, match=r"result\.json is no result of a comparison; delete it"):
+            compare(known, tmp_path, out)
+    result.unlink()
+    result.parent.rmdir()
+    out.rmdir()
+    out.touch()
+    with pytest.raises(RecipeError, match="is a file, and the runs need a folder"):
+        compare(known, tmp_path, out)

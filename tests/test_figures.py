@@ -1,6 +1,10 @@
 """Figures: what they draw, by numbers; that they can be looked at, by their pixels."""
 
+import base64
+import io
+import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,9 +17,10 @@ from reid.models.spec import ModelSpec
 from training.data.records import Dataset, Record
 from training.figures import batchnorm_figure, change_rates, cmc_figure, embedding_figure
 from training.recipe import load_recipe
+from training.sheet import Cell, as_picture, as_svg, save_sheet
 from training.smoke import smoke
 from training.synthetic.drawn import draw_sites
-from training.visualize import Picture, _names, draw, rank_sheet, save_sheet
+from training.visualize import Picture, _names, draw, rank_sheet
 
 
 def test_change_rates_by_hand() -> None:
@@ -99,7 +104,7 @@ def _by_shade(crops: np.ndarray) -> np.ndarray:
 def test_a_sheet_begins_with_the_worst_query(tmp_path: Path) -> None:
     a, b, c, d = _squares(tmp_path, [40, 60, 200, 80])  # person 1's match is farther than person 2's
     dataset = Dataset("shades", [], [b, a], [c, d])
-    sheet = np.asarray(rank_sheet(_by_shade, dataset, (64, 32), 2, 2))
+    sheet = np.asarray(as_picture(rank_sheet(_by_shade, dataset, (64, 32), 2, 2)))
     assert (sheet[60, 40] == 40).all()  # the query of the first row; its best match is wrong
     assert (sheet[60, -40] == 200).all()
 
@@ -113,14 +118,51 @@ def test_a_rotated_crop_is_drawn_upright(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     halves.save(path, exif=turned, quality=95)
     dataset = Dataset("turned", [], [query._replace(path=path)], [match._replace(camid=1)])
-    sheet = np.asarray(rank_sheet(_by_shade, dataset, (64, 32), 1, 1))
+    sheet = np.asarray(as_picture(rank_sheet(_by_shade, dataset, (64, 32), 1, 1)))
     assert sheet[30, 40].mean() > 200 and sheet[120, 40].mean() < 50
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<svg"), (".png", b"\x89PNG")])
 def test_a_sheet_is_what_its_suffix_says(suffix: str, start: bytes, tmp_path: Path) -> None:
-    save_sheet(Image.new("RGB", (20, 20)), tmp_path / f"sheet{suffix}")
+    cells = [Cell(record, (1, 2, 3), "c0") for record in _squares(tmp_path, [10, 90])]
+    save_sheet([cells], tmp_path / f"sheet{suffix}")
     assert (tmp_path / f"sheet{suffix}").read_bytes().startswith(start)
+
+
+def test_a_sheet_as_svg_has_text_and_frames_of_its_own_and_crops_as_jpeg(tmp_path: Path) -> None:
+    query, match = _squares(tmp_path, [10, 90])
+    odd = tmp_path / "<&\n.png"
+    match.path.rename(odd)
+    svg = as_svg(
+        [[Cell(query, (1, 2, 3), "c0 AP 7"), Cell(match._replace(path=odd), (200, 50, 50), "c1 0.99")]]
+    )
+    root = ElementTree.fromstring(svg)
+    name = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in root.iter(f"{name}text")]
+    assert texts == ["c0 AP 7", "crop-0.png", "c1 0.99", "<&\\n.png"]
+    frames = [rect.get("fill") for rect in root.iter(f"{name}rect")]
+    assert frames == ["white", "#010203", "#c83232"]
+    for image, shade in zip(root.iter(f"{name}image"), (10, 90), strict=True):
+        kind, _, data = str(image.get("href")).partition(",")
+        crop = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert (kind, crop.format, crop.size) == ("data:image/jpeg;base64", "JPEG", (128, 256))
+        assert abs(np.asarray(crop).astype(int) - shade).max() <= 2
+
+
+def test_crops_of_one_name_in_several_folders_are_told_apart_on_a_sheet(tmp_path: Path) -> None:
+    (record,) = _squares(tmp_path, [10])
+    places = ["a/x/1.png", "b/x/1.png", "b/y/1.png", "b/y/2.png", "b/y/" + "long" * 40 + ".png"]
+    cells = []
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(record.path, tmp_path / place)
+        cells.append(Cell(record._replace(path=tmp_path / place), (1, 2, 3), "c0"))
+    name = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in ElementTree.fromstring(as_svg([cells])).iter(f"{name}text")]
+    shown = "".join(map(str, texts)).split("c0")[1:]
+    assert shown[:4] == ["a/x/1.png", "b/x/1.png", "y/1.png", "2.png"]
+    assert shown[4].startswith("longlong") and ".." in shown[4] and shown[4].endswith("long.png")
+    assert as_picture([cells]).height == 6 + 128 + 8 + 7 * 12 + 6  # a line for the label, six for a name
 
 
 def test_models_of_one_name_in_two_folders_are_two_curves() -> None:

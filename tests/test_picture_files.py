@@ -216,3 +216,30 @@ def test_a_png_keeps_what_its_picture_needs() -> None:
     kept = png.essential(data)
     assert all(kind in kept for kind in (b"PLTE", b"tRNS", b"eXIf")) and b"iTXt" not in kept
     assert b"tRNS" not in png.essential(data, pixels_only=True)
+
+
+SMOOTH = np.asarray(
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 2, 3), np.uint8)).resize(
+        (16, 32), Image.Resampling.BICUBIC
+    )
+)  # what the files of rare kinds show
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize("name", ["jpeg-lossless.jpg", "jpeg-lossless-gray.jpg", "avif-10bit.avif"])
+def test_rare_kinds_are_decoded(name: str) -> None:
+    expected = SMOOTH[..., :1].repeat(3, 2) if "gray" in name else SMOOTH
+    assert near(decode((FIXTURES / name).read_bytes()), expected, 2 if name.endswith("avif") else 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("jpeg-12bit.jpg", "12 bits a channel; convert it to 8"), ("jpeg-ls.jpg", "a JPEG-LS image; send JPEG")],
+)
+def test_rare_kinds_that_are_not_decoded_are_named(name: str, sentence: str) -> None:
+    data = (FIXTURES / name).read_bytes()
+    with pytest.raises(UnsupportedImage, match=sentence):
+        decode(data)
+    for length in range(len(data)):  # wherever it is cut off, it is refused
+        with pytest.raises(ImageError):
+            decode(data[:length])

@@ -1,7 +1,9 @@
 """What can go wrong with a database: one sentence, nothing stored, and the server goes on."""
 
+import asyncio
 import os
 import resource
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -17,11 +19,13 @@ from resight_client import Client, ResightError
 
 from benchmarks.serving import DEMO, ServerProcess, free_ports
 from cli.serving import serve
-from server.errors import StartError, StoreUnavailable
+from reid.bundle import Bundle
+from reid.profile import Centres
+from server.errors import NotFound, StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
 from tests.postgres import PostgresProcess
-from tests.tiny import make_tiny_bundle, picture
+from tests.tiny import make_tiny_bundle, open_tiny, picture
 
 
 def enroll(store: Store, size: int) -> None:
@@ -68,6 +72,90 @@ def test_a_folder_in_the_place_of_the_database(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle and, in `data`, the gallery of a site whose profile has a centre."""
+    folder = tmp_path_factory.mktemp("gallery")
+    bundle = make_tiny_bundle(folder)
+    service = open_tiny(bundle, folder / "data")
+    asyncio.run(service.enrolling.enroll("hall", [picture(i) for i in range(9)], [NewItem()] * 9))
+    profile = bundle.profile().with_centres(Centres(np.full(24, 0.1, np.float32), {}))
+    spaces = service.engines.space(profile.id), service.engines.raw_space(profile.id)
+    centred = Version("hall", 2, profile.id, *spaces, 24, 1, "adapt", time.time())
+    service.store.versions.save_profile(profile)
+    service.store.versions.make_live(centred)
+    service.close()
+    return folder
+
+
+CUT = "UPDATE {} SET {} = substr({}, 1, 10) WHERE rowid = 3"
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (CUT.replace("{}", "embeddings", 1).replace("{}", "vector"), "embedding of item number 3 .* whole"),
+        ("UPDATE embeddings SET vector = x''", "embedding of item number 1 .* whole"),
+        ("UPDATE embeddings SET vector = 'words'", "embedding of item number 1 .* whole"),
+        ("UPDATE embeddings SET vector = substr(vector, 1, 40)", "have 20 values and not 24"),
+        ("UPDATE profiles SET data = substr(data, 1, 99)", "profile .* cannot be read"),
+        ("UPDATE profiles SET data = 'words'", "profile .* cannot be read"),
+        ("DELETE FROM profiles", "is not in the store"),
+        ("DROP TABLE embeddings", "no such table"),
+        ("UPDATE alembic_version SET version_num = 'later'", "made by a newer Resight"),
+        ("DELETE FROM alembic_version", "this Resight reads 1"),
+    ],
+)
+def test_a_damaged_gallery_is_one_sentence(
+    statement: str, sentence: str, gallery: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(gallery / "data", tmp_path / "data")
+    with sqlite3.connect(data / "gallery.db") as db:
+        db.execute(statement)
+    db.close()
+    with pytest.raises(StartError, match=sentence) as caught:
+        open_tiny(Bundle.load(gallery / "tiny.resight"), data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [100, 8192, 60_000])
+def test_a_database_that_was_cut_off_is_one_sentence(kept: int, gallery: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(gallery / "data", tmp_path / "data")
+    os.truncate(data / "gallery.db", kept)
+    for command in (lambda: open_tiny(Bundle.load(gallery / "tiny.resight"), data), lambda: Store(data)):
+        with pytest.raises(StartError, match="its file is damaged; restore it from a backup"):
+            command()
+
+
+def test_what_lies_beside_the_database_and_is_none_of_it(gallery: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(gallery / "data", tmp_path / "data")
+    (data / "gallery.db-wal").write_bytes(os.urandom(10_000))  # SQLite takes no frame without its checksum
+    (data / "notes.txt").write_text("ours")
+    service = open_tiny(Bundle.load(gallery / "tiny.resight"), data)
+    assert service.store.items.count("hall") == 9
+    service.close()
+    assert (data / "notes.txt").read_text() == "ours"
+    for name in ("gallery.db-wal", "gallery.db-shm"):
+        (data / name).unlink(missing_ok=True)
+        (data / name).mkdir()
+        with pytest.raises(StartError, match=r"its file (cannot be opened|or folder may not be written)"):
+            open_tiny(Bundle.load(gallery / "tiny.resight"), data)
+        (data / name).rmdir()
+
+
+def test_a_picture_that_is_gone_is_missed_alone(gallery: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(gallery / "data", tmp_path / "data")
+    with sqlite3.connect(data / "gallery.db") as db:
+        db.execute("DELETE FROM images WHERE seq = 1")
+        ids = [row[0] for row in db.execute("SELECT id FROM items ORDER BY seq")]
+    db.close()
+    service = open_tiny(Bundle.load(gallery / "tiny.resight"), data)
+    with pytest.raises(NotFound, match="image"):
+        asyncio.run(service.items.image(ids[0], "test"))
+    assert asyncio.run(service.items.image(ids[1], "test")) == picture(1)
+    service.close()
+
+
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
     """A folder that everybody can read and, until the end of the test, a process that is not root."""
@@ -88,6 +176,17 @@ def unprivileged() -> Iterator[Path]:
                 os.seteuid(0)
             for path in (folder, folder / "data"):
                 path.chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_read(unprivileged: Path) -> None:
+    if os.geteuid() == 65534:
+        os.seteuid(0)
+        (unprivileged / "data").chmod(0o000)
+        os.seteuid(65534)
+    else:
+        (unprivileged / "data").chmod(0o000)
+    with pytest.raises(StartError, match=r"cannot be (used|opened)"):
+        Store(unprivileged / "data")
 
 
 def test_a_folder_that_may_not_be_written(unprivileged: Path) -> None:

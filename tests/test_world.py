@@ -207,7 +207,11 @@ def test_a_plan_is_market_style_and_complete() -> None:
         ({"cameras": 1}, "cameras=1: needs at least 2"),
         ({"images": 1}, "images=1: one crop a camera"),
         ({"severity": 7.0}, "severity=7: from 0"),
-        ({"height": 16}, "too small"),
+        ({"height": 16}, "height=16: needs at least 32"),
+        ({"identities": 10**22}, "identities=10000000000000000000000: at most 500000"),
+        ({"sites": 10_000, "identities": 500_000}, "make it smaller"),
+        ({"seed": -1}, "seed=-1: needs at least 0"),
+        ({"severity": float("nan")}, "severity=nan: from 0"),
     ],
 )
 def test_a_world_that_cannot_be(wrong: dict, sentence: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import platform
 import shlex
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from reid.engines import Device
+from reid.engines.pytorch import torch_device
 from training.data import read_dataset, read_training
 from training.data.matches import require_matches
 from training.data.records import Dataset, DatasetError
@@ -47,6 +50,7 @@ class Comparison(NamedTuple):
     settings: tuple[str, ...] = ()  # for every entry
     identities: int | None = None  # train on the first so many of each source only
     ignore_cameras: bool = False  # in evaluation, whether matches of the query's own camera count
+    device: Device = "auto"  # that trains and embeds
 
 
 def leave_one_out(datasets: Sequence[str]) -> list[tuple[str, str]]:
@@ -67,7 +71,11 @@ def compare(
     Each run has its folder under `out`, with its result in `result.json`. A result that exists is not
     computed again, and an interrupted run resumes. `out/results.json` holds all results. The last epoch
     counts: no checkpoint is selected on the target.
+
+    Raises RecipeError, DatasetError and EngineError for what is known to fail before the first run, and
+    what `Run` raises.
     """
+    _require_all(comparison, root, out)
     results = []
     for sources, targets in comparison.plan:
         for entry in comparison.entries:
@@ -89,28 +97,16 @@ def _one(
     out: Path,
 ) -> Iterator[dict[str, Any]]:
     """One run, evaluated on every target. Its minutes stand in the first result only."""
-    stem = _plain(targets[0])
-    folder = out / f"{_plain(entry.name)}-{stem}-{seed}"
-    common = [f"seed={seed}", f"dataset={sources}"]
-    filled = []
-    for setting in entry.settings:
-        filled.append(
-            setting.replace("{runs}", str(out)).replace("{target}", stem).replace("{seed}", str(seed))
-        )
-    recipe = load_recipe(entry.recipe, [*comparison.settings, *filled, *common])
+    folder = _folder(out, entry, targets, seed)
+    recipe = _recipe(comparison, entry, sources, targets, seed, out)
     plain = json.loads(json.dumps(recipe.to_dict()))  # as the files hold it
-    settings = [*comparison.settings, *entry.settings, *common]
+    settings = [*comparison.settings, *entry.settings, f"seed={seed}", f"dataset={sources}"]
     changed = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     crops, minutes = None, 0.0
     for target in targets:
-        path = folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
+        path = _result_path(folder, targets, target)
         if path.is_file():
-            result: dict[str, Any] = json.loads(path.read_text())
-            measured = recipe_from_dict(result["recipe"], str(path))
-            if measured != recipe or result["identities"] != comparison.identities:
-                raise RecipeError(f"{path} was measured with another recipe; choose another --out")
-            if result.get("ignore_cameras", False) != comparison.ignore_cameras:
-                raise RecipeError(f"{path} was measured with another --ignore-cameras; choose another --out")
+            result = _read_result(path, comparison, recipe)
             crops = result["crops"]
             yield result
             continue
@@ -122,9 +118,9 @@ def _one(
                 comparison.identities,
             )
             crops, began = len(dataset.train), time.monotonic()
-            Run(recipe, dataset, folder, named_validation(recipe, root)).fit()
+            Run(recipe, dataset, folder, named_validation(recipe, root), comparison.device).fit()
             minutes = (time.monotonic() - began) / 60
-        embed, size, what = open_embedder(folder)
+        embed, size, what = open_embedder(folder, comparison.device)
         scores = score(embed_dataset(embed, _judged(comparison, recipe, target, root), size))
         result = {
             "name": entry.name,
@@ -145,6 +141,62 @@ def _one(
         minutes = 0.0
         path.write_text(json.dumps(result, indent=1) + "\n")
         yield result
+
+
+def _require_all(comparison: Comparison, root: Path, out: Path) -> None:
+    """Raises for a device, a recipe or a target that would stop the comparison after hours of it."""
+    torch_device(comparison.device)
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out} is a file, and the runs need a folder; choose another --out")
+    judged: dict[tuple[str, int, str], None] = {}
+    for sources, joined in comparison.plan:
+        targets = joined.split(",")
+        for entry, seed in itertools.product(comparison.entries, comparison.seeds):
+            recipe = _recipe(comparison, entry, sources, targets, seed, out)
+            folder = _folder(out, entry, targets, seed)
+            for target in targets:
+                if (path := _result_path(folder, targets, target)).is_file():
+                    _read_result(path, comparison, recipe)
+                else:
+                    judged[target, recipe.split, recipe.pattern] = None
+    for target, split, pattern in judged:
+        require_matches(judged_crops(read_dataset(target, root, split, pattern), comparison.ignore_cameras))
+
+
+def _recipe(
+    comparison: Comparison, entry: Entry, sources: str, targets: Sequence[str], seed: int, out: Path
+) -> Recipe:
+    """The recipe of a run, with its settings filled in."""
+    filled = []
+    for setting in entry.settings:
+        named = setting.replace("{runs}", str(out)).replace("{target}", _plain(targets[0]))
+        filled.append(named.replace("{seed}", str(seed)))
+    common = [f"seed={seed}", f"dataset={sources}"]
+    return load_recipe(entry.recipe, [*comparison.settings, *filled, *common])
+
+
+def _folder(out: Path, entry: Entry, targets: Sequence[str], seed: int) -> Path:
+    return out / f"{_plain(entry.name)}-{_plain(targets[0])}-{seed}"
+
+
+def _result_path(folder: Path, targets: Sequence[str], target: str) -> Path:
+    return folder / ("result.json" if target == targets[0] else f"result-{_plain(target)}.json")
+
+
+def _read_result(path: Path, comparison: Comparison, recipe: Recipe) -> dict[str, Any]:
+    """A result that was there before. Raises RecipeError for a file that is none, and for another recipe."""
+    try:
+        result = json.loads(path.read_text())
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or not {"recipe", "identities", "crops", "metrics"} <= result.keys():
+        raise RecipeError(f"{path} is no result of a comparison; delete it, or choose another --out")
+    measured = recipe_from_dict(result["recipe"], str(path))
+    if measured != recipe or result["identities"] != comparison.identities:
+        raise RecipeError(f"{path} was measured with another recipe; choose another --out")
+    if result.get("ignore_cameras", False) != comparison.ignore_cameras:
+        raise RecipeError(f"{path} was measured with another --ignore-cameras; choose another --out")
+    return result
 
 
 def _judged(comparison: Comparison, recipe: Recipe, target: str, root: Path) -> Dataset:

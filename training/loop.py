@@ -62,7 +62,7 @@ class Run:
 
     Raises RecipeError for a method that is unknown or does not fit the recipe, DatasetError for a dataset
     without training crops, CheckpointError for a folder that holds another run, EngineError for a device that
-    is not there, and TrainingError for logs that somebody has changed.
+    is not there, and TrainingError for a file in the folder's place or logs that somebody has changed.
     """
 
     def __init__(
@@ -81,9 +81,10 @@ class Run:
                 raise RecipeError(f"validation.dataset {recipe.validation.dataset!r} has not been read")
             dataset, validation = cut_validation(dataset, recipe.validation.share, recipe.seed)
         self.recipe, self.dataset, self.out, self.validation = recipe, dataset, out, validation
+        if out.exists() and not out.is_dir():
+            raise TrainingError(f"{out} is a file, and a run needs a folder; choose another --out")
         for check in (Log.check, Validator.check):
             check(out)
-        out.mkdir(parents=True, exist_ok=True)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
@@ -115,6 +116,7 @@ class Run:
         else:
             self.sampler = IdentitySampler(labels, cameras, *batch)
         self.epoch, self.step = 1, 0  # the next batch to train on is `step` of `epoch`
+        out.mkdir(parents=True, exist_ok=True)  # not before all is there that the recipe names
         resumed = self._resume()
         self.method.prepare(dataset.train)
         size = (recipe.model.height, recipe.model.width)

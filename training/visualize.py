@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from reid.batches import Progress
 from reid.engines import Device
@@ -29,18 +26,9 @@ from training.evaluate import (
     score,
 )
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
+from training.sheet import Cell, save_sheet
 
-_CELL, _FRAME, _LABEL, _GAP = (64, 128), 4, 12, 6
-Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
-
-
-class Cell(NamedTuple):
-    """A crop on a sheet."""
-
-    record: Record
-    colour: tuple[int, int, int]  # of its frame
-    label: str
 
 
 class Picture(NamedTuple):
@@ -89,19 +77,6 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     save_sheet(sheet, out)
 
 
-def save_sheet(sheet: Image.Image, out: Path) -> None:
-    """Saves a sheet as its suffix says; an SVG holds it as a PNG. Raises OSError."""
-    if out.suffix.lower() != ".svg":
-        sheet.save(out)
-        return
-    encoded = io.BytesIO()
-    sheet.save(encoded, "PNG")
-    data = base64.b64encode(encoded.getvalue()).decode()
-    size = f'width="{sheet.width}" height="{sheet.height}"'
-    picture = f'<image {size} href="data:image/png;base64,{data}"/>'
-    out.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{picture}</svg>\n')
-
-
 def _names(sources: list[Path]) -> dict[Path, str]:
     """What a model is called in a legend: its last name, or the whole path where another has that name."""
     counts = Counter(path.name for path in sources)
@@ -135,7 +110,7 @@ def rank_sheet(
     matches: int = 10,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Image.Image:
+) -> list[list[Cell]]:
     """Queries chosen by the seed, each with its best matches: green frames are right, red ones wrong.
 
     The query with the lowest average precision comes first, queries without a match last. Under each crop
@@ -151,14 +126,7 @@ def rank_sheet(
     embeddings = embed_records(embed, [*shown, *dataset.gallery], size, progress=progress)
     scores = embeddings[: len(shown)] @ embeddings[len(shown) :].T
     ranked = sorted(zip(shown, scores, strict=True), key=lambda pair: _ap_of(pair[0], pair[1], dataset))
-    rows = [_row(query, line, dataset, matches) for query, line in ranked]
-    width, height = _CELL[0] + 2 * _FRAME + _GAP, _CELL[1] + 2 * _FRAME + 2 * _LABEL + _GAP
-    sheet = Image.new("RGB", (_GAP + width * (matches + 1) + _GAP, _GAP + height * len(rows)), "white")
-    for row, cells in enumerate(rows):
-        for column, (record, colour, label) in enumerate(cells):
-            left = _GAP * (1 if column == 0 else 2) + column * width
-            _paste(sheet, record, (left, _GAP + row * height), colour, label)
-    return sheet
+    return [_row(query, line, dataset, matches) for query, line in ranked]
 
 
 def _row(query: Record, line: np.ndarray, dataset: Dataset, matches: int) -> list[Cell]:
@@ -190,27 +158,3 @@ def _ap_of(query: Record, line: np.ndarray, dataset: Dataset) -> float:
     if not hits.any():
         return float("inf")
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
-
-
-def _paste(
-    sheet: Image.Image, record: Record, place: tuple[int, int], colour: tuple[int, int, int], label: str
-) -> None:
-    pen = ImageDraw.Draw(sheet)
-    x, y = place
-    pen.rectangle((x, y, x + _CELL[0] + 2 * _FRAME - 1, y + _CELL[1] + 2 * _FRAME - 1), fill=colour)
-    (crop,) = load_crops([record], _CELL[1], _CELL[0])  # upright, as the model sees it
-    sheet.paste(Image.fromarray(crop), (x + _FRAME, y + _FRAME))
-    font = ImageFont.load_default(10)
-    for line, text in enumerate((label, _short(record.path.name, font))):
-        place = (x, y + _CELL[1] + 2 * _FRAME + line * _LABEL)
-        pen.text(place, text, fill=colour, font=font)
-
-
-def _short(name: str, font: Font) -> str:
-    """A file's name in printable characters, its middle left out where it is wider than a cell."""
-    name = name.encode(errors="backslashreplace").decode()
-    shown, half = name, len(name) // 2
-    while font.getlength(shown) > _CELL[0] + 2 * _FRAME and half > 0:
-        half -= 1
-        shown = f"{name[:half]}..{name[len(name) - half :]}"
-    return shown

@@ -4,10 +4,12 @@ version or its parent uses. Centres are applied where they are compared."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from server.errors import StoreUnavailable
 from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.records import Embedded
@@ -43,7 +45,10 @@ class EmbeddingRows:
         return found
 
     def of_site(self, site: str, space_id: str, chunk: int = 16_384, after: int = 0) -> Iterator[Embedded]:
-        """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks."""
+        """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks.
+
+        Raises StoreUnavailable for one that is damaged.
+        """
         query = (
             sa.select(t.items.c.seq, t.items.c.camera, t.embeddings.c.vector)
             .join(t.embeddings, t.embeddings.c.seq == t.items.c.seq)
@@ -52,8 +57,19 @@ class EmbeddingRows:
         )
         with self.database.read() as db:
             for rows in db.execution_options(yield_per=chunk).execute(query).partitions():
+                self._require_whole(site, rows)
                 vectors = np.frombuffer(b"".join(r.vector for r in rows), "<f2").reshape(len(rows), -1)
                 yield Embedded(np.array([r.seq for r in rows], np.int64), [r.camera for r in rows], vectors)
+
+    def _require_whole(self, site: str, rows: Sequence[Any]) -> None:
+        """Raises StoreUnavailable where a vector was cut off, or something else stands in its place."""
+        size = max(len(row.vector) for row in rows)
+        for row in rows:
+            if not isinstance(row.vector, bytes) or len(row.vector) != size or size % 2 or not size:
+                raise StoreUnavailable(
+                    f"{self.database.title} is damaged: the embedding of item number {row.seq} at site "
+                    f"{site!r} is not whole; restore it from a backup"
+                )
 
     def missing(self, site: str, space_id: str) -> np.ndarray:
         """int64 seqs of the items of a site that have no embedding in a raw space, ascending."""

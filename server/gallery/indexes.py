@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reid.profile import Centres
+from server.errors import StoreUnavailable
 from server.gallery.faiss_index import FaissIndex
 from server.gallery.index import GalleryIndex
 from server.gallery.records import Embedded, Version
@@ -31,6 +32,11 @@ def add_stored(
 ) -> None:
     """Adds to an index what the store holds behind seq `after`."""
     for chunk in store.embeddings.of_site(version.site, version.raw_space_id, after=after):
+        if chunk.vectors.shape[1] != version.dim:
+            raise StoreUnavailable(
+                f"{store.database.title} is damaged: embeddings of site {version.site!r} have "
+                f"{chunk.vectors.shape[1]} values and not {version.dim}; restore it from a backup"
+            )
         add_chunk(index, chunk, centres)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from reid.profile import Profile
+from reid.profile import Profile, ProfileError
+from server.errors import StoreUnavailable
 from server.gallery import audit
 from server.gallery import tables as t
 from server.gallery.database import Database
@@ -74,10 +75,16 @@ class VersionRows:
         return profile.id
 
     def profile(self, profile_id: str) -> Profile | None:
-        """A kept profile."""
+        """A kept profile. Raises StoreUnavailable for one that is damaged."""
         with self.database.read() as db:
             data = db.scalar(sa.select(t.profiles.c.data).where(t.profiles.c.id == profile_id))
-        return Profile.from_bytes(data) if data is not None else None
+        try:
+            return Profile.from_bytes(data) if data is not None else None
+        except (ProfileError, TypeError) as error:  # the latter: text in the place of bytes
+            raise StoreUnavailable(
+                f"{self.database.title} is damaged: profile {profile_id} cannot be read ({error}); restore "
+                "it from a backup"
+            ) from error
 
     def drop_unused_profiles(self, keep: Collection[str] = ()) -> None:
         """Deletes profiles that neither a live version nor one that rollbacks lead to has, but for those in

@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 _GENERATOR = 4
 _TRAINED = 0.6
 _DISTRACTORS = 0.3  # for each person to evaluate on
+_MOST_CROPS = 100_000_000
+_BOUNDS = (
+    ("identities", 5, 500_000),  # numbers of people begin with a new million at each site
+    ("sites", 1, 10_000),
+    ("cameras", 2, 1000),
+    ("images", 1, 10_000),
+    ("seed", 0, 2**32 - 1),
+    ("height", 32, 4096),
+    ("width", 16, 4096),
+)
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
 
 
@@ -82,13 +92,17 @@ def check(world: World) -> None:
     wrong = [kind for kind in world.kinds if kind not in factors.KINDS]
     if wrong:
         raise SynthError(f"unknown kind of site {wrong[0]!r}; known: {', '.join(factors.KINDS)}")
-    for name, least in (("identities", 5), ("sites", 1), ("cameras", 2), ("images", 1)):
-        if getattr(world, name) < least:
-            raise SynthError(f"{name}={getattr(world, name)}: needs at least {least}")
+    for name, least, most in _BOUNDS:
+        value = getattr(world, name)
+        if value < least:
+            raise SynthError(f"{name}={value}: needs at least {least}")
+        if value > most:
+            raise SynthError(f"{name}={value}: at most {most}")
+    crops = world.identities * world.sites * world.cameras * world.images
+    if crops > _MOST_CROPS:
+        raise SynthError(f"that is a world of {crops} crops, and {_MOST_CROPS} are the most; make it smaller")
     if not 0 <= world.severity <= 5:
         raise SynthError(f"severity={world.severity:g}: from 0 (neutral) to 5")
-    if world.height < 32 or world.width < 16:
-        raise SynthError(f"crops of {world.height}x{world.width} pixels are too small; at least 32x16")
 
 
 @functools.lru_cache(maxsize=8)
@@ -211,6 +225,8 @@ def _claim(world: World, out: Path) -> None:
             existing = json.loads(note.read_text())
         except ValueError:
             raise SynthError(f"{note} is not JSON; choose another folder") from None
+        if not isinstance(existing, dict):
+            raise SynthError(f"{note} describes no world; choose another folder")
         other = [key for key in request if existing.get(key) != request[key]]
         if other:
             key = other[0]
