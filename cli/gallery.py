@@ -13,7 +13,7 @@ from cli.connection import LOCAL, Filter, Key, Server, Site, connect
 from cli.output import fail, table, written
 
 if TYPE_CHECKING:
-    from resight_client import Client, Job
+    from resight_client import Answer, Client, Job
 
 
 def query(
@@ -31,6 +31,10 @@ def query(
     filter: Filter = None,
     threshold: Annotated[
         Optional[float], typer.Option(help="lowest score to return: a cosine, from -1 to 1")
+    ] = None,
+    group_by: Annotated[
+        Optional[str],
+        typer.Option(help="identity: rank people instead of items, and say whether anybody fits"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
@@ -59,9 +63,13 @@ def query(
             exclude_same_camera=exclude_same_camera,
             filter=filter,
             threshold=threshold,
+            group_by=group_by,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))
+        return
+    if answer.people is not None:
+        _print_people(answer)
         return
     if not answer.matches:
         typer.echo(f"no item of {site} matches")
@@ -74,6 +82,36 @@ def query(
             for m in answer.matches
         ],
     )
+
+
+def _print_people(answer: Answer) -> None:
+    """People as a table, and the decision in a sentence."""
+    rows = []
+    for person in answer.people or []:
+        cameras = sorted({match.camera for match in person.items if match.camera})
+        margin = "" if person.margin is None else f"{person.margin:.4f}"
+        items = " ".join(match.id for match in person.items)
+        name = person.identity or "(no identity)"
+        rows.append((str(person.rank), name, f"{person.score:.4f}", margin, " ".join(cameras), items))
+    if rows:
+        heads = ("rank", "identity", "score", "margin", "cameras", "items")
+        table(f"{answer.site}, version {answer.version}", heads, rows)
+    typer.echo(_decision(answer))
+
+
+def _decision(answer: Answer) -> str:
+    """What the answer says about its first person."""
+    sentences = {
+        None: "Whether anybody fits is not known: the site has too few labels to measure what scores mean.",
+        "nobody": "Nobody: unknown people score as high as the first person does.",
+        "ambiguous": "Ambiguous: it may be the first person, but that is not sure.",
+        "match": "Match: the first person.",
+    }
+    text = sentences[answer.decision]
+    if answer.probability is not None:
+        guess = " (a guess, from another gallery)" if answer.guess else ""
+        text += f" Probability that it is the first person: {100 * answer.probability:.0f} %{guess}."
+    return text
 
 
 def adapt(

@@ -1,4 +1,4 @@
-"""Query: a crop, a tracklet or an enrolled item -> the gallery's items, ranked."""
+"""Query: a crop, a tracklet or an enrolled item -> the gallery's items or people, ranked."""
 
 from __future__ import annotations
 
@@ -18,28 +18,24 @@ from server.gallery.index import SearchFilter
 from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
+from server.people import Match, People, by_person, decide
 from server.settings import Settings
 from server.sites import Sites, SiteState
 
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """A ranked gallery item."""
-
-    rank: int
-    score: float  # cosine
-    item: Item
+_FEWEST_GROUPED = 256  # nearest items in which people are looked for first
+_MORE_GROUPED = 8  # times as many, where these show too few people
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A query's ranking, all of one version."""
+    """A query's ranking, all of one version: of items, or of people with `matches` empty."""
 
     site: str
     version: int
     space_id: str
     matches: list[Match]
     seconds: dict[str, float]
+    people: People | None = None
 
 
 class Querying:
@@ -63,6 +59,7 @@ class Querying:
         query_camera: str | None = None,
         exclude_same_camera: bool = False,
         threshold: float | None = None,
+        group_by: str | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item,
         which is no match of its own.
@@ -72,7 +69,11 @@ class Querying:
                 its own. Without one, the site's.
             exclude_same_camera: leaves out that camera's items.
             threshold: lowest cosine that is returned.
+            group_by: "identity" ranks people instead of items, `top_k` of them: those among the nearest
+                items, of which as many are looked at as are needed, but no more than `max_top_k` allows.
         """
+        if group_by not in (None, "identity"):
+            raise BadRequest(f"group_by is {group_by[:80]!r}; send identity, or leave it out")
         if bool(images) == bool(item_id):
             raise BadRequest("send either images (one crop, or the crops of one tracklet) or item_id")
         if not 1 <= top_k <= self.settings.max_top_k:
@@ -95,19 +96,24 @@ class Querying:
         if exclude_same_camera and query_camera is None:
             raise BadRequest("exclude_same_camera needs the query's camera: send query_camera")
         began = time.perf_counter()
-        matches = await asyncio.get_running_loop().run_in_executor(
-            self.searchers,
-            self._search,
+        search = _Search(
             state,
             vector,
-            top_k,
             where or ItemFilter(),
             query_camera if exclude_same_camera else None,
             threshold,
             item,
         )
+        loop = asyncio.get_running_loop()
+        matches: list[Match] = []
+        people: People | None = None
+        if group_by:
+            people = await loop.run_in_executor(self.searchers, self._people, search, top_k)
+        else:
+            matches = await loop.run_in_executor(self.searchers, self._items, search, top_k)
         seconds["search"] = time.perf_counter() - began
-        return Answer(site_name, state.version.version, state.version.space_id, matches, seconds)
+        version = state.version
+        return Answer(site_name, version.version, version.space_id, matches, seconds, people)
 
     async def _stored_vector(self, state: SiteState, item: Item) -> np.ndarray:
         """float32 [D], unit length, of an enrolled item, compared as the index of `state` holds it."""
@@ -140,25 +146,36 @@ class Querying:
         seconds["embed"] = time.perf_counter() - began
         return mean / norm
 
-    def _search(
-        self,
-        state: SiteState,
-        vector: np.ndarray,
-        top_k: int,
-        where: ItemFilter,
-        exclude_camera: str | None,
-        threshold: float | None,
-        query_item: Item | None,
-    ) -> list[Match]:
+    def _items(self, search: _Search, top_k: int) -> list[Match]:
+        """The nearest items."""
+        return self._nearest(search, self._conditions(search), top_k)
+
+    def _people(self, search: _Search, top_k: int) -> People:
+        """The nearest people. One more than asked for is looked for: it says how far the last is ahead."""
+        conditions = self._conditions(search)
+        most = self.settings.max_top_k
+        count = min(most, max(_FEWEST_GROUPED, 2 * top_k))
+        while True:
+            matches = self._nearest(search, conditions, count)
+            people = by_person(matches)
+            if len(people) > top_k or len(matches) < count or count == most:
+                return decide(people, top_k, search.state.version.calibration)
+            count = min(most, count * _MORE_GROUPED)
+
+    def _conditions(self, search: _Search) -> SearchFilter:
+        where = search.where
         if where.is_open or where.only_camera is not None:
-            conditions = SearchFilter(camera=where.only_camera, exclude_camera=exclude_camera)
-        else:
-            allowed = self.store.items.seqs(state.version.site, where)
-            conditions = SearchFilter(exclude_camera=exclude_camera, allowed=allowed)
-        scores, seqs = state.index.search(vector, top_k + (query_item is not None), conditions)
+            return SearchFilter(camera=where.only_camera, exclude_camera=search.exclude_camera)
+        allowed = self.store.items.seqs(search.state.version.site, where)
+        return SearchFilter(exclude_camera=search.exclude_camera, allowed=allowed)
+
+    def _nearest(self, search: _Search, conditions: SearchFilter, count: int) -> list[Match]:
+        query_item, threshold = search.query_item, search.threshold
+        wanted = count + (query_item is not None)
+        scores, seqs = search.state.index.search(search.vector, wanted, conditions)
         if query_item is not None:
             others = seqs != query_item.seq
-            scores, seqs = scores[others][:top_k], seqs[others][:top_k]
+            scores, seqs = scores[others][:count], seqs[others][:count]
         if threshold is not None:
             seqs, scores = seqs[scores >= threshold], scores[scores >= threshold]
         items = self.store.items.by_seq([int(s) for s in seqs])
@@ -168,6 +185,18 @@ class Querying:
             if item is not None:  # None: erased while this query ran
                 matches.append(Match(len(matches) + 1, float(score), item))
         return matches
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """What is looked for in an index: float32 [D] against the items that meet every condition."""
+
+    state: SiteState
+    vector: np.ndarray
+    where: ItemFilter
+    exclude_camera: str | None
+    threshold: float | None
+    query_item: Item | None
 
 
 def _one_camera(query_camera: str | None, item: Item) -> str | None:

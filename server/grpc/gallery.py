@@ -46,6 +46,7 @@ class Gallery(rpc.GalleryServicer):
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
             request.threshold if request.HasField("threshold") else None,
+            request.group_by or None,
         )
         return await asyncio.to_thread(messages.answer, ranking)  # twenty thousand matches take a while
 

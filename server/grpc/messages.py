@@ -10,6 +10,7 @@ from server.fields import filter_of, record_of
 from server.gallery.filters import ItemFilter
 from server.gallery.records import AdaptAfter, Item, NewItem
 from server.job import Job
+from server.people import Match, Person
 from server.query import Answer
 from server.reports import ServerReport, SiteReport
 
@@ -59,9 +60,31 @@ def enrolled(committed: Enrolled) -> pb.EnrollResponse:
 
 def answer(ranking: Answer) -> pb.QueryResponse:
     """A ranking."""
-    matches = [pb.Match(rank=m.rank, score=m.score, item=item(m.item)) for m in ranking.matches]
-    return pb.QueryResponse(
-        site=ranking.site, version=ranking.version, space_id=ranking.space_id, matches=matches
+    response = pb.QueryResponse(site=ranking.site, version=ranking.version, space_id=ranking.space_id)
+    response.matches.extend(match(m) for m in ranking.matches)
+    if ranking.people is not None:
+        response.people.extend(person(p) for p in ranking.people.people)
+        response.decision = ranking.people.decision or ""
+        if ranking.people.probability is not None:
+            response.probability = ranking.people.probability
+        if ranking.people.guess is not None:
+            response.guess = ranking.people.guess
+    return response
+
+
+def match(ranked: Match) -> pb.Match:
+    """A ranked item."""
+    return pb.Match(rank=ranked.rank, score=ranked.score, item=item(ranked.item))
+
+
+def person(ranked: Person) -> pb.Person:
+    """A ranked person."""
+    return pb.Person(
+        rank=ranked.rank,
+        identity=ranked.identity or "",
+        score=ranked.score,
+        margin=ranked.margin,
+        items=[match(m) for m in ranked.items],
     )
 
 

@@ -34,6 +34,13 @@ async def query(
     exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
     filter: Annotated[str | None, Form(examples=[FILTER_EXAMPLE], description=FILTER_HELP)] = None,
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
+    group_by: Annotated[
+        str | None,
+        Form(
+            description="identity: rank people instead of items, each once with their best items, and decide "
+            "whether the first one is the person of the query"
+        ),
+    ] = None,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
     data = [await image.read() for image in images]
@@ -46,6 +53,7 @@ async def query(
         query_camera_of(query_camera, camera),
         exclude_same_camera,
         threshold,
+        group_by,
     )
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.

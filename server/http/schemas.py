@@ -11,6 +11,7 @@ from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
 from server.job import Job
+from server.people import Match, Person
 from server.query import Answer
 from server.reports import JobReport
 
@@ -107,14 +108,66 @@ class MatchModel(BaseModel):
     captured_at: str | None
     metadata: dict[str, Any]
 
+    @classmethod
+    def of(cls, match: Match) -> MatchModel:
+        """A match."""
+        return cls(
+            rank=match.rank,
+            id=match.item.id,
+            score=match.score,
+            identity=match.item.identity,
+            camera=match.item.camera,
+            captured_at=iso(match.item.captured_at),
+            metadata=match.item.metadata,
+        )
+
+
+class PersonModel(BaseModel):
+    """A ranked person."""
+
+    rank: int
+    identity: str | None = Field(description="null: an item without an identity, which stands alone")
+    score: float = Field(description="cosine of the best item")
+    margin: float | None = Field(
+        description="by how much it is above the next person's score; null where nobody comes next"
+    )
+    items: list[MatchModel] = Field(
+        description="the best ones, five at most, with their ranks among all items"
+    )
+
+    @classmethod
+    def of(cls, person: Person) -> PersonModel:
+        """A person."""
+        items = [MatchModel.of(match) for match in person.items]
+        margin = None if person.margin is None else round(person.margin, 6)
+        return cls(rank=person.rank, identity=person.identity, score=person.score, margin=margin, items=items)
+
 
 class AnswerModel(BaseModel):
-    """A ranking."""
+    """A ranking of items, or of people where group_by is identity."""
 
     site: str
     version: int
     space_id: str
-    matches: list[MatchModel]
+    matches: list[MatchModel] = Field(description="empty where people are ranked")
+    people: list[PersonModel] | None = Field(None, description="null where items are ranked")
+    decision: Literal["match", "ambiguous", "nobody"] | None = Field(
+        None,
+        description="of people: nobody, where at least one unknown person in ten would score as high as the "
+        "first; match, where at most one in a hundred would, and the second person does not score so high; "
+        "ambiguous between these. null where items are ranked, or the site's labels do not say what scores "
+        "mean",
+    )
+    probability: float | None = Field(
+        None,
+        description="that the first person is the right one, if half of all queries show nobody who is "
+        "enrolled; null where items are ranked, or nothing says what scores mean",
+    )
+    guess: bool | None = Field(
+        None,
+        description="whether the probability rests on a calibration that was not measured by the site's own "
+        "labels in the live space; there is no decision then; null where nothing says what scores mean",
+    )
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -134,19 +187,17 @@ class AnswerModel(BaseModel):
     @classmethod
     def of(cls, ranking: Answer) -> AnswerModel:
         """The answer of a query."""
-        matches = [
-            MatchModel(
-                rank=m.rank,
-                id=m.item.id,
-                score=m.score,
-                identity=m.item.identity,
-                camera=m.item.camera,
-                captured_at=iso(m.item.captured_at),
-                metadata=m.item.metadata,
-            )
-            for m in ranking.matches
-        ]
-        return cls(site=ranking.site, version=ranking.version, space_id=ranking.space_id, matches=matches)
+        grouped = ranking.people
+        return cls(
+            site=ranking.site,
+            version=ranking.version,
+            space_id=ranking.space_id,
+            matches=[MatchModel.of(match) for match in ranking.matches],
+            people=[PersonModel.of(person) for person in grouped.people] if grouped else None,
+            decision=grouped.decision if grouped else None,
+            probability=grouped.probability if grouped else None,
+            guess=grouped.guess if grouped else None,
+        )
 
 
 class PageModel(BaseModel):

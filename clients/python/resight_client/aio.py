@@ -81,16 +81,17 @@ class AsyncClient:
         exclude_same_camera: bool = False,
         filter: Filter | None = None,
         threshold: float | None = None,
+        group_by: str | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
 
         Args:
             query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
                 itself: `filter` does, see docs/filters.md.
+            group_by: "identity" ranks people, in the answer's `people`, instead of items.
         """
-        call = calls.query(
-            site, images, item_id, top_k, query_camera, camera, exclude_same_camera, filter, threshold
-        )
+        options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
+        call = calls.query(site, images, item_id, top_k, *options)
         return await self._send(call, values.answer)
 
     async def item(self, item_id: str) -> Item:

@@ -61,9 +61,10 @@ def query(
     exclude_same_camera: bool,
     filter: Filter | None,
     threshold: float | None,
+    group_by: str | None,
 ) -> Call:
     """POST /query."""
-    fields = {"site": site, "item_id": item_id, "top_k": str(top_k)}
+    fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "group_by": group_by}
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)

@@ -81,13 +81,28 @@ class Match:
 
 
 @dataclasses.dataclass(frozen=True)
+class Person:
+    """A ranked person."""
+
+    rank: int
+    identity: str | None  # None: an item without an identity, which stands alone
+    score: float  # of the best item
+    margin: float | None  # by how much it is above the next person's; None where nobody comes next
+    items: list[Match]  # the best ones, with their ranks among all items
+
+
+@dataclasses.dataclass(frozen=True)
 class Answer:
-    """A ranking."""
+    """A ranking of items, or of people with `matches` empty."""
 
     site: str
     version: int
     space_id: str
     matches: list[Match]
+    people: list[Person] | None = None  # None where items are ranked
+    decision: str | None = None  # match, ambiguous or nobody; None likewise, and where guess is not False
+    probability: float | None = None  # that the first person is the right one
+    guess: bool | None = None  # whether it rests on a calibration that was not measured at this site
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,12 +216,18 @@ def erased(values: dict[str, Any]) -> Erased:
 
 def answer(values: dict[str, Any]) -> Answer:
     """Reads the answer of a query."""
-    return Answer(
-        values["site"],
-        values["version"],
-        values["space_id"],
-        [_known(Match, match) for match in values["matches"]],
-    )
+    matches = [_known(Match, match) for match in values["matches"]]
+    people = values.get("people")
+    if people is not None:
+        people = [_person(person) for person in people]
+    result: Answer = _known(Answer, values | {"matches": matches, "people": people})
+    return result
+
+
+def _person(values: dict[str, Any]) -> Person:
+    items = [_known(Match, match) for match in values["items"]]
+    person: Person = _known(Person, values | {"items": items})
+    return person
 
 
 def page(values: dict[str, Any]) -> Page:

@@ -1,0 +1,105 @@
+"""A ranking by person: each once, with the items that speak for them; and whether anybody fits at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from reid.calibration import Calibration
+from server.gallery.records import Item
+
+EVIDENCE = 5  # items of a person that an answer shows, at most
+# the share of queries of unknown people that still raise a match above a calibration's threshold
+_SURE, _POSSIBLE = "0.01", "0.1"
+Decision = Literal["match", "ambiguous", "nobody"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A ranked gallery item."""
+
+    rank: int
+    score: float  # cosine
+    item: Item
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A ranked person.
+
+    Args:
+        identity: None for an item without one, which stands alone.
+        score: of the person's best item. margin: by how much it is above the next person's score; None where
+            nobody comes next. items: the best ones, with their ranks among all items.
+    """
+
+    rank: int
+    identity: str | None
+    score: float
+    margin: float | None
+    items: list[Match]
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """An answer by person.
+
+    Args:
+        decision: None unless the site's labels say what scores mean in the live space. probability: that the
+            first person is the right one; None where nothing says that, and where there is no person.
+        guess: whether it comes from a calibration that was not measured in the live space at this site.
+    """
+
+    people: list[Person]
+    decision: Decision | None
+    probability: float | None
+    guess: bool | None
+
+
+def by_person(matches: Sequence[Match]) -> list[Person]:
+    """Items in order of their scores -> people in order of their best item's score."""
+    items: dict[tuple[str, str], list[Match]] = {}
+    for match in matches:
+        identity = match.item.identity
+        key = ("item", match.item.id) if identity is None else ("identity", identity)
+        items.setdefault(key, []).append(match)
+    people = []
+    groups = list(items.values())
+    for number, group in enumerate(groups):
+        score = group[0].score
+        margin = score - groups[number + 1][0].score if number + 1 < len(groups) else None
+        people.append(Person(number + 1, group[0].item.identity, score, margin, group[:EVIDENCE]))
+    return people
+
+
+def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] | None) -> People:
+    """The first `top_k` people, and what their scores mean.
+
+    `nobody`: at most one unknown person in ten scores as high as the first person does, or fewer. `match`: at
+    most one in a hundred does, and the second person does not score as high as that. `ambiguous`: anything
+    between, also where two people score so high. A guess decides nothing: thresholds of another gallery
+    would call nobody whom a small one shows rightly, since fewer strangers are there to score high.
+
+    Args:
+        calibration: as `CalibrationReport`; None where nothing is known.
+    """
+    shown = list(people[:top_k])
+    if calibration is None:
+        return People(shown, None, None, None)
+    guess = bool(calibration["guess"])
+    if not people:
+        return People(shown, None if guess else "nobody", None, guess)
+    scores = np.array([people[0].score])
+    probability = float(Calibration(calibration["slope"], calibration["intercept"])(scores)[0])
+    thresholds = calibration["thresholds"]
+    decision: Decision | None = "ambiguous"
+    if guess:
+        decision = None
+    elif people[0].score <= thresholds[_POSSIBLE]:
+        decision = "nobody"
+    elif people[0].score > thresholds[_SURE] and not any(p.score > thresholds[_SURE] for p in people[1:2]):
+        decision = "match"
+    return People(shown, decision, round(probability, 4), guess)
