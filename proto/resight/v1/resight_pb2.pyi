@@ -249,7 +249,7 @@ class GetSiteRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ...) -> None: ...
 
 class Site(_message.Message):
-    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after")
+    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after", "calibration")
     SITE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +264,7 @@ class Site(_message.Message):
     CAN_ROLL_BACK_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     site: str
     version: int
     space_id: str
@@ -278,7 +279,35 @@ class Site(_message.Message):
     can_roll_back: bool
     cause: str
     adapt_after: SiteAdaptAfter
-    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ...) -> None: ...
+    calibration: Calibration
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...
+
+class Calibration(_message.Message):
+    __slots__ = ("slope", "intercept", "thresholds", "space_id", "guess", "measured_on", "people", "error")
+    class ThresholdsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SLOPE_FIELD_NUMBER: _ClassVar[int]
+    INTERCEPT_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GUESS_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_ON_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    slope: float
+    intercept: float
+    thresholds: _containers.ScalarMap[str, float]
+    space_id: str
+    guess: bool
+    measured_on: str
+    people: int
+    error: float
+    def __init__(self, slope: _Optional[float] = ..., intercept: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., space_id: _Optional[str] = ..., guess: _Optional[bool] = ..., measured_on: _Optional[str] = ..., people: _Optional[int] = ..., error: _Optional[float] = ...) -> None: ...
 
 class SiteAdaptAfter(_message.Message):
     __slots__ = ("items", "hours", "waits")
