@@ -15,29 +15,16 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from resight_client import Answer, Client, ResightError, Site
 
 from benchmarks.crops import drawn_jpegs
 from benchmarks.serving import DEMO, ServerProcess
+from benchmarks.traffic import Ledger, Traffic
 
 SITE = "crash"
 ENDS = ("after a swap", "at any moment", "inside a job")  # when the server is killed, in turn
 CROWD = 600  # items at the site, unless said otherwise: more would only make the jobs longer
-
-
-@dataclasses.dataclass
-class Ledger:
-    """What the client knows: a request is acknowledged when its response has arrived."""
-
-    # id -> (request, place in it)
-    acknowledged: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    # request -> number of items, noted before it is sent
-    sizes: dict[int, int] = dataclasses.field(default_factory=dict)
-    erased: set[str] = dataclasses.field(default_factory=set)  # acknowledged erasures
-    erasing: set[str] = dataclasses.field(default_factory=set)  # sent, not acknowledged: may be erased or not
-    versions: set[int] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass
@@ -72,11 +59,11 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0, crowd: int = C
     for number in range(rounds):
         with ServerProcess(bundle, folder / "data") as server:
             if number:
-                _check(server, ledger, result)
+                check(server, ledger, result)
             _work(server, ledger, result, chance, crops, crowd, ENDS[number % len(ENDS)])
         result.rounds += 1
     with ServerProcess(bundle, folder / "data") as server:
-        _check(server, ledger, result)
+        check(server, ledger, result)
     result.acknowledged = len(ledger.acknowledged)
     result.versions = len(ledger.versions)
     return result
@@ -92,49 +79,12 @@ def _work(
     end: str,
 ) -> None:
     """Enrolls, erases and adapts until the server is killed under it, at one of `ENDS`."""
-    gone, reached = threading.Event(), threading.Event()
-    lock = threading.Lock()
+    traffic, reached = Traffic(server.url, SITE, ledger, chance, crops, crowd), threading.Event()
     share = chance.random()  # of a job, where the round ends inside one
-
-    def enroll() -> None:
-        with Client(server.url) as client:
-            while not gone.is_set():
-                if len(ledger.acknowledged) - len(ledger.erasing) > crowd:
-                    gone.wait(0.1)
-                    continue
-                with lock:
-                    request, size = len(ledger.sizes), chance.randint(1, 8)
-                    ledger.sizes[request] = size
-                records: list[dict[str, Any]] = []
-                for i in range(size):
-                    metadata = {"request": request, "place": i}
-                    records.append({"metadata": metadata, "camera": f"c{i % 3}"})
-                try:
-                    response = client.enroll(SITE, chance.choices(crops, k=size), records=records)
-                except ResightError:
-                    continue
-                with lock:
-                    ledger.acknowledged |= {item.id: (request, i) for i, item in enumerate(response.items)}
-
-    def erase() -> None:
-        with Client(server.url) as client:
-            while not gone.wait(0.02):
-                with lock:
-                    alive = [i for i in ledger.acknowledged if i not in ledger.erasing]
-                    if len(alive) < 40:
-                        continue
-                    item = chance.choice(alive)
-                    ledger.erasing.add(item)
-                try:
-                    client.erase(item)
-                except ResightError:
-                    continue
-                with lock:
-                    ledger.erased.add(item)
 
     def adapt() -> None:
         with Client(server.url) as client:
-            while not gone.is_set():
+            while not traffic.gone.is_set():
                 try:
                     site = client.site(SITE)
                     ledger.versions.add(site.version)
@@ -152,9 +102,9 @@ def _work(
                             result.swaps += 1
                             reached.set()
                 except ResightError:
-                    gone.wait(0.1)
+                    traffic.gone.wait(0.1)
 
-    threads = [threading.Thread(target=f) for f in (enroll, enroll, erase, adapt)]
+    threads = [threading.Thread(target=f) for f in (traffic.enroll, traffic.enroll, traffic.erase, adapt)]
     for thread in threads:
         thread.start()
     if end == "at any moment":
@@ -163,12 +113,14 @@ def _work(
         reached.wait(120)
         time.sleep(chance.uniform(0, 0.5))
     server.kill()
-    gone.set()
+    traffic.gone.set()
     for thread in threads:
         thread.join()
 
 
-def _check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
+def check(server: ServerProcess, ledger: Ledger, result: Result) -> None:
+    """Adds to the result what the site lost, doubled, halved, brought back or mixed up of what the ledger
+    says."""
     with Client(server.url) as client:
         try:
             site = client.site(SITE)

@@ -17,6 +17,7 @@ from server.errors import Conflict
 from server.gallery.indexes import add_chunk, add_stored, new_index
 from server.gallery.records import Embedded, Item, Version
 from server.gallery.store import Store
+from server.job import Cancelled
 from server.profile_engine import ProfileEngine
 from server.sites import Site, SiteState
 
@@ -60,7 +61,8 @@ class Rebuilder:
             calibration: of the profile's space, where that is known. Without it the labels of the site say
                 it or, where they do not suffice, the calibration before is kept as a guess.
 
-        Raises Conflict where something has to be re-embedded and images are not kept.
+        Raises Conflict where something has to be re-embedded and images are not kept, Cancelled where the job
+        was cancelled before the commit.
         """
         with self.engines.lease(profile_id) as engine:
             raw_space = self.engines.raw_space(profile_id)
@@ -146,7 +148,8 @@ class Rebuilder:
             last = int(index.seqs().max(initial=0))
             add_stored(index, self.store, version, centres, after=last)
             index.remove(np.setdiff1d(index.seqs(), self.store.items.seqs(site.name)))
-            self.store.versions.make_live(version, job)
+            if not self.store.versions.make_live(version, job):
+                raise Cancelled
             site.state = state
 
     def drop_unused(self) -> None:

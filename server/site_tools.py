@@ -90,7 +90,9 @@ class SiteTools:
         reached = self.handle.job.progress
         room = max(0.0, self.most_progress - reached)
         with work_folder(self.engines.settings.data) as folder:
-            crops.tofile(folder / CROPS)
+            # not `tofile`, whose error does not say that the disk is full
+            with (folder / CROPS).open("wb") as file:
+                file.write(np.ascontiguousarray(crops).data)
             began = time.perf_counter()
             height, width = crops.shape[1:3]
             request = WorkRequest(

@@ -11,6 +11,7 @@ worker.log            what it printed
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -60,7 +61,9 @@ class WorkAnswer:
     def write(self, folder: Path) -> None:
         """Puts the answer into a work folder."""
         (folder / PROFILE).write_bytes(self.profile)
-        np.save(folder / EXPECTED, self.expected, allow_pickle=False)
+        array = io.BytesIO()  # numpy's own writing does not say that a disk is full
+        np.save(array, self.expected, allow_pickle=False)
+        (folder / EXPECTED).write_bytes(array.getvalue())
         (folder / REPORT).write_text(json.dumps(self.report))
 
     @classmethod

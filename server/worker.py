@@ -1,14 +1,15 @@
 """The process that computes a profile with torch and ends: `python -m server.worker FOLDER`.
 
 It reads the request in the folder, reports progress on its standard output, a JSON object a line
-(`{"share": 0.5, "stage": "pairing"}`, or `{"error": "..."}` before it ends with status 1), and writes the
-answer into the folder. It ends when its standard input ends, which the server holds open.
+(`{"share": 0.5, "stage": "pairing"}`, or `{"error": "...", "disk_full": false}` before it ends with status
+1), and writes the answer into the folder. It ends when its standard input ends, which the server holds open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -43,7 +44,8 @@ def main() -> None:
         compute(request, crops, lambda share, stage: _say(channel, share=share, stage=stage)).write(folder)
     except Exception as error:  # the server wants a sentence, the log the rest
         traceback.print_exc()
-        _say(channel, error=f"{type(error).__name__}: {error}")
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        _say(channel, error=f"{type(error).__name__}: {error}", disk_full=full)
         os._exit(1)
     os._exit(0)  # the answer is written; what runtimes do while they unload can only take time or crash
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -36,7 +37,7 @@ def run_worker(
         check: called every 0.1 s; the worker is killed when it raises.
         silence_s: a worker that reports nothing for this long is killed.
 
-    Raises WorkerError when the worker fails, crashes, hangs or is killed.
+    Raises WorkerError when the worker fails, crashes, hangs or is killed, OSError where the disk is full.
     """
     request.write(folder)
     with (folder / LOG).open("wb") as printed:
@@ -68,9 +69,10 @@ def run_worker(
 def _listen(
     process: subprocess.Popen[bytes], progress: Progress, check: Callable[[], None], silence_s: float
 ) -> None:
-    """Returns when the worker has ended with status 0."""
+    """Returns when the worker has ended with status 0. Raises WorkerError, and OSError where its disk is
+    full."""
     assert process.stdout is not None
-    heard_at, unfinished, error = time.monotonic(), b"", ""
+    heard_at, unfinished, error, disk_full = time.monotonic(), b"", "", False
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
@@ -90,6 +92,7 @@ def _listen(
             for line in lines:
                 message = json.loads(line)
                 error = message.get("error", error)
+                disk_full = message.get("disk_full", disk_full)
                 if "stage" in message:
                     progress(message["share"], message["stage"])
     try:
@@ -101,6 +104,8 @@ def _listen(
             f"the worker process was killed by {signal.Signals(-status).name}"
             + ("; it may have needed more memory than there is" if -status == signal.SIGKILL else "")
         )
+    if status and disk_full:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if status:
         raise WorkerError(error or f"the worker process ended with status {status}")
 

@@ -18,6 +18,7 @@ from reid.calibration import calibrate, fit
 from reid.open_set import open_set_rates, open_set_trial
 from server.calibration import FEWEST_PEOPLE, of_labels
 from server.gallery.records import NewItem
+from server.grpc import messages
 from server.reports import CalibrationReport
 from server.service import Service
 from tests.test_adapt_ladder import adapt, ended
@@ -210,3 +211,19 @@ def test_the_client_reads_what_scores_mean(service: Service) -> None:
     assert read.calibration is not None
     assert dataclasses.asdict(read.calibration) == told(service).model_dump()
     assert read_site(report.model_dump() | {"calibration": None}).calibration is None
+
+
+def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
+    enroll(service)
+    for tier in ("", "0"):
+        if tier:
+            adapt(service, tier, gate=False)
+        report = service.status.site(service.sites.get("lobby"))
+        sent = messages.site(report).calibration
+        for name, value in told(service).model_dump().items():
+            if value is None:
+                assert not sent.HasField(name)
+            else:
+                assert (dict(sent.thresholds) if name == "thresholds" else getattr(sent, name)) == value
+    unknown = messages.site(report.model_copy(update={"calibration": None}))
+    assert not unknown.HasField("calibration")

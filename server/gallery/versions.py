@@ -58,14 +58,18 @@ class VersionRows:
             row = db.execute(query).first()
         return Version(**row._mapping) if row is not None else None
 
-    def make_live(self, version: Version, job: str | None = None) -> None:
-        """Writes a version, makes it the live one and marks its job succeeded, in one transaction."""
+    def make_live(self, version: Version, job: str | None = None) -> bool:
+        """Writes a version, makes it the live one and marks its job succeeded, in one transaction. False, and
+        nothing, where the job was cancelled: who was told so must not see the version."""
         with self.database.write() as db:
-            db.execute(t.versions.insert().values(**vars(version)))
-            db.execute(t.sites.update().where(t.sites.c.name == version.site).values(version=version.version))
             if job is not None:
                 end = {"state": "succeeded", "progress": 1.0, "stage": "done", "version": version.version}
-                db.execute(t.jobs.update().where(t.jobs.c.id == job).values(**end))
+                still_wanted = t.jobs.update().where(t.jobs.c.id == job, t.jobs.c.state != "cancelled")
+                if not db.execute(still_wanted.values(**end)).rowcount:
+                    return False
+            db.execute(t.versions.insert().values(**vars(version)))
+            db.execute(t.sites.update().where(t.sites.c.name == version.site).values(version=version.version))
+        return True
 
     def save_profile(self, profile: Profile) -> str:
         """Keeps a profile under its content address and returns that."""
