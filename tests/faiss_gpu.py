@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from types import ModuleType
-from typing import Any
 
-import faiss
 import numpy as np
 
 from server.gallery.gpu import MOST
@@ -33,6 +31,18 @@ class Config:
     use_cuvs: bool = False
 
 
+class Bitmap:
+    """A selector of rows: a bit each, the lowest of a byte first."""
+
+    def __init__(self, bits: np.ndarray) -> None:
+        self.members = np.unpackbits(bits, bitorder="little").astype(bool)
+
+
+@dataclasses.dataclass
+class Parameters:
+    sel: Bitmap
+
+
 class Flat:
     """A flat index: rows and query are halves, only cuVS takes a selector, -1 where rows are lacking."""
 
@@ -53,7 +63,9 @@ class Flat:
             raise RuntimeError("Error in virtual void* allocMemory: StandardGpuResources: out of memory")
         self.rows = np.concatenate([self.rows, rows.astype(np.float16).astype(np.float32)])
 
-    def search(self, queries: np.ndarray, k: int, params: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, params: Parameters | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         self.resources.require_thread()
         most = MOST if self.config.use_cuvs else 2048
         if not 0 < k <= most:
@@ -61,8 +73,7 @@ class Flat:
         self.module.searches.append(k)
         scores = queries[0].astype(np.float16).astype(np.float32) @ self.rows.T
         if params is not None and self.config.use_cuvs and not self.module.drops_filters:
-            member = np.array([params.sel.is_member(row) for row in range(len(scores))])
-            scores = np.where(member, scores, -np.inf)
+            scores = np.where(params.sel.members[: len(scores)], scores, -np.inf)
         rows = np.argsort(-scores, kind="stable")[:k]
         rows = np.where(np.isfinite(scores[rows]), rows, -1)
         lacking = k - len(rows)
@@ -75,8 +86,8 @@ class FaissGpu(ModuleType):
     """The module. `alive` counts indexes that are not freed, `freed_elsewhere` those that another thread than
     the resource's has freed; `searches` has the k of each search."""
 
-    IDSelectorBitmap = faiss.IDSelectorBitmap
-    SearchParameters = faiss.SearchParameters
+    IDSelectorBitmap = Bitmap
+    SearchParameters = Parameters
     StandardGpuResources = Resources
     GpuIndexFlatConfig = Config
 

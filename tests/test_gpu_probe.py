@@ -1,4 +1,4 @@
-"""Whether a GPU searches is tried before it is trusted, in a process of its own, and every refusal says why."""
+"""A GPU is tried by a process of its own before it is trusted with searches, and a refusal says why."""
 
 from __future__ import annotations
 
