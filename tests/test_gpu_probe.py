@@ -14,7 +14,7 @@ from server.gallery import indexes
 from server.gallery.gpu_index import GpuIndex
 from server.gallery.gpu_probe import reason_against_gpu, tried
 from server.gallery.indexes import choose_indexes
-from tests.faiss_gpu import FaissGpu, Flat
+from tests.faiss_gpu import FaissGpu, Flat, Parameters
 
 REFUSED = "galleries searched by the CPU instead of the GPU"
 
@@ -32,7 +32,7 @@ def test_faiss_that_drops_filters_is_refused() -> None:
 def test_faiss_that_finds_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     search = Flat.search
 
-    def reversed_order(flat: Flat, queries: np.ndarray, k: int, params: object = None) -> object:
+    def reversed_order(flat: Flat, queries: np.ndarray, k: int, params: Parameters | None = None) -> object:
         return search(flat, -queries, k, params)
 
     monkeypatch.setattr(Flat, "search", reversed_order)
