@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.query import SITE, fill
 from benchmarks.serving import DEMO
-from server.gallery.indexes import open_index
+from server.gallery.indexes import Indexes
 from server.job import ENDED
 from server.main import open_service
 from server.service import Service
@@ -75,7 +75,7 @@ def _read(service: Service, raw_space: str) -> float:
 def _open(service: Service) -> float:
     """Processor seconds to read every embedding of the site into an index."""
     began = time.process_time()
-    open_index(service.store, service.sites.get(SITE).state.version, None)
+    Indexes().open(service.store, service.sites.get(SITE).state.version, None)
     return time.process_time() - began
 
 

@@ -74,7 +74,7 @@ if [ "$target" = gpu ]; then echo "ACCEPTED: built; scripts/gpu_check.sh is for 
 step="the container does not run"
 began=$SECONDS
 # shellcheck disable=SC2086
-within 120 $engine run --detach --name "$name" --read-only --publish "$port:8000" --volume "$name:/data" ${RUN_ARGS:-} \
+within 600 $engine run --detach --name "$name" --read-only --publish "$port:8000" --volume "$name:/data" ${RUN_ARGS:-} \
   "$image" >/dev/null
 step="the container did not become ready"
 await_ready
@@ -102,7 +102,7 @@ echo "tier 2: ${answer:0:200}"
 if [ "$target" = serve ]; then [[ $answer == *"needs torch; install it with"* ]]; else [[ $answer == succeeded* ]]; fi
 step="the server did not come back after a restart"
 live=$(profile)
-within 120 $engine restart "$name" >/dev/null
+within 300 $engine restart "$name" >/dev/null
 await_ready
 step="what was adapted is lost after a restart"
 [ "$(profile)" = "$live" ]

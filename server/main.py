@@ -15,6 +15,7 @@ from reid.engines import EngineError
 from server.auth import Auth
 from server.engines import Engines
 from server.errors import Problem, StartError
+from server.gallery.indexes import choose_indexes
 from server.gallery.store import Store
 from server.http.app import create_app
 from server.http.serving import HttpServer
@@ -59,7 +60,8 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     store.purge.copies = lambda: work_folders(settings.data)
     if store.requests.drop_spent(settings.spent_key_s):
         store.purge.after_erasure()
-    sites = Sites(store, engines)
+    indexes = choose_indexes(settings.search, settings.device, engines.fallbacks)
+    sites = Sites(store, engines, indexes)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites, stale)
     if not stale:

@@ -14,7 +14,7 @@ from server.calibration import carried_over, of_card, of_labels
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
-from server.gallery.indexes import add_chunk, add_stored, new_index
+from server.gallery.indexes import Indexes, add_chunk, add_stored
 from server.gallery.records import Embedded, Item, Version
 from server.gallery.store import Store
 from server.job import Cancelled
@@ -31,8 +31,8 @@ Finish = Callable[[Sequence[Embedded]], Profile]
 class Rebuilder:
     """Puts sites on other profiles. The old version answers queries until the swap, then the new one does."""
 
-    def __init__(self, store: Store, engines: Engines, embedding: Embedding) -> None:
-        self.store, self.engines, self.embedding = store, engines, embedding
+    def __init__(self, store: Store, engines: Engines, embedding: Embedding, indexes: Indexes) -> None:
+        self.store, self.engines, self.embedding, self.indexes = store, engines, embedding, indexes
 
     def run(
         self,
@@ -134,7 +134,7 @@ class Rebuilder:
     ) -> None:
         """`stored` is what the store held of the version's raw space a moment ago; it is empty afterwards."""
         fit = self.store.fits.get(version.profile_id)
-        state = SiteState(version, new_index(version.dim), centres, fit)
+        state = SiteState(version, self.indexes.new(version.dim), centres, fit)
         index, raw_space = state.index, version.raw_space_id
         while stored:  # each chunk goes from memory when the index has it
             add_chunk(index, stored.popleft(), centres)

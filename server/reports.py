@@ -298,6 +298,7 @@ class ServerReport(BaseModel):
     fallbacks: list[FallbackReport] = Field(
         description="what did not run as wished since the start, with reasons; empty: everything did"
     )
+    search: str = Field(description="where galleries are searched: cpu or gpu")
     max_batch: int
     lanes: dict[str, int] = Field(
         description="engines open beside the bundle's own: folded ones, the shared one"

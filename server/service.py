@@ -45,7 +45,7 @@ class Service:
         self.telemetry = Telemetry()
         self.telemetry.watch(self)
         self.embedding = Embedding(bundle, engines, settings)
-        self.rebuilder = Rebuilder(store, engines, self.embedding)
+        self.rebuilder = Rebuilder(store, engines, self.embedding, sites.indexes)
         self.reembedding = Reembedding(self.rebuilder, stale)
         self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
@@ -54,7 +54,7 @@ class Service:
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.schedule = Schedule(store, sites, self.adapting)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
-        self.status = Status(settings, bundle, store, engines)
+        self.status = Status(settings, bundle, store, engines, sites.indexes)
 
     def _clean_after_job(self) -> None:
         self.rebuilder.drop_unused()

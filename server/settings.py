@@ -65,6 +65,11 @@ class Settings(GallerySettings):
     engine: str = Field(
         default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch"
     )
+    search: Literal["auto", "cpu", "gpu"] = Field(
+        default="cpu",
+        description="where galleries are searched; auto: by FAISS on a GPU where that works, gpu: an error "
+        "where it does not; docs/gpu.md",
+    )
     reembed: bool = Field(
         default=False, description="re-embed galleries another model made, instead of refusing to start"
     )

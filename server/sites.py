@@ -16,7 +16,7 @@ from server.calibration import of_card
 from server.engines import Engines
 from server.errors import BadRequest, NotFound, StartError
 from server.gallery.index import GalleryIndex
-from server.gallery.indexes import new_index, open_index, to_compare
+from server.gallery.indexes import Indexes, to_compare
 from server.gallery.records import AdaptAfter, Fit, Item, Version
 from server.gallery.store import Store
 
@@ -69,8 +69,8 @@ def check_site_name(name: str) -> None:
 class Sites:
     """Every site, loaded from the store at start."""
 
-    def __init__(self, store: Store, engines: Engines) -> None:
-        self.store, self.engines = store, engines
+    def __init__(self, store: Store, engines: Engines, indexes: Indexes) -> None:
+        self.store, self.engines, self.indexes = store, engines, indexes
         self.lock = threading.Lock()
         self.by_name: dict[str, Site] = {}
 
@@ -91,10 +91,10 @@ class Sites:
             if fits:
                 centres = self.engines.centres(live.profile_id)
                 fit = self.store.fits.get(live.profile_id)
-                state = SiteState(live, open_index(self.store, live, centres), centres, fit)
+                state = SiteState(live, self.indexes.open(self.store, live, centres), centres, fit)
                 profiles.append(live.profile_id)
             else:
-                state = SiteState(live, new_index(self.engines.bundle.manifest.dim))
+                state = SiteState(live, self.indexes.new(self.engines.bundle.manifest.dim))
             site = self.by_name[live.site] = Site(live.site, state)
             site.adapt_after = schedules.get(live.site)
             if not fits:
@@ -125,7 +125,7 @@ class Sites:
             if name not in self.by_name:
                 first = self.first_version(name)
                 self.store.versions.add_site(first)
-                self.by_name[name] = Site(name, SiteState(first, new_index(first.dim)))
+                self.by_name[name] = Site(name, SiteState(first, self.indexes.new(first.dim)))
             return self.by_name[name]
 
     def first_version(self, name: str) -> Version:

@@ -13,6 +13,7 @@ from server.batching import EmbedError
 from server.engines import Engines
 from server.errors import Overloaded
 from server.fields import TIER_CHOICES
+from server.gallery.indexes import Indexes
 from server.gallery.store import Store
 from server.reports import (
     AdaptAfterReport,
@@ -32,8 +33,11 @@ _CANARY_S = 10  # the canary's answer must come within this time
 class Status:
     """Reports of the server and its sites."""
 
-    def __init__(self, settings: Settings, bundle: Bundle, store: Store, engines: Engines) -> None:
+    def __init__(
+        self, settings: Settings, bundle: Bundle, store: Store, engines: Engines, indexes: Indexes
+    ) -> None:
         self.settings, self.bundle, self.store, self.engines = settings, bundle, store, engines
+        self.indexes = indexes
         self.started_at = time.time()
 
     def site(self, site: Site) -> SiteReport:
@@ -83,6 +87,7 @@ class Status:
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
             refused_engines=self.engines.refused,
             fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
+            search=self.indexes.device,
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,

@@ -30,6 +30,7 @@ from reid.models.spec import ModelSpec
 from reid.profile import Profile
 from server import worker
 from server.engines import Engines
+from server.gallery.indexes import Indexes
 from server.gallery.store import Store
 from server.settings import Settings
 from server.status import Status
@@ -381,7 +382,7 @@ def test_every_refusal_is_logged_and_reported(
     settings, store = Settings(bundle=bundle.path, data=tmp_path), Store(tmp_path)
     engines = Engines(bundle, settings, store)
     try:
-        assert Status(settings, bundle, store, engines).server().refused_engines == choice.refused
+        assert Status(settings, bundle, store, engines, Indexes()).server().refused_engines == choice.refused
     finally:
         engines.close()
         store.close()
@@ -400,7 +401,7 @@ def test_info_says_what_did_not_run_as_wished(
     engines = Engines(bundle, settings, store)
     try:
         engines.fallbacks.note(ON_CPU, "CUDA failure 2: out of memory")
-        reports = Status(settings, bundle, store, engines).server().fallbacks
+        reports = Status(settings, bundle, store, engines, Indexes()).server().fallbacks
     finally:
         engines.close()
         store.close()

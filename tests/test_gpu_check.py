@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.gpu import adaptation, device, engines
+from benchmarks.gpu import adaptation, device, engines, faiss_gpu
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.findings import Findings, verdict
 from benchmarks.gpu.plan import PROFILE, Plan
@@ -20,6 +20,8 @@ from reid.bundle import Bundle
 from reid.engines import Engine, EngineError
 from reid.engines.pytorch import TorchEngine
 from reid.profile import Profile
+from server.gallery.gpu import Gpu
+from tests.faiss_gpu import FaissGpu
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +96,15 @@ def test_an_engine_that_answers_wrongly_is_rejected(
     findings = Findings("engine torch")
     engines.check_engine(plan, "torch", findings)
     assert any("to torch is below" in reason for reason in findings.reasons)
+
+
+def test_a_gallery_on_the_gpu_is_compared_with_the_cpus(capsys: pytest.CaptureFixture[str]) -> None:
+    for module, reasons in ((FaissGpu(), 0), (FaissGpu(drops_filters=True), 1)):
+        findings = Findings("faiss")
+        faiss_gpu.compare(16, 20_000, Gpu(module), findings)
+        assert len(findings.reasons) == reasons, findings.reasons
+    assert "searches that the CPU answered instead of the GPU" in findings.reasons[0]
+    assert "ms for a query of 20000 rows" in capsys.readouterr().out
 
 
 def test_an_engine_that_keeps_the_first_profile_is_rejected(

@@ -26,18 +26,36 @@ _pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="faiss")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
+class Part:
     """Rows of the index: seqs int64 [N] ascending, cameras int32 [N] (codes)."""
 
     seqs: np.ndarray
     cameras: np.ndarray
 
+    def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [D], bool [N] -> (scores float32 [n], seqs int64 [n]): the k best and perhaps others."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
-class _Segment(_Part):
+class Segment(Part):
     """Sealed rows inside FAISS."""
 
     index: faiss.IndexScalarQuantizer
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D] of the halves of these rows."""
+        codes = faiss.rev_swig_ptr(self.index.codes.data(), self.index.codes.size())
+        return codes.view("<f2").reshape(-1, self.index.d)[rows].astype(np.float32)
+
+    def without(self, gone: np.ndarray) -> Segment | None:
+        """Itself if none of these seqs is in it, else a copy that has the others; None if there are none."""
+        keep = ~np.isin(self.seqs, gone)
+        if keep.all():
+            return self
+        if not keep.any():
+            return None
+        return _seal(self.seqs[keep], self.cameras[keep], _halves(self.index, self.index.d)[keep])
 
     def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         parameters = None
@@ -53,7 +71,7 @@ class _Segment(_Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Delta(_Part):
+class _Delta(Part):
     """Fresh rows as float32 [N,D] (rounded to half, so that sealing changes no score)."""
 
     vectors: np.ndarray
@@ -66,11 +84,11 @@ class _Delta(_Part):
 
 @dataclasses.dataclass(frozen=True)
 class _Generation:
-    segments: tuple[_Segment, ...]
+    segments: tuple[Segment, ...]
     delta: _Delta
 
     @property
-    def parts(self) -> tuple[_Segment | _Delta, ...]:
+    def parts(self) -> tuple[Part, ...]:
         return (*self.segments, self.delta) if len(self.delta.seqs) else self.segments
 
 
@@ -123,31 +141,25 @@ class FaissIndex:
         gone = np.asarray(seqs, np.int64)
         with self.lock:
             old = self.generation
-            segments = []
-            for segment in old.segments:
-                keep = ~np.isin(segment.seqs, gone)
-                if keep.all():
-                    segments.append(segment)
-                elif keep.any():
-                    segments.append(
-                        _seal(
-                            segment.seqs[keep], segment.cameras[keep], _halves(segment.index, self.dim)[keep]
-                        )
-                    )
+            kept = [segment.without(gone) for segment in old.segments]
             keep = ~np.isin(old.delta.seqs, gone)
             delta = (
                 old.delta
                 if keep.all()
                 else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
             )
-            self.generation = _Generation(tuple(segments), delta)
+            self.generation = _Generation(tuple(segment for segment in kept if segment is not None), delta)
 
     def search(
         self, vector: np.ndarray, k: int, where: SearchFilter | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See GalleryIndex."""
         vector = np.ascontiguousarray(vector, np.float32)
-        parts = self.generation.parts
+        return self._search(self.generation.parts, vector, k, where)
+
+    def _search(
+        self, parts: Sequence[Part], vector: np.ndarray, k: int, where: SearchFilter | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         masks = [self._mask(part, where) for part in parts]
         if not parts:
             return np.empty(0), np.empty(0, np.int64)
@@ -156,7 +168,7 @@ class FaissIndex:
         scores, seqs = (np.concatenate(column) for column in zip(*results, strict=True))
         return _best(scores, seqs, k)
 
-    def _mask(self, part: _Part, where: SearchFilter | None) -> np.ndarray | None:
+    def _mask(self, part: Part, where: SearchFilter | None) -> np.ndarray | None:
         if where is None or where.is_open:
             return None
         mask = np.ones(len(part.seqs), bool)
@@ -172,7 +184,7 @@ class FaissIndex:
         return -1 if camera is None else self.camera_codes.setdefault(camera, len(self.camera_codes))
 
     def _sealed(
-        self, segments: tuple[_Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
+        self, segments: tuple[Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
     ) -> _Generation:
         """Fresh rows in segments, with an empty delta; the last segment is filled up first."""
         kept = list(segments)
@@ -190,7 +202,7 @@ def _no_delta(dim: int) -> _Delta:
     return _Delta(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, dim), np.float32))
 
 
-def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment:
+def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> Segment:
     """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied as they are."""
     index = faiss.IndexScalarQuantizer(
         halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
@@ -198,7 +210,7 @@ def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> _Segment
     index.is_trained = True
     faiss.copy_array_to_vector(np.ascontiguousarray(halves, "<f2").view(np.uint8).ravel(), index.codes)
     index.ntotal = len(halves)
-    return _Segment(np.ascontiguousarray(seqs), np.ascontiguousarray(cameras), index)
+    return Segment(np.ascontiguousarray(seqs), np.ascontiguousarray(cameras), index)
 
 
 def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:

@@ -1,30 +1,73 @@
-"""Opens the index of a site's version."""
+"""Opens the index of a site's version, for the CPU or with its rows on a GPU."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
+from reid.engines import Device, Fallbacks
+from reid.engines.chooser import gpu_present
 from reid.profile import Centres
-from server.errors import StoreUnavailable
+from server.errors import StartError, StoreUnavailable
 from server.gallery.faiss_index import FaissIndex
+from server.gallery.gpu import Gpu
+from server.gallery.gpu_index import GpuIndex
+from server.gallery.gpu_probe import reason_against_gpu
 from server.gallery.index import GalleryIndex
 from server.gallery.records import Embedded, Version
 from server.gallery.store import Store
 
-
-def new_index(dim: int) -> GalleryIndex:
-    """An index of embeddings of this length that holds nothing."""
-    return FaissIndex(dim)
+log = logging.getLogger("resight")
 
 
-def open_index(store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
-    """An index of everything that the store holds of the version's site in the version's raw space, as the
-    centres say that it is compared."""
-    index = new_index(version.dim)
-    add_stored(index, store, version, centres)
-    return index
+class Indexes:
+    """Makes indexes.
+
+    Args:
+        gpu: where rows are searched; None: the CPU alone. fallbacks: where it is noted that it was not.
+    """
+
+    def __init__(self, gpu: Gpu | None = None, fallbacks: Fallbacks | None = None) -> None:
+        self.gpu, self.fallbacks = gpu, fallbacks or Fallbacks()
+
+    @property
+    def device(self) -> str:
+        """cpu or gpu."""
+        return "cpu" if self.gpu is None else "gpu"
+
+    def new(self, dim: int) -> GalleryIndex:
+        """An index of embeddings of this length that holds nothing."""
+        return FaissIndex(dim) if self.gpu is None else GpuIndex(dim, self.gpu, self.fallbacks)
+
+    def open(self, store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
+        """An index of everything that the store holds of the version's site in the version's raw space, as
+        the centres say that it is compared."""
+        index = self.new(version.dim)
+        add_stored(index, store, version, centres)
+        return index
+
+
+def choose_indexes(search: str, device: Device, fallbacks: Fallbacks) -> Indexes:
+    """Indexes for the CPU, or for a GPU that FAISS was tried on.
+
+    Args:
+        search: cpu; gpu; auto is the GPU where there is one that FAISS can use, and notes why it cannot.
+        device: cpu forbids `auto` the GPU.
+
+    Raises StartError where `gpu` cannot be had.
+    """
+    if search == "cpu" or (search == "auto" and (device == "cpu" or not gpu_present())):
+        return Indexes()
+    reason = reason_against_gpu()
+    if reason is None:
+        return Indexes(Gpu(), fallbacks)
+    if search == "gpu":
+        raise StartError(f"galleries cannot be searched on a GPU: {reason}; or set RESIGHT_SEARCH=cpu")
+    log.warning("galleries are searched by the CPU: %s", reason)
+    fallbacks.note("galleries searched by the CPU instead of the GPU", reason)
+    return Indexes()
 
 
 def add_stored(
