@@ -53,6 +53,20 @@ def imports_of_modules(path: Path) -> set[str]:
     return found
 
 
+def test_an_efficientnet_needs_no_torchvision() -> None:
+    """So the shipped demo adapts beside a torch that torchvision does not fit."""
+    code = (
+        "import sys; sys.modules['torchvision'] = None\n"
+        "import server.worker, reid.adaptation.bnta, reid.engines.pytorch\n"
+        "from reid.models.build import build\nfrom reid.models.spec import ModelSpec\n"
+        "build(ModelSpec('efficientnet-lite0', 96, 48))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_openvino_reports_to_nobody_that_it_was_imported() -> None:
     code = "import reid.engines.open_vino, sys; print(*[m for m in sys.modules if 'telemetry' in m])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

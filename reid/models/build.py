@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid.models.agw import GeM
 from reid.models.heads import PartHeads
 from reid.models.spec import ModelSpec
 from reid.models.trunks import make_trunk
@@ -38,7 +37,7 @@ class Embedder(nn.Module):
         super().__init__()
         self.spec = spec
         self.trunk = make_trunk(spec)
-        self.pool: nn.Module = GeM() if spec.architecture.pooling == "gem" else Mean()
+        self.pool = _pool(spec)
         self.neck: nn.Module = nn.BatchNorm1d(spec.dim) if spec.neck else nn.Identity()
         self.heads = PartHeads(spec.dim, spec.map_rows) if spec.ssl_heads else None
 
@@ -93,3 +92,11 @@ def build(spec: ModelSpec) -> Embedder:
 def batchnorm_layers(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
     """Every BatchNorm layer by its module path, in the order of `named_modules`."""
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+
+
+def _pool(spec: ModelSpec) -> nn.Module:
+    if spec.architecture.pooling != "gem":
+        return Mean()
+    from reid.models.agw import GeM  # which brings torchvision along
+
+    return GeM()

@@ -1,14 +1,14 @@
-"""Makes the trunk of a network: everything up to its last feature map."""
+"""Makes the trunk of a network: everything up to its last feature map.
+
+Each is imported when it is made: most are torchvision's, which takes a second to import and fails beside a
+torch of another origin, and an EfficientNet needs nothing of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reid.models.densenet import DenseNetTrunk
-from reid.models.efficientnet import EfficientNetTrunk
-from reid.models.mgn import MgnTrunk
 from reid.models.recompute import Trunk
-from reid.models.resnet import ResNetTrunk
 from reid.models.spec import ModelSpec
 
 
@@ -19,6 +19,8 @@ def make_trunk(spec: ModelSpec) -> Trunk:
 
 def _resnet(variant: str = "", depth: int = 50) -> Callable[[ModelSpec], Trunk]:
     def make(spec: ModelSpec) -> Trunk:
+        from reid.models.resnet import ResNetTrunk
+
         return ResNetTrunk(
             depth, variant, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch
         )
@@ -27,15 +29,30 @@ def _resnet(variant: str = "", depth: int = 50) -> Callable[[ModelSpec], Trunk]:
 
 
 def _densenet(ptl: bool) -> Callable[[ModelSpec], Trunk]:
-    return lambda spec: DenseNetTrunk(ptl, spec.last_stride)
+    def make(spec: ModelSpec) -> Trunk:
+        from reid.models.densenet import DenseNetTrunk
+
+        return DenseNetTrunk(ptl, spec.last_stride)
+
+    return make
 
 
 def _efficientnet(variant: str) -> Callable[[ModelSpec], Trunk]:
-    return lambda spec: EfficientNetTrunk(variant, spec.last_stride)
+    def make(spec: ModelSpec) -> Trunk:
+        from reid.models.efficientnet import EfficientNetTrunk
+
+        return EfficientNetTrunk(variant, spec.last_stride)
+
+    return make
 
 
 def _mgn(ptl: bool) -> Callable[[ModelSpec], Trunk]:
-    return lambda _: MgnTrunk(ptl)
+    def make(spec: ModelSpec) -> Trunk:
+        from reid.models.mgn import MgnTrunk
+
+        return MgnTrunk(ptl)
+
+    return make
 
 
 _MAKERS: dict[str, Callable[[ModelSpec], Trunk]] = {
