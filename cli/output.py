@@ -68,11 +68,11 @@ def written(option: str, path: Path) -> None:
         fail(f"{option} {path}: there is no folder {path.parent}")
     if path.is_dir():
         fail(f"{option} {path} is a folder; name a file")
-    if path.exists() and not path.is_file():
-        return  # a pipe: who reads it would take a first look for the end
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return  # a link must stay, and who reads a pipe would take this for its end
     missing = not path.exists()
     try:
-        with path.open("ab"):
+        with path.open("xb" if missing else "ab"):
             pass
         if missing:
             path.unlink()

@@ -6,6 +6,7 @@ choices) is tried for every option there is.
 
 import http.server
 import io
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from cli.output import written
 from resight import app
 from server.gallery.store import Store
 from tests.test_own_data import draw
@@ -353,3 +355,13 @@ def test_what_is_no_number_or_none_of_the_choices_is_one_sentence(name: str) -> 
                 assert f"'{flag}'" in refused([*name.split(), flag, "many"])
     if name not in ("serve", "weights"):  # which take no arguments
         assert "no such option: --none" in refused([*name.split(), "--none"])
+
+
+def test_trying_whether_a_file_can_be_written_leaves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("ours")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("there", "link", "pipe", "new"):
+        written("--json", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "there"]
+    assert (tmp_path / "there").read_text() == "ours"
