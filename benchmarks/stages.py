@@ -32,8 +32,7 @@ class Stages:
 
     kills: int = 0
     in_the_stage: int = 0  # kills of which the last word of the job was the stage that was waited for
-    went_on: int = 0  # jobs that the restart took up and that succeeded
-    live: int = 0  # jobs that were committed before the kill
+    succeeded: int = 0  # jobs that were committed before the kill, or that the restart took up and ended
     ended_otherwise: int = 0
     checks: Result = dataclasses.field(default_factory=Result)
 
@@ -83,10 +82,8 @@ def _look(server: ServerProcess, ledger: Ledger, stages: Stages, cut_off: str) -
     if not cut_off:
         return
     with Client(server.url, timeout_s=600) as client:
-        at_start = client.job(cut_off)
-        last = [at_start, *client.watch(cut_off)][-1]
-    stages.live += at_start.state == "succeeded"
-    stages.went_on += at_start.state != "succeeded" and last.state == "succeeded"
+        *_, last = client.watch(cut_off)
+    stages.succeeded += last.state == "succeeded"
     if last.state != "succeeded":
         stages.ended_otherwise += 1
         print(f"  the job ended as {last.state}: {last.report.get('error') or last.report.get('reason')}")
