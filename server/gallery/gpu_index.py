@@ -257,5 +257,5 @@ def _are_the_best(near: np.ndarray, exact: np.ndarray, k: int, vector: np.ndarra
     lost = float(np.linalg.norm(vector - vector.astype(np.float16).astype(np.float32)))
     # rows have unit length, but for what their halves lost; the rest is what the products add to it
     off = max(1.01 * lost + 1e-5, 2 * float(np.abs(near - exact).max()))
-    last = np.partition(exact, len(exact) - k)[len(exact) - k]
+    last = min(np.partition(exact, len(exact) - k)[len(exact) - k], 1.0)  # scores beyond 1 become equal
     return bool(last - 10.0**-SCORE_DIGITS > near.min() + off)
