@@ -25,6 +25,10 @@ class Match:
     score: float  # cosine
     item: Item
 
+    def without_metadata(self) -> Match:
+        """The same, its item with empty metadata."""
+        return dataclasses.replace(self, item=self.item.without_metadata())
+
 
 @dataclasses.dataclass(frozen=True)
 class Person:
@@ -57,6 +61,14 @@ class People:
     decision: Decision | None
     probability: float | None
     guess: bool | None
+
+    def without_metadata(self) -> People:
+        """The same, the items with empty metadata."""
+        people = []
+        for person in self.people:
+            items = [match.without_metadata() for match in person.items]
+            people.append(dataclasses.replace(person, items=items))
+        return dataclasses.replace(self, people=people)
 
 
 def by_person(matches: Sequence[Match]) -> list[Person]:

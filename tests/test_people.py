@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from resight_client import values
+from resight_client import calls, values
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
@@ -113,7 +114,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     for person, (identity, count) in enumerate(SEEN.items()):
         for number in range(count):
             images.append(crop(person, number))
-            records.append(NewItem(camera=f"c{number % 2}", identity=identity))
+            records.append(NewItem(f"c{number % 2}", identity, None, {"n": number}))
     asyncio.run(opened.enrolling.enroll("lobby", images, records))
     yield opened
     opened.close()
@@ -224,6 +225,30 @@ def test_http_grpc_and_the_client_say_the_same_of_people(service: Service, app: 
         assert person.score == pytest.approx(theirs.score)
         assert [match.id for match in person.items] == [match.item.id for match in theirs.items]
         assert (person.margin is None) == (not theirs.HasField("margin"))
+
+
+def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: FastAPI) -> None:
+    whole, bare = (
+        [post(app, site="lobby", **by, **flag) for by in ({}, {"group_by": "identity"})]
+        for flag in ({}, {"without_metadata": "true"})
+    )
+    for one, other in zip(whole, bare, strict=True):
+        assert '"n": ' in json.dumps(one)
+        assert re.sub(r'"metadata": {[^}]*}', '"metadata": {}', json.dumps(one)) == json.dumps(other)
+    with served(service, required=False) as channel:
+        stub = rpc.GalleryStub(channel)
+        listing = {flag: stub.List(pb.ListRequest(site="lobby", without_metadata=flag)) for flag in (0, 1)}
+        request = pb.QueryRequest(site="lobby", images=[crop(0, 99)], without_metadata=True)
+        found = stub.Query(request, timeout=20).matches
+    assert all(item.metadata_json for item in listing[0].items)
+    assert not any(item.metadata_json for item in [*listing[1].items, *(match.item for match in found)])
+    assert [item.id for item in listing[0].items] == [item.id for item in listing[1].items]
+    for flag in (True, False):
+        sent = calls.listing("lobby", {}, None, 10, flag).options["params"]
+        asked = calls.query("lobby", None, "id", 1, None, None, False, None, None, None, flag).options["data"]
+        assert (sent.get("without_metadata"), asked.get("without_metadata")) == (
+            ("true",) * 2 if flag else (None,) * 2
+        )
 
 
 def test_a_ranking_of_items_says_nothing_of_people(app: FastAPI) -> None:

@@ -75,7 +75,7 @@ CROP = pb.Crop(image=picture(0))
 IMAGE = {"site": "lobby", "images": [picture(0)]}
 DEEP = '{"k": ' + "[" * 40 + "]" * 40 + "}"
 NAN = float("nan")
-NO_LIST, NO_KEYS = '{"without_metadata": "k"}', '{"without_metadata": []}'
+NO_LIST, NO_KEYS = '{"lacks_metadata": "k"}', '{"lacks_metadata": []}'
 
 
 def enroll(**fields: Any) -> pb.EnrollRequest:
@@ -125,8 +125,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("List", pb.ListRequest(site="lobby", filter_json='{"metadata": {"k": {}}}'), "filter_json.metadata.k"),
     (
         "List",
-        pb.ListRequest(site="lobby", filter_json='{"metadata": {"k": 1}, "without_metadata": ["k"]}'),
-        "filter_json.without_metadata and filter_json.metadata.k can be met by no item",
+        pb.ListRequest(site="lobby", filter_json='{"metadata": {"k": 1}, "lacks_metadata": ["k"]}'),
+        "filter_json.lacks_metadata and filter_json.metadata.k can be met by no item",
     ),
     ("Erase", pb.EraseRequest(site="lobby"), "nothing says what to erase"),
     ("Erase", pb.EraseRequest(site="lobby", filter_json="{}"), "nothing says what to erase"),
@@ -134,7 +134,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "Erase",
         pb.EraseRequest(site="lobby", filter_json=NO_KEYS),
-        "filter_json.without_metadata is a list of 0 keys",
+        "filter_json.lacks_metadata is a list of 0 keys",
     ),
     (
         "Erase",
@@ -204,15 +204,15 @@ REQUESTS: list[tuple[str, str, dict[str, Any], str]] = [
         "GET",
         "/gallery",
         {"params": {"site": "lobby", "filter": NO_LIST}},
-        "filter.without",
+        "filter.lacks",
     ),
     (
         "DELETE",
         "/gallery",
         {"params": {"site": "lobby", "filter": NO_KEYS}},
-        "filter.without",
+        "filter.lacks",
     ),
-    ("DELETE", "/gallery", {"params": {"site": "lobby", "without_metadata": "k"}}, "unknown query parameter"),
+    ("DELETE", "/gallery", {"params": {"site": "lobby", "lacks_metadata": "k"}}, "unknown query parameter"),
     ("DELETE", "/gallery", {"params": {"site": "lobby"}}, "nothing says what to erase"),
     ("GET", "/gallery/nothing/image", {}, "there is no item"),
     ("POST", "/adapt", {"json": {"site": "lobby", "tier": "9"}}, "tier '9' is unknown"),

@@ -27,10 +27,10 @@ from server.gallery.filters import (
 
 MAX_FILTER = 65_536  # characters of a filter
 MAX_VALUES = 1_000  # of one list in it
-MAX_KEYS = 100  # of metadata in it, and in without_metadata
+MAX_KEYS = 100  # of metadata in it, and in lacks_metadata
 _OPERATORS: dict[str, Operator] = {"gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 _WINDOW: dict[str, Operator] = {"captured_after": "gte", "captured_before": "lt"}
-_KNOWN = (*COLUMNS, "metadata", "without_metadata", *_WINDOW)
+_KNOWN = (*COLUMNS, "metadata", "lacks_metadata", *_WINDOW)
 Read = Callable[[Any, str], Plain]  # a value in a filter and where it stands -> the value to compare with
 
 
@@ -64,8 +64,8 @@ def filter_of(
                 where = f"{name}.{limit}"
                 conditions["captured_at"][where] = _limit(operator, values[limit], where)
         metadata = _metadata(values.get("metadata", {}), name)
-        if "without_metadata" in values:
-            lacking = _lacking(values["without_metadata"], metadata, name)
+        if "lacks_metadata" in values:
+            lacking = _lacking(values["lacks_metadata"], metadata, name)
     single: dict[Column, Any] = {"camera": camera, "identity": identity}
     for column, value in single.items():
         if value is not None:
@@ -99,9 +99,9 @@ def _metadata(values: Any, name: str) -> dict[str, Condition]:
 
 
 def _lacking(values: Any, metadata: dict[str, Condition], name: str) -> list[str]:
-    """The keys of `without_metadata`. Raises BadRequest for anything but a list of keys, and for a key that
+    """The keys of `lacks_metadata`. Raises BadRequest for anything but a list of keys, and for a key that
     `metadata` asks for."""
-    where = f"{name}.without_metadata"
+    where = f"{name}.lacks_metadata"
     if not isinstance(values, list):
         raise BadRequest(f"{where} must be an array of keys, not {kind_of(values)}")
     if not 1 <= len(values) <= MAX_KEYS:

@@ -40,6 +40,10 @@ class Item:
     metadata: dict[str, Any]
     enrolled_at: float | None  # None where an older version stored a time that no calendar has
 
+    def without_metadata(self) -> Item:
+        """The same with empty metadata."""
+        return dataclasses.replace(self, metadata={})
+
 
 @dataclasses.dataclass(frozen=True)
 class Erased:

@@ -48,6 +48,8 @@ class Gallery(rpc.GalleryServicer):
             request.threshold if request.HasField("threshold") else None,
             request.group_by or None,
         )
+        if request.without_metadata:
+            ranking = ranking.without_metadata()
         return await asyncio.to_thread(messages.answer, ranking)  # twenty thousand matches take a while
 
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
@@ -56,6 +58,8 @@ class Gallery(rpc.GalleryServicer):
         items, following = await self.service.items.page(
             request.site, where, request.cursor or None, request.limit or 100
         )
+        if request.without_metadata:
+            items = [item.without_metadata() for item in items]
         return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
 
     async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:

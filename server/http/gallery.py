@@ -13,6 +13,7 @@ from server.http.schemas import (
     FILTER_EXAMPLE,
     FILTER_HELP,
     TIME_HELP,
+    WITHOUT_METADATA_HELP,
     EnrolledModel,
     ErasedModel,
     ItemModel,
@@ -99,6 +100,7 @@ async def listing(
     filter: Filter = None,
     cursor: Annotated[str | None, Query(description="of the page before; without it, the first page")] = None,
     limit: Annotated[int, Query(description="1 to 1000")] = 100,
+    without_metadata: Annotated[bool, Query(description=WITHOUT_METADATA_HELP)] = False,
 ) -> PageModel:
     """Items of a site in order of enrolling: those that meet every condition."""
     where = filter_of(
@@ -109,6 +111,8 @@ async def listing(
         captured_before=captured_before,
     )
     items, following = await service.items.page(site, where, cursor, limit)
+    if without_metadata:
+        items = [item.without_metadata() for item in items]
     return PageModel(items=[ItemModel.of(item) for item in items], cursor=following)
 
 

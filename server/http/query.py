@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from server.fields import filter_of, query_camera_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
-from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, AnswerModel
+from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, WITHOUT_METADATA_HELP, AnswerModel
 
 router = APIRouter(tags=["query"], route_class=KeyedRoute)
 
@@ -34,6 +34,7 @@ async def query(
     exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
     filter: Annotated[str | None, Form(examples=[FILTER_EXAMPLE], description=FILTER_HELP)] = None,
     threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
+    without_metadata: Annotated[bool, Form(description=WITHOUT_METADATA_HELP)] = False,
     group_by: Annotated[
         str | None,
         Form(
@@ -55,6 +56,8 @@ async def query(
         threshold,
         group_by,
     )
+    if without_metadata:
+        ranking = ranking.without_metadata()
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.
     body = await asyncio.to_thread(lambda: AnswerModel.of(ranking).model_dump_json())

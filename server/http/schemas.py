@@ -24,11 +24,12 @@ FILTER_EXAMPLE = (
 )
 FILTER_HELP = (
     "a JSON object; an item has to meet all of it. Its keys are camera, identity, captured_at, enrolled_at, "
-    "metadata (an object of conditions by key), without_metadata (a list of keys that it must not have), and "
+    "metadata (an object of conditions by key), lacks_metadata (a list of keys that it must not have), and "
     "captured_after (inclusive) and captured_before (exclusive) for short. A condition is a value, null (the "
     "item has none), a list (any of these), or an object of gt, gte, lt, lte and not. Comparison is exact: "
     '12 equals 12.0 and neither "12" nor true'
 )
+WITHOUT_METADATA_HELP = "items come with empty metadata: a shorter answer where they carry much of it"
 _ITEM: dict[str, Any] = {
     "id": "5b0c6f0e4d9b4b0f8a0e6f2f7f1f9b1d",
     "site": "lobby",

@@ -62,10 +62,12 @@ def query(
     filter: Filter | None,
     threshold: float | None,
     group_by: str | None,
+    without_metadata: bool,
 ) -> Call:
     """POST /query."""
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "group_by": group_by}
     fields |= {"query_camera": query_camera, "camera": camera}
+    fields["without_metadata"] = "true" if without_metadata else None
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)
     fields["threshold"] = str(threshold) if threshold is not None else None
@@ -111,11 +113,11 @@ def conditions(
     }
 
 
-def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int) -> Call:
+def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int, without_metadata: bool) -> Call:
     """GET /gallery."""
-    return Call(
-        "GET", "/gallery", {"params": _set({"site": site, **where, "cursor": cursor, "limit": limit})}
-    )
+    values = {"site": site, **where, "cursor": cursor, "limit": limit}
+    values["without_metadata"] = "true" if without_metadata else None
+    return Call("GET", "/gallery", {"params": _set(values)})
 
 
 def erase(item_id: str, site: str | None) -> Call:

@@ -82,6 +82,7 @@ class Client:
         filter: Filter | None = None,
         threshold: float | None = None,
         group_by: str | None = None,
+        without_metadata: bool = False,
     ) -> Answer:
         """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
 
@@ -89,9 +90,10 @@ class Client:
             query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
                 itself: `filter` does, see docs/filters.md.
             group_by: "identity" ranks people, in the answer's `people`, instead of items.
+            without_metadata: items come with empty metadata, for a shorter answer.
         """
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
-        call = calls.query(site, images, item_id, top_k, *options)
+        call = calls.query(site, images, item_id, top_k, *options, without_metadata)
         return self._send(call, values.answer)
 
     def item(self, item_id: str) -> Item:
@@ -112,12 +114,13 @@ class Client:
         captured_before: Time | None = None,
         filter: Filter | None = None,
         page_size: int = 1000,
+        without_metadata: bool = False,
     ) -> Iterator[Item]:
         """Every item of a site that meets every condition, in order of enrolling, a page a request."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         cursor: str | None = None
         while True:
-            page = self._send(calls.listing(site, where, cursor, page_size), values.page)
+            page = self._send(calls.listing(site, where, cursor, page_size, without_metadata), values.page)
             yield from page.items
             cursor = page.cursor
             if cursor is None:
@@ -134,10 +137,11 @@ class Client:
         filter: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        without_metadata: bool = False,
     ) -> Page:
         """A page of a site's items: those that meet every condition."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return self._send(calls.listing(site, where, cursor, limit), values.page)
+        return self._send(calls.listing(site, where, cursor, limit, without_metadata), values.page)
 
     def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""

@@ -75,7 +75,7 @@ class EnrollResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class QueryRequest(_message.Message):
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     QUERY_CAMERA_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -96,7 +97,8 @@ class QueryRequest(_message.Message):
     threshold: float
     query_camera: str
     group_by: str
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ...) -> None: ...
+    without_metadata: bool
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -143,7 +145,7 @@ class QueryResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., decision: _Optional[str] = ..., probability: _Optional[float] = ..., guess: _Optional[bool] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit")
+    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata")
     SITE_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +154,7 @@ class ListRequest(_message.Message):
     CAPTURED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
     site: str
     filter_json: str
     camera: str
@@ -160,7 +163,8 @@ class ListRequest(_message.Message):
     captured_before: float
     cursor: str
     limit: int
-    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    without_metadata: bool
+    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ..., without_metadata: _Optional[bool] = ...) -> None: ...
 
 class ListResponse(_message.Message):
     __slots__ = ("items", "cursor")
