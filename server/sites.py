@@ -93,6 +93,7 @@ class Sites:
                 fit = self.store.fits.get(live.profile_id)
                 state = SiteState(live, self.indexes.open(self.store, live, centres), centres, fit)
                 profiles.append(live.profile_id)
+                self._note_missing(state)
             else:
                 state = SiteState(live, self.indexes.new(self.engines.bundle.manifest.dim))
             site = self.by_name[live.site] = Site(live.site, state)
@@ -101,6 +102,18 @@ class Sites:
                 stale.append(site)
         self.engines.warm(profiles)
         return stale
+
+    def _note_missing(self, state: SiteState) -> None:
+        """Says how many items no query finds, because the database has lost their embeddings."""
+        site = state.version.site
+        missing = self.store.items.count(site) - len(state.index)
+        if missing:
+            log.error(
+                "site %s: %d items have no embedding, so no query finds them; the site's next adaptation or "
+                "rollback embeds them again, where images are kept",
+                site,
+                missing,
+            )
 
     def all(self) -> list[Site]:
         """Every site, by name."""

@@ -24,6 +24,7 @@ from reid.profile import Centres
 from server.errors import NotFound, StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
+from server.job import ENDED
 from tests.postgres import PostgresProcess
 from tests.tiny import make_tiny_bundle, open_tiny, picture
 
@@ -153,6 +154,25 @@ def test_a_picture_that_is_gone_is_missed_alone(gallery: Path, tmp_path: Path) -
     with pytest.raises(NotFound, match="image"):
         asyncio.run(service.items.image(ids[0], "test"))
     assert asyncio.run(service.items.image(ids[1], "test")) == picture(1)
+    service.close()
+
+
+def test_an_embedding_that_is_gone_is_said_at_the_start(
+    gallery: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = shutil.copytree(gallery / "data", tmp_path / "data")
+    open_tiny(Bundle.load(gallery / "tiny.resight"), data).close()
+    assert "no embedding" not in caplog.text
+    with sqlite3.connect(data / "gallery.db") as db:
+        db.execute("DELETE FROM embeddings WHERE seq IN (2, 3)")
+    db.close()
+    service = open_tiny(Bundle.load(gallery / "tiny.resight"), data)
+    assert "site hall: 2 items have no embedding, so no query finds them" in caplog.text
+    assert len(asyncio.run(service.querying.query("hall", [picture(1)], top_k=20)).matches) == 7
+    job = asyncio.run(service.adapting.roll_back("hall"))
+    while service.jobs.get(job.id).state not in ENDED:
+        time.sleep(0.02)
+    assert len(asyncio.run(service.querying.query("hall", [picture(1)], top_k=20)).matches) == 9
     service.close()
 
 
