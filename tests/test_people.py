@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -248,6 +249,24 @@ def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: F
         asked = calls.query("lobby", None, "id", 1, None, None, False, None, None, None, flag).options["data"]
         expected = "true" if flag else None
         assert sent.get("without_metadata") == asked.get("without_metadata") == expected
+
+
+def test_metadata_is_left_out_in_a_thread_while_the_loop_serves_others(
+    service: Service, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    without_metadata = Answer.without_metadata
+
+    def noted(ranking: Answer) -> Answer:
+        threads.append(threading.current_thread().name)
+        return without_metadata(ranking)
+
+    monkeypatch.setattr(Answer, "without_metadata", noted)
+    post(app, site="lobby", without_metadata="true")
+    with served(service, required=False) as channel:
+        request = pb.QueryRequest(site="lobby", images=[crop(0, 99)], without_metadata=True)
+        rpc.GalleryStub(channel).Query(request, timeout=20)
+    assert [name.partition("_")[0] for name in threads] == ["asyncio", "asyncio"]
 
 
 def test_a_ranking_of_items_says_nothing_of_people(app: FastAPI) -> None:
