@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -155,7 +155,7 @@ def test_people_behind_many_items_of_the_first_one_are_looked_for(
     counts: list[int] = []
     nearest = service.querying._nearest
 
-    def counted(search: Any, conditions: Any, count: int) -> list[Match]:
+    def counted(search: Any, conditions: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
         counts.append(count)
         return nearest(search, conditions, count)
 
@@ -169,6 +169,21 @@ def test_people_behind_many_items_of_the_first_one_are_looked_for(
     counts.clear()
     assert query(service, top_k=8).people is not None
     assert max(counts) == 8
+
+
+def test_only_items_that_are_shown_are_read_whole(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    by_seq = service.store.items.by_seq
+
+    def counted(seqs: Sequence[int]) -> dict[int, Item]:
+        read.extend(seqs)
+        return by_seq(seqs)
+
+    monkeypatch.setattr(service.store.items, "by_seq", counted)
+    answer = query(service, top_k=1).people
+    assert answer is not None
+    assert [person.identity for person in answer.people] == ["ada"]
+    assert len(read) <= 2 * EVIDENCE < sum(SEEN.values())  # hers, and those of the one who comes next
 
 
 def test_conditions_hold_for_people_as_for_items(service: Service) -> None:
