@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reid.calibration import Calibration
+from server.gallery.index import SCORE_DIGITS
 from server.gallery.records import Item
 
 EVIDENCE = 5  # items of a person that an answer shows, at most
@@ -87,7 +88,9 @@ def by_person(matches: Sequence[Match]) -> list[Person]:
     for number, rows in enumerate(groups):
         items = [matches[row] for row in rows[:EVIDENCE]]
         score = items[0].score
-        margin = score - matches[groups[number + 1][0]].score if number + 1 < len(groups) else None
+        margin = None
+        if number + 1 < len(groups):
+            margin = round(score - matches[groups[number + 1][0]].score, SCORE_DIGITS)
         people.append(Person(number + 1, items[0].item.identity, score, margin, items))
     return people
 
@@ -95,9 +98,9 @@ def by_person(matches: Sequence[Match]) -> list[Person]:
 def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] | None) -> People:
     """The first `top_k` people, and what their scores mean.
 
-    `nobody`: at most one unknown person in ten scores as high as the first person does, or fewer. `match`: at
-    most one in a hundred does, and the second person does not score as high as that. `ambiguous`: anything
-    between, also where two people score so high. A guess decides nothing: thresholds of another gallery
+    `nobody`: at least one unknown person in ten scores as high as the first person does. `match`: at most one
+    in a hundred does, and the second person does not score as high as that. `ambiguous`: anything between,
+    also where two people score so high. A guess decides nothing: thresholds of another gallery
     would call nobody whom a small one shows rightly, since fewer strangers are there to score high.
 
     Args:
