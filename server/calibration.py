@@ -26,9 +26,9 @@ _SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
 _THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
 
 
-def carried_over(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
+def carried_over(calibration: dict[str, Any]) -> dict[str, Any]:
     """A calibration in another space than its own."""
-    return calibration | {"guess": True} if calibration is not None else None
+    return calibration | {"guess": True}
 
 
 def of_card(manifest: Manifest, space_id: str) -> dict[str, Any] | None:
