@@ -29,7 +29,7 @@ _TOP_K = 100
 
 
 @dataclasses.dataclass
-class Asked:
+class Answers:
     """What queries were answered."""
 
     seconds: list[float] = dataclasses.field(default_factory=list)
@@ -44,7 +44,7 @@ class Asked:
         return sum(len(spaces) > 1 for spaces in self.spaces.values())
 
 
-def ask(traffic: Traffic, asked: Asked, pause_s: float) -> None:
+def ask(traffic: Traffic, answers: Answers, pause_s: float) -> None:
     """Queries until the traffic ends."""
     with Client(traffic.url, timeout_s=60) as client:
         number = 0
@@ -57,13 +57,13 @@ def ask(traffic: Traffic, asked: Asked, pause_s: float) -> None:
                 crop = traffic.crops[number % len(traffic.crops)]
                 answer = client.query(traffic.site, crop, query_camera=f"c{number % 3}", top_k=_TOP_K)
             except ResightError as error:
-                asked.failed.append(str(error))
+                answers.failed.append(str(error))
                 continue
-            asked.seconds.append(time.perf_counter() - began)
-            asked.spaces.setdefault(answer.version, set()).add(answer.space_id)
+            answers.seconds.append(time.perf_counter() - began)
+            answers.spaces.setdefault(answer.version, set()).add(answer.space_id)
             named = [match.id for match in answer.matches]
-            asked.twice += len(named) != len(set(named))
-            asked.returned += bool(gone & set(named))
+            answers.twice += len(named) != len(set(named))
+            answers.returned += bool(gone & set(named))
 
 
 def run(client: Client, what: str) -> str:
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", default=["0", "1+0", "rollback", "auto"])
     parser.add_argument("--pause-s", type=float, default=0.02, help="of each client between two requests")
     arguments = parser.parse_args()
-    ledger, asked, result = Ledger(), Asked(), Result()
+    ledger, answers, result = Ledger(), Answers(), Result()
     crops = drawn_jpegs(2_000)  # so that an adaptation finds enough that differ
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -100,7 +100,7 @@ def main() -> None:
             traffic.send(client, min(64, arguments.items - len(ledger.acknowledged)))
         print(f"{len(ledger.acknowledged)} items", flush=True)
         pause = arguments.pause_s
-        loops = [(ask, (traffic, asked, pause))] * 2
+        loops = [(ask, (traffic, answers, pause))] * 2
         threads = [threading.Thread(target=loop, args=values) for loop, values in loops]
         threads.append(threading.Thread(target=traffic.enroll, args=(pause, 4)))
         threads.append(threading.Thread(target=traffic.erase, args=(pause,)))
@@ -113,20 +113,20 @@ def main() -> None:
             thread.join()
         check(server, ledger, result)
         result.acknowledged = len(ledger.acknowledged)
-    _print(asked, ledger, result)
-    clean = result.clean and not (asked.failed or asked.mixed or asked.twice or asked.returned)
+    _print(answers, ledger, result)
+    clean = result.clean and not (answers.failed or answers.mixed or answers.twice or answers.returned)
     raise SystemExit(0 if clean and not ledger.refused else 1)
 
 
-def _print(asked: Asked, ledger: Ledger, result: Result) -> None:
-    half, most = np.percentile(asked.seconds, (50, 99))
+def _print(answers: Answers, ledger: Ledger, result: Result) -> None:
+    half, most = np.percentile(answers.seconds, (50, 99))
     counts = {
-        "queries": len(asked.seconds),
-        "failed queries": len(asked.failed),
-        "versions seen": len(asked.spaces),
-        "of two spaces": asked.mixed,
-        "an item twice": asked.twice,
-        "an erased item": asked.returned,
+        "queries": len(answers.seconds),
+        "failed queries": len(answers.failed),
+        "versions seen": len(answers.spaces),
+        "of two spaces": answers.mixed,
+        "an item twice": answers.twice,
+        "an erased item": answers.returned,
         "enrolled": result.acknowledged,
         "erased": len(ledger.erased),
         "refused": len(ledger.refused),
@@ -139,7 +139,7 @@ def _print(asked: Asked, ledger: Ledger, result: Result) -> None:
     for name, value in counts.items():
         print(f"{name:16} {value}")
     print(f"{'seconds':16} {half:.3f} (median), {most:.3f} (99 % of queries)")
-    for sentence in sorted({*asked.failed, *ledger.refused})[:5]:
+    for sentence in sorted({*answers.failed, *ledger.refused})[:5]:
         print(f"  {sentence}")
 
 

@@ -36,12 +36,12 @@ def similarity(facts: Mapping[str, Any] | None) -> Markup:
         tag("div", tag("h3", side), _matrix(facts["cameras"], facts[side], low, high), class_="wide")
         for side in ("before", "after")
     ]
-    told = (
+    explanation = (
         "Mean similarity of the crops of two cameras, before anything and after the last tier that was "
         "tried. Where cameras differ only in who walks by, all values are about even; a dark diagonal says "
         "that crops are alike because one camera took them."
     )
-    return joined(tag("h2", "How alike cameras are"), tag("p", told, class_="soft"), *sides)
+    return joined(tag("h2", "How alike cameras are"), tag("p", explanation, class_="soft"), *sides)
 
 
 def _camera(name: str, count: int, most: int, people: int | None) -> Markup:

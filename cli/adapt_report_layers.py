@@ -20,7 +20,7 @@ def outputs(by_layer: Mapping[str, Mapping[str, Output]] | None) -> Markup:
         name: range_of([*(one[f"{name}_{side}"] for one in every for side in ("before", "after")), model])
         for name, model in _MODEL.items()
     }
-    told = (
+    explanation = (
         "What a layer puts out for each camera's crops, over its channels, before and after tier 1: the root "
         "mean square of their means, and the mean of their variances. For the crops that the model was "
         "trained with these are 0 and 1, where the lines are. Ring before, dot after. The layers before it "
@@ -28,7 +28,7 @@ def outputs(by_layer: Mapping[str, Mapping[str, Output]] | None) -> Markup:
         "means the cameras move most, in the network's order."
     )
     tables = [_layer(name, of_camera, shown) for name, of_camera in by_layer.items()]
-    return joined(tag("h2", "What BatchNorm layers put out"), tag("p", told, class_="soft"), *tables)
+    return joined(tag("h2", "What BatchNorm layers put out"), tag("p", explanation, class_="soft"), *tables)
 
 
 def change_rates(by_parameter: Mapping[str, Mapping[str, float]] | None) -> Markup:
@@ -36,12 +36,12 @@ def change_rates(by_parameter: Mapping[str, Mapping[str, float]] | None) -> Mark
     moved = {name: layers for name, layers in (by_parameter or {}).items() if layers}
     if not moved:
         return Markup()
-    told = (
+    explanation = (
         "How far the values of a layer moved from the model's own: the sum of what its channels moved over "
         "the sum of their values before, both without sign. The layers that moved most, for each parameter."
     )
     tables = [_rates(name, layers) for name, layers in moved.items()]
-    return joined(tag("h2", "Which BatchNorm layers moved"), tag("p", told, class_="soft"), *tables)
+    return joined(tag("h2", "Which BatchNorm layers moved"), tag("p", explanation, class_="soft"), *tables)
 
 
 def _layer(name: str, of_camera: Mapping[str, Output], shown: Mapping[str, Range]) -> Markup:

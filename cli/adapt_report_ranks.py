@@ -18,7 +18,7 @@ def ranks(facts: Mapping[str, Any] | None) -> Markup:
     """A row for each crop; nothing where none was ranked."""
     if not facts or not facts["queries"]:
         return Markup()
-    told = (
+    explanation = (
         f"{_LOOKS_FOR.get(facts['by'], facts['by'])}. 1 is the first place; {facts['among']} crops were "
         "ranked, and none of those below was fitted to. Ring before, dots after each tier, the biggest after "
         "the last; on a logarithmic scale, the first place on the left."
@@ -34,7 +34,7 @@ def ranks(facts: Mapping[str, Any] | None) -> Markup:
     rows = [_row(query, facts["among"]) for query in facts["queries"]]
     return joined(
         tag("h2", "Places of held-out crops"),
-        tag("p", told, class_="soft"),
+        tag("p", explanation, class_="soft"),
         tag("div", tag("table", heads, *rows), class_="wide"),
     )
 

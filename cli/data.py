@@ -81,13 +81,13 @@ def data_check(
         _tables(summary)
         for sentence in [*oddities(summary), *_unread(name, data, dataset)]:
             say(f"note: {sentence}")
-        found = None
+        inspection = None
         if not quick:
             with progress("looking at images") as show:
-                found = inspect(dataset, show)
-            if found.near:
-                say(f"note: {_alike(found.near)}")
-        problems = _problems(summary, found)
+                inspection = inspect(dataset, show)
+            if inspection.near:
+                say(f"note: {_alike(inspection.near)}")
+        problems = _problems(summary, inspection)
         for sentence in problems[:_SHOWN]:
             say(f"to mend: {sentence}")
         if len(problems) > _SHOWN:
@@ -96,7 +96,7 @@ def data_check(
             draw_contact_sheet(dataset, seed=seed).save(sheet)
             say(f"wrote {sheet}")
         if json_out is not None:
-            values = summary.values() | (found.values() if found else {})
+            values = summary.values() | (inspection.values() if inspection else {})
             json_out.write_text(json.dumps(values, indent=2) + "\n")
     except (DatasetError, OSError) as error:
         fail(str(error))
@@ -165,19 +165,19 @@ def _unread(name: str, data: Path, dataset: Dataset) -> list[str]:
     return sentences
 
 
-def _problems(summary: Summary, found: Inspection | None) -> list[str]:
+def _problems(summary: Summary, inspection: Inspection | None) -> list[str]:
     sentences = []
     if summary.queries and summary.matchless == summary.queries:
         sentences.append("no query can be scored")
-    if found is None:
+    if inspection is None:
         return sentences
-    sentences += [f"cannot be read: {fault}" for fault in found.unreadable]
-    for group in found.two_people:
+    sentences += [f"cannot be read: {fault}" for fault in inspection.unreadable]
+    for group in inspection.two_people:
         people = " and ".join(dict.fromkeys(place.person for place in group))
         sentences.append(f"one picture of {people}: {_paths(group)}")
-    for group in found.across_parts:
+    for group in inspection.across_parts:
         parts = " and ".join(dict.fromkeys(place.part for place in group))
-        if group not in found.two_people:
+        if group not in inspection.two_people:
             sentences.append(f"one picture in {parts}: {_paths(group)}")
     return sentences
 

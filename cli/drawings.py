@@ -55,8 +55,8 @@ def places(before: int, after: Sequence[int], last: int) -> Markup:
     ring, *dots = (across(log(place), shown) for place in (before, *after))
     ends = [tag("line", class_="way", x1=_short(ring), x2=_short(dots[-1]), y1=HEIGHT / 2, y2=HEIGHT / 2)]
     marks = [_dot(x, 3.0, "dot after") for x in dots[:-1]] + [_dot(dots[-1], 4.5, "dot after")]
-    told = f"place {before} before, {', '.join(map(str, after))} after"
-    return _drawing(told, _upright(EDGE), *ends, *marks, _dot(ring, 4.5, "ring"))
+    title = f"place {before} before, {', '.join(map(str, after))} after"
+    return _drawing(title, _upright(EDGE), *ends, *marks, _dot(ring, 4.5, "ring"))
 
 
 def bar(value: float, most: float) -> Markup:

@@ -316,10 +316,10 @@ def _tell(report: JobReport, rung: Rung) -> None:
 
 def _rounded(rates: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """To four digits that count: rates differ by powers of ten."""
-    told = {}
+    rounded = {}
     for parameter, layers in rates.items():
-        told[parameter] = {layer: float(f"{rate:.4g}") for layer, rate in layers.items()}
-    return told
+        rounded[parameter] = {layer: float(f"{rate:.4g}") for layer, rate in layers.items()}
+    return rounded
 
 
 def _note(report: JobReport, sentence: str) -> None:

@@ -21,11 +21,14 @@ from server.reports import CalibrationReport
 FEWEST_PEOPLE = 32  # seen by two cameras: a quarter of them, enrolled or not, is in each half of a fit
 MOST_ITEMS = 2048  # that are compared with each other
 _RATES = (0.01, 0.1)  # of unknown people who raise a match, for which there is a threshold
+# as the model's card calls them
+_SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
+_THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
 
 
-def carried_over(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
+def carried_over(calibration: dict[str, Any]) -> dict[str, Any]:
     """A calibration in another space than its own."""
-    return calibration | {"guess": True} if calibration is not None else None
+    return calibration | {"guess": True}
 
 
 def of_card(manifest: Manifest, space_id: str) -> dict[str, Any] | None:
@@ -35,24 +38,22 @@ def of_card(manifest: Manifest, space_id: str) -> dict[str, Any] | None:
     Args:
         space_id: of the bundle's own values.
     """
-    stated = [metrics for metrics in manifest.metrics if {*_ON_CARD} <= set(metrics)]
+    on_card = {_SLOPE, _INTERCEPT, *_THRESHOLDS.values()}
+    stated = [metrics for metrics in manifest.metrics if on_card <= set(metrics)]
     if not stated:
         return None
-    most = max(stated, key=lambda metrics: float(metrics["threshold at FPIR 1%"]))
+    most = max(stated, key=lambda metrics: float(metrics[_THRESHOLDS["0.01"]]))
     error = most.get("calibration error")
     return CalibrationReport(
-        slope=most["calibration slope"],
-        intercept=most["calibration intercept"],
-        thresholds={str(rate): most[f"threshold at FPIR {rate:.0%}"] for rate in _RATES},
+        slope=most[_SLOPE],
+        intercept=most[_INTERCEPT],
+        thresholds={rate: most[name] for rate, name in _THRESHOLDS.items()},
         space_id=space_id,
         guess=True,
         measured_on=str(most.get("dataset", "a data set that the card does not name")),
         people=None,
         error=None if error is None else round(error / 100, 4),
     ).model_dump()
-
-
-_ON_CARD = ("calibration slope", "calibration intercept", "threshold at FPIR 1%", "threshold at FPIR 10%")
 
 
 def of_labels(
@@ -109,8 +110,8 @@ def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | No
 
 def _vectors(stored: Sequence[Embedded], seqs: np.ndarray) -> dict[int, np.ndarray]:
     """float16 [D] by seq."""
-    found: dict[int, np.ndarray] = {}
+    by_seq: dict[int, np.ndarray] = {}
     for chunk in stored:
         for row in np.flatnonzero(np.isin(chunk.seqs, seqs)):
-            found[int(chunk.seqs[row])] = chunk.vectors[row]
-    return found
+            by_seq[int(chunk.seqs[row])] = chunk.vectors[row]
+    return by_seq

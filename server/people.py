@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reid.calibration import Calibration
+from server.gallery.index import SCORE_DIGITS
 from server.gallery.records import Item
 
 EVIDENCE = 5  # items of a person that an answer shows, at most
@@ -71,28 +72,35 @@ class People:
         return dataclasses.replace(self, people=people)
 
 
+def rows_of_people(identities: Sequence[str | None]) -> list[list[int]]:
+    """The identities of ranked items -> the rows of each person, in order of their best item. A row without
+    an identity stands alone."""
+    rows: dict[str | int, list[int]] = {}
+    for row, identity in enumerate(identities):
+        rows.setdefault(row if identity is None else identity, []).append(row)
+    return list(rows.values())
+
+
 def by_person(matches: Sequence[Match]) -> list[Person]:
     """Items in order of their scores -> people in order of their best item's score."""
-    items: dict[tuple[str, str], list[Match]] = {}
-    for match in matches:
-        identity = match.item.identity
-        key = ("item", match.item.id) if identity is None else ("identity", identity)
-        items.setdefault(key, []).append(match)
+    groups = rows_of_people([match.item.identity for match in matches])
     people = []
-    groups = list(items.values())
-    for number, group in enumerate(groups):
-        score = group[0].score
-        margin = score - groups[number + 1][0].score if number + 1 < len(groups) else None
-        people.append(Person(number + 1, group[0].item.identity, score, margin, group[:EVIDENCE]))
+    for number, rows in enumerate(groups):
+        items = [matches[row] for row in rows[:EVIDENCE]]
+        score = items[0].score
+        margin = None
+        if number + 1 < len(groups):
+            margin = round(score - matches[groups[number + 1][0]].score, SCORE_DIGITS)
+        people.append(Person(number + 1, items[0].item.identity, score, margin, items))
     return people
 
 
 def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] | None) -> People:
     """The first `top_k` people, and what their scores mean.
 
-    `nobody`: at most one unknown person in ten scores as high as the first person does, or fewer. `match`: at
-    most one in a hundred does, and the second person does not score as high as that. `ambiguous`: anything
-    between, also where two people score so high. A guess decides nothing: thresholds of another gallery
+    `nobody`: at least one unknown person in ten scores as high as the first person does. `match`: at most one
+    in a hundred does, and the second person does not score as high as that. `ambiguous`: anything between,
+    also where two people score so high. A guess decides nothing: thresholds of another gallery
     would call nobody whom a small one shows rightly, since fewer strangers are there to score high.
 
     Args:

@@ -18,7 +18,7 @@ from server.gallery.index import SearchFilter
 from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
-from server.people import Match, People, by_person, decide
+from server.people import EVIDENCE, Match, People, by_person, decide, rows_of_people
 from server.settings import Settings
 from server.sites import Sites, SiteState
 
@@ -154,19 +154,43 @@ class Querying:
 
     def _items(self, search: _Search, top_k: int) -> list[Match]:
         """The nearest items."""
-        return self._nearest(search, self._conditions(search), top_k)
+        scores, seqs = self._nearest(search, self._conditions(search), top_k)
+        items = self.store.items.by_seq(seqs.tolist())
+        matches: list[Match] = []
+        for score, seq in zip(scores.tolist(), seqs.tolist(), strict=True):
+            if seq in items:  # otherwise it was erased while this query ran
+                matches.append(Match(len(matches) + 1, score, items[seq]))
+        return matches
 
     def _people(self, search: _Search, top_k: int) -> People:
-        """The nearest people. One more than asked for is looked for: it says how far the last is ahead."""
+        """The nearest people. One more than asked for is looked for: it says how far the last is ahead.
+
+        Where few people have many items, all of these are looked at; so only those that are shown are read
+        whole.
+        """
         conditions = self._conditions(search)
         most = self.settings.max_top_k
         count = min(most, max(_FEWEST_GROUPED, 2 * top_k))
+        identities: dict[int, str | None] = {}
         while True:
-            matches = self._nearest(search, conditions, count)
-            people = by_person(matches)
-            if len(people) > top_k or len(matches) < count or count == most:
-                return decide(people, top_k, search.state.version.calibration)
+            scores, seqs = self._nearest(search, conditions, count)
+            identities |= self.store.items.identities([s for s in seqs.tolist() if s not in identities])
+            ranked = []  # without items that were erased while this query ran
+            for score, seq in zip(scores.tolist(), seqs.tolist(), strict=True):
+                if seq in identities:
+                    ranked.append((score, seq))
+            people = rows_of_people([identities[seq] for _, seq in ranked])
+            if len(people) > top_k or len(seqs) < count or count == most:
+                break
             count = min(most, count * _MORE_GROUPED)
+        shown = sorted(row for rows in people[: top_k + 1] for row in rows[:EVIDENCE])
+        items = self.store.items.by_seq([ranked[row][1] for row in shown])
+        matches = []
+        for row in shown:
+            score, seq = ranked[row]
+            if seq in items:
+                matches.append(Match(row + 1, score, items[seq]))
+        return decide(by_person(matches), top_k, search.state.version.calibration)
 
     def _conditions(self, search: _Search) -> SearchFilter:
         where = search.where
@@ -175,7 +199,10 @@ class Querying:
         allowed = self.store.items.seqs(search.state.version.site, where)
         return SearchFilter(exclude_camera=search.exclude_camera, allowed=allowed)
 
-    def _nearest(self, search: _Search, conditions: SearchFilter, count: int) -> list[Match]:
+    def _nearest(
+        self, search: _Search, conditions: SearchFilter, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(scores float64 [n], seqs int64 [n]), n <= count, as `GalleryIndex.search` returns them."""
         query_item, threshold = search.query_item, search.threshold
         wanted = count + (query_item is not None)
         scores, seqs = search.state.index.search(search.vector, wanted, conditions)
@@ -184,13 +211,7 @@ class Querying:
             scores, seqs = scores[others][:count], seqs[others][:count]
         if threshold is not None:
             seqs, scores = seqs[scores >= threshold], scores[scores >= threshold]
-        items = self.store.items.by_seq([int(s) for s in seqs])
-        matches: list[Match] = []
-        for score, seq in zip(scores, seqs, strict=True):
-            item = items.get(int(seq))
-            if item is not None:  # None: erased while this query ran
-                matches.append(Match(len(matches) + 1, float(score), item))
-        return matches
+        return scores, seqs
 
 
 @dataclasses.dataclass(frozen=True)

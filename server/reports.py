@@ -64,16 +64,16 @@ def _rounded(points: float | None) -> float | None:
 
 def _before_and_after(signals: dict[str, float]) -> dict[str, float]:
     """Changes become what they lead to; what is no number, since it needs images, is left out."""
-    told = {}
+    sides = {}
     for name, value in signals.items():
         if not math.isfinite(value):
             continue
         stem = name.removesuffix("_change")
         if stem != name and f"{stem}_before" in signals:
-            told[f"{stem}_after"] = round(signals[f"{stem}_before"] + value, 4)
+            sides[f"{stem}_after"] = round(signals[f"{stem}_before"] + value, 4)
         else:
-            told[name] = round(value, 4)
-    return told
+            sides[name] = round(value, 4)
+    return sides
 
 
 class SimilarityReport(BaseModel):
@@ -144,13 +144,13 @@ class OutputReport(BaseModel):
 
 def outputs_by_layer(outputs: Outputs) -> dict[str, dict[str, OutputReport]]:
     """As callers see it: by layer, then by camera."""
-    told = {}
+    reports = {}
     for layer, of_camera in outputs.by_layer().items():
-        told[layer] = {
+        reports[layer] = {
             camera: OutputReport(**{name: round(value, 4) for name, value in vars(output).items()})
             for camera, output in of_camera.items()
         }
-    return told
+    return reports
 
 
 class JobReport(BaseModel):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -48,7 +49,7 @@ def test_a_person_stands_once_with_the_score_of_the_best_item_and_the_margin_ove
         (2, "bea", 0.8),
         (3, "cy", 0.75),
     ]
-    assert [p.margin for p in people] == [pytest.approx(0.1), pytest.approx(0.05), None]
+    assert [p.margin for p in people] == [0.1, 0.05, None]
     assert [match.rank for match in people[0].items] == [1, 3]
 
 
@@ -154,7 +155,7 @@ def test_people_behind_many_items_of_the_first_one_are_looked_for(
     counts: list[int] = []
     nearest = service.querying._nearest
 
-    def counted(search: Any, conditions: Any, count: int) -> list[Match]:
+    def counted(search: Any, conditions: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
         counts.append(count)
         return nearest(search, conditions, count)
 
@@ -168,6 +169,21 @@ def test_people_behind_many_items_of_the_first_one_are_looked_for(
     counts.clear()
     assert query(service, top_k=8).people is not None
     assert max(counts) == 8
+
+
+def test_only_items_that_are_shown_are_read_whole(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    by_seq = service.store.items.by_seq
+
+    def counted(seqs: Sequence[int]) -> dict[int, Item]:
+        read.extend(seqs)
+        return by_seq(seqs)
+
+    monkeypatch.setattr(service.store.items, "by_seq", counted)
+    answer = query(service, top_k=1).people
+    assert answer is not None
+    assert [person.identity for person in answer.people] == ["ada"]
+    assert len(read) <= 2 * EVIDENCE < sum(SEEN.values())  # hers, and those of the one who comes next
 
 
 def test_conditions_hold_for_people_as_for_items(service: Service) -> None:
@@ -224,7 +240,8 @@ def test_http_grpc_and_the_client_say_the_same_of_people(service: Service, app: 
         assert (person.rank, person.identity or "") == (theirs.rank, theirs.identity)
         assert person.score == pytest.approx(theirs.score)
         assert [match.id for match in person.items] == [match.item.id for match in theirs.items]
-        assert (person.margin is None) == (not theirs.HasField("margin"))
+        margin = theirs.margin if theirs.HasField("margin") else None
+        assert person.margin == pytest.approx(margin)
 
 
 def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: FastAPI) -> None:
@@ -248,6 +265,24 @@ def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: F
         asked = calls.query("lobby", None, "id", 1, None, None, False, None, None, None, flag).options["data"]
         expected = "true" if flag else None
         assert sent.get("without_metadata") == asked.get("without_metadata") == expected
+
+
+def test_metadata_is_left_out_in_a_thread_while_the_loop_serves_others(
+    service: Service, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    without_metadata = Answer.without_metadata
+
+    def noted(ranking: Answer) -> Answer:
+        threads.append(threading.current_thread().name)
+        return without_metadata(ranking)
+
+    monkeypatch.setattr(Answer, "without_metadata", noted)
+    post(app, site="lobby", without_metadata="true")
+    with served(service, required=False) as channel:
+        request = pb.QueryRequest(site="lobby", images=[crop(0, 99)], without_metadata=True)
+        rpc.GalleryStub(channel).Query(request, timeout=20)
+    assert [name.partition("_")[0] for name in threads] == ["asyncio", "asyncio"]
 
 
 def test_a_ranking_of_items_says_nothing_of_people(app: FastAPI) -> None:

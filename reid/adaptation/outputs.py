@@ -60,10 +60,11 @@ class Outputs:
             for number in range(len(self.layers))
         ]
         most = sorted(range(len(self.layers)), key=lambda number: -moved[number])[:MOST_LAYERS]
-        told: dict[str, dict[str, Output]] = {}
+        by_layer: dict[str, dict[str, Output]] = {}
         for number in sorted(most):
-            told[self.layers[number]] = {camera: self.of_camera[camera][number] for camera in sorted(cameras)}
-        return told
+            of_camera = {camera: self.of_camera[camera][number] for camera in sorted(cameras)}
+            by_layer[self.layers[number]] = of_camera
+        return by_layer
 
     def _output(self, layer: str, fitted: Table, mixed: Table) -> Output:
         before = _seen_through(fitted[layer], self.source[layer], self.eps)

@@ -79,6 +79,18 @@ class ItemRows:
         """Items by seq; those that are gone are left out."""
         return {item.seq: item for item in self._by(t.items.c.seq, seqs)}
 
+    def identities(self, seqs: Sequence[int]) -> dict[int, str | None]:
+        """The identities of items by seq; items that are gone are left out."""
+        columns = sa.select(t.items.c.seq, t.items.c.identity)
+        identities: dict[int, str | None] = {}
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _CHUNK):
+                rows = db.execute(columns.where(t.items.c.seq.in_(seqs[start : start + _CHUNK])))
+                for seq, identity in rows:
+                    # as `read_item` takes what another program put there
+                    identities[seq] = identity if isinstance(identity, str) else None
+        return identities
+
     def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
         items: list[Item] = []
         with self.database.read() as db:

@@ -167,9 +167,8 @@ class _Call:
             message = self.handler.request_deserializer(data)
         except DecodeError as error:
             raise BadRequest(f"the message of {self.method} is malformed: {error}") from error
-        is_ours = self.method.startswith(
-            "/resight."
-        )  # health and reflection have other versions of their own
+        # health and reflection are of other makers, and clients may have other versions of them
+        is_ours = self.method.startswith("/resight.")
         unknown = unknown_fields(message) if is_ours else []
         if unknown:  # a condition that is ignored would widen a query or an erasure
             raise BadRequest(

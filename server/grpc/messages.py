@@ -58,8 +58,10 @@ def enrolled(committed: Enrolled) -> pb.EnrollResponse:
     )
 
 
-def answer(ranking: Answer) -> pb.QueryResponse:
-    """A ranking."""
+def answer(ranking: Answer, without_metadata: bool) -> pb.QueryResponse:
+    """A ranking, its items with empty metadata where that is asked for."""
+    if without_metadata:
+        ranking = ranking.without_metadata()
     response = pb.QueryResponse(site=ranking.site, version=ranking.version, space_id=ranking.space_id)
     response.matches.extend(match(m) for m in ranking.matches)
     if ranking.people is not None:

@@ -11,7 +11,7 @@ from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
 from server.job import Job
-from server.people import Match, Person
+from server.people import Decision, Match, Person
 from server.query import Answer
 from server.reports import JobReport
 
@@ -140,8 +140,13 @@ class PersonModel(BaseModel):
     def of(cls, person: Person) -> PersonModel:
         """A person."""
         items = [MatchModel.of(match) for match in person.items]
-        margin = None if person.margin is None else round(person.margin, 6)
-        return cls(rank=person.rank, identity=person.identity, score=person.score, margin=margin, items=items)
+        return cls(
+            rank=person.rank,
+            identity=person.identity,
+            score=person.score,
+            margin=person.margin,
+            items=items,
+        )
 
 
 class AnswerModel(BaseModel):
@@ -152,7 +157,7 @@ class AnswerModel(BaseModel):
     space_id: str
     matches: list[MatchModel] = Field(description="empty where people are ranked")
     people: list[PersonModel] | None = Field(None, description="null where items are ranked")
-    decision: Literal["match", "ambiguous", "nobody"] | None = Field(
+    decision: Decision | None = Field(
         None,
         description="of people: nobody, where at least one unknown person in ten would score as high as the "
         "first; match, where at most one in a hundred would, and the second person does not score so high; "

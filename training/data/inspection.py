@@ -41,12 +41,12 @@ class NearPair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """The dear part of `resight data check`."""
+    """What `resight data check` learns from opening every image."""
 
     unreadable: list[str]  # path and reason of each
     across_parts: list[list[Place]]  # the same picture in several of train, query and gallery
     two_people: list[list[Place]]  # the same picture under several names
-    near: list[NearPair]  # the most alike first; what a ranking leaves out is none
+    near: list[NearPair]  # the most alike first; without pairs that a ranking leaves out anyway
     sizes: tuple[tuple[int, int], tuple[int, int]] | None  # (height, width) of smallest and largest area
 
     def values(self) -> dict[str, Any]:

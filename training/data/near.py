@@ -13,9 +13,8 @@ _HEIGHT, _WIDTH = 16, 8
 # Mean difference of two thumbnails in levels of 0..255. The same crop as a JPEG of quality 20 differs by up
 # to 2, cut by a pixel at each side by up to 2.3; the nearest two of the rendered people's pictures by 15.
 NEAR = 3.0
-_STEP = (
-    2  # levels: a smaller step between two columns is none, so that flat areas have no noise in their hash
-)
+# Levels: a smaller step between two columns counts as none, so that flat areas have no noise in their hash.
+_STEP = 2
 _WORDS = 8  # of a hash, 16 bits each; so many lists are sorted, each by another word first
 _NEIGHBOURS = 8  # that are compared at each side, in each list
 _CHUNK = 4096  # pictures that are compared at once
