@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -157,15 +158,19 @@ class Querying:
         return self._nearest(search, self._conditions(search), top_k)
 
     def _people(self, search: _Search, top_k: int) -> People:
-        """The nearest people. One more than asked for is looked for: it says how far the last is ahead."""
+        """The nearest people. One more than is shown is looked for, also below the threshold: it says how far
+        the last is ahead, and whether a second person fits."""
+        threshold = -math.inf if search.threshold is None else search.threshold
+        whole = dataclasses.replace(search, threshold=None)
         conditions = self._conditions(search)
         most = self.settings.max_top_k
         count = min(most, max(_FEWEST_GROUPED, 2 * top_k))
         while True:
-            matches = self._nearest(search, conditions, count)
+            matches = self._nearest(whole, conditions, count)
             people = by_person(matches)
-            if len(people) > top_k or len(matches) < count or count == most:
-                return decide(people, top_k, search.state.version.calibration)
+            enough = len(people) > top_k or (len(people) > 1 and people[-1].score < threshold)
+            if enough or len(matches) < count or count == most:
+                return decide(people, top_k, search.state.version.calibration, threshold)
             count = min(most, count * _MORE_GROUPED)
 
     def _conditions(self, search: _Search) -> SearchFilter:
