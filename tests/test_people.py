@@ -245,6 +245,19 @@ def test_http_grpc_and_the_client_say_the_same_of_people(service: Service, app: 
         assert (person.margin is None) == (not theirs.HasField("margin"))
 
 
+def test_a_threshold_keeps_the_same_items_over_both_protocols(service: Service, app: FastAPI) -> None:
+    scores = [match["score"] for match in post(app, site="lobby", top_k="100")["matches"]]
+    by_http = [len(post(app, site="lobby", threshold=repr(score))["matches"]) for score in scores]
+    with served(service, required=False) as channel:
+        stub = rpc.GalleryStub(channel)
+        request = pb.QueryRequest(site="lobby", images=[crop(0, 99)])
+        by_grpc = []
+        for score in scores:
+            request.threshold = score
+            by_grpc.append(len(stub.Query(request, timeout=20).matches))
+    assert by_grpc == by_http
+
+
 def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: FastAPI) -> None:
     whole, bare = (
         [post(app, site="lobby", **by, **flag) for by in ({}, {"group_by": "identity"})]
