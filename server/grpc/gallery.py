@@ -17,8 +17,8 @@ from server.media import media_type_of
 from server.service import Service
 
 _PART = 256 * 1024  # bytes of an image in one message
-# A threshold comes in float32, in which 0.8 is more than 0.8: by these digits it is what was meant, and an
-# item has the same chance as over HTTP, also where its own score is sent.
+# A threshold comes in float32, which makes 0.8 a little more than 0.8. Rounded to these digits it is what the
+# client meant, so an item whose score is sent as the threshold is kept, as it is over HTTP.
 _THRESHOLD_DIGITS = SCORE_DIGITS + 1
 
 
