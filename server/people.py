@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -95,7 +96,12 @@ def by_person(matches: Sequence[Match]) -> list[Person]:
     return people
 
 
-def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] | None) -> People:
+def decide(
+    people: Sequence[Person],
+    top_k: int,
+    calibration: Mapping[str, Any] | None,
+    threshold: float = -math.inf,
+) -> People:
     """The first `top_k` people, and what their scores mean.
 
     `nobody`: at least one unknown person in ten scores as high as the first person does. `match`: at most one
@@ -105,12 +111,14 @@ def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] 
 
     Args:
         calibration: as `CalibrationReport`; None where nothing is known.
+        threshold: lowest cosine of an item that is shown. Who is hidden by it is still the next person, whom
+            a margin is over and who may fit as well as the first.
     """
-    shown = list(people[:top_k])
+    shown = [_above(person, threshold) for person in people[:top_k] if person.score >= threshold]
     if calibration is None:
         return People(shown, None, None, None)
     guess = bool(calibration["guess"])
-    if not people:
+    if not shown:
         return People(shown, None if guess else "nobody", None, guess)
     scores = np.array([people[0].score])
     probability = float(Calibration(calibration["slope"], calibration["intercept"])(scores)[0])
@@ -123,3 +131,9 @@ def decide(people: Sequence[Person], top_k: int, calibration: Mapping[str, Any] 
     elif people[0].score > thresholds[_SURE] and not any(p.score > thresholds[_SURE] for p in people[1:2]):
         decision = "match"
     return People(shown, decision, round(probability, 4), guess)
+
+
+def _above(person: Person, threshold: float) -> Person:
+    """The person with the items alone that reach a threshold."""
+    items = [match for match in person.items if match.score >= threshold]
+    return dataclasses.replace(person, items=items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -163,11 +164,14 @@ class Querying:
         return matches
 
     def _people(self, search: _Search, top_k: int) -> People:
-        """The nearest people. One more than asked for is looked for: it says how far the last is ahead.
+        """The nearest people. One more than is shown is looked for, also below the threshold: it says how far
+        the last is ahead, and whether a second person fits.
 
         Where few people have many items, all of these are looked at; so only those that are shown are read
         whole.
         """
+        threshold = -math.inf if search.threshold is None else search.threshold
+        search = dataclasses.replace(search, threshold=None)
         conditions = self._conditions(search)
         most = self.settings.max_top_k
         count = min(most, max(_FEWEST_GROUPED, 2 * top_k))
@@ -180,7 +184,8 @@ class Querying:
                 if seq in identities:
                     ranked.append((score, seq))
             people = rows_of_people([identities[seq] for _, seq in ranked])
-            if len(people) > top_k or len(seqs) < count or count == most:
+            enough = len(people) > top_k or (len(people) > 1 and ranked[people[-1][0]][0] < threshold)
+            if enough or len(seqs) < count or count == most:
                 break
             count = min(most, count * _MORE_GROUPED)
         shown = sorted(row for rows in people[: top_k + 1] for row in rows[:EVIDENCE])
@@ -190,7 +195,7 @@ class Querying:
             score, seq = ranked[row]
             if seq in items:
                 matches.append(Match(row + 1, score, items[seq]))
-        return decide(by_person(matches), top_k, search.state.version.calibration)
+        return decide(by_person(matches), top_k, search.state.version.calibration, threshold)
 
     def _conditions(self, search: _Search) -> SearchFilter:
         where = search.where

@@ -81,6 +81,21 @@ def test_the_decision_follows_from_the_thresholds(scores: tuple[float, ...], dec
     assert {decide(people, top_k, KNOWN).decision for top_k in (1, 10)} == {decision}
 
 
+@pytest.mark.parametrize("threshold", [-1.0, 0.75, 0.85, 0.95])
+def test_a_threshold_hides_people_but_not_that_they_fit(threshold: float) -> None:
+    people = by_person(ranking(("ada", 0.95), ("bea", 0.84), ("ada", 0.8)))
+    answer = decide(people, 10, KNOWN, threshold)
+    assert [person.identity for person in answer.people] == ["ada", "bea"][: 1 if threshold > 0.84 else 2]
+    assert all(match.score >= threshold for person in answer.people for match in person.items)
+    assert answer.people[0].margin == pytest.approx(0.11)
+    assert answer.decision == "ambiguous"
+
+
+def test_whom_the_threshold_hides_is_nobody() -> None:
+    answer = decide(by_person(ranking(("ada", 0.95))), 10, KNOWN, 0.96)
+    assert (answer.people, answer.decision, answer.probability) == ([], "nobody", None)
+
+
 def test_the_probability_is_the_calibrations_of_the_first_person() -> None:
     answer = decide(by_person(ranking(("ada", 0.7), ("bea", 0.2))), 10, KNOWN | {"guess": True})
     assert answer.probability == pytest.approx(float(Calibration(20, -12)(np.array([0.7]))[0]), abs=1e-4)
@@ -190,6 +205,9 @@ def test_conditions_hold_for_people_as_for_items(service: Service) -> None:
     answer = query(service, threshold=0.9)
     assert answer.people is not None
     assert [person.identity for person in answer.people.people] == ["ada"]
+    whole = query(service).people
+    assert whole is not None
+    assert answer.people.people[0].margin == whole.people[0].margin
     others = query(service, query_camera="c0", exclude_same_camera=True)
     assert others.people is not None
     assert all(m.item.camera == "c1" for person in others.people.people for m in person.items)
@@ -242,6 +260,19 @@ def test_http_grpc_and_the_client_say_the_same_of_people(service: Service, app: 
         assert [match.id for match in person.items] == [match.item.id for match in theirs.items]
         margin = theirs.margin if theirs.HasField("margin") else None
         assert person.margin == pytest.approx(margin)
+
+
+def test_a_threshold_keeps_the_same_items_over_both_protocols(service: Service, app: FastAPI) -> None:
+    scores = [match["score"] for match in post(app, site="lobby", top_k="100")["matches"]]
+    by_http = [len(post(app, site="lobby", threshold=repr(score))["matches"]) for score in scores]
+    with served(service, required=False) as channel:
+        stub = rpc.GalleryStub(channel)
+        request = pb.QueryRequest(site="lobby", images=[crop(0, 99)])
+        by_grpc = []
+        for score in scores:
+            request.threshold = score
+            by_grpc.append(len(stub.Query(request, timeout=20).matches))
+    assert by_grpc == by_http
 
 
 def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: FastAPI) -> None:

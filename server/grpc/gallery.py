@@ -10,12 +10,16 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.errors import BadRequest
 from server.fields import filter_of, query_camera_of
+from server.gallery.index import SCORE_DIGITS
 from server.grpc import messages
 from server.grpc.guard import actor
 from server.media import media_type_of
 from server.service import Service
 
 _PART = 256 * 1024  # bytes of an image in one message
+# A threshold comes in float32, which makes 0.8 a little more than 0.8. Rounded to these digits it is what the
+# client meant, so an item whose score is sent as the threshold is kept, as it is over HTTP.
+_THRESHOLD_DIGITS = SCORE_DIGITS + 1
 
 
 class Gallery(rpc.GalleryServicer):
@@ -45,7 +49,7 @@ class Gallery(rpc.GalleryServicer):
             filter_of(request.filter_json or None, "filter_json"),
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
-            request.threshold if request.HasField("threshold") else None,
+            round(request.threshold, _THRESHOLD_DIGITS) if request.HasField("threshold") else None,
             request.group_by or None,
         )
         # in a thread: twenty thousand matches take a while
