@@ -23,6 +23,7 @@ _OWN = ("folders", "market-style", "tracklets", "pattern", "classes", "unlabeled
 _CAMERAS = 30  # rows of the table
 _SHOWN = 20  # sentences on what is to mend
 _MOST_ALIKE = 3  # pairs of nearly equal pictures
+_RECIPE = "bot-small"  # the one that the check names: it trains on a CPU
 
 Data = Annotated[Path, typer.Option(envvar="RESIGHT_DATA", help="root folder of the dataset")]
 Pattern = Annotated[
@@ -102,17 +103,33 @@ def data_check(
         fail(str(error))
     if problems:
         raise typer.Exit(1)
-    say(f"nothing to mend; next: resight {_next(name, data, pattern, ignore_cameras, summary)}")
+    say(f"nothing to mend; {_next(name, data, pattern, ignore_cameras, summary)}")
 
 
 def _next(name: str, data: Path, pattern: str, ignore_cameras: bool, summary: Summary) -> str:
-    """The command that this data is ready for."""
+    """The command that this data is ready for, or what a training still needs."""
     where = f"--data {shlex.quote(str(data))}" + (f" --pattern {shlex.quote(pattern)}" if pattern else "")
-    if not any(part.part == "train" for part in summary.parts):
-        evaluation = f"evaluate RUN --dataset {shlex.quote(name)} {where}"
+    reader, _, below = name.partition(":")
+    if reader == "unlabeled":
+        return f"next: resight distill TEACHER --unlabeled {shlex.quote(str(data / below))} --out RUN"
+    train = next((part for part in summary.parts if part.part == "train"), None)
+    if train is None:
+        evaluation = f"next: resight evaluate RUN --dataset {shlex.quote(name)} {where}"
         return evaluation + (" --ignore-cameras" if ignore_cameras else "")
+    people = train.people - summary.singles
+    if people < 2:
+        return "a training needs two people with two images each"
+    smaller = f" --set batch_identities={people}" if people < _batch_identities() else ""
     singles = " --leave-out-singles" if summary.singles else ""
-    return f"train bot-small {where} --set {shlex.quote(f'dataset={name}')}{singles} --out RUN"
+    setting = shlex.quote(f"dataset={name}")
+    return f"next: resight train {_RECIPE} {where} --set {setting}{smaller}{singles} --out RUN"
+
+
+def _batch_identities() -> int:
+    """How many people a batch of the named recipe holds."""
+    from training.recipe import load_recipe
+
+    return load_recipe(_RECIPE).batch_identities
 
 
 def echo_summary(dataset: Dataset) -> None:

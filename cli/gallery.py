@@ -216,6 +216,7 @@ def _follow(client: Client, job: Job, wait: bool) -> None:
         return
     from rich.progress import Progress
 
+    typer.echo(f"job {job.job} {job.state}")  # before the waiting, which Ctrl-C may end
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(job.stage, total=1.0)
         shown = 0
@@ -227,6 +228,8 @@ def _follow(client: Client, job: Job, wait: bool) -> None:
                 bar.console.print(_rung(rung), markup=False, highlight=False, soft_wrap=True)
             shown = len(rungs)
     typer.echo(json.dumps(job.report, indent=2))
+    if job.kind == "adapt" and job.ended:
+        typer.echo(f"as a page: resight adapt-report {job.job} --out report.html")
     if job.state != "succeeded":
         fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")
     typer.echo(f"{job.site} is on version {job.version}")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import typer
 from PIL import Image
 from resight_client import Client, Job, ResightError
 from typer.testing import CliRunner
@@ -115,6 +116,22 @@ def test_waiting_for_an_adaptation_prints_every_rung_once(capsys: pytest.Capture
         "tier 1+0 over 0: -1.00 mAP (+2.00 to +5.04): It loses.",
         "tier 2 over none: Nothing judged it.",
     ]
+
+
+@pytest.mark.parametrize("state", ["succeeded", "declined"])
+def test_waiting_for_an_adaptation_names_the_job_and_the_command_for_its_page(
+    state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [Job("j7", "hall", "adapt", word, 0.0, word, 2, {}) for word in ("queued", state)]
+    client = cast(Client, SimpleNamespace(watch=lambda job: iter(jobs)))
+    if state == "succeeded":
+        gallery._follow(client, jobs[0], wait=True)
+    else:
+        with pytest.raises(typer.Exit):
+            gallery._follow(client, jobs[0], wait=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "job j7 queued"
+    assert "as a page: resight adapt-report j7 --out report.html" in lines
 
 
 def test_list_and_erase_take_the_same_conditions(server: ServerProcess, files: Path) -> None:

@@ -195,6 +195,27 @@ def test_the_check_finds_unreadable_images_and_pictures_that_stand_twice(four: P
     )
 
 
+def test_the_check_names_a_command_that_fits_the_data(tmp_path: Path) -> None:
+    def people(count: int, images: int = 2) -> list[str]:
+        return [f"train/p{person:02d}/c{image}_1.png" for person in range(count) for image in range(images)]
+
+    def last_line(name: str, root: Path) -> str:
+        result = run("data", "check", name, "--data", root, "--quick")
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()[-1]
+
+    draw(tmp_path / "many", *people(16))  # as many as a batch of the recipe
+    draw(tmp_path / "few", *people(15), "train/single/c1_1.png")
+    draw(tmp_path / "one", *people(1), "train/single/c1_1.png")
+    start = f"nothing to mend; next: resight train bot-small --data {tmp_path} --set dataset=folders:"
+    assert last_line("folders:many", tmp_path) == f"{start}many --out RUN"
+    smaller = "--set batch_identities=15 --leave-out-singles"
+    assert last_line("folders:few", tmp_path) == f"{start}few {smaller} --out RUN"
+    assert last_line("folders:one", tmp_path).endswith("a training needs two people with two images each")
+    unlabeled = f"next: resight distill TEACHER --unlabeled {tmp_path}/one --out RUN"
+    assert last_line("unlabeled:one", tmp_path).endswith(unlabeled)
+
+
 def test_names_in_any_letters_are_counted_and_printed(tmp_path: Path) -> None:
     composed, decomposed = "Jos\u00e9", "Jose\u0301"
     draw(tmp_path, f"train/{composed}/[door]_1.png", f"train/{composed}/[door]_2.png")
