@@ -86,7 +86,7 @@ class Enrolling:
         if idempotency_key is not None:
             _check_key(idempotency_key)
             fingerprint = await asyncio.to_thread(_fingerprint, site_name, images, records)
-            earlier = await self._earlier(idempotency_key, fingerprint)
+            earlier = await self._earlier(idempotency_key, fingerprint, partial)
             if earlier is not None:
                 return earlier
         check_site_name(site_name)
@@ -161,7 +161,7 @@ class Enrolling:
                     problems,
                 )
             except sa.exc.IntegrityError as error:  # the same idempotency key was committed a moment ago
-                if request is None or await self._earlier(*request) is None:
+                if request is None or await self._earlier(*request, partial) is None:
                     raise
                 raise Conflict(
                     f"idempotency key {request[0]!r} is being used by two requests at once; repeat this one"
@@ -208,9 +208,10 @@ class Enrolling:
             state.add(items, vectors)
             return items, version
 
-    async def _earlier(self, key: str, fingerprint: str) -> Enrolled | None:
+    async def _earlier(self, key: str, fingerprint: str, partial: bool) -> Enrolled | None:
         """The answer of an earlier request under this key, without items that were erased since. Raises
-        Conflict when that one had other content, and when all its items were erased."""
+        Conflict when that one had other content, when all its items were erased, and when it left images out
+        that a request without `partial` would not have left out."""
         earlier = await asyncio.to_thread(self.store.requests.get, key)
         if earlier is None:
             return None
@@ -227,6 +228,11 @@ class Enrolling:
         items = [by_seq[seq] for seq in earlier.seqs if seq in by_seq]
         answer = earlier.answer
         errors = answer.get("errors", [])  # older databases do not keep them
+        if errors and not partial:
+            raise Conflict(
+                f"idempotency key {key!r} was used with partial, and image {errors[0]['index']} was not "
+                f"stored then; repeat it with partial, or take a new key to store all images or none"
+            )
         return Enrolled(answer["site"], answer["version"], answer["space_id"], items, errors)
 
 
