@@ -50,8 +50,10 @@ def query(
     for path in images or []:
         if path.is_dir():
             fail(f"{path} is a folder; a query takes one crop, or the crops of one tracklet, as files")
-        if not path.is_file():
+        if not path.exists():
             fail(f"{path} does not exist")
+        if not path.is_file():
+            fail(f"{path} is a device or a pipe and no file")
     with connect(server, api_key) as client:
         answer = client.query(
             site,

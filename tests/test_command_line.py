@@ -237,6 +237,7 @@ def test_a_bad_file_is_named(server: ServerProcess, files: Path) -> None:
     ("words", "sentence"),
     [
         (["query", "x.jpg", "--site", "s", "--server", "http://127.0.0.1:9"], "x.jpg does not exist"),
+        (["query", "/dev/null", "--site", "s", "--server", "http://127.0.0.1:9"], "no file"),
         (["query", "README.md", "--site", "s", "--server", "http://127.0.0.1:9"], "no answer from"),
         (["enroll", "nothing", "--site", "s"], "nothing does not exist"),
         (["adapt", "--site", "s", "--server", "http://127.0.0.1:9"], "no answer from"),
