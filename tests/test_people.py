@@ -285,12 +285,14 @@ def test_a_request_may_leave_metadata_out_of_its_answer(service: Service, app: F
         assert re.sub(r'"metadata": {[^}]*}', '"metadata": {}', json.dumps(one)) == json.dumps(other)
     with served(service, required=False) as channel:
         stub = rpc.GalleryStub(channel)
-        listing = {flag: stub.List(pb.ListRequest(site="lobby", without_metadata=flag)) for flag in (0, 1)}
+        listing = {
+            flag: stub.List(pb.ListRequest(site="lobby", without_metadata=flag)) for flag in (False, True)
+        }
         request = pb.QueryRequest(site="lobby", images=[crop(0, 99)], without_metadata=True)
         found = stub.Query(request, timeout=20).matches
-    assert all(item.metadata_json for item in listing[0].items)
-    assert not any(item.metadata_json for item in [*listing[1].items, *(match.item for match in found)])
-    assert [item.id for item in listing[0].items] == [item.id for item in listing[1].items]
+    assert all(item.metadata_json for item in listing[False].items)
+    assert not any(item.metadata_json for item in [*listing[True].items, *(match.item for match in found)])
+    assert [item.id for item in listing[False].items] == [item.id for item in listing[True].items]
     for flag in (True, False):
         sent = calls.listing("lobby", {}, None, 10, flag).options["params"]
         asked = calls.query("lobby", None, "id", 1, None, None, False, None, None, None, flag).options["data"]
