@@ -14,10 +14,10 @@ import pytest
 from resight_client.values import site as read_site
 
 from reid.bundle import Bundle
-from reid.calibration import calibrate, fit
+from reid.calibration import Calibration, calibrate, fit
 from reid.open_set import open_set_rates, open_set_trial
-from server.calibration import FEWEST_PEOPLE, of_labels
-from server.gallery.records import NewItem
+from server.calibration import FEWEST_PEOPLE, _rows_of_people, of_labels
+from server.gallery.records import Embedded, NewItem
 from server.grpc import messages
 from server.reports import CalibrationReport
 from server.service import Service
@@ -173,19 +173,40 @@ def test_a_card_that_states_none_leaves_it_open(bundle: Bundle, tmp_path: Path) 
     opened.close()
 
 
-def test_labels_that_contradict_the_scores_calibrate_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One picture under every name: no score tells people apart."""
+def stored_of(service: Service) -> list[Embedded]:
+    """Every embedding of the site."""
+    raw_space = service.sites.get("lobby").state.version.raw_space_id
+    return list(service.store.embeddings.of_site("lobby", raw_space))
+
+
+def test_labels_of_one_picture_under_every_name_calibrate_nothing(service: Service) -> None:
     records = [
         NewItem(camera=f"c{camera}", identity=f"person-{person}")
         for person in range(PEOPLE)
         for camera in range(2)
     ]
     asyncio.run(service.enrolling.enroll("lobby", [crop(1, 0, 0)] * len(records), records))
-    raw_space = service.sites.get("lobby").state.version.raw_space_id
-    stored = list(service.store.embeddings.of_site("lobby", raw_space))
+    stored = stored_of(service)
     assert of_labels(service.store, "lobby", stored, service.engines.base_profile, "space") is None
+
+
+def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enroll(service)
+    stored, profile = stored_of(service), service.engines.base_profile
+    assert of_labels(service.store, "lobby", stored, profile, "space") is not None
+    monkeypatch.setattr("server.calibration.calibrate", lambda trial: (Calibration(-1.0, 0.0), 0.1))
+    assert of_labels(service.store, "lobby", stored, profile, "space") is None
+
+
+def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.calibration.MOST_ITEMS", 8)
+    identities = [f"person-{row // 4}" for row in range(32)]  # 8 people of 4 items
+    rows = _rows_of_people([None, *identities], [None, *["door"] * 32])
+    assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
 
 
 def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
