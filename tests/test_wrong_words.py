@@ -137,7 +137,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         (f"{ONE_OUT} --device cuda", "no CUDA device"),
         (ONE_OUT.replace(" bot ", " bot none "), "no recipe 'none'"),
         (ONE_OUT.replace("{t}/new", "{t}/empty"), "{t}/empty is a file"),
-        (ONE_OUT, "a holds neither"),
+        (ONE_OUT, "a does not exist"),
     ],
     "evaluate": [
         (f"{OF} --json {{t}}/no/x.json", "there is no folder"),
@@ -151,8 +151,8 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         (OF.replace("{t}/run", "{t}/bytes.safetensors"), "bytes.safetensors"),
         ("evaluate {t} --dataset folders:a+viper --data {t}", "names several"),
         ("evaluate {t} --dataset world:a-0..2 --data {t}", "names several"),
-        ("evaluate {t} --dataset folders:a+b --data {t}", "a+b holds neither"),
-        ("evaluate {t} --dataset folders --data {t}/no", "/no holds neither"),
+        ("evaluate {t} --dataset folders:a+b --data {t}", "a+b does not exist"),
+        ("evaluate {t} --dataset folders --data {t}/no", "/no does not exist"),
         (f"{OF} --pattern x", "--pattern is for the dataset pattern"),
         (
             "evaluate {t} --dataset pattern --data {t}/data --pattern (",
@@ -207,8 +207,9 @@ ROWS: dict[str, list[tuple[str, str]]] = {
     ],
     "data check": [
         ("none --data {t}", "unknown dataset 'none'"),
-        ("folders --data {t}/no", "/no holds neither"),
+        ("folders --data {t}/no", "/no does not exist"),
         ("folders --data {t}/empty", "/empty holds neither"),
+        ("folders --data {t}/data/train", "are read by pattern:FOLDER with --pattern"),
         ("folders --data {t}/data --json {t}/no/x.json", "there is no folder"),
         ("folders --data {t}/data --sheet {t}/x.txt", "a picture is called"),
         ("list:list.csv --data {t}", "list.csv"),

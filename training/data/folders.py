@@ -29,7 +29,12 @@ def read_folders(root: Path, split: int = 0) -> Dataset:
     files = [(part, person, path) for part in PARTS for person, path in _files(root / part)]
     parts = {part for part, _, _ in files}
     if not parts & {"train", "query"}:
-        raise DatasetError(f"folders: {root} holds neither train/<identity>/*.jpg nor query/<identity>/*.jpg")
+        if not root.exists():
+            require_folder(root, "folders")
+        raise DatasetError(
+            f"folders: {root} holds neither train/PERSON/*.jpg nor query/PERSON/*.jpg; "
+            "crops in another order are read by pattern:FOLDER with --pattern (docs/datasets.md)"
+        )
     cameras, form = cameras_of([(person, path) for _, person, path in files])
     crops = [
         LabelledCrop(path, part, person, camera)
