@@ -273,7 +273,7 @@ def test_the_verb_writes_the_page_of_the_job_it_asked_for(url: str, tmp_path: Pa
         ("running", "report.html", "job running has not ended (running: done, 100%)"),
         ("undone", "report.html", "job undone is a rollback; a report is written of adaptations"),
         ("succeeded", "missing/report.html", "there is no folder"),
-        ("succeeded", ".", "Is a directory"),
+        ("succeeded", ".", "is a folder; name a file"),
     ],
 )
 def test_what_has_no_report_is_said_in_a_sentence(

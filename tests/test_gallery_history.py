@@ -375,7 +375,7 @@ class History(RuleBasedStateMachine):
         for item in site.items:
             is_left_out = item.id == query_item or (excluded is not None and item.crop["camera"] == excluded)
             if item.meets(where) and not is_left_out:
-                expected[item.id] = float(self.stored(name, item) @ vector)
+                expected[item.id] = min(1.0, float(self.stored(name, item) @ vector))
         matches = body["matches"]
         scores = [match["score"] for match in matches]
         assert len(matches) == min(top_k, len(expected))

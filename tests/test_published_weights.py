@@ -303,7 +303,7 @@ def test_a_wrong_convert_ends_with_a_sentence(tmp_path: Path) -> None:
     for words, sentence in (
         ((good, "--out", tmp_path / "w.pth"), "the file is called NAME.safetensors"),
         ((good, "--out", good), "is the file that is read"),
-        ((good, "--out", tmp_path / "no/w.safetensors"), "does not exist; make it first"),
+        ((good, "--out", tmp_path / "no/w.safetensors"), "there is no folder"),
         ((good, "--out", out), "no ResNet, DenseNet-161 or EfficientNet-Lite begins in it"),
         ((junk, "--out", out), "cannot be read as weights"),
         ((tmp_path, "--out", out), "is no file, and no package has weights of it"),
