@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from server.embedding import Embedding
 from server.errors import BadRequest, Conflict, TooLarge, Unprocessable
 from server.gallery.filters import ItemFilter
 from server.gallery.index import SearchFilter
-from server.gallery.records import Item
+from server.gallery.records import Item, Version
 from server.gallery.store import Store
 from server.items import require_item
 from server.people import EVIDENCE, Match, People, by_person, decide, rows_of_people
@@ -195,7 +196,7 @@ class Querying:
             score, seq = ranked[row]
             if seq in items:
                 matches.append(Match(row + 1, score, items[seq]))
-        return decide(by_person(matches), top_k, search.state.version.calibration, threshold)
+        return decide(by_person(matches), top_k, _calibration_of(search.state.version), threshold)
 
     def _conditions(self, search: _Search) -> SearchFilter:
         where = search.where
@@ -229,6 +230,13 @@ class _Search:
     exclude_camera: str | None
     threshold: float | None
     query_item: Item | None
+
+
+def _calibration_of(version: Version) -> Mapping[str, Any] | None:
+    """What scores mean in the version's own space; None where only those of another space are known: an
+    adaptation moves all scores."""
+    known = version.calibration
+    return known if known is not None and known["space_id"] == version.space_id else None
 
 
 def _one_camera(query_camera: str | None, item: Item) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import threading
@@ -224,6 +225,19 @@ def app(service: Service) -> FastAPI:
     return create_app(service, Auth(service.store, required=False))
 
 
+def test_what_scores_mean_in_another_space_says_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = service.sites.get("lobby").state.version
+    for space, known in ((version.space_id, True), ("space-of-the-version-before", False)):
+        guess = dataclasses.replace(version, calibration=KNOWN | {"guess": True, "space_id": space})
+        state = dataclasses.replace(service.sites.get("lobby").state, version=guess)
+        monkeypatch.setattr(service.sites.get("lobby"), "state", state)
+        people = query(service).people
+        assert people is not None
+        assert (people.probability is not None, people.guess) == (known, True if known else None)
+
+
 def post(app: FastAPI, **fields: str) -> dict[str, Any]:
     """What `POST /query` answers to another picture of ada."""
 
@@ -239,7 +253,7 @@ def post(app: FastAPI, **fields: str) -> dict[str, Any]:
 
 def test_http_grpc_and_the_client_say_the_same_of_people(service: Service, app: FastAPI) -> None:
     state = service.sites.get("lobby").state
-    object.__setattr__(state.version, "calibration", KNOWN)
+    object.__setattr__(state.version, "calibration", KNOWN | {"space_id": state.version.space_id})
     body = post(app, site="lobby", group_by="identity", top_k="3")
     with served(service, required=False) as channel:
         request = pb.QueryRequest(site="lobby", images=[crop(0, 99)], group_by="identity", top_k=3)
