@@ -16,11 +16,12 @@ from reid.open_set import open_set_rates, open_set_trial
 from reid.profile import Profile
 from server.gallery.records import Embedded
 from server.gallery.store import Store
+from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
 
 FEWEST_PEOPLE = 32  # seen by two cameras: a quarter of them, enrolled or not, is in each half of a fit
 MOST_ITEMS = 2048  # that are compared with each other
-_RATES = (0.01, 0.1)  # of unknown people who raise a match, for which there is a threshold
+_RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which there is a threshold
 # as the model's card calls them
 _SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
 _THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
@@ -105,7 +106,11 @@ def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | No
             of_person[identity].append(row)
     people = list(of_person.values())
     step = max(1, -(-sum(map(len, people)) // MOST_ITEMS))
-    return [row for rows in people[::step] for row in rows][:MOST_ITEMS]
+    chosen: list[int] = []
+    for rows in people[::step]:
+        if len(chosen) + len(rows) <= MOST_ITEMS:
+            chosen += rows
+    return chosen
 
 
 def _vectors(stored: Sequence[Embedded], seqs: np.ndarray) -> dict[int, np.ndarray]:

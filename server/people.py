@@ -14,8 +14,8 @@ from server.gallery.index import SCORE_DIGITS
 from server.gallery.records import Item
 
 EVIDENCE = 5  # items of a person that an answer shows, at most
-# the share of queries of unknown people that still raise a match above a calibration's threshold
-_SURE, _POSSIBLE = "0.01", "0.1"
+# a calibration has thresholds for these shares of queries of unknown people, which still raise a match
+SURE, POSSIBLE = 0.01, 0.1
 Decision = Literal["match", "ambiguous", "nobody"]
 
 
@@ -122,13 +122,13 @@ def decide(
         return People(shown, None if guess else "nobody", None, guess)
     scores = np.array([people[0].score])
     probability = float(Calibration(calibration["slope"], calibration["intercept"])(scores)[0])
-    thresholds = calibration["thresholds"]
+    sure, possible = (calibration["thresholds"][str(share)] for share in (SURE, POSSIBLE))
     decision: Decision | None = "ambiguous"
     if guess:
         decision = None
-    elif people[0].score <= thresholds[_POSSIBLE]:
+    elif people[0].score <= possible:
         decision = "nobody"
-    elif people[0].score > thresholds[_SURE] and not any(p.score > thresholds[_SURE] for p in people[1:2]):
+    elif people[0].score > sure and not any(p.score > sure for p in people[1:2]):
         decision = "match"
     return People(shown, decision, round(probability, 4), guess)
 

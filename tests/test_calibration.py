@@ -207,6 +207,8 @@ def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     identities = [f"person-{row // 4}" for row in range(32)]  # 8 people of 4 items
     rows = _rows_of_people([None, *identities], [None, *["door"] * 32])
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
+    large = [*["ada"] * 6, "bea", *["cy"] * 6, "dan"]  # nobody is cut in two
+    assert _rows_of_people(large, ["door"] * len(large)) == list(range(6))
 
 
 def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
