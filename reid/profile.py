@@ -127,11 +127,7 @@ class Profile:
 
     def affine(self, camera: str | None = None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Per layer (scale, shift), float32 [C] each: what a folded or shared engine computes."""
-        result = {}
-        for name, (gamma, beta, mean, var) in self.table(camera).items():
-            scale = gamma / np.sqrt(var + self.eps)
-            result[name] = (scale, beta - mean * scale)
-        return result
+        return {name: scale_and_shift(values, self.eps) for name, values in self.table(camera).items()}
 
     def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
         """float [N,D] as embedded -> float32 [N,D], unit length, to be compared; see Centres."""
@@ -198,12 +194,13 @@ class Profile:
                 f"profile schema {header.get('schema')} is not {SCHEMA}; a newer Resight made it"
             )
         site = {k.removeprefix("site/"): v for k, v in arrays.items() if k.startswith("site/")}
-        cameras: dict[str, dict[str, np.ndarray]] = {c: {} for c in header["cameras"]}
+        labels = {_label(camera): camera for camera in header["cameras"]}
+        cameras: dict[str, dict[str, np.ndarray]] = {camera: {} for camera in header["cameras"]}
         centre_of: dict[str, np.ndarray] = {}
         for key, array in arrays.items():
             if key.startswith("camera/"):
                 _, camera, layer = key.split("/", 2)
-                cameras[json.loads(camera)][layer] = array
+                cameras[labels[camera]][layer] = array
             elif key.startswith("centre/camera/"):
                 centre_of[json.loads(key.removeprefix("centre/camera/"))] = array
         centres = Centres(arrays["centre/site"], centre_of) if "centre/site" in arrays else None
@@ -215,7 +212,8 @@ class Profile:
     def _flat_tables(self) -> dict[str, np.ndarray]:
         flat = {f"site/{name}": values for name, values in self.site.items()}
         for camera, table in self.cameras.items():
-            flat |= {f"camera/{_label(camera)}/{name}": values for name, values in table.items()}
+            label = _label(camera)
+            flat |= {f"camera/{label}/{name}": values for name, values in table.items()}
         return {name: np.ascontiguousarray(values, np.float32) for name, values in flat.items()}
 
     def _flat_centres(self) -> dict[str, np.ndarray]:
@@ -251,6 +249,13 @@ def has_centres(profile_id: str) -> bool:
     return tables_id_of(profile_id) != profile_id
 
 
+def scale_and_shift(values: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [4,C], gamma, beta, mean and variance -> float32 [C] each: BatchNorm as a multiply-add."""
+    gamma, beta, mean, variance = values
+    scale = gamma / np.sqrt(variance + eps)
+    return scale, beta - mean * scale
+
+
 def mix_tables(table: Table, source: Table, weight: float) -> dict[str, np.ndarray]:
     """A table moved toward `source`: weight 1 keeps it, 0 gives the source.
 
@@ -276,7 +281,7 @@ def _digest(facts: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(facts.encode())
     for name, array in sorted(arrays.items()):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+        digest.update(np.ascontiguousarray(array, np.float32))  # its memory, without a copy
     return digest.hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from reid.batchnorm import batchnorm_layers_of
-from reid.profile import Profile, ProfileError
+from reid.profile import Profile, ProfileError, scale_and_shift
 
 ROWS, TABLES = "rows", "tables"  # inputs of the graph beside its crops
 _SCALE, _SHIFT = "rows/scale", "rows/shift"
@@ -74,12 +74,12 @@ def pack(profile: Profile, layers: Sequence[str], camera: str | None = None) -> 
 
     Raises ProfileError for a profile that lacks one of the layers.
     """
-    affine = profile.affine(camera)
-    missing = [layer for layer in layers if layer not in affine]
+    table = profile.table(camera)
+    missing = [layer for layer in layers if layer not in table]
     if missing:
         raise ProfileError(f"profile {profile.id} was made for another model: it lacks {missing[:3]}")
-    pairs = [np.stack(affine[layer]) for layer in layers]
-    return np.concatenate(pairs, axis=1).astype(np.float32, copy=False)
+    values = np.concatenate([table[layer] for layer in layers], axis=1)  # [4,C]
+    return np.stack(scale_and_shift(values, profile.eps)).astype(np.float32, copy=False)
 
 
 def _gathering(widths: list[tuple[str, int]], graph: onnx.GraphProto) -> list[onnx.NodeProto]:
