@@ -12,7 +12,7 @@ from reid.adaptation.overview import overview
 from reid.adaptation.pairing import greedy_pairs, nearest_parts, only_across, without_camera_means
 from reid.adaptation.people import person_weights
 from reid.adaptation.sampling import held_out
-from reid.adaptation.statistics import PRIOR, Statistics, fit_statistics, mean_table
+from reid.adaptation.statistics import PRIOR, SHARE, Statistics, fit_statistics, mean_table
 from reid.batchnorm import profile_from_model
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
@@ -59,7 +59,7 @@ def test_a_camera_gets_its_own_statistics_mixed_with_the_source_by_its_people(
     profile = fit_statistics(statistics, source, crops, cameras, people)
     assert sorted(profile.cameras) == ["a", "b"]
     own = statistics.of(crops[1:60:2])
-    expected = mix_tables(own, source.site, 30 / (30 + PRIOR))
+    expected = mix_tables(own, source.site, SHARE * 30 / (30 + PRIOR))
     for name, values in profile.cameras["a"].items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
     for name, values in profile.site.items():
@@ -77,7 +77,7 @@ def test_without_enough_crops_of_any_camera_all_crops_make_the_sites_table(
     people = _different_people(rng, 20)
     profile = fit_statistics(statistics, source, crops[:20], [None] * 20, people)
     assert not profile.cameras
-    expected = mix_tables(statistics.of(crops[:20]), source.site, 20 / (20 + PRIOR))
+    expected = mix_tables(statistics.of(crops[:20]), source.site, SHARE * 20 / (20 + PRIOR))
     for name, values in profile.site.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
 
@@ -94,7 +94,7 @@ def test_many_crops_of_one_person_hardly_move_a_table(
     statistics = Statistics(bundle.onnx_model(), source)
     one_person = np.repeat(_different_people(rng, 1), 40, 0)
     profile = fit_statistics(statistics, source, crops[:40], ["a"] * 40, one_person)
-    expected = mix_tables(statistics.of(crops[:40]), source.site, 1 / (1 + PRIOR))
+    expected = mix_tables(statistics.of(crops[:40]), source.site, SHARE * 1 / (1 + PRIOR))
     for name, values in profile.cameras["a"].items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
 

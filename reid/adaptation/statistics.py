@@ -21,6 +21,7 @@ from reid.engines.chooser import require_installed
 from reid.profile import Profile, Table, mix_tables
 
 PRIOR = 64  # people that the source counts as, in a table; see docs/adaptation.md
+SHARE = 0.3  # of that way: the rest gains nothing and is what harms; chosen by `python -m benchmarks.shares`
 BATCH = 64  # crops that share one mean and variance
 
 Progress = Callable[[float], None]  # the share that is done; what it raises stops the computation
@@ -76,11 +77,12 @@ def fit_statistics(
     cameras: Sequence[str | None],
     embedded: np.ndarray,
     prior: float = PRIOR,
+    share: float = SHARE,
     progress: Progress = lambda share: None,
     outputs: Outputs | None = None,
 ) -> Profile:
     """`source` with a table for each camera of at least FEWEST_OF_CAMERA crops: that camera's statistics,
-    mixed with the source's by p / (p + prior), where p is how many different people the crops show.
+    mixed with the source's by share * p / (p + prior), where p is how many different people the crops show.
 
     The site's table, for cameras without their own and for queries without a camera, is the mean of the
     cameras' tables, or of all crops where no camera has enough.
@@ -95,9 +97,9 @@ def fit_statistics(
 
     def table(rows: np.ndarray, camera: str | None = None) -> Table:
         """Of some crops; `progress` hears how many of all are done."""
-        fitted = statistics.of(crops[rows], lambda share: progress((done + share * len(rows)) / len(crops)))
+        fitted = statistics.of(crops[rows], lambda part: progress((done + part * len(rows)) / len(crops)))
         people = person_weights(embedded[rows]).sum()
-        mixed = mix_tables(fitted, source.site, people / (people + prior))
+        mixed = mix_tables(fitted, source.site, share * people / (people + prior))
         if outputs is not None:
             outputs.add(camera, len(rows), fitted, mixed)
         return mixed
