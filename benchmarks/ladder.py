@@ -38,7 +38,7 @@ from reid.bundle import Bundle
 from reid.profile import Profile
 
 COUNTS = (16, 32, 64, 128, 512)  # crops a camera
-TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0", "auto")
+TIERS = ("none", "0", "pooled", "1", "1+0", "2", "2+0", "2+1", "2+1+0", "3", "3+0", "3+1+0", "auto")
 VARIANTS = ("2 across", "2 across+0", "2 x5", "2 x5+0", "2 across x5", "2 across x5+0", "2 across x5+1+0")
 SEEDS = 5
 

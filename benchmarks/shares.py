@@ -80,9 +80,7 @@ def _measure(judge: Judge, count: int, seed: int, names: list[str], out: Path) -
     embedded = subject.embed(subject.base, crops)
     cameras = list(crops.cameras)
     below = judge.score(subject.centred(subject.base, crops)).mean_ap
-    fitted = fit_statistics(
-        subject.base_statistics, subject.base, crops.pixels, cameras, embedded, share=1.0
-    )
+    fitted = fit_statistics(subject.base_statistics, subject.base, crops.pixels, cameras, embedded, share=1.0)
     for name in names:
         profile = variant(fitted, subject.base, subject.base_statistics.layers, name)
         gain = 100 * (judge.score(subject.centred(profile, crops)).mean_ap - below)

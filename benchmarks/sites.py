@@ -13,6 +13,7 @@ import torch
 
 from reid.adaptation.bnta import Bnta, adapt
 from reid.adaptation.centring import fit_centres
+from reid.adaptation.groups import Groups, adapt_by_groups
 from reid.adaptation.sampling import balanced_order
 from reid.adaptation.statistics import Statistics, fit_statistics
 from reid.batchnorm import profile_from_model, write_into_model
@@ -182,6 +183,13 @@ class Subject:
         adapt(network, crops.pixels, settings, cameras=list(crops.cameras))
         return profile_from_model(self.base.base, network)
 
+    def groups(self, crops: Crops, settings: Groups | None = None) -> Profile:
+        """Tier 3 of the crops."""
+        write_into_model(self.base, self.network)
+        network = copy.deepcopy(self.network)
+        adapt_by_groups(network, crops.pixels, list(crops.cameras), settings)
+        return profile_from_model(self.base.base, network)
+
     def pooled(self, crops: Crops) -> Profile:
         """Tier 1 of all crops as those of one camera."""
         embedded = self.embed(self.base, crops)
@@ -199,8 +207,8 @@ class Subject:
         return profile.with_centres(fit_centres(self.embed(profile, crops), list(crops.cameras)))
 
     def adapted(self, tiers: str, crops: Crops) -> Profile:
-        """The profile of a combination like "1+0": 2 (or another key of BNTA), then 1, then 0, as far as they
-        are named."""
+        """The profile of a combination like "1+0": 3, or 2 (or another key of BNTA), then 1, then 0, as far
+        as they are named."""
         named = set(tiers.split("+")) - {"none"}
         if "pooled" in named:
             profile = self.pooled(crops)
@@ -208,6 +216,8 @@ class Subject:
             profile = self.base
             for name in named & set(BNTA):
                 profile = self.bnta(crops, BNTA[name])
+            if "3" in named:
+                profile = self.groups(crops)
             if "1" in named:
                 profile = self.statistics(profile, crops, self.embed(self.base, crops))
         return self.centred(profile, crops) if "0" in named else profile
@@ -232,6 +242,10 @@ class SubjectTools:
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
         """See Tools."""
         return self.subject.bnta(_crops(crops, cameras), Bnta(seed=seed))
+
+    def groups(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
+        """See Tools."""
+        return self.subject.groups(_crops(crops, cameras), Groups(seed=seed))
 
 
 def _batches(count: int) -> list[slice]:

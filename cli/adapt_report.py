@@ -21,7 +21,7 @@ from cli.markup import Markup, joined, tag
 if TYPE_CHECKING:
     from resight_client import Job, Rung
 
-_TIERS = {"0": "centring", "1": "statistics", "2": "BNTA"}
+_TIERS = {"0": "centring", "1": "statistics", "2": "BNTA", "3": "groups"}
 _JUDGES = {
     "labels": "decided by labels",
     "signals": "decided by signals without labels",

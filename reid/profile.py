@@ -281,7 +281,7 @@ def _digest(facts: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(facts.encode())
     for name, array in sorted(arrays.items()):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(array, np.float32))  # its memory, without a copy
+        digest.update(np.ascontiguousarray(array, np.float32).data)  # its memory, without a copy
     return digest.hexdigest()[:16]
 
 

@@ -25,17 +25,7 @@ def rerank(
     Raises ValueError for a k1 that the data cannot fill or a k2 beyond it.
     """
     everything = np.ascontiguousarray(np.concatenate([query, gallery]), np.float32)
-    if not 1 <= k2 <= k1 < len(everything):
-        raise ValueError(
-            f"k1 {k1} and k2 {k2} do not fit {len(everything)} items: choose 1 <= k2 <= k1 < items"
-        )
-    near, farthest = _neighbours(everything, k1 + 1)
-    half = int(np.around(k1 / 2)) + 1  # rounds half to even, as the published code does
-    members, values, counts = _encode(
-        everything, farthest, near, _reciprocal(near, k1 + 1), _reciprocal(near, half)
-    )
-    if k2 > 1:
-        members, values, counts = _expand(near, members, values, counts, k2)
+    members, values, counts, farthest = _encodings(everything, k1, k2)
     starts, items, shares = _by_member(members, values, counts, len(query))
     q = len(query)
     original = (
@@ -44,6 +34,38 @@ def rerank(
     return _blend(
         original.astype(np.float32), members, values, counts, starts, items, shares, np.float32(weight)
     )
+
+
+def jaccard_distances(vectors: np.ndarray, k1: int, k2: int) -> np.ndarray:
+    """float32 [N,N], 0 to 1: how few neighbours two items share, without any share of the original distance.
+
+    Args:
+        vectors: float32 unit embeddings [N,D]. k1, k2: as in `rerank`, which raises what this raises.
+    """
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    members, values, counts, _ = _encodings(vectors, k1, k2)
+    inverted = _by_member(members, values, counts, 0)
+    none = np.zeros((len(vectors), len(vectors)), np.float32)
+    return _blend(none, members, values, counts, *inverted, np.float32(0))
+
+
+def _encodings(
+    vectors: np.ndarray, k1: int, k2: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Members, values and counts as `_expand` returns them, and how far each item's farthest other one is.
+
+    Raises ValueError for a k1 that the data cannot fill or a k2 beyond it.
+    """
+    if not 1 <= k2 <= k1 < len(vectors):
+        raise ValueError(f"k1 {k1} and k2 {k2} do not fit {len(vectors)} items: choose 1 <= k2 <= k1 < items")
+    near, farthest = _neighbours(vectors, k1 + 1)
+    half = int(np.around(k1 / 2)) + 1  # rounds half to even, as the published code does
+    members, values, counts = _encode(
+        vectors, farthest, near, _reciprocal(near, k1 + 1), _reciprocal(near, half)
+    )
+    if k2 > 1:
+        members, values, counts = _expand(near, members, values, counts, k2)
+    return members, values, counts, farthest
 
 
 def expand_queries(query: np.ndarray, gallery: np.ndarray, k: int, alpha: float = 3.0) -> np.ndarray:

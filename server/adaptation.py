@@ -91,9 +91,10 @@ class Adaptation:
                 f"{without} of {count} images of site {name!r} are not kept, so it cannot be adapted by tier "
                 f"{wanted}; tier 0 needs no images"
             )
-        obstacle = self._obstacle_of_bnta()
-        if obstacle and "2" in wanted.split("+"):
-            raise Unprocessable(obstacle)
+        for tier in wanted.split("+"):
+            obstacle = self._obstacle_of(tier)
+            if obstacle is not None:
+                raise Unprocessable(obstacle)
 
     def run(self, handle: Handle) -> None:
         """The job's work; the report grows as it goes. An attempt that was interrupted after the climb is
@@ -139,12 +140,14 @@ class Adaptation:
             return "not every image of the site is kept"
         return None
 
-    def _obstacle_of_bnta(self) -> str | None:
+    def _obstacle_of(self, tier: str) -> str | None:
+        """Why a tier that needs torch cannot be computed; None where it can."""
         manifest = self.engines.bundle.manifest
-        if not manifest.ssl_heads:
+        if tier == "2" and not manifest.ssl_heads:
             return f"bundle {manifest.name!r} has no self-supervised heads, so BNTA cannot adapt it"
-        if find_spec("torch") is None:
-            return "tier 2 needs torch; install it with: pip install -e '.[train]'"
+        needed = {"2": ("torch",), "3": ("torch", "sklearn")}.get(tier, ())
+        if any(find_spec(name) is None for name in needed):
+            return f"tier {tier} needs {' and '.join(needed)}; install them with: pip install -e '.[train]'"
         return None
 
     def _kept_profile(self, report: JobReport) -> Profile | None:

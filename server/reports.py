@@ -153,6 +153,15 @@ def outputs_by_layer(outputs: Outputs) -> dict[str, dict[str, OutputReport]]:
     return reports
 
 
+class GroupsReport(BaseModel):
+    """Groups of crops that look like one person, a value an epoch each."""
+
+    groups: list[int] = Field(description="how many groups there were")
+    across: list[int] = Field(description="how many of them have crops of several cameras")
+    grouped: list[int] = Field(description="how many crops are in a group")
+    losses: list[float] = Field(description="mean loss")
+
+
 class JobReport(BaseModel):
     """What a job did; it grows while the job runs."""
 
@@ -182,6 +191,7 @@ class JobReport(BaseModel):
     losses: list[dict[str, float | None]] | None = _fact(
         "the losses of every step; null where one was no number"
     )
+    groups: GroupsReport | None = _fact("what tier 3 learned from")
     device: str | None = _fact("where the adaptation was computed: cpu or cuda")
     profile: str | None = _fact("the BatchNorm profile that came of it")
     engine_parity: float | None = _fact(

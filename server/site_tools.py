@@ -81,7 +81,15 @@ class SiteTools:
         return profile
 
     def bnta(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
-        """Tier 2 from the bundle's own values, in a process of its own.
+        """Tier 2 from the bundle's own values; see `_by_worker`."""
+        return self._by_worker("2", crops, cameras, seed)
+
+    def groups(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
+        """Tier 3 from the bundle's own values; see `_by_worker`."""
+        return self._by_worker("3", crops, cameras, seed)
+
+    def _by_worker(self, tier: str, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
+        """What a process of its own computes with torch, which ends with it.
 
         Raises WorkerError, and Declined where the values are not finite or the engine does not compute with
         them.
@@ -97,11 +105,12 @@ class SiteTools:
             height, width = crops.shape[1:3]
             request = WorkRequest(
                 bundle=str(self.engines.bundle.path.resolve()),
-                tier="2",
+                tier=tier,
                 seed=seed,
                 device=self.engines.settings.device,
                 shape=(len(crops), height, width, 3),
                 probes=_PROBES,
+                cameras=list(cameras),
             )
             answer = run_worker(
                 folder,

@@ -38,6 +38,7 @@ class WorkRequest:
     device: str  # auto | cpu | cuda
     shape: tuple[int, int, int, int]  # of the crops: N, H, W, 3
     probes: int  # the first crops, whose embeddings the answer holds
+    cameras: list[str | None] = dataclasses.field(default_factory=list)  # of each crop; for tier 3
 
     def write(self, folder: Path) -> None:
         """Puts the request into a work folder."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import errno
 import json
 import os
@@ -40,7 +41,6 @@ def main() -> None:
     try:
         request = WorkRequest.read(folder)
         crops = np.memmap(folder / CROPS, np.uint8, "c", shape=request.shape)
-        compute = COMPUTED[request.tier]
         compute(request, crops, lambda share, stage: _say(channel, share=share, stage=stage)).write(folder)
     except Exception as error:  # the server wants a sentence, the log the rest
         traceback.print_exc()
@@ -50,12 +50,11 @@ def main() -> None:
     os._exit(0)  # the answer is written; what runtimes do while they unload can only take time or crash
 
 
-def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAnswer:
-    """BNTA from the bundle's own values: adapting an adaptation drifts."""
+def compute(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAnswer:
+    """One of the tiers that need torch, from the bundle's own values: adapting an adaptation drifts."""
     progress(0.0, "loading torch")
     import torch
 
-    from reid.adaptation.bnta import Bnta, adapt
     from reid.batchnorm import profile_from_model
     from reid.bundle import Bundle
     from reid.engines.pytorch import compute_in_float32, load_embedder
@@ -66,21 +65,38 @@ def bnta(request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAns
     bundle = Bundle.load(request.bundle)
     embedder = load_embedder(bundle).to(device)
     began = time.perf_counter()
-    result = adapt(embedder, crops, Bnta(seed=request.seed), progress)
+    report = COMPUTED[request.tier](embedder, crops, request, progress)
     seconds = time.perf_counter() - began
     expected = CropRunner(embedder, device).embed(crops[: request.probes])
-    report: dict[str, Any] = {
-        "device": device,
-        "pairs": result.pairs,
-        "mean_pair_distance": round(result.mean_pair_distance, 4),
-        "losses": result.losses,
-        "seconds": {"adapt": round(seconds, 3)},
-    }
+    report |= {"device": device, "seconds": {"adapt": round(seconds, 3)}}
     return WorkAnswer(profile_from_model(bundle.base_id, embedder).to_bytes(), expected, report)
 
 
+def _bnta(embedder: Any, crops: np.ndarray, request: WorkRequest, progress: Progress) -> dict[str, Any]:
+    """Tier 2, in place. Returns fields of JobReport."""
+    from reid.adaptation.bnta import Bnta, adapt
+
+    result = adapt(embedder, crops, Bnta(seed=request.seed), progress)
+    return {
+        "pairs": result.pairs,
+        "mean_pair_distance": round(result.mean_pair_distance, 4),
+        "losses": result.losses,
+    }
+
+
+def _groups(embedder: Any, crops: np.ndarray, request: WorkRequest, progress: Progress) -> dict[str, Any]:
+    """Tier 3, in place. Returns fields of JobReport."""
+    from reid.adaptation.groups import Groups, adapt_by_groups
+
+    result = adapt_by_groups(embedder, crops, request.cameras, Groups(seed=request.seed), progress)
+    return {"groups": dataclasses.asdict(result)}
+
+
 # the tiers of `reid.adaptation.ladder` that need torch
-COMPUTED: dict[str, Callable[[WorkRequest, np.ndarray, Progress], WorkAnswer]] = {"2": bnta}
+COMPUTED: dict[str, Callable[[Any, np.ndarray, WorkRequest, Progress], dict[str, Any]]] = {
+    "2": _bnta,
+    "3": _groups,
+}
 
 
 def _say(channel: TextIO, **values: Any) -> None:

@@ -434,5 +434,5 @@ def test_torch_promises_float32_and_keeps_it(bundle: Bundle, monkeypatch: pytest
     manifest = bundle.manifest
     crops = np.zeros((16, manifest.height, manifest.width, 3), np.uint8)
     request = WorkRequest(str(bundle.path), "2", 0, "cpu", crops.shape, 1)
-    worker.bnta(request, crops, lambda share, stage: None)
+    worker.compute(request, crops, lambda share, stage: None)
     assert not torch.backends.cudnn.allow_tf32

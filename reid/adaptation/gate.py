@@ -22,6 +22,9 @@ from reid.adaptation.signals import Pool, signals
 
 _QUANTILE = 1.28  # of a normal distribution: an interval of 80 %
 RANGE = 3.0  # deviations beyond which a signal says nothing more
+# Predicted change of mAP from which down signals contradict labels that are clear. Nearer to zero they
+# refused what helped; see docs/adaptation.md.
+_AGAINST = -0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +92,10 @@ def _file() -> dict[str, Any]:
     return loaded
 
 
-def weights(tier: str) -> Weights:
-    """The shipped weights of a tier."""
-    return Weights.of(_file()["tiers"][tier])
+def weights(tier: str) -> Weights | None:
+    """The shipped weights of a tier; None where nobody has measured what signals say of it."""
+    facts = _file()["tiers"].get(tier)
+    return Weights.of(facts) if facts is not None else None
 
 
 def error_rates() -> dict[str, dict[str, float]]:
@@ -128,7 +132,7 @@ def judge(
         labelled = labelled_gain(before.vectors, after.vectors, identities, before.cameras)
     w = weights(top_tier(tiers))
     if labelled is not None and (labelled.low > 0 or labelled.high < 0):
-        return _by_labels(labelled, w.predict(values), values)
+        return _by_labels(labelled, None if w is None else w.predict(values), values)
     return _by_signals(w, labelled, values)
 
 
@@ -137,7 +141,8 @@ def out_of_reach(
 ) -> Verdict | None:
     """The refusal of a tier that only labels accept, where there are too few; known before it is computed."""
     enough = people_across(identities, cameras) >= FEWEST_IDENTITIES
-    if enough or weights(top_tier(tiers)).threshold is not None:
+    w = weights(top_tier(tiers))
+    if enough or (w is not None and w.threshold is not None):
         return None
     reason = (
         f"Refused without trying: only labels accept this tier, and fewer than {FEWEST_IDENTITIES} people "
@@ -151,23 +156,33 @@ def not_judged() -> Verdict:
     return Verdict(True, "off", None, None, None, "The gate is off, so nothing judged it.", {})
 
 
-def _by_labels(labelled: LabelledGain, predicted: float, values: dict[str, float]) -> Verdict:
+def _by_labels(labelled: LabelledGain, predicted: float | None, values: dict[str, float]) -> Verdict:
     """Labels that are clear decide, but accept nothing that the signals speak against: crops that carry names
     and show nobody are such a case."""
     gain, low, high = (100 * value for value in (labelled.gain, labelled.low, labelled.high))
-    accepted = labelled.low > 0 and predicted >= 0
+    contradicted = predicted is not None and predicted < _AGAINST
+    accepted = labelled.low > 0 and not contradicted
     verb = "rises" if labelled.low > 0 else "falls"
     reason = (
         f"{'Accepted' if accepted else 'Refused'}: by the labels of {labelled.identities} people seen at two "
         f"cameras, mAP {verb} from {100 * labelled.before[0]:.1f} to {100 * labelled.after[0]:.1f} (90 % "
         f"interval of the change {low:+.1f} to {high:+.1f})"
     )
-    if labelled.low > 0 and predicted < 0:
+    if labelled.low > 0 and contradicted:
         reason += f", but signals without labels predict {predicted:+.1f}, and both have to agree"
     return Verdict(accepted, "labels", round(gain, 2), round(low, 2), round(high, 2), f"{reason}.", values)
 
 
-def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, float]) -> Verdict:
+def _by_signals(w: Weights | None, labelled: LabelledGain | None, values: dict[str, float]) -> Verdict:
+    unclear = ""
+    if labelled is not None:
+        unclear = (
+            f" The labels of {labelled.identities} people leave it open (90 % interval "
+            f"{100 * labelled.low:+.1f} to {100 * labelled.high:+.1f})."
+        )
+    if w is None:
+        reason = "Refused: nobody has measured what signals without labels say of this tier"
+        return Verdict(False, "signals", None, None, None, f"{reason}.{unclear}", values)
     gain = w.predict(values)
     low, high = gain - _QUANTILE * w.spread, gain + _QUANTILE * w.spread
     predicted = f"signals without labels predict {gain:+.1f} mAP (80 % interval {low:+.1f} to {high:+.1f})"
@@ -177,11 +192,5 @@ def _by_signals(w: Weights, labelled: LabelledGain | None, values: dict[str, flo
     else:
         accepted = gain >= w.threshold
         rule = f"this tier needs {w.threshold:+.1f} or more"
-    unclear = ""
-    if labelled is not None:
-        unclear = (
-            f" The labels of {labelled.identities} people leave it open (90 % interval "
-            f"{100 * labelled.low:+.1f} to {100 * labelled.high:+.1f})."
-        )
     reason = f"{'Accepted' if accepted else 'Refused'}: {predicted}; {rule}.{unclear}"
     return Verdict(accepted, "signals", round(gain, 2), round(low, 2), round(high, 2), reason, values)

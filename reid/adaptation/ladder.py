@@ -27,9 +27,11 @@ TIERS = {
     "0": "the mean embedding of each camera is subtracted before embeddings are compared; needs no images",
     "1": "BatchNorm statistics of each camera's own crops",
     "2": "BNTA: BatchNorm values of the site, learned from its unlabeled crops; needs torch",
+    "3": "BatchNorm scale and shift, learned from groups of crops that look like one person; needs torch",
 }
+APART = {"2", "3"}  # both start from the bundle's own values, so a combination has one of them at most
 # What `auto` tries, from below. Tier 2 is left out: measured on top of tier 0 it gains less than tier 1
-# does, and on top of tier 1 nothing (docs/adaptation.md).
+# does, and on top of tier 1 nothing. Tier 3 takes minutes on a CPU (docs/adaptation.md).
 AUTO = ("0", "1+0")
 
 
@@ -87,6 +89,10 @@ class Tools(Protocol):
         """Tier 2 on top of the bundle's own values."""
         ...
 
+    def groups(self, crops: np.ndarray, cameras: Sequence[str | None], seed: int) -> Profile:
+        """Tier 3 on top of the bundle's own values."""
+        ...
+
 
 def rungs_of(wanted: str) -> tuple[str, ...]:
     """The combinations that are tried for "auto", or for tiers like "1+0"."""
@@ -110,7 +116,8 @@ def climb(
 
     Args:
         wanted: "auto" or tiers like "1+0". base: the bundle's own profile, which every tier starts from.
-        seed: of tier 2's order of pairs. tell: called with each rung as soon as it is judged.
+        seed: of tier 2's order of pairs, and of tier 3's batches.
+        tell: called with each rung as soon as it is judged.
     """
     held, fit = held_out(list(sample.cameras))
     fitted = sample.take(fit) if gate else sample
@@ -154,6 +161,8 @@ def climb(
         named, profile = tiers.split("+"), base
         if "2" in named:
             profile = tools.bnta(fitted.crops, fitted.cameras, seed)
+        if "3" in named:
+            profile = tools.groups(fitted.crops, fitted.cameras, seed)
         if "1" in named:
             profile = tools.statistics(profile, fitted.crops, fitted.cameras, embedded(base))
         if "0" in named:

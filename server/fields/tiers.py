@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid.adaptation.ladder import TIERS
+from reid.adaptation.ladder import APART, TIERS
 from server.errors import BadRequest
 from server.fields.json_text import shown
 
@@ -21,5 +21,10 @@ def tiers_of(value: str) -> str:
         raise BadRequest(
             f"tier {shown(value)} is unknown; it is one of {', '.join(TIER_CHOICES)}, or several of "
             f"{', '.join(TIERS)} together, like 1+0"
+        )
+    if set(named) >= APART:
+        raise BadRequest(
+            f"tier {shown(value)}: tiers {' and '.join(sorted(APART))} both start from the model's own "
+            "values; take one of them"
         )
     return "+".join(sorted(named, reverse=True))
