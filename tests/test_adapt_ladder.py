@@ -516,8 +516,13 @@ def test_tiers_are_named_from_the_top_down(value: str, tiers: str) -> None:
     assert tiers_of(value) == tiers
 
 
-@pytest.mark.parametrize("value", ["", "3", "1+", "1+1", "auto+0", "none+0", "1 + 0", "True"])
+@pytest.mark.parametrize("value", ["", "4", "1+", "1+1", "auto+0", "none+0", "1 + 0", "True"])
 def test_unknown_tiers_are_refused_with_those_that_there_are(value: str) -> None:
     with pytest.raises(BadRequest) as caught:
         tiers_of(value)
     assert ", ".join(TIER_CHOICES) in caught.value.detail
+
+
+def test_two_tiers_that_start_from_the_models_own_values_are_refused_together() -> None:
+    with pytest.raises(BadRequest, match="tiers 2 and 3 both start from the model's own values"):
+        tiers_of("2+3+0")

@@ -20,7 +20,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def crops_of_people(rng: np.random.Generator, people: int, each: int) -> tuple[np.ndarray, list[str | None]]:
     """uint8 [people * each,96,48,3] in two colours a person, and the camera of each, of two."""
-    crops, cameras = [], []
+    crops: list[np.ndarray] = []
+    cameras: list[str | None] = []
     for _ in range(people):
         upper, lower = rng.integers(0, 256, (2, 3))
         for number in range(each):
@@ -43,8 +44,8 @@ def test_the_loss_agrees_with_loops(rng: np.random.Generator) -> None:
             likeness = np.exp(mean @ vector / 0.2)
             terms.append(-np.log(likeness / (likeness + sum(others))))
         losses.append(np.mean(terms))
-    tensors = [torch.from_numpy(values) for values in (vectors, groups, means, of_group)]
-    assert proxy_loss(*tensors, settings).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    v, g, m, of = (torch.from_numpy(values) for values in (vectors, groups, means, of_group))
+    assert proxy_loss(v, g, m, of, settings).item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_the_loss_falls_as_a_crop_comes_nearer_to_its_group_at_every_camera() -> None:

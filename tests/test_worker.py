@@ -3,6 +3,7 @@ nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from reid.adaptation.bnta import Bnta, adapt
+from reid.adaptation.groups import Groups, adapt_by_groups
 from reid.batchnorm import profile_from_model
 from reid.bundle import Bundle
 from reid.engines.pytorch import load_embedder
@@ -98,6 +100,23 @@ def test_the_worker_computes_what_the_library_does(folder: Path, bundle: Bundle,
     assert {"comparing parts", "pairing", "adapting"} < {stage for _, stage in seen}
     assert [share for share, _ in seen] == sorted(share for share, _ in seen)
     assert not workers()
+
+
+def test_the_worker_learns_from_groups_with_the_cameras_of_the_crops(
+    folder: Path, bundle: Bundle, crops: np.ndarray, people: People
+) -> None:
+    cameras = [camera for _, camera, _ in people]
+    request = dataclasses.replace(request_for(bundle, crops, "3"), cameras=cameras)
+    seen: set[str] = set()
+    answer = run_worker(folder, request, lambda share, stage: seen.add(stage), never, 120)
+    embedder = load_embedder(bundle)
+    report = adapt_by_groups(embedder, crops, cameras, Groups(seed=3))
+    assert answer.report["groups"]["groups"] == report.groups
+    assert max(report.across) > 0
+    computed, expected = Profile.from_bytes(answer.profile), profile_from_model(bundle.base_id, embedder)
+    for name, values in expected.site.items():
+        assert np.allclose(computed.site[name], values, atol=2e-3), name
+    assert {"grouping", "learning from groups"} < seen
 
 
 @pytest.mark.parametrize("stage", ["loading torch", "comparing parts", "pairing", "adapting"])

@@ -34,7 +34,7 @@ class Groups:
     epochs: int = 5  # crops are grouped anew before each
     groups: int = 16  # of a batch
     crops: int = 4  # of each group in a batch
-    rate: float = 1e-3  # of Adam
+    rate: float = 2e-3  # of Adam
     temperature: float = 0.07
     neighbours: int = 10  # k1 of the k-reciprocal distance
     averaged: int = 3  # its k2
