@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +18,12 @@ import sqlalchemy as sa
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import BadRequest, Conflict, NotFound, Overloaded
-from server.gallery import changes, embeddings, journal
+from server.fields import is_id
+from server.gallery import changes, embeddings
 from server.gallery import tables as t
 from server.gallery.changes import LABELS, Cell, Change
 from server.gallery.filters import ItemFilter
-from server.gallery.journal import Entry, Plan
+from server.gallery.journal import Plan
 from server.gallery.records import Item, Version
 from server.gallery.store import Store
 from server.items import require_item
@@ -32,9 +32,6 @@ from server.sites import Site, Sites, SiteState, put_moved
 
 _CHUNK = 64  # crops that are embedded at once
 _RETRIES = 5
-_SHOWN = 20  # changes of an entry in a listing
-_ALL_SHOWN = 10_000  # of one that is read alone
-_MOST_LISTED = 1000  # entries of one page
 Labels = Mapping[str, Any]  # new values by the names in LABELS
 
 
@@ -120,39 +117,6 @@ class Correcting:
             ]
 
         return await self.apply(site, actor, "update", plan)
-
-    async def undo(self, entry: int, actor: str) -> Corrected:
-        """Undoes a correction. Raises NotFound, and Conflict where another entry has to be undone first."""
-        known = await asyncio.to_thread(self.entry, entry)
-        oldest = time.time() - self.settings.journal_s
-        return await self.apply(
-            self.sites.get(known.site), actor, "undo", lambda db: journal.undo(db, entry, oldest), entry
-        )
-
-    def entry(self, entry: int) -> Entry:
-        """An entry of the journal with its changes. Raises NotFound."""
-        known = self.store.journal.get(entry, _ALL_SHOWN) if 0 < entry < 2**63 else None
-        if known is None:
-            raise NotFound(f"there is no journal entry {entry}; entries are kept for a time and then deleted")
-        return known
-
-    async def entries(
-        self, site_name: str, item_id: str | None, cursor: str | None, limit: int
-    ) -> tuple[list[Entry], str | None]:
-        """Entries of a site, the newest first, and the cursor of the next page where there are more."""
-        self.sites.get(site_name)
-        if not 1 <= limit <= _MOST_LISTED:
-            raise BadRequest(f"limit is {limit}; it must lie between 1 and {_MOST_LISTED}")
-        before = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 19 else None
-        if cursor is not None and before is None:
-            raise BadRequest(f"cursor {cursor[:80]!r} was not returned by a listing")
-        seq = None
-        if item_id is not None:
-            seq = (await asyncio.to_thread(require_item, self.store, item_id, site_name)).seq
-        entries = await asyncio.to_thread(self.store.journal.page, site_name, seq, before, limit + 1, _SHOWN)
-        if len(entries) <= limit:
-            return entries, None
-        return entries[:limit], str(entries[limit - 1].entry)
 
     async def apply(
         self, site: Site, actor: str, action: str, plan: Plan, undoes: int | None = None
@@ -277,8 +241,9 @@ def _require_image(db: sa.Connection, item: Item) -> None:
 
 
 def items_of(db: sa.Connection, site: str, ids: Sequence[str]) -> list[Item]:
-    """Items of a site. Raises NotFound for the first that there is not."""
-    items = {item.id: item for item in changes.items_by_seq(db, changes.seqs_of_ids(db, site, ids)).values()}
+    """Items of a site by id. Raises NotFound for the first that is not there."""
+    seqs = changes.seqs_of_ids(db, site, [item_id for item_id in ids if is_id(item_id)])
+    items = {item.id: item for item in changes.items_by_seq(db, seqs).values()}
     for item_id in ids:
         if item_id not in items:
             raise NotFound(f"there is no item {item_id[:80]!r} at site {site!r}; nothing was changed")

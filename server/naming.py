@@ -1,4 +1,4 @@
-"""People of a site by name: who there is; rename, merge, split, hide, a feature picture, "not this person"."""
+"""People of a site by name: who there is; rename, merge, split, hide, choose a picture, "not this person"."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from server.enroll import Enrolling
 from server.gallery.store import Store
 from server.items import Items
 from server.jobs import Jobs
+from server.journal import Journal
 from server.naming import Naming
 from server.query import Querying
 from server.rebuild import Rebuilder
@@ -54,6 +55,7 @@ class Service:
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(settings, store, sites)
         self.correcting = Correcting(settings, store, sites, engines, self.embedding)
+        self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.schedule = Schedule(store, sites, self.adapting)

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from server.fields import is_id
 from server.gallery import tables as t
 from server.gallery.records import Item
 from server.gallery.rows import COLUMNS, read_item
@@ -70,9 +69,8 @@ def items_by_seq(db: sa.Connection, seqs: Sequence[int]) -> dict[int, Item]:
 def seqs_of_ids(db: sa.Connection, site: str, ids: Sequence[str]) -> list[int]:
     """Seqs of the items of a site that have these ids; those that are not there are left out."""
     seqs: list[int] = []
-    usable = [item_id for item_id in ids if is_id(item_id)]
-    for start in range(0, len(usable), _CHUNK):
-        chunk = t.items.c.id.in_(usable[start : start + _CHUNK])
+    for start in range(0, len(ids), _CHUNK):
+        chunk = t.items.c.id.in_(ids[start : start + _CHUNK])
         seqs += db.execute(sa.select(t.items.c.seq).where(t.items.c.site == site, chunk)).scalars()
     return seqs
 

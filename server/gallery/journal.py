@@ -288,8 +288,8 @@ def _insert(
     undoes: int | None,
 ) -> int:
     row = {"site": site, "at": round(time.time(), 6), "actor": actor, "action": action, "items": items}
-    result = db.execute(t.journal.insert().values(**row, undoes=undoes))
-    entry = int(result.inserted_primary_key[0])
+    insert = t.journal.insert().values(**row, undoes=undoes).returning(t.journal.c.entry)
+    entry = int(db.execute(insert).scalar_one())
     rows = [
         {**dataclasses.asdict(c.cell), "entry": entry, "before": _text(c.before), "after": _text(c.after)}
         for c in planned
@@ -303,7 +303,8 @@ def _insert(
 
 def _mark_undone(db: sa.Connection, entry: int, by: int) -> None:
     """Marks an entry as undone. Where it had undone another one, that holds again, and so on."""
-    node, undone_by = entry, by
+    node: int | None = entry
+    undone_by: int | None = by
     is_undone = True
     while node is not None:
         value = undone_by if is_undone else None

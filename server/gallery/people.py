@@ -1,4 +1,4 @@
-"""People of a site by name: who there is, whom queries leave out, and what renaming or merging them changes."""
+"""People of a site by name: who there is, whom queries leave out, and what another name changes."""
 
 from __future__ import annotations
 
@@ -107,8 +107,9 @@ class PeopleRows:
         """Seqs of some items of a person: all, or that many at equal distances in the order of enrolling."""
         with self.database.read() as db:
             seqs = seqs_of(db, site, identity)
-        rows = np.linspace(0, len(seqs) - 1, min(most, len(seqs))).astype(int) if seqs else []
-        return [seqs[row] for row in rows]
+        if len(seqs) <= most:
+            return seqs
+        return [seqs[row] for row in np.linspace(0, len(seqs) - 1, most).astype(int)]
 
 
 def seqs_of(db: sa.Connection, site: str, identity: str) -> list[int]:
@@ -181,7 +182,8 @@ def different_from(db: sa.Connection, site: str, identity: str) -> list[str]:
 
 
 def _denied(site: str, item: Item) -> list[sa.Select[tuple[int]]]:
-    """Items that a query by this one must not find: of people whom it does not show, and of nobody it shows."""
+    """Items that a query by this one must not find: those of people whom it does not show, and those that do
+    not show its own person."""
     columns, pairs = t.items.c, t.differences.c
     not_shown = sa.select(t.denials.c.identity).where(t.denials.c.seq == item.seq)
     queries = [sa.select(columns.seq).where(columns.site == site, columns.identity.in_(not_shown))]
