@@ -1,7 +1,7 @@
 """The journal of corrections: who changed what when, and how each is undone.
 
-An undo is an entry like any other, so it can be undone too. An entry and the one that undid it cancel each
-other: neither stands in the way of undoing what was before them.
+An undo is an entry like any other, so it can be undone too. An entry that is undone does not stand in the way
+of undoing what was before it.
 
 Erasing takes what entries say of the erased items, and names that nobody bears any more.
 """
@@ -169,8 +169,11 @@ def undo(db: sa.Connection, entry: int, oldest: float) -> list[Change]:
     now = changes.read(db, row.site, [change.cell for change in made])
     for change in made:
         if change.cell in now and now[change.cell] != change.after:
+            newest = _newest(db, row.site, change.cell)
             raise Conflict(
-                f"entry {entry} cannot be undone: {change.cell.field} has another value by now than it gave"
+                f"entry {entry} cannot be undone: {change.cell.field} has another value by now, by entry "
+                f"{newest}; undo entry {newest} first",
+                entry=newest,
             )
     return [Change(change.cell, change.after, change.before) for change in made if change.cell in now]
 
@@ -322,14 +325,20 @@ def _later(db: sa.Connection, site: str, entry: int) -> int | None:
     of_items = newer.where(mine.c.seq == later.c.seq)
     of_people = newer.where(mine.c.seq.is_(None), later.c.seq.is_(None))
     found = {*db.execute(of_items).scalars(), *db.execute(of_people).scalars()}
-    target = t.journal.alias("target")
-    cancelled = sa.exists().where(
-        target.c.entry == t.journal.c.undoes, target.c.undone_by == t.journal.c.entry
-    )
-    holds = sa.select(t.journal.c.entry).where(
-        t.journal.c.site == site, t.journal.c.entry > entry, t.journal.c.undone_by.is_(None), ~cancelled
+    columns = t.journal.c  # an undo does not hold by itself: what it undid holds again or does not
+    holds = sa.select(columns.entry).where(
+        columns.site == site, columns.entry > entry, columns.undone_by.is_(None), columns.undoes.is_(None)
     )
     return max(found & set(db.execute(holds).scalars()), default=None)
+
+
+def _newest(db: sa.Connection, site: str, cell: Cell) -> int | None:
+    """The newest entry that changed a value."""
+    rows = t.journal_changes.c
+    of_site = sa.select(t.journal.c.entry).where(t.journal.c.site == site)
+    where = [rows.field == cell.field, rows.name == cell.name, rows.other == cell.other]
+    where.append(rows.seq == cell.seq if cell.seq is not None else rows.seq.is_(None))
+    return db.scalar(sa.select(sa.func.max(rows.entry)).where(rows.entry.in_(of_site), *where))
 
 
 def _changes_of(db: sa.Connection, entry: int, most: int | None = None) -> list[Change]:
