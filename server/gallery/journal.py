@@ -209,17 +209,22 @@ def forget_names(db: sa.Connection, site: str, borne: set[str], others: set[str]
     """Takes names out of the journal and of what is known of people, once nobody at the site bears them.
 
     Args:
-        borne: names of items that were erased: they leave the past of other items, too. others: names that
-            erased items had before, which stay as long as another item's past has them.
+        borne: names of items that were erased. others: names that these items had before. Where nothing is
+            left of a person, both leave the past of other items, too; otherwise the others stay as long as
+            another item's past has them.
     """
-    for name in borne | others:
-        bearer = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity == name)
-        if db.execute(bearer.limit(1)).first() is None:
-            if name in borne:
-                db.execute(t.journal_changes.delete().where(_past(site, name)))
-            elif db.execute(sa.select(t.journal_changes.c.seq).where(_past(site, name)).limit(1)).first():
-                continue
-            _forget_person(db, site, name)
+    gone = {name for name in borne if not _is_borne(db, site, name)}
+    for name in gone | {name for name in others if not _is_borne(db, site, name)}:
+        if gone:
+            db.execute(t.journal_changes.delete().where(_past(site, name)))
+        elif db.execute(sa.select(t.journal_changes.c.seq).where(_past(site, name)).limit(1)).first():
+            continue
+        _forget_person(db, site, name)
+
+
+def _is_borne(db: sa.Connection, site: str, name: str) -> bool:
+    bearers = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity == name)
+    return db.execute(bearers.limit(1)).first() is not None
 
 
 def forget_site(db: sa.Connection, site: str) -> None:
