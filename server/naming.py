@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from server.correcting import Corrected, Correcting, items_of
 from server.errors import BadRequest, Conflict
+from server.fields import label_of
 from server.gallery import changes, people
 from server.gallery.changes import Cell, Change, pair
 from server.gallery.index import SCORE_DIGITS
@@ -65,8 +66,9 @@ class Naming:
         self.sites.get(site_name)
         if not 1 <= limit <= _MOST_LISTED:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and {_MOST_LISTED}")
+        after = label_of(cursor, "cursor")
         page = await asyncio.to_thread(
-            self.store.people.page, site_name, cursor, limit + 1, identity, include_hidden
+            self.store.people.page, site_name, after, limit + 1, identity, include_hidden
         )
         return (page, None) if len(page) <= limit else (page[:limit], page[limit - 1].identity)
 
