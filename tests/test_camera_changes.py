@@ -104,7 +104,7 @@ def test_a_camera_that_is_corrected_while_the_site_is_embedded_anew_is_right_aft
     """Before the new embedding is stored, and after everything was read for the new index."""
     profile = camera_profile(service)
     embed, swap = service.embedding.embed_stored, service.rebuilder._swap
-    moved = []
+    moved: list[int] = []
 
     def embed_late(engine: Any, images: Any, items: Any) -> np.ndarray:
         vectors = embed(engine, images, items)
@@ -145,7 +145,8 @@ def test_without_an_image_a_camera_with_another_table_is_refused(service: Servic
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_put_into_the_index_agree_with_a_new_index(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    index, truth = FaissIndex(8, segment=20, delta=7), {}
+    index = FaissIndex(8, segment=20, delta=7)
+    truth: dict[int, tuple[str, np.ndarray]] = {}
     order = rng.permutation(90)
     index.add(sorted(order[:60]), ["a"] * 60, np.zeros((60, 8), np.float32))
     truth |= {int(seq): ("a", np.zeros(8, np.float32)) for seq in order[:60]}
@@ -156,11 +157,11 @@ def test_rows_put_into_the_index_agree_with_a_new_index(seed: int) -> None:
         index.put(seqs, cameras, vectors)
         truth |= {int(seq): (cameras[row], vectors[row]) for row, seq in enumerate(seqs)}
     fresh = FaissIndex(8)
-    seqs = sorted(truth)
-    fresh.add(seqs, [truth[seq][0] for seq in seqs], np.stack([truth[seq][1] for seq in seqs]))
-    assert index.seqs().tolist() == seqs
+    held = sorted(truth)
+    fresh.add(held, [truth[seq][0] for seq in held], np.stack([truth[seq][1] for seq in held]))
+    assert index.seqs().tolist() == held
     query = rng.normal(size=8).astype(np.float32)
-    for where in (None, SearchFilter(camera="b"), SearchFilter(left_out=np.array(seqs[::3]))):
+    for where in (None, SearchFilter(camera="b"), SearchFilter(left_out=np.array(held[::3]))):
         (scores, found), (expected, same) = index.search(query, 90, where), fresh.search(query, 90, where)
         assert scores == pytest.approx(expected, abs=2e-6)  # sealed rows are multiplied by another library
         assert set(found) == set(same)
