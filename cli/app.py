@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import typer
 
+from cli.corrections import (
+    different,
+    feature,
+    hide,
+    journal_list,
+    journal_undo,
+    merge,
+    people_list,
+    rename,
+    split,
+    update,
+)
 from cli.data import data_check
 from cli.embed import embed
 from cli.enroll import enroll
@@ -27,6 +39,7 @@ for verb in (
     enroll,
     query,
     list_items,
+    update,
     erase,
     sites,
     delete_site,
@@ -44,6 +57,15 @@ for verb in (
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)
+people = typer.Typer(help="People of a site by name.", no_args_is_help=True)
+people.command("list")(people_list)
+for verb in (rename, merge, split, hide, feature, different):
+    people.command()(verb)
+app.add_typer(people, name="people")
+journal = typer.Typer(help="What was corrected at a site, and its undoing.", no_args_is_help=True)
+journal.command("list")(journal_list)
+journal.command("undo")(journal_undo)
+app.add_typer(journal, name="journal")
 datasets = typer.Typer(help="What a model learns from.", no_args_is_help=True)
 datasets.command("check")(data_check)
 app.add_typer(datasets, name="data")

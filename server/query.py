@@ -68,6 +68,7 @@ class Querying:
         exclude_same_camera: bool = False,
         threshold: float | None = None,
         group_by: str | None = None,
+        include_hidden: bool = False,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item,
         which is no match of its own.
@@ -79,6 +80,7 @@ class Querying:
             threshold: lowest cosine that is returned.
             group_by: "identity" ranks people instead of items, `top_k` of them: those among the nearest
                 items, of which as many are looked at as are needed, but no more than `max_top_k` allows.
+            include_hidden: hidden people count too.
         """
         if group_by not in (None, "identity"):
             raise BadRequest(f"group_by is {group_by[:80]!r}; send identity, or leave it out")
@@ -111,6 +113,7 @@ class Querying:
             query_camera if exclude_same_camera else None,
             threshold,
             item,
+            include_hidden,
         )
         loop = asyncio.get_running_loop()
         matches: list[Match] = []
@@ -199,11 +202,14 @@ class Querying:
         return decide(by_person(matches), top_k, _calibration_of(search.state.version), threshold)
 
     def _conditions(self, search: _Search) -> SearchFilter:
-        where = search.where
+        where, site = search.where, search.state.version.site
+        left_out = self.store.people.left_out(site, search.query_item, search.include_hidden)
+        always = SearchFilter(
+            exclude_camera=search.exclude_camera, left_out=left_out if len(left_out) else None
+        )
         if where.is_open or where.only_camera is not None:
-            return SearchFilter(camera=where.only_camera, exclude_camera=search.exclude_camera)
-        allowed = self.store.items.seqs(search.state.version.site, where)
-        return SearchFilter(exclude_camera=search.exclude_camera, allowed=allowed)
+            return dataclasses.replace(always, camera=where.only_camera)
+        return dataclasses.replace(always, allowed=self.store.items.seqs(site, where))
 
     def _nearest(
         self, search: _Search, conditions: SearchFilter, count: int
@@ -230,6 +236,7 @@ class _Search:
     exclude_camera: str | None
     threshold: float | None
     query_item: Item | None
+    include_hidden: bool
 
 
 def _calibration_of(version: Version) -> Mapping[str, Any] | None:

@@ -19,7 +19,7 @@ from server.gallery.records import Embedded, Item, Version
 from server.gallery.store import Store
 from server.job import Cancelled
 from server.profile_engine import ProfileEngine
-from server.sites import Site, SiteState
+from server.sites import Site, SiteState, put_moved
 
 CHUNK = 64
 
@@ -66,6 +66,8 @@ class Rebuilder:
         """
         with self.engines.lease(profile_id) as engine:
             raw_space = self.engines.raw_space(profile_id)
+            with site.lock:
+                site.moved.clear()
             self._embed_missing(site, engine, raw_space, progress)
             stored = deque(self.store.embeddings.of_site(site.name, raw_space))
             profile = self.engines.profile(profile_id)
@@ -144,9 +146,10 @@ class Rebuilder:
             # lacks, or it is embedded now.
             missing = self.store.embeddings.missing(site.name, raw_space)
             for items, vectors in self._embed(site, engine, raw_space, missing):
-                state.add(items, vectors)
+                state.put(items, vectors)
             last = int(index.seqs().max(initial=0))
             add_stored(index, self.store, version, centres, after=last)
+            put_moved(self.store, state, sorted(site.moved))
             index.remove(np.setdiff1d(index.seqs(), self.store.items.seqs(site.name)))
             if not self.store.versions.make_live(version, job):
                 raise Cancelled
@@ -187,5 +190,6 @@ class Rebuilder:
             if not items:
                 continue
             vectors = self.embedding.embed_stored(engine, [images[item.seq] for item in items], items)
-            self.store.embeddings.add(space, [item.seq for item in items], vectors)
+            cameras = [item.camera for item in items]
+            self.store.embeddings.add(space, [item.seq for item in items], vectors, cameras)
             yield items, vectors

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reid.bundle import Bundle
 from server.adapt import Adapting
+from server.correcting import Correcting
 from server.embedding import Embedding
 from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
@@ -13,6 +14,8 @@ from server.enroll import Enrolling
 from server.gallery.store import Store
 from server.items import Items
 from server.jobs import Jobs
+from server.journal import Journal
+from server.naming import Naming
 from server.query import Querying
 from server.rebuild import Rebuilder
 from server.reembedding import Reembedding
@@ -51,6 +54,9 @@ class Service:
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(settings, store, sites)
+        self.correcting = Correcting(settings, store, sites, engines, self.embedding)
+        self.journal = Journal(settings, store, sites, self.correcting)
+        self.naming = Naming(store, sites, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.schedule = Schedule(store, sites, self.adapting)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)

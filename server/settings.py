@@ -87,6 +87,9 @@ class Settings(GallerySettings):
         "it is deleted at the next start or erasure after that time, at most once an hour",
     )
 
+    journal_days: float = Field(
+        default=30.0, gt=0, description="how long a correction can be undone; then its entry is deleted"
+    )
     max_request_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1, description="one request's body, and one answer over gRPC"
     )
@@ -247,6 +250,11 @@ class Settings(GallerySettings):
     def spent_key_s(self) -> float:
         """`spent_key_days` in seconds."""
         return 86_400 * self.spent_key_days
+
+    @property
+    def journal_s(self) -> float:
+        """`journal_days` in seconds."""
+        return 86_400 * self.journal_days
 
     @property
     def needs_key(self) -> bool:

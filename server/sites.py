@@ -44,6 +44,11 @@ class SiteState:
         cameras = [item.camera for item in items]
         self.index.add([item.seq for item in items], cameras, self.compare(vectors.astype("<f2"), cameras))
 
+    def put(self, items: Sequence[Item], vectors: np.ndarray) -> None:
+        """Adds items to the index as `add` does, or puts them in the place of what it holds of them."""
+        cameras = [item.camera for item in items]
+        self.index.put([item.seq for item in items], cameras, self.compare(vectors.astype("<f2"), cameras))
+
 
 class Site:
     """A deployment: its live state, and the lock that orders commits, erasures and swaps; queries take no
@@ -53,8 +58,20 @@ class Site:
         self.name, self.state = name, state
         self.adapt_after: AdaptAfter | None = None
         self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
+        # items whose camera was changed since the last re-embedding began, which may have read the one before
+        self.moved: set[int] = set()
         self.deleted = False  # set under the lock: nothing may be committed to the site any more
         self.lock = threading.RLock()
+
+
+def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
+    """Gives the index what the store says by now of items whose camera was changed; call it with the site's
+    lock."""
+    by_seq = store.items.by_seq(seqs)
+    stored = store.embeddings.some(seqs, state.version.raw_space_id)
+    items = [by_seq[seq] for seq in seqs if seq in by_seq and seq in stored]
+    if items:
+        state.put(items, np.stack([np.frombuffer(stored[item.seq], "<f2") for item in items]))
 
 
 def check_site_name(name: str) -> None:

@@ -78,11 +78,26 @@ class Seeds:
         self.client.wait(self.client.adapt(name, "0", gate=False).job)
         return name
 
+    def _about_a_person(self, call: str) -> dict[str, Any]:
+        item, name = self._item(), f"name-{self.random.getrandbits(64)}"
+        self.client.update(item, {"identity": name})
+        self.client.update(self._item(), {"identity": "other"})
+        fields: dict[str, dict[str, Any]] = {
+            "rename": {"to": f"{name}-new"},
+            "merge": {"into": "other"},
+            "split": {"items": [item], "to": f"{name}-new"},
+            "feature": {"item": item},
+            "different": {"item": item},
+        }
+        return {"site": SITE, "identity": name} | fields.get(call.rpartition("/")[2], {})
+
     def path(self, call: str, name: str) -> str:
         """A path parameter that the call succeeds with."""
         if name == "site":
             own = call.endswith("rollback") or call.startswith("DELETE ")
             return self._adapted_site() if own else SITE
+        if name == "entry":
+            return str(self.client.update(self._item(), {"identity": "corrected"}).entry)
         return self.job if name == "job" else self._item()
 
     def query(self, call: str) -> dict[str, Any]:
@@ -90,7 +105,8 @@ class Seeds:
         if call == "DELETE /gallery":
             self._item()
             return {"site": SITE, "identity": "person-1"}
-        return {"site": SITE, "limit": self.random.randint(1, 5)} if call == "GET /gallery" else {}
+        lists = ("GET /gallery", "GET /people", "GET /journal")
+        return {"site": SITE, "limit": self.random.randint(1, 5)} if call in lists else {}
 
     def body(self, call: str) -> dict[str, Any]:
         """A body that the call succeeds with."""
@@ -98,6 +114,12 @@ class Seeds:
             return {"site": self._adapted_site(), "tier": "none"}
         if call.startswith("PUT "):
             return {"items": 500}
+        if call == "POST /gallery/update":
+            return {"site": SITE, "items": [self._item()], "values": {"identity": "corrected"}}
+        if call.startswith("PATCH "):
+            return {"identity": "corrected"}
+        if call.startswith("POST /people/"):
+            return self._about_a_person(call)
         if call == "POST /query" and self.random.random() < 0.5:
             return {"site": SITE, "item_id": self._item(), "top_k": 3}
         return {"site": SITE, "images": [picture(self.random.randrange(50))]}

@@ -179,7 +179,7 @@ def test_filters_are_exact(store: Store) -> None:
 def test_only_the_live_space_and_its_parent_are_kept(store: Store) -> None:
     seqs = fill(store, 3)
     for number, space in ((2, "space-b"), (3, "space-c")):
-        store.embeddings.add(space, seqs, np.ones((3, 4)))
+        store.embeddings.add(space, seqs, np.ones((3, 4)), [None] * 3)
         store.versions.make_live(version(number, space, number - 1))
     assert store.embeddings.drop_unused() == 3
     assert store.embeddings.get(seqs[0], "space-a") is None
@@ -199,14 +199,14 @@ def test_the_job_of_a_version_has_succeeded_when_the_version_is_live(store: Stor
 def test_items_without_an_embedding_in_a_space_are_known(store: Store) -> None:
     seqs = fill(store, 5)
     assert list(store.embeddings.missing("s", "space-b")) == seqs
-    store.embeddings.add("space-b", seqs[:3], np.ones((3, 4)))
+    store.embeddings.add("space-b", seqs[:3], np.ones((3, 4)), [None] * 3)
     assert list(store.embeddings.missing("s", "space-b")) == seqs[3:]
 
 
 def test_embeddings_of_items_erased_meanwhile_are_left_out(store: Store) -> None:
     seqs = fill(store, 2)
     store.items.erase(seqs[:1], "somebody", "s", "item")
-    store.embeddings.add("space-b", seqs, np.ones((2, 4)))
+    store.embeddings.add("space-b", seqs, np.ones((2, 4)), [None] * 2)
     assert store.embeddings.get(seqs[0], "space-b") is None
     assert store.embeddings.get(seqs[1], "space-b") is not None
 

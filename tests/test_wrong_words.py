@@ -78,6 +78,32 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--site s --server {nobody}", "no answer from {nobody}"),
         ("--site s --server {page}", "is it a Resight server?"),
     ],
+    "update": [
+        ("--site s i", "nothing says what to change"),
+        ("--site s --identity ada", "one of them"),
+        ("--site s i --all --identity ada", "one of them"),
+        ("--site s i --metadata {", "--metadata is no JSON"),
+        ("--site s i --metadata 3", "--metadata must be a JSON object"),
+        ("--site s i j --identity ada --revision 1", "--revision is of one item"),
+        ("--site s --filter { --identity ada --server {nobody}", "filter"),
+        ("--site s i --identity ada --server {page}", "is it a Resight server?"),
+    ],
+    "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
+    "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
+    "people split": [
+        ("--site s a b", "'items'"),
+        ("--site s a b i --server {page}", "is it a Resight server?"),
+    ],
+    "people hide": [("--site s a --server {page}", "is it a Resight server?")],
+    "people feature": [("--site s a i --server {page}", "is it a Resight server?")],
+    "people different": [
+        ("--site s a", "either --item or --other"),
+        ("--site s a --item i --other b", "either --item or --other"),
+        ("--site s a --item i --server {page}", "is it a Resight server?"),
+    ],
+    "journal list": [("--site s --server {page}", "is it a Resight server?")],
+    "journal undo": [("x", "'entry'"), ("1 --server {page}", "is it a Resight server?")],
     "erase": [
         ("--site s", "nothing says what to erase"),
         ("i --site s --all", "contradict each other"),
@@ -316,7 +342,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>")
 
-    do_POST = do_DELETE = do_PUT = do_GET
+    do_POST = do_DELETE = do_PUT = do_PATCH = do_GET
 
     def log_message(self, *values: object) -> None:
         """Says nothing."""

@@ -1,5 +1,6 @@
 """Reading the words of both protocols into values, with errors that name the field."""
 
+from server.fields.corrections import labels_of
 from server.fields.filters import filter_of
 from server.fields.ids import is_id
 from server.fields.json_text import json_of
@@ -15,6 +16,7 @@ __all__ = [
     "iso",
     "json_of",
     "label_of",
+    "labels_of",
     "query_camera_of",
     "record_of",
     "records_of",

@@ -78,10 +78,16 @@ class EmbeddingRows:
         with self.database.read() as db:
             return np.fromiter(db.execute(query).scalars(), np.int64)
 
-    def add(self, space_id: str, seqs: Sequence[int], vectors: np.ndarray) -> None:
-        """Adds embeddings (float [N,D], stored as float16) in a raw space, without those of erased items."""
+    def add(
+        self, space_id: str, seqs: Sequence[int], vectors: np.ndarray, cameras: Sequence[str | None]
+    ) -> None:
+        """Adds embeddings (float [N,D], stored as float16) in a raw space, without those of items that were
+        erased, or whose camera is no longer the one that they were embedded with."""
         with self.database.write() as db:
-            insert(db, space_id, seqs, vectors, present_only=True)
+            columns = sa.select(t.items.c.seq, t.items.c.camera)
+            present = {(seq, camera) for seq, camera in db.execute(columns.where(t.items.c.seq.in_(seqs)))}
+            rows = [row for row, key in enumerate(zip(seqs, cameras, strict=True)) if key in present]
+            insert(db, space_id, [seqs[row] for row in rows], vectors[rows])
 
     def drop_unused(self, keep: Collection[str] = ()) -> int:
         """Deletes embeddings of raw spaces that no site's live version or its parent uses, but for the raw
@@ -110,17 +116,20 @@ class EmbeddingRows:
             count += deleted
 
 
-def insert(
-    db: sa.Connection, space_id: str, seqs: Sequence[int], vectors: np.ndarray, present_only: bool = False
-) -> None:
-    """Adds embeddings inside an open transaction; `present_only` leaves out those of erased items."""
-    halves = vectors.astype("<f2")
-    present = {int(s) for s in seqs}
-    if present_only:
-        present = set(db.execute(sa.select(t.items.c.seq).where(t.items.c.seq.in_(present))).scalars())
+def insert(db: sa.Connection, space_id: str, seqs: Sequence[int], vectors: np.ndarray) -> None:
+    """Adds embeddings (float [N,D]) inside an open transaction."""
     rows = []
-    for seq, vector in zip(seqs, halves, strict=True):
-        if int(seq) in present:
-            rows.append({"space_id": space_id, "seq": int(seq), "vector": vector.tobytes()})
+    for seq, vector in zip(seqs, vectors.astype("<f2"), strict=True):
+        rows.append({"space_id": space_id, "seq": int(seq), "vector": vector.tobytes()})
     if rows:
         db.execute(t.embeddings.insert(), rows)
+
+
+def drop(db: sa.Connection, seqs: Sequence[int], but: Collection[str]) -> None:
+    """Deletes embeddings of items inside an open transaction, but for those in the raw spaces `but`.
+
+    Args:
+        seqs: 500 at most.
+    """
+    columns = t.embeddings.c
+    db.execute(t.embeddings.delete().where(columns.seq.in_(seqs), columns.space_id.not_in(but)))

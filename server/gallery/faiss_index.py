@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -82,6 +83,26 @@ class _Delta(Part):
         return _best(scores, self.seqs[rows], k)
 
 
+class _Rows(NamedTuple):
+    """Rows that are put together: seqs int64 [N] ascending, cameras int32 [N] (codes), halves float16
+    [N,D]."""
+
+    seqs: np.ndarray
+    cameras: np.ndarray
+    halves: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Rows:
+        """Some of them, by a bool [N]."""
+        return _Rows(self.seqs[rows], self.cameras[rows], self.halves[rows])
+
+    def with_rows(self, others: _Rows) -> _Rows:
+        """These and others, which replace those of the same seqs."""
+        kept = self.take(~np.isin(self.seqs, others.seqs))
+        seqs, cameras, halves = (np.concatenate(pair) for pair in zip(kept, others, strict=True))
+        order = np.argsort(seqs)
+        return _Rows(seqs[order], cameras[order], halves[order])
+
+
 @dataclasses.dataclass(frozen=True)
 class _Generation:
     segments: tuple[Segment, ...]
@@ -136,6 +157,32 @@ class FaissIndex:
                     old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves])
                 )
 
+    def put(
+        self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
+    ) -> None:
+        """See GalleryIndex. Copies the segments concerned."""
+        fresh = np.asarray(seqs, np.int64)
+        with self.lock:
+            old = self.generation
+            codes = np.array([self._code(camera) for camera in cameras], np.int32)
+            rows = _Rows(fresh, codes, vectors.astype("<f2", copy=False))
+            lasts = np.array([segment.seqs[-1] for segment in old.segments], np.int64)
+            places = np.searchsorted(lasts, fresh)  # the delta is behind the last segment
+            segments = list(old.segments)
+            for place in np.unique(places[places < len(segments)]):
+                segment = segments[place]
+                held = _Rows(segment.seqs, segment.cameras, _halves(segment.index, self.dim))
+                segments[place] = _seal(*held.with_rows(rows.take(places == place)))
+            delta, last = old.delta, rows.take(places == len(segments))
+            if len(last.seqs):
+                held = _Rows(delta.seqs, delta.cameras, delta.vectors.astype("<f2"))
+                merged = held.with_rows(last)
+                if len(merged.seqs) >= self.delta_rows:
+                    self.generation = self._sealed(tuple(segments), *merged)
+                    return
+                delta = _Delta(merged.seqs, merged.cameras, merged.halves.astype(np.float32))
+            self.generation = _Generation(tuple(segments), delta)
+
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex."""
         gone = np.asarray(seqs, np.int64)
@@ -178,6 +225,8 @@ class FaissIndex:
             mask &= part.cameras != self.camera_codes.get(where.exclude_camera, -2)
         if where.allowed is not None:
             mask &= np.isin(part.seqs, where.allowed, assume_unique=True)
+        if where.left_out is not None:
+            mask &= ~np.isin(part.seqs, where.left_out, assume_unique=True)
         return mask
 
     def _code(self, camera: str | None) -> int:

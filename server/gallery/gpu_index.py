@@ -130,6 +130,15 @@ class GpuIndex(FaissIndex):
             self._copy_changed(self._matched())
         self.gpu.settle()
 
+    def put(
+        self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
+    ) -> None:
+        """See GalleryIndex. Searches see the old rows until the copies concerned are made anew."""
+        with self.changing:
+            super().put(seqs, cameras, vectors)
+            self._copy_changed(self._matched())
+        self.gpu.settle()
+
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex. Searches miss the items at once; then their copies are made anew without them."""
         gone = np.asarray(seqs, np.int64)

@@ -18,11 +18,13 @@ class SearchFilter:
     camera: str | None = None  # only this camera
     exclude_camera: str | None = None  # anything but this camera; items without a camera stay
     allowed: np.ndarray | None = None  # int64 seqs, ascending: only these
+    left_out: np.ndarray | None = None  # int64 seqs, ascending: none of these
 
     @property
     def is_open(self) -> bool:
         """True when it lets everything through."""
-        return self.camera is None and self.exclude_camera is None and self.allowed is None
+        conditions = (self.camera, self.exclude_camera, self.allowed, self.left_out)
+        return all(condition is None for condition in conditions)
 
 
 class GalleryIndex(Protocol):
@@ -33,6 +35,13 @@ class GalleryIndex(Protocol):
         self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
     ) -> None:
         """Adds items; `seqs` ascend and are greater than any before. vectors: float [N,D]."""
+        ...
+
+    def put(
+        self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray
+    ) -> None:
+        """Adds items, or puts others in the place of those that it holds; `seqs` ascend and may lie before
+        any that it holds. A search sees the old items or the new ones. vectors: float [N,D]."""
         ...
 
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from server.gallery import audit, embeddings, jobs, requests
+from server.gallery import audit, embeddings, jobs, journal, requests
 from server.gallery import tables as t
 from server.gallery.conditions import conditions
 from server.gallery.database import Database
@@ -198,8 +198,13 @@ class ItemRows:
 def erase_items(db: sa.Connection, seqs: Sequence[int], site: str) -> int:
     """Deletes items of a site and what is said of them elsewhere, inside a transaction; returns how many."""
     count = 0
+    borne: set[str] = set()
+    others: set[str] = set()
     for start in range(0, len(seqs), _CHUNK):
         chunk = [int(s) for s in seqs[start : start + _CHUNK]]
+        names = journal.names_of(db, chunk)
+        borne, others = borne | names[0], others | names[1]
+        journal.forget(db, chunk)
         ids = list(db.execute(sa.select(t.items.c.id).where(t.items.c.seq.in_(chunk))).scalars())
         requests.forget(db, chunk)
         jobs.forget(db, site, ids)
@@ -208,4 +213,5 @@ def erase_items(db: sa.Connection, seqs: Sequence[int], site: str) -> int:
         for table in (t.fitted_items, t.embeddings, t.images, t.items):
             db.execute(table.delete().where(table.c.seq.in_(chunk)))
         count += len(ids)
+    journal.forget_names(db, site, borne, others - borne)
     return count

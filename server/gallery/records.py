@@ -39,6 +39,7 @@ class Item:
     captured_at: float | None
     metadata: dict[str, Any]
     enrolled_at: float | None  # None where an older version stored a time that no calendar has
+    revision: int = 1  # one more with every correction
 
     def without_metadata(self) -> Item:
         """The same with empty metadata."""

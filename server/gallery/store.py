@@ -14,9 +14,11 @@ from server.gallery.faults import reason_of
 from server.gallery.fits import FitRows
 from server.gallery.items import ItemRows
 from server.gallery.jobs import JobRows
+from server.gallery.journal import JournalRows
 from server.gallery.keys import KeyRows
 from server.gallery.migrate import is_newest
 from server.gallery.owner import Owner
+from server.gallery.people import PeopleRows
 from server.gallery.purge import Purge
 from server.gallery.requests import RequestRows
 from server.gallery.schedules import ScheduleRows
@@ -59,6 +61,8 @@ class Store:
         self.versions = VersionRows(self.database)
         self.items = ItemRows(self.database)
         self.embeddings = EmbeddingRows(self.database, self.versions)
+        self.people = PeopleRows(self.database)
+        self.journal = JournalRows(self.database)
         self.requests = RequestRows(self.database)
         self.jobs = JobRows(self.database)
         self.schedules = ScheduleRows(self.database)

@@ -60,6 +60,7 @@ items = sa.Table(
     sa.Column("captured_at", sa.Float),  # seconds since 1970, UTC
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("enrolled_at", sa.Float, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="1"),  # one more with every correction
     sa.Index("items_site_seq", "site", "seq"),
     sa.Index("items_site_identity", "site", "identity"),
     sqlite_autoincrement=True,
@@ -151,6 +152,57 @@ audit = sa.Table(
     sa.Column("site", sa.String),
     sa.Column("detail", sa.JSON, nullable=False),
     sa.Column("item", sa.String, index=True),  # its id, until it is erased
+)
+
+people = sa.Table(  # what is known of people beside their items; a person without a row has the defaults
+    "people",
+    metadata,
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("identity", sa.String, primary_key=True),
+    sa.Column("hidden", sa.Boolean, nullable=False),  # is no match
+    sa.Column("feature", _SEQ),  # seq of the item whose picture stands for the person
+)
+
+denials = sa.Table(  # items that are said not to show a person
+    "denials",
+    metadata,
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True),
+    sa.Column("identity", sa.String, primary_key=True),
+)
+
+differences = sa.Table(  # pairs of names that are said to be different people, the lesser name first
+    "differences",
+    metadata,
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("identity", sa.String, primary_key=True),
+    sa.Column("other", sa.String, primary_key=True),
+)
+
+journal = sa.Table(  # corrections, each of which can be undone for some time
+    "journal",
+    metadata,
+    sa.Column("entry", _SEQ, primary_key=True, autoincrement=True),
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("items", sa.Integer, nullable=False),  # how many it changed, with those that are erased by now
+    sa.Column("undoes", _SEQ),  # the entry that this one undid
+    sa.Column("undone_by", _SEQ),  # the entry that undid this one, unless that was undone in its turn
+    sqlite_autoincrement=True,
+)
+
+journal_changes = sa.Table(  # what an entry changed, a value a row; without names that erasures took
+    "journal_changes",
+    metadata,
+    sa.Column("number", _SEQ, primary_key=True, autoincrement=True),
+    sa.Column("entry", _SEQ, sa.ForeignKey("journal.entry", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("seq", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), index=True),  # of an item
+    sa.Column("field", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False, index=True),  # of a person; empty where it is the item's own
+    sa.Column("other", sa.String, nullable=False),  # of a second person
+    sa.Column("before", sa.Text, nullable=False),  # JSON
+    sa.Column("after", sa.Text, nullable=False),
 )
 
 owner = sa.Table(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from reid.profile import Profile, ProfileError
 from server.errors import StoreUnavailable
-from server.gallery import audit
+from server.gallery import audit, journal
 from server.gallery import tables as t
 from server.gallery.database import Database
 from server.gallery.items import erase_items
@@ -38,6 +38,7 @@ class VersionRows:
         """
         with self.database.write() as db:
             items = erase_items(db, seqs, name)
+            journal.forget_site(db, name)
             for table in (t.fits, t.schedules, t.jobs, t.versions):
                 db.execute(table.delete().where(table.c.site == name))
             db.execute(t.sites.delete().where(t.sites.c.name == name))

@@ -1,4 +1,4 @@
-"""The gRPC server around a service: Gallery, Adaptation, System, health and reflection."""
+"""The gRPC server around a service: Gallery, Corrections, Adaptation, System, health and reflection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from grpc_reflection.v1alpha import reflection
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
 from server.grpc.adaptation import Adaptation
+from server.grpc.corrections import Corrections
 from server.grpc.gallery import Gallery
 from server.grpc.guard import Guard
 from server.grpc.health import Health
@@ -20,6 +21,7 @@ from server.service import Service
 from server.settings import Settings
 
 _GALLERY, _ADAPTATION, _SYSTEM = "resight.v1.Gallery", "resight.v1.Adaptation", "resight.v1.System"
+_CORRECTIONS = "resight.v1.Corrections"
 # The scope of the key that each method needs; None: no key.
 SCOPES: dict[str, str | None] = {
     f"/{_GALLERY}/Enroll": "write",
@@ -29,6 +31,18 @@ SCOPES: dict[str, str | None] = {
     f"/{_GALLERY}/Erase": "write",
     f"/{_GALLERY}/GetItem": "read",
     f"/{_GALLERY}/GetImage": "read",
+    f"/{_CORRECTIONS}/UpdateItem": "write",
+    f"/{_CORRECTIONS}/UpdateItems": "write",
+    f"/{_CORRECTIONS}/ListPeople": "read",
+    f"/{_CORRECTIONS}/Rename": "write",
+    f"/{_CORRECTIONS}/Merge": "write",
+    f"/{_CORRECTIONS}/Split": "write",
+    f"/{_CORRECTIONS}/Hide": "write",
+    f"/{_CORRECTIONS}/SetFeature": "write",
+    f"/{_CORRECTIONS}/SetDifferent": "write",
+    f"/{_CORRECTIONS}/ListJournal": "read",
+    f"/{_CORRECTIONS}/GetEntry": "read",
+    f"/{_CORRECTIONS}/Undo": "write",
     f"/{_ADAPTATION}/Adapt": "admin",
     f"/{_ADAPTATION}/RollBack": "admin",
     f"/{_ADAPTATION}/GetJob": "read",
@@ -53,9 +67,10 @@ async def create_server(service: Service, auth: Auth, address: str) -> GrpcServe
     guard = Guard(SCOPES, auth, service.settings, inflight, service.telemetry, service.reembedding)
     server = grpc.aio.server(options=options(service.settings), interceptors=[guard])
     rpc.add_GalleryServicer_to_server(Gallery(service), server)
+    rpc.add_CorrectionsServicer_to_server(Corrections(service), server)
     rpc.add_AdaptationServicer_to_server(Adaptation(service), server)
     rpc.add_SystemServicer_to_server(System(service), server)
-    names = [_GALLERY, _ADAPTATION, _SYSTEM]
+    names = [_GALLERY, _CORRECTIONS, _ADAPTATION, _SYSTEM]
     health_service = Health(["", *names], serving=service.reembedding.ended.is_set())
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

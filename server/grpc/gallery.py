@@ -51,6 +51,7 @@ class Gallery(rpc.GalleryServicer):
             request.exclude_same_camera,
             round(request.threshold, _THRESHOLD_DIGITS) if request.HasField("threshold") else None,
             request.group_by or None,
+            request.include_hidden,
         )
         # in a thread: twenty thousand matches take a while
         return await asyncio.to_thread(messages.answer, ranking, request.without_metadata)

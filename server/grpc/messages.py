@@ -43,6 +43,7 @@ def item(stored: Item) -> pb.Item:
         captured_at=stored.captured_at,
         metadata_json=json.dumps(stored.metadata) if stored.metadata else "",
         enrolled_at=stored.enrolled_at,
+        revision=stored.revision,
     )
 
 

@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from server.auth import Auth
-from server.http import adapt, gallery, query, system
+from server.http import adapt, corrections, gallery, query, system
 from server.http.access import KeyedRoute
 from server.http.bodies import BodyLimits
 from server.http.documentation import add_documentation
@@ -20,7 +20,14 @@ from server.inflight import Inflight
 from server.service import Service
 
 VERSION = "0.1.0"
-ROUTERS = (gallery.router, query.router, adapt.router, system.router, system.open_router)
+ROUTERS = (
+    gallery.router,
+    query.router,
+    corrections.router,
+    adapt.router,
+    system.router,
+    system.open_router,
+)
 
 
 KEYS = {
@@ -78,7 +85,7 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key"],
         )
     return app

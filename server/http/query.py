@@ -43,6 +43,9 @@ async def query(
             "whether the first one is the person of the query"
         ),
     ] = None,
+    include_hidden: Annotated[
+        bool, Form(description="hidden people too, who are no match otherwise")
+    ] = False,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
     data = [await image.read() for image in images]
@@ -56,6 +59,7 @@ async def query(
         exclude_same_camera,
         threshold,
         group_by,
+        include_hidden,
     )
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.

@@ -38,6 +38,7 @@ _ITEM: dict[str, Any] = {
     "captured_at": "2026-05-04T09:30:00Z",
     "metadata": {"track": 12},
     "enrolled_at": "2026-05-04T09:30:01.204518Z",
+    "revision": 1,
 }
 
 _PURGED = (
@@ -58,6 +59,7 @@ class ItemModel(BaseModel):
     captured_at: str | None = Field(description="ISO 8601, UTC")
     metadata: dict[str, Any]
     enrolled_at: str | None = Field(description="ISO 8601, UTC")
+    revision: int = Field(description="1, and one more with every correction")
     model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
 
     @classmethod
@@ -71,6 +73,7 @@ class ItemModel(BaseModel):
             captured_at=iso(item.captured_at),
             metadata=item.metadata,
             enrolled_at=iso(item.enrolled_at),
+            revision=item.revision,
         )
 
 
@@ -183,7 +186,7 @@ class AnswerModel(BaseModel):
                     "space_id": "space-31ab1d0f6a2c9e11",
                     "matches": [
                         {"rank": 1, "score": 0.83}
-                        | {k: v for k, v in _ITEM.items() if k not in ("site", "enrolled_at")}
+                        | {k: v for k, v in _ITEM.items() if k not in ("site", "enrolled_at", "revision")}
                     ],
                 }
             ]

@@ -15,6 +15,16 @@ Whatever fails is a ResightError. `AsyncClient` has the same methods.
 
 from resight_client.aio import AsyncClient
 from resight_client.client import Client
+from resight_client.corrected import (
+    Alike,
+    Change,
+    Corrected,
+    Entry,
+    ItemCorrected,
+    JournalPage,
+    NamedPerson,
+    PeoplePage,
+)
 from resight_client.values import (
     AdaptAfter,
     Answer,
@@ -36,17 +46,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AdaptAfter",
+    "Alike",
     "Answer",
     "AsyncClient",
     "Calibration",
+    "Change",
     "Client",
+    "Corrected",
     "Enrolled",
+    "Entry",
     "Erased",
     "Item",
+    "ItemCorrected",
     "Job",
     "JobFailed",
+    "JournalPage",
     "Match",
+    "NamedPerson",
     "Page",
+    "PeoplePage",
     "Person",
     "ResightError",
     "Rung",

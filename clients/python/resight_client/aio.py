@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
 
-from resight_client import calls, values
+from resight_client import calls, corrections, values
+from resight_client import corrected as parse
 from resight_client.calls import Call
+from resight_client.corrected import Corrected, Entry, ItemCorrected, JournalPage, PeoplePage
 from resight_client.fields import Filter, Time
 from resight_client.pictures import Image
 from resight_client.server import Server
@@ -83,6 +85,7 @@ class AsyncClient:
         threshold: float | None = None,
         group_by: str | None = None,
         without_metadata: bool = False,
+        include_hidden: bool = False,
     ) -> Answer:
         """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
 
@@ -91,9 +94,10 @@ class AsyncClient:
                 itself: `filter` does, see docs/filters.md.
             group_by: "identity" ranks people, in the answer's `people`, instead of items.
             without_metadata: items come with empty metadata, for a shorter answer.
+            include_hidden: hidden people too, who are no match otherwise.
         """
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
-        call = calls.query(site, images, item_id, top_k, *options, without_metadata)
+        call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden)
         return await self._send(call, values.answer)
 
     async def item(self, item_id: str) -> Item:
@@ -171,6 +175,98 @@ class AsyncClient:
         """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         return await self._send(calls.erase_items(site, where, all), values.erased)
+
+    async def update(
+        self,
+        item_id: str,
+        values: Mapping[str, Any],
+        *,
+        revision: int | None = None,
+        site: str | None = None,
+    ) -> ItemCorrected:
+        """Gives an item other labels: some of identity, camera, captured_at and metadata; None: none.
+
+        Args:
+            revision: that you have seen; an error where the item was changed since. site: only if the item
+                is of that site.
+        """
+        return await self._send(corrections.update(item_id, values, revision, site), parse.item_corrected)
+
+    async def update_items(
+        self,
+        site: str,
+        values: Mapping[str, Any],
+        *,
+        items: Iterable[str] | None = None,
+        filter: Filter | None = None,
+        all: bool = False,
+        revisions: Mapping[str, int] | None = None,
+    ) -> Corrected:
+        """Gives many items the same labels, all of them or none: items by id, by a filter, or `all`."""
+        call = corrections.update_items(site, values, items, filter, all, revisions)
+        return await self._send(call, parse.corrected)
+
+    async def people(
+        self,
+        site: str,
+        *,
+        identity: str | None = None,
+        include_hidden: bool = False,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> PeoplePage:
+        """A page of a site's people by name; with `identity`, that person alone."""
+        return await self._send(
+            corrections.people(site, identity, include_hidden, cursor, limit), parse.people
+        )
+
+    async def rename(self, site: str, identity: str, to: str) -> Corrected:
+        """Gives a person a name that nobody has; where somebody has it, the error says how alike both are."""
+        return await self._send(corrections.person("rename", site, identity, to=to), parse.corrected)
+
+    async def merge(self, site: str, identity: str, into: str) -> Corrected:
+        """Gives the items of a person to another one, and says how alike both were."""
+        return await self._send(corrections.person("merge", site, identity, into=into), parse.corrected)
+
+    async def split(self, site: str, identity: str, items: Iterable[str], to: str) -> Corrected:
+        """Gives some of a person's items a name that nobody has: all of them, or none."""
+        call = corrections.person("split", site, identity, items=list(items), to=to)
+        return await self._send(call, parse.corrected)
+
+    async def hide(self, site: str, identity: str, hidden: bool = True) -> Corrected:
+        """Leaves a person out of the answers of queries, or shows the person again."""
+        return await self._send(corrections.person("hide", site, identity, hidden=hidden), parse.corrected)
+
+    async def set_feature(self, site: str, identity: str, item: str | None) -> Corrected:
+        """Chooses the item whose picture stands for a person; None: the newest one does."""
+        return await self._send(corrections.person("feature", site, identity, item=item), parse.corrected)
+
+    async def set_different(
+        self,
+        site: str,
+        identity: str,
+        *,
+        item: str | None = None,
+        other: str | None = None,
+        different: bool = True,
+    ) -> Corrected:
+        """Remembers that an item, or another person, is not this person; or takes that back."""
+        values = {"item": item, "other": other, "different": different}
+        return await self._send(corrections.person("different", site, identity, **values), parse.corrected)
+
+    async def journal(
+        self, site: str, *, item: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> JournalPage:
+        """A page of a site's corrections, the newest first; with `item`, those that changed it."""
+        return await self._send(corrections.journal(site, item, cursor, limit), parse.journal)
+
+    async def entry(self, entry: int) -> Entry:
+        """One correction with what it changed."""
+        return await self._send(corrections.entry(entry), parse.entry)
+
+    async def undo(self, entry: int) -> Corrected:
+        """Undoes a correction; an undo can be undone too."""
+        return await self._send(corrections.undo(entry), parse.corrected)
 
     async def adapt(
         self,

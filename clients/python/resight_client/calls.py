@@ -63,11 +63,13 @@ def query(
     threshold: float | None,
     group_by: str | None,
     without_metadata: bool,
+    include_hidden: bool = False,
 ) -> Call:
     """POST /query."""
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "group_by": group_by}
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["without_metadata"] = "true" if without_metadata else None
+    fields["include_hidden"] = "true" if include_hidden else None
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)
     fields["threshold"] = str(threshold) if threshold is not None else None

@@ -44,6 +44,7 @@ class Item:
     captured_at: str | None  # ISO 8601, UTC
     metadata: dict[str, Any]
     enrolled_at: str | None = None  # ISO 8601, UTC
+    revision: int = 1  # one more with every correction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Job:
     @property
     def rungs(self) -> list[Rung]:
         """What was tried until now, in this order."""
-        return [_known(Rung, rung) for rung in self.report.get("rungs") or []]
+        return [known(Rung, rung) for rung in self.report.get("rungs") or []]
 
     @property
     def ended(self) -> bool:
@@ -203,57 +204,57 @@ class Site:
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
     """Reads the answer of an enroll."""
-    items = [_known(Item, item) for item in values["items"]]
-    committed: Enrolled = _known(Enrolled, values | {"items": items})
+    items = [known(Item, item) for item in values["items"]]
+    committed: Enrolled = known(Enrolled, values | {"items": items})
     return committed
 
 
 def erased(values: dict[str, Any]) -> Erased:
     """Reads the answer of an erasure."""
-    result: Erased = _known(Erased, values)
+    result: Erased = known(Erased, values)
     return result
 
 
 def answer(values: dict[str, Any]) -> Answer:
     """Reads the answer of a query."""
-    matches = [_known(Match, match) for match in values["matches"]]
+    matches = [known(Match, match) for match in values["matches"]]
     people = values.get("people")
     if people is not None:
         people = [_person(person) for person in people]
-    result: Answer = _known(Answer, values | {"matches": matches, "people": people})
+    result: Answer = known(Answer, values | {"matches": matches, "people": people})
     return result
 
 
 def _person(values: dict[str, Any]) -> Person:
-    items = [_known(Match, match) for match in values["items"]]
-    person: Person = _known(Person, values | {"items": items})
+    items = [known(Match, match) for match in values["items"]]
+    person: Person = known(Person, values | {"items": items})
     return person
 
 
 def page(values: dict[str, Any]) -> Page:
     """Reads a page."""
-    return Page([_known(Item, item) for item in values["items"]], values["cursor"])
+    return Page([known(Item, item) for item in values["items"]], values["cursor"])
 
 
 def item(values: dict[str, Any]) -> Item:
     """Reads an item."""
-    result: Item = _known(Item, values)
+    result: Item = known(Item, values)
     return result
 
 
 def job(values: dict[str, Any]) -> Job:
     """Reads a job."""
-    result: Job = _known(Job, values)
+    result: Job = known(Job, values)
     return result
 
 
 def site(values: dict[str, Any]) -> Site:
     """Reads a site."""
     after = values.get("adapt_after")
-    schedule = _known(AdaptAfter, after) if after is not None else None
+    schedule = known(AdaptAfter, after) if after is not None else None
     measured = values.get("calibration")
-    calibration = _known(Calibration, measured) if measured is not None else None
-    result: Site = _known(Site, values | {"adapt_after": schedule, "calibration": calibration})
+    calibration = known(Calibration, measured) if measured is not None else None
+    result: Site = known(Site, values | {"adapt_after": schedule, "calibration": calibration})
     return result
 
 
@@ -271,7 +272,7 @@ def info(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _known(kind: Any, values: dict[str, Any]) -> Any:
+def known(kind: Any, values: dict[str, Any]) -> Any:
     """A newer server may answer more than this client knows; that is no error."""
     names = {field.name for field in dataclasses.fields(kind)}
     return kind(**{key: value for key, value in values.items() if key in names})

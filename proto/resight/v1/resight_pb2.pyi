@@ -33,7 +33,7 @@ class EnrollRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at")
+    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at", "revision")
     ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Item(_message.Message):
     CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     id: str
     site: str
     camera: str
@@ -48,7 +49,8 @@ class Item(_message.Message):
     captured_at: float
     metadata_json: str
     enrolled_at: float
-    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ...) -> None: ...
+    revision: int
+    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class CropError(_message.Message):
     __slots__ = ("index", "code", "detail")
@@ -75,7 +77,7 @@ class EnrollResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +89,7 @@ class QueryRequest(_message.Message):
     QUERY_CAMERA_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -98,7 +101,8 @@ class QueryRequest(_message.Message):
     query_camera: str
     group_by: str
     without_metadata: bool
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ...) -> None: ...
+    include_hidden: bool
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -221,6 +225,253 @@ class ImagePart(_message.Message):
     data: bytes
     media_type: str
     def __init__(self, data: _Optional[bytes] = ..., media_type: _Optional[str] = ...) -> None: ...
+
+class Labels(_message.Message):
+    __slots__ = ("identity", "camera", "captured_at", "no_captured_at", "metadata_json")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
+    NO_CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    camera: str
+    captured_at: float
+    no_captured_at: bool
+    metadata_json: str
+    def __init__(self, identity: _Optional[str] = ..., camera: _Optional[str] = ..., captured_at: _Optional[float] = ..., no_captured_at: _Optional[bool] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+
+class UpdateItemRequest(_message.Message):
+    __slots__ = ("item_id", "values", "revision", "site")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    values: Labels
+    revision: int
+    site: str
+    def __init__(self, item_id: _Optional[str] = ..., values: _Optional[_Union[Labels, _Mapping]] = ..., revision: _Optional[int] = ..., site: _Optional[str] = ...) -> None: ...
+
+class UpdateItemsRequest(_message.Message):
+    __slots__ = ("site", "items", "filter_json", "all", "values", "revisions")
+    class RevisionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    REVISIONS_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    items: _containers.RepeatedScalarFieldContainer[str]
+    filter_json: str
+    all: bool
+    values: Labels
+    revisions: _containers.ScalarMap[str, int]
+    def __init__(self, site: _Optional[str] = ..., items: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., all: _Optional[bool] = ..., values: _Optional[_Union[Labels, _Mapping]] = ..., revisions: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class ListPeopleRequest(_message.Message):
+    __slots__ = ("site", "identity", "include_hidden", "cursor", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    include_hidden: bool
+    cursor: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., include_hidden: _Optional[bool] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListPeopleResponse(_message.Message):
+    __slots__ = ("people", "cursor")
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    people: _containers.RepeatedCompositeFieldContainer[NamedPerson]
+    cursor: str
+    def __init__(self, people: _Optional[_Iterable[_Union[NamedPerson, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class NamedPerson(_message.Message):
+    __slots__ = ("identity", "items", "cameras", "first_seen", "last_seen", "hidden", "feature")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    items: int
+    cameras: _containers.RepeatedScalarFieldContainer[str]
+    first_seen: float
+    last_seen: float
+    hidden: bool
+    feature: str
+    def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., hidden: _Optional[bool] = ..., feature: _Optional[str] = ...) -> None: ...
+
+class RenameRequest(_message.Message):
+    __slots__ = ("site", "identity", "to")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    to: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., to: _Optional[str] = ...) -> None: ...
+
+class MergeRequest(_message.Message):
+    __slots__ = ("site", "identity", "into")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    INTO_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    into: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., into: _Optional[str] = ...) -> None: ...
+
+class SplitRequest(_message.Message):
+    __slots__ = ("site", "identity", "items", "to")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    items: _containers.RepeatedScalarFieldContainer[str]
+    to: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., items: _Optional[_Iterable[str]] = ..., to: _Optional[str] = ...) -> None: ...
+
+class HideRequest(_message.Message):
+    __slots__ = ("site", "identity", "hidden")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    hidden: bool
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., hidden: _Optional[bool] = ...) -> None: ...
+
+class SetFeatureRequest(_message.Message):
+    __slots__ = ("site", "identity", "item")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    item: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., item: _Optional[str] = ...) -> None: ...
+
+class SetDifferentRequest(_message.Message):
+    __slots__ = ("site", "identity", "item", "other", "different")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    item: str
+    other: str
+    different: bool
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., item: _Optional[str] = ..., other: _Optional[str] = ..., different: _Optional[bool] = ...) -> None: ...
+
+class Alike(_message.Message):
+    __slots__ = ("best", "mean")
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    best: float
+    mean: float
+    def __init__(self, best: _Optional[float] = ..., mean: _Optional[float] = ...) -> None: ...
+
+class Corrected(_message.Message):
+    __slots__ = ("site", "entry", "items", "alike")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ALIKE_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    entry: int
+    items: int
+    alike: Alike
+    def __init__(self, site: _Optional[str] = ..., entry: _Optional[int] = ..., items: _Optional[int] = ..., alike: _Optional[_Union[Alike, _Mapping]] = ...) -> None: ...
+
+class ItemCorrected(_message.Message):
+    __slots__ = ("entry", "item")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    entry: int
+    item: Item
+    def __init__(self, entry: _Optional[int] = ..., item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+
+class ListJournalRequest(_message.Message):
+    __slots__ = ("site", "item", "cursor", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    item: str
+    cursor: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., item: _Optional[str] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListJournalResponse(_message.Message):
+    __slots__ = ("entries", "cursor")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[Entry]
+    cursor: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class EntryRequest(_message.Message):
+    __slots__ = ("entry",)
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    entry: int
+    def __init__(self, entry: _Optional[int] = ...) -> None: ...
+
+class Entry(_message.Message):
+    __slots__ = ("entry", "site", "at", "actor", "action", "items", "undoes", "undone_by", "changes")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    UNDOES_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_BY_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    entry: int
+    site: str
+    at: float
+    actor: str
+    action: str
+    items: int
+    undoes: int
+    undone_by: int
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, entry: _Optional[int] = ..., site: _Optional[str] = ..., at: _Optional[float] = ..., actor: _Optional[str] = ..., action: _Optional[str] = ..., items: _Optional[int] = ..., undoes: _Optional[int] = ..., undone_by: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("field", "item", "identity", "other", "before_json", "after_json")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_JSON_FIELD_NUMBER: _ClassVar[int]
+    AFTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    item: str
+    identity: str
+    other: str
+    before_json: str
+    after_json: str
+    def __init__(self, field: _Optional[str] = ..., item: _Optional[str] = ..., identity: _Optional[str] = ..., other: _Optional[str] = ..., before_json: _Optional[str] = ..., after_json: _Optional[str] = ...) -> None: ...
 
 class AdaptRequest(_message.Message):
     __slots__ = ("site", "tier", "max_samples", "seed", "gate", "refit")

@@ -364,6 +364,566 @@ class Gallery:
             _registered_method=True)
 
 
+class CorrectionsStub:
+    """Correct what items say and who they show. Every correction has an entry in the journal, by which it can be undone.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.UpdateItem = channel.unary_unary(
+                '/resight.v1.Corrections/UpdateItem',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ItemCorrected.FromString,
+                _registered_method=True)
+        self.UpdateItems = channel.unary_unary(
+                '/resight.v1.Corrections/UpdateItems',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemsRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.ListPeople = channel.unary_unary(
+                '/resight.v1.Corrections/ListPeople',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.FromString,
+                _registered_method=True)
+        self.Rename = channel.unary_unary(
+                '/resight.v1.Corrections/Rename',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.RenameRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.Merge = channel.unary_unary(
+                '/resight.v1.Corrections/Merge',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.MergeRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.Split = channel.unary_unary(
+                '/resight.v1.Corrections/Split',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SplitRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.Hide = channel.unary_unary(
+                '/resight.v1.Corrections/Hide',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.HideRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.SetFeature = channel.unary_unary(
+                '/resight.v1.Corrections/SetFeature',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetFeatureRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.SetDifferent = channel.unary_unary(
+                '/resight.v1.Corrections/SetDifferent',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+        self.ListJournal = channel.unary_unary(
+                '/resight.v1.Corrections/ListJournal',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalResponse.FromString,
+                _registered_method=True)
+        self.GetEntry = channel.unary_unary(
+                '/resight.v1.Corrections/GetEntry',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Entry.FromString,
+                _registered_method=True)
+        self.Undo = channel.unary_unary(
+                '/resight.v1.Corrections/Undo',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
+
+
+class CorrectionsServicer:
+    """Correct what items say and who they show. Every correction has an entry in the journal, by which it can be undone.
+    """
+
+    def UpdateItem(self, request, context):
+        """Gives an item other labels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateItems(self, request, context):
+        """Gives many items the same labels: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPeople(self, request, context):
+        """People of a site by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rename(self, request, context):
+        """Gives a person a name that nobody has. Refused where somebody has it, with how alike both are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Merge(self, request, context):
+        """Gives the items of a person to another one, and says how alike both were.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Split(self, request, context):
+        """Gives some of a person's items a name that nobody has: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hide(self, request, context):
+        """Leaves a person out of the answers of queries, or shows the person again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFeature(self, request, context):
+        """Chooses the item whose picture stands for a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDifferent(self, request, context):
+        """Remembers that an item, or another person, is not this person. An item that bears the name loses it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJournal(self, request, context):
+        """Corrections of a site, the newest first, each with the first of its changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntry(self, request, context):
+        """One correction with what it changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undo(self, request, context):
+        """Undoes a correction. Refused where a later one changed the same; an undo is an entry too, and can be undone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CorrectionsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'UpdateItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateItem,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ItemCorrected.SerializeToString,
+            ),
+            'UpdateItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateItems,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemsRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'ListPeople': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeople,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.SerializeToString,
+            ),
+            'Rename': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rename,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.RenameRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'Merge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Merge,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.MergeRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'Split': grpc.unary_unary_rpc_method_handler(
+                    servicer.Split,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SplitRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'Hide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hide,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.HideRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'SetFeature': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFeature,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetFeatureRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'SetDifferent': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDifferent,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'ListJournal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJournal,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalResponse.SerializeToString,
+            ),
+            'GetEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntry,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Entry.SerializeToString,
+            ),
+            'Undo': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undo,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'resight.v1.Corrections', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('resight.v1.Corrections', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Corrections:
+    """Correct what items say and who they show. Every correction has an entry in the journal, by which it can be undone.
+    """
+
+    @staticmethod
+    def UpdateItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/UpdateItem',
+            proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ItemCorrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/UpdateItems',
+            proto_dot_resight_dot_v1_dot_resight__pb2.UpdateItemsRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeople(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/ListPeople',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rename(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/Rename',
+            proto_dot_resight_dot_v1_dot_resight__pb2.RenameRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Merge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/Merge',
+            proto_dot_resight_dot_v1_dot_resight__pb2.MergeRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Split(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/Split',
+            proto_dot_resight_dot_v1_dot_resight__pb2.SplitRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/Hide',
+            proto_dot_resight_dot_v1_dot_resight__pb2.HideRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFeature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/SetFeature',
+            proto_dot_resight_dot_v1_dot_resight__pb2.SetFeatureRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDifferent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/SetDifferent',
+            proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJournal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/ListJournal',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/GetEntry',
+            proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Entry.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/Undo',
+            proto_dot_resight_dot_v1_dot_resight__pb2.EntryRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class AdaptationStub:
     """Adapt a site, watch it, undo it; which sites there are.
     """

@@ -1,0 +1,120 @@
+"""What the server answers to corrections, as typed values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from resight_client.values import Item, item, known
+
+
+@dataclasses.dataclass(frozen=True)
+class Alike:
+    """How alike two people are in the live space."""
+
+    best: float  # cosine of the two items that are most alike
+    mean: float  # of the mean embeddings
+
+
+@dataclasses.dataclass(frozen=True)
+class Corrected:
+    """What a correction did."""
+
+    site: str
+    entry: int | None  # of the journal; None where everything was already so
+    items: int  # how many it changed
+    alike: Alike | None = None  # of a merge; None where one of both has no embedding
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemCorrected:
+    """An item after its correction."""
+
+    entry: int | None  # of the journal; None where everything was already so
+    item: Item
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedPerson:
+    """A person with items at a site."""
+
+    identity: str
+    items: int
+    cameras: list[str]
+    first_seen: str | None  # ISO 8601, UTC; None where no item has a time
+    last_seen: str | None
+    hidden: bool  # whether queries leave the person out
+    feature: str  # id of the item whose picture stands for the person
+
+
+@dataclasses.dataclass(frozen=True)
+class PeoplePage:
+    """A page of people; `cursor` is None on the last."""
+
+    people: list[NamedPerson]
+    cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One value that a correction changed."""
+
+    field: str
+    item: str | None  # None where it is a person's
+    identity: str | None  # the person, or the one whom the item does not show
+    other: str | None  # the second one of two different people
+    before: Any
+    after: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A correction in the journal."""
+
+    entry: int
+    site: str
+    at: str  # ISO 8601, UTC
+    actor: str
+    action: str
+    items: int  # how many it changed, with those that are erased by now
+    undoes: int | None  # the entry that it undid
+    undone_by: int | None  # the entry that undid it, unless that was undone in its turn
+    changes: list[Change]  # in a listing the first twenty; without what erasures took
+
+
+@dataclasses.dataclass(frozen=True)
+class JournalPage:
+    """A page of the journal, the newest entry first; `cursor` is None on the last."""
+
+    entries: list[Entry]
+    cursor: str | None
+
+
+def corrected(values: dict[str, Any]) -> Corrected:
+    """Reads the answer of a correction."""
+    alike = values.get("alike")
+    result: Corrected = known(
+        Corrected, values | {"alike": known(Alike, alike) if alike is not None else None}
+    )
+    return result
+
+
+def item_corrected(values: dict[str, Any]) -> ItemCorrected:
+    """Reads the answer of a correction of one item."""
+    return ItemCorrected(values["entry"], item(values["item"]))
+
+
+def people(values: dict[str, Any]) -> PeoplePage:
+    """Reads a page of people."""
+    return PeoplePage([known(NamedPerson, person) for person in values["people"]], values["cursor"])
+
+
+def entry(values: dict[str, Any]) -> Entry:
+    """Reads an entry of the journal."""
+    result: Entry = known(Entry, values | {"changes": [known(Change, each) for each in values["changes"]]})
+    return result
+
+
+def journal(values: dict[str, Any]) -> JournalPage:
+    """Reads a page of the journal."""
+    return JournalPage([entry(each) for each in values["entries"]], values["cursor"])
