@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli.calibration import calibrate
 from cli.data import data_check
 from cli.embed import embed
 from cli.enroll import enroll
@@ -30,6 +31,7 @@ for verb in (
     erase,
     sites,
     delete_site,
+    calibrate,
     adapt,
     adapt_after,
     adapt_report,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reid.bundle import Bundle
 from server.adapt import Adapting
+from server.calibrating import Calibrating
 from server.embedding import Embedding
 from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
@@ -52,6 +53,7 @@ class Service:
         self.querying = Querying(settings, store, sites, self.embedding)
         self.items = Items(settings, store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
+        self.calibrating = Calibrating(store, sites, engines)
         self.schedule = Schedule(store, sites, self.adapting)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
@@ -64,5 +66,6 @@ class Service:
         """Interrupts jobs, finishes what is queued, closes the store."""
         self.schedule.close()
         self.jobs.close()
-        for part in (self.embedding, self.querying, self.enrolling, self.engines, self.store):
+        parts = (self.embedding, self.querying, self.calibrating, self.enrolling, self.engines, self.store)
+        for part in parts:
             part.close()

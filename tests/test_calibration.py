@@ -16,8 +16,8 @@ from resight_client.values import site as read_site
 from reid.bundle import Bundle
 from reid.calibration import Calibration, calibrate, fit
 from reid.open_set import open_set_rates, open_set_trial
-from server.calibration import FEWEST_PEOPLE, _rows_of_people, of_labels
-from server.gallery.records import Embedded, NewItem
+from server.calibration import FEWEST_PEOPLE, TooFewLabels, _rows_of_people, of_labels
+from server.gallery.records import NewItem
 from server.grpc import messages
 from server.reports import CalibrationReport
 from server.service import Service
@@ -155,12 +155,12 @@ def test_without_enough_labels_the_calibration_before_is_a_guess(service: Servic
 def test_a_site_of_another_model_begins_with_the_card_again(service: Service) -> None:
     enroll(service, labels=0)
     site = service.sites.get("lobby")
-    measured = told(service).model_dump() | {"slope": 99.0}
-    version = dataclasses.replace(site.state.version, calibration=measured)
+    known = told(service).model_dump() | {"slope": 99.0}
+    version = dataclasses.replace(site.state.version, calibration=known)
     for raw_space, slope in ((version.raw_space_id, 99.0), ("space-of-another-model", 14.0)):
         live = dataclasses.replace(version, raw_space_id=raw_space)
         site.state = dataclasses.replace(site.state, version=live)
-        found = service.rebuilder._calibration(site, service.engines.base_profile, [])
+        found = service.rebuilder._calibration(site, service.engines.base_profile)
         assert found is not None and found["slope"] == slope
 
 
@@ -173,10 +173,11 @@ def test_a_card_that_states_none_leaves_it_open(bundle: Bundle, tmp_path: Path) 
     opened.close()
 
 
-def stored_of(service: Service) -> list[Embedded]:
-    """Every embedding of the site."""
-    raw_space = service.sites.get("lobby").state.version.raw_space_id
-    return list(service.store.embeddings.of_site("lobby", raw_space))
+def measured(service: Service) -> dict[str, Any]:
+    """What the labels of the site say. Raises TooFewLabels."""
+    state = service.sites.get("lobby").state
+    raw_space = state.version.raw_space_id
+    return of_labels(service.store, "lobby", state.compare, "space", raw_space)
 
 
 def test_labels_of_one_picture_under_every_name_calibrate_nothing(service: Service) -> None:
@@ -186,18 +187,18 @@ def test_labels_of_one_picture_under_every_name_calibrate_nothing(service: Servi
         for camera in range(2)
     ]
     asyncio.run(service.enrolling.enroll("lobby", [crop(1, 0, 0)] * len(records), records))
-    stored = stored_of(service)
-    assert of_labels(service.store, "lobby", stored, service.engines.base_profile, "space") is None
+    with pytest.raises(TooFewLabels, match="too few are wrong"):
+        measured(service)
 
 
 def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enroll(service)
-    stored, profile = stored_of(service), service.engines.base_profile
-    assert of_labels(service.store, "lobby", stored, profile, "space") is not None
+    assert measured(service)["slope"] > 0
     monkeypatch.setattr("server.calibration.calibrate", lambda trial: (Calibration(-1.0, 0.0), 0.1))
-    assert of_labels(service.store, "lobby", stored, profile, "space") is None
+    with pytest.raises(TooFewLabels, match="worse match"):
+        measured(service)
 
 
 def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
