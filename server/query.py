@@ -23,7 +23,7 @@ from server.items import require_item
 from server.people import EVIDENCE, Match, People, by_person, decide, rows_of_people
 from server.settings import Settings
 from server.sites import Sites, SiteState
-from server.thresholds import calibration_of, report_of
+from server.thresholds import calibration_of, report_of, threshold_for
 
 _FEWEST_GROUPED = 256  # nearest items in which people are looked for first
 _MORE_GROUPED = 8  # times as many, where these show too few people
@@ -99,8 +99,11 @@ class Querying:
                 f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}"
             )
         state = self.sites.get(site_name).state  # taken once: everything below is of this version
+        lowest: float | None
         if isinstance(threshold, AllowedAlarms):
-            threshold = threshold_for(state.version, threshold.per_1000, len(state.index))
+            lowest = threshold_for(state.version, threshold.per_1000, len(state.index))
+        else:
+            lowest = threshold
         seconds: dict[str, float] = {}
         item: Item | None = None
         if item_id:
@@ -117,7 +120,7 @@ class Querying:
             vector,
             where or ItemFilter(),
             query_camera if exclude_same_camera else None,
-            threshold,
+            lowest,
             item,
         )
         loop = asyncio.get_running_loop()
@@ -129,7 +132,7 @@ class Querying:
             matches = await loop.run_in_executor(self.searchers, self._items, search, top_k)
         seconds["search"] = time.perf_counter() - began
         version = state.version
-        return Answer(site_name, version.version, version.space_id, matches, seconds, people, threshold)
+        return Answer(site_name, version.version, version.space_id, matches, seconds, people, lowest)
 
     async def _stored_vector(self, state: SiteState, item: Item) -> np.ndarray:
         """float32 [D], unit length, of an enrolled item, compared as the index of `state` holds it."""

@@ -14,8 +14,9 @@ import pytest
 from resight_client.values import site as read_site
 
 from reid.bundle import Bundle
-from reid.calibration import Calibration, calibrate, fit
-from reid.open_set import open_set_rates, open_set_trial
+from reid.calibration import Calibration, Fitted, calibrate, fit
+from reid.false_alarms import fit_false_alarms
+from reid.open_set import open_set_trial
 from server.calibration import FEWEST_PEOPLE, TooFewLabels, _rows_of_people, of_labels
 from server.gallery.records import NewItem
 from server.grpc import messages
@@ -88,9 +89,12 @@ def by_hand(service: Service) -> dict[str, Any]:
     _, persons = np.unique([f"person-{person}" for person, _, _ in SEEN], return_inverse=True)
     places = np.array([camera for _, camera, _ in SEEN])
     trial = open_set_trial(vectors, vectors, persons, persons, places, places)
-    (slope, intercept), error = calibrate(trial)
-    thresholds = {str(rate): cost.threshold for rate, cost in open_set_rates(trial).items()}
-    return {"slope": slope, "intercept": intercept, "error": error} | thresholds
+    (slope, intercept), error, cllr = calibrate(trial)
+    alarms = fit_false_alarms(vectors, persons)
+    thresholds = {str(rate): alarms.threshold(rate, PEOPLE) for rate in (0.1, 0.01)}
+    # half of the people are enrolled in a trial, everybody is in the site
+    moved = intercept - np.log(2)
+    return {"slope": slope, "intercept": moved, "error": error, "cllr": cllr} | thresholds
 
 
 def test_a_new_site_has_the_calibration_of_the_card_with_the_highest_threshold(service: Service) -> None:
@@ -117,7 +121,10 @@ def test_labels_say_in_every_space_what_its_scores_mean(service: Service) -> Non
         assert (found.guess, found.people, found.space_id) == (False, PEOPLE, live.space_id)
         assert found.measured_on == "labels of the site"
         expected = by_hand(service)
-        seen = {"slope": found.slope, "intercept": found.intercept, "error": found.error} | found.thresholds
+        assert found.measured is not None
+        seen = {"slope": found.slope, "intercept": found.intercept, "error": found.error}
+        seen |= {"cllr": found.measured.cllr} | found.thresholds
+        assert seen.pop("0.001") is None  # 40 people say nothing of one false alarm in 1,000 queries
         assert seen == pytest.approx(expected, rel=0.05, abs=0.02)
         spaces[live.space_id] = found
     assert len({found.slope for found in spaces.values()}) == 3
@@ -134,12 +141,14 @@ def test_a_rollback_and_a_restart_bring_back_what_scores_meant(
         item = service.store.items.by_seq([int(seq)])[int(seq)]
         asyncio.run(service.items.erase_item(item.id, "test"))
     adapt(service, "1", gate=False)
-    assert told(service) == centred.model_copy(update={"guess": True})
+    carried = told(service)
+    assert (carried.guess, carried.slope, carried.space_id) == (True, centred.slope, centred.space_id)
     ended(service, asyncio.run(service.adapting.roll_back("lobby")))
-    assert told(service) == centred
+    back = told(service)
+    assert (back.guess, back.slope, back.space_id) == (False, centred.slope, centred.space_id)
     service.close()
     again = open_tiny(bundle, tmp_path / "data")
-    assert told(again) == centred
+    assert told(again) == back
     ended(again, asyncio.run(again.adapting.roll_back("lobby")))
     assert told(again) == first
     again.close()
@@ -196,7 +205,9 @@ def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
 ) -> None:
     enroll(service)
     assert measured(service)["slope"] > 0
-    monkeypatch.setattr("server.calibration.calibrate", lambda trial: (Calibration(-1.0, 0.0), 0.1))
+    monkeypatch.setattr(
+        "server.calibration.calibrate", lambda trial: Fitted(Calibration(-1.0, 0.0), 0.1, 0.5)
+    )
     with pytest.raises(TooFewLabels, match="worse match"):
         measured(service)
 
@@ -230,11 +241,19 @@ def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
 
 def test_the_client_reads_what_scores_mean(service: Service) -> None:
     enroll(service)
-    report = service.status.site(service.sites.get("lobby"))
-    read = read_site(report.model_dump())
-    assert read.calibration is not None
-    assert dataclasses.asdict(read.calibration) == told(service).model_dump()
+    for tier in ("", "0"):
+        if tier:
+            adapt(service, tier, gate=False)
+        report = service.status.site(service.sites.get("lobby"))
+        read = read_site(report.model_dump())
+        assert read.calibration is not None
+        assert dataclasses.asdict(read.calibration) == told(service).model_dump()
     assert read_site(report.model_dump() | {"calibration": None}).calibration is None
+
+
+def without_none(values: dict[str, float | None]) -> dict[str, float]:
+    """What gRPC's maps hold."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
@@ -244,10 +263,15 @@ def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
             adapt(service, tier, gate=False)
         report = service.status.site(service.sites.get("lobby"))
         sent = messages.site(report).calibration
-        for name, value in told(service).model_dump().items():
-            if value is None:
-                assert not sent.HasField(name)
-            else:
-                assert (dict(sent.thresholds) if name == "thresholds" else getattr(sent, name)) == value
+        known = told(service).model_dump()
+        measured = known.pop("measured")
+        assert dict(sent.thresholds) == without_none(known.pop("thresholds"))
+        for name, value in known.items():
+            assert getattr(sent, name) == value if value is not None else not sent.HasField(name)
+        assert sent.HasField("measured") == (measured is not None)
+        if measured is not None:
+            assert dict(sent.measured.missed) == without_none(measured.pop("missed"))
+            assert dict(sent.measured.refused) == measured.pop("refused")
+            assert {name: getattr(sent.measured, name) for name in measured} == measured
     unknown = messages.site(report.model_copy(update={"calibration": None}))
     assert not unknown.HasField("calibration")
