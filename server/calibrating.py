@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from server.calibration import TooFewLabels, of_labels
 from server.engines import Engines
-from server.errors import Conflict, NotFound
+from server.errors import Conflict, NotFound, Problem
 from server.gallery.store import Store
 from server.reports import CalibrationReport
 from server.sites import Site, Sites
-from server.thresholds import report_of
+from server.thresholds import calibration_of, report_of
 
+log = logging.getLogger("resight")
+_GROWN = 1.25  # times as many items as were measured: a calibration is measured again
 _TRIES = 3  # to measure a version that is still live when it has been measured
 
 
@@ -36,6 +39,24 @@ class Calibrating:
         """
         site = self.sites.get(site_name)
         return await asyncio.get_running_loop().run_in_executor(self.worker, self._calibrate, site)
+
+    def renew(self, site: Site) -> None:
+        """Measures again where the labels of the site have been measured in the live space, and its gallery
+        has grown by a quarter since. Thresholds move with the number of people by themselves: this is for
+        what new people tell. Where they do not suffice the calibration before stays, and is tried again
+        after another quarter."""
+        known = calibration_of(site.state.version)
+        if known is None or known["guess"] or known.get("measured") is None:
+            return
+        items = len(site.state.index)
+        tried = max(known["measured"]["gallery_items"], site.last_measured)
+        if items < _GROWN * tried:
+            return
+        site.last_measured = items
+        try:
+            self.worker.submit(self._calibrate, site).result()
+        except Problem as problem:
+            log.info("site %s keeps its calibration: %s", site.name, problem.detail)
 
     def _calibrate(self, site: Site) -> CalibrationReport:
         for _ in range(_TRIES):

@@ -54,7 +54,7 @@ class Service:
         self.items = Items(settings, store, sites)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)
-        self.schedule = Schedule(store, sites, self.adapting)
+        self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
 

@@ -53,6 +53,7 @@ class Site:
         self.name, self.state = name, state
         self.adapt_after: AdaptAfter | None = None
         self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
+        self.last_measured = 0  # items it had when its calibration was last tried to be measured again
         self.deleted = False  # set under the lock: nothing may be committed to the site any more
         self.lock = threading.RLock()
 
