@@ -16,7 +16,6 @@ from server.people import POSSIBLE, RARE, SURE
 from server.reports import CalibrationReport, MeasuredReport
 
 RATES = (POSSIBLE, SURE, RARE)  # of unknown people's queries that raise a false alarm: each has a threshold
-_STEPS = 50  # of the number of people per factor of e: a threshold moves by whole steps
 
 
 def calibration_of(version: Version) -> Mapping[str, Any] | None:
@@ -27,11 +26,12 @@ def calibration_of(version: Version) -> Mapping[str, Any] | None:
 
 
 def people_now(known: Mapping[str, Any], items: int) -> int:
-    """How many people a gallery of so many items holds, rounded up to a step: as many an item as when they
-    were counted."""
+    """How many people a gallery of so many items holds: as many an item as when they were counted. Rounded up
+    to three digits, so that not every item that is enrolled makes other thresholds."""
     measured = known["measured"]
-    people = max(1.0, measured["gallery_people"] * items / max(1, measured["gallery_items"]))
-    return math.ceil(math.exp(math.ceil(_STEPS * math.log(people) - 1e-9) / _STEPS) - 1e-9)
+    people = math.ceil(measured["gallery_people"] * items / max(1, measured["gallery_items"]))
+    unit = 10 ** max(0, len(str(people)) - 3)
+    return max(1, -(-people // unit) * unit)
 
 
 def report_of(known: Mapping[str, Any], items: int) -> CalibrationReport:
