@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 SHAPE = -0.1  # of the tail: cosines end at 1
-_PEOPLE_ABOVE = 5  # a query's level is the score of its fifth-best wrong person
+PEOPLE_ABOVE = 5  # a query's level is the score of its fifth-best wrong person
 _ANCHOR = 5  # the scale is fitted where so many of the labelled people raise a false alarm
 _LEVELS = 32  # quantiles that stand for the levels of all queries
 _FARTHEST = 20  # times beyond the anchor is as far as the form was seen to hold
@@ -42,7 +42,7 @@ class FalseAlarms(NamedTuple):
         """The share of queries of unknown people that score above a threshold among so many people."""
         beyond = (threshold - np.array(self.levels)) / self.scale
         share = np.maximum(1 + SHAPE * np.maximum(beyond, 0), 0) ** (-1 / SHAPE)
-        below = np.exp(-people * share * _PEOPLE_ABOVE / self.people)  # of queries: nobody is above it
+        below = np.exp(-people * share * PEOPLE_ABOVE / self.people)  # of queries: nobody is above it
         return float((1 - np.where(beyond < 0, 0, below)).mean())
 
     def threshold(self, rate: float, people: int) -> float:
@@ -74,20 +74,19 @@ def _threshold(alarms: FalseAlarms, rate: float, people: int) -> float:
     return high
 
 
-def fit_false_alarms(vectors: np.ndarray, persons: np.ndarray) -> FalseAlarms:
-    """The tail of wrong scores among labelled crops: each is a query of somebody who is not enrolled, once
-    its person is left out.
+def fit_false_alarms(wrong: np.ndarray, people: int) -> FalseAlarms:
+    """The tail of wrong scores among labelled people, each of whose crops is a query of somebody who is not
+    enrolled, once its person is left out.
 
     Args:
-        vectors: float32 [N,D], unit length, as they are compared. persons: int [N], a number for each person.
+        wrong: float [Q,5], the scores of the five best wrong people of each query, falling. people: how many
+            others each query was compared with.
 
     Raises ValueError where there are too few people, or where all wrong scores are equal.
     """
-    people = len(np.unique(persons)) - 1
-    if people <= _PEOPLE_ABOVE:
+    if people <= PEOPLE_ABOVE:
         raise ValueError(f"{people + 1} people say nothing of rare false alarms")
-    wrong = best_wrong_scores(vectors, persons)
-    first, level = wrong[:, 0], wrong[:, -1]
+    first, level = wrong[:, 0], wrong[:, PEOPLE_ABOVE - 1]
     places = (np.arange(_LEVELS) + 0.5) / _LEVELS
     levels = tuple(np.quantile(level, places).tolist())
     anchor = min(0.3, _ANCHOR / people)
@@ -109,15 +108,21 @@ def _scale(people: int, levels: tuple[float, ...], rate: float, threshold: float
     return high
 
 
-def best_wrong_scores(vectors: np.ndarray, persons: np.ndarray, count: int = _PEOPLE_ABOVE) -> np.ndarray:
-    """float32 [N,count]: of each crop the scores of the best other people, each by its best crop, falling."""
+def best_wrong_scores(vectors: np.ndarray, persons: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """float32 [Q,5]: of each query the scores of the five best other people, each by its best crop, falling.
+
+    Args:
+        vectors: float32 [N,D], unit length, as they are compared. persons: int [N], a number for each person,
+            of whom there are six at least. queries: int [Q], their rows.
+    """
     order = np.argsort(persons, kind="stable")
     gallery, sorted_persons = vectors[order], persons[order]
     names, starts = np.unique(sorted_persons, return_index=True)
-    best = np.empty((len(vectors), count), np.float32)
-    for start in range(0, len(vectors), _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    best = np.empty((len(queries), PEOPLE_ABOVE), np.float32)
+    for start in range(0, len(queries), _BLOCK):
+        rows = queries[start : start + _BLOCK]
         of_person = np.maximum.reduceat(vectors[rows] @ gallery.T, starts, axis=1)  # [B,P]
         of_person[persons[rows, None] == names] = -np.inf
-        best[rows] = -np.sort(np.partition(-of_person, count - 1, axis=1)[:, :count], axis=1)
+        nearest = np.partition(-of_person, PEOPLE_ABOVE - 1, axis=1)[:, :PEOPLE_ABOVE]
+        best[start : start + _BLOCK] = -np.sort(nearest, axis=1)
     return best

@@ -12,14 +12,15 @@ import numpy as np
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
 from reid.calibration import calibrate
-from reid.false_alarms import fit_false_alarms
+from reid.false_alarms import best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
 from server.gallery.store import Store
 from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
 
 FEWEST_PEOPLE = 32  # seen by two cameras: a quarter of them, enrolled or not, is in each half of a fit
-MOST_ITEMS = 2048  # that are compared with each other
+MOST_ITEMS = 8192  # that are looked at
+MOST_QUERIES = 2048  # of these, which are compared with all of them
 _QUANTILES = 100  # of the scores of right matches
 _RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which a card has a threshold
 # float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
@@ -89,11 +90,12 @@ def of_labels(store: Store, site: str, compare: Compare, space_id: str, raw_spac
             people,
         )
     compared = compare(vectors, cameras)
+    rows = _queries(persons)
     whom, where = (np.unique(names, return_inverse=True)[1] for names in (persons, cameras))
     try:
-        trial = open_set_trial(compared, compared, whom, whom, where, where)
+        trial = open_set_trial(compared[rows], compared, whom[rows], whom, where[rows], where)
         (slope, intercept), error, cllr = calibrate(trial)
-        alarms = fit_false_alarms(compared, whom)
+        alarms = fit_false_alarms(best_wrong_scores(compared, whom, rows), len(set(persons)) - 1)
     except ValueError as failure:
         raise TooFewLabels(
             "too few of the best matches are right or too few are wrong to tell a probability by; look "
@@ -140,6 +142,19 @@ def _labelled(store: Store, site: str, raw_space_id: str) -> tuple[np.ndarray, l
     data = b"".join(stored[int(seqs[row])] for row in rows)
     vectors = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1 if rows else 0)
     return vectors, [identities[row] or "" for row in rows], [cameras[row] or "" for row in rows]
+
+
+def _queries(persons: Sequence[str]) -> np.ndarray:
+    """int64 [Q]: at most MOST_QUERIES rows, of every person about as many, at equal distances."""
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(persons):
+        of_person[person].append(row)
+    each = max(1, MOST_QUERIES // len(of_person))
+    chosen: list[int] = []
+    for rows in of_person.values():
+        places = np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)
+        chosen += [rows[place] for place in places]
+    return np.array(chosen[:MOST_QUERIES])
 
 
 def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | None]) -> list[int]:

@@ -15,9 +15,9 @@ from resight_client.values import site as read_site
 
 from reid.bundle import Bundle
 from reid.calibration import Calibration, Fitted, calibrate, fit
-from reid.false_alarms import fit_false_alarms
+from reid.false_alarms import best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
-from server.calibration import FEWEST_PEOPLE, TooFewLabels, _rows_of_people, of_labels
+from server.calibration import FEWEST_PEOPLE, TooFewLabels, _queries, _rows_of_people, of_labels
 from server.gallery.records import NewItem
 from server.grpc import messages
 from server.reports import CalibrationReport
@@ -90,7 +90,8 @@ def by_hand(service: Service) -> dict[str, Any]:
     places = np.array([camera for _, camera, _ in SEEN])
     trial = open_set_trial(vectors, vectors, persons, persons, places, places)
     (slope, intercept), error, cllr = calibrate(trial)
-    alarms = fit_false_alarms(vectors, persons)
+    wrong = best_wrong_scores(vectors, persons, np.arange(len(persons)))
+    alarms = fit_false_alarms(wrong, PEOPLE - 1)
     thresholds = {str(rate): alarms.threshold(rate, PEOPLE) for rate in (0.1, 0.01)}
     # half of the people are enrolled in a trial, everybody is in the site
     moved = intercept - np.log(2)
@@ -221,6 +222,14 @@ def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
     large = [*["ada"] * 6, "bea", *["cy"] * 6, "dan"]  # nobody is cut in two
     assert _rows_of_people(large, ["door"] * len(large)) == list(range(6))
+
+
+def test_every_person_asks_about_as_often_where_there_are_too_many_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.calibration.MOST_QUERIES", 9)
+    persons = [*["ada"] * 10, "bea", *["cy"] * 3]
+    assert _queries(persons).tolist() == [0, 4, 9, 10, 11, 12, 13]
 
 
 def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
