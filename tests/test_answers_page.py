@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from resight_client import Client
+from typer.testing import CliRunner
 
 from benchmarks.serving import ROOT, ServerProcess
+from cli.app import app
 from reid.false_alarms import people_needed
 from tests.test_calibration import PEOPLE, SEEN, crop
 from tests.tiny import tiny_server
@@ -37,26 +38,30 @@ def test_the_page_has_its_commands() -> None:
     assert (len(COMMANDS), len(PROGRAMS)) == (6, 2)
 
 
-def test_every_command_and_program_of_the_page_works(serving: ServerProcess, tmp_path: Path) -> None:
-    (tmp_path / "crop.jpg").write_bytes(crop(3, 0, 9))
+def test_every_command_and_program_of_the_page_works(
+    serving: ServerProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESIGHT_URL", serving.url)
+    Path("crop.jpg").write_bytes(crop(3, 0, 9))
     with Client(serving.url) as client:
-        client.calibrate("lobby")  # by a later command, too; programs and rates need it
-    for command in COMMANDS:
-        words = shlex.split(command.replace("http://127.0.0.1:8000", serving.url))
-        if words[0] == "resight":
-            words = [sys.executable, "-m", "resight", *words[1:], "--server", serving.url]
-        else:
-            words = [words[0], "--silent", "--fail-with-body", *words[1:]]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        assert "lobby" in done.stdout or "slope" in done.stdout, command
-    for program in PROGRAMS:
-        lines = [line[4:] for line in program.splitlines()]
-        start = f"from resight_client import Client\nclient = Client({serving.url!r})\n"
-        words = [sys.executable, "-c", start + "\n".join(lines)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, (program, done.stderr)
-        assert done.stdout
+        client.calibrate("lobby")  # by a later command, too; but those before it are answered better
+        for command in COMMANDS:
+            words = shlex.split(command.replace("http://127.0.0.1:8000", serving.url))
+            if words[0] == "resight":
+                ran = CliRunner().invoke(app, words[1:])
+                assert ran.exit_code == 0, (command, ran.output)
+                assert "lobby" in ran.output, command
+                continue
+            done = subprocess.run([*words, "--silent", "--fail-with-body"], capture_output=True, text=True)
+            assert done.returncode == 0, (command, done.stdout)
+            assert "lobby" in done.stdout or "slope" in done.stdout, command
+        for program in PROGRAMS:
+            exec("\n".join(line[4:] for line in program.splitlines()), {"client": client})
+            assert capsys.readouterr().out, program
 
 
 def test_the_page_says_how_many_people_have_to_be_labelled() -> None:
