@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli.calibration import calibrate
 from cli.corrections import (
     different,
     feature,
@@ -43,6 +44,7 @@ for verb in (
     erase,
     sites,
     delete_site,
+    calibrate,
     adapt,
     adapt_after,
     adapt_report,

@@ -32,6 +32,13 @@ def query(
     threshold: Annotated[
         Optional[float], typer.Option(help="lowest score to return: a cosine, from -1 to 1")
     ] = None,
+    false_alarms_per_1000: Annotated[
+        Optional[float],
+        typer.Option(
+            help="instead of --threshold: allow so many in 1,000 queries of unknown people, at the gallery's "
+            "present size; the site has to be calibrated"
+        ),
+    ] = None,
     group_by: Annotated[
         Optional[str],
         typer.Option(help="identity: rank people instead of items, and say whether anybody fits"),
@@ -45,6 +52,8 @@ def query(
 
     if images and item is not None:
         fail("images and --item contradict each other; give one or the other")
+    if threshold is not None and false_alarms_per_1000 is not None:
+        fail("--threshold and --false-alarms-per-1000 contradict each other; give one or the other")
     if not images and not item:
         fail("nothing says what to look for: give an image, or the id of an enrolled item with --item")
     for path in images or []:
@@ -64,7 +73,9 @@ def query(
             camera=camera,
             exclude_same_camera=exclude_same_camera,
             filter=filter,
-            threshold=threshold,
+            threshold=threshold
+            if false_alarms_per_1000 is None
+            else {"false_alarms_per_1000": false_alarms_per_1000},
             group_by=group_by,
         )
     if as_json:

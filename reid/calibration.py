@@ -68,8 +68,30 @@ def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15)
     return float(sum(abs(probabilities[p].mean() - right[p].mean()) * len(p) for p in parts) / len(order))
 
 
-def calibrate(trial: Trial, seed: int = 0) -> tuple[Calibration, float]:
-    """A calibration fitted on half of the people, and its expected error on the other half.
+class Fitted(NamedTuple):
+    """A calibration, and how good it is on people that it was not fitted to."""
+
+    calibration: Calibration
+    error: float  # expected calibration error, 0 to 1
+    cllr: float  # of `log_likelihood_ratio_cost`
+
+
+def log_likelihood_ratio_cost(probabilities: np.ndarray, right: np.ndarray, prior: float) -> float:
+    """Cllr (Brümmer and du Preez 2006), in bits: 0 where every probability is certain and true, 1 where none
+    says more than the prior does, more where they mislead.
+
+    Args:
+        probabilities: [N]. right: bool [N], some and not all. prior: the share of right ones, 0 to 1, that
+            the probabilities suppose.
+    """
+    odds = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    evidence = np.log(odds / (1 - odds)) - np.log(prior / (1 - prior))  # log likelihood ratio
+    costs = np.logaddexp(0, -evidence[right]).mean(), np.logaddexp(0, evidence[~right]).mean()
+    return float(sum(costs) / (2 * np.log(2)))
+
+
+def calibrate(trial: Trial, seed: int = 0) -> Fitted:
+    """A calibration fitted on half of the people, and its errors on the other half.
 
     Each half has its share of enrolled and of unknown people. Raises ValueError where a half has no right or
     no wrong match: there are too few people then.
@@ -88,5 +110,7 @@ def calibrate(trial: Trial, seed: int = 0) -> tuple[Calibration, float]:
                 "more people"
             )
     calibration = fit(trial.best[fit_half], trial.right[fit_half])
-    error = expected_error(calibration(trial.best[test_half]), trial.right[test_half])
-    return calibration, error
+    probabilities, right = calibration(trial.best[test_half]), trial.right[test_half]
+    prior = float(trial.right[fit_half].mean())
+    error = expected_error(probabilities, right)
+    return Fitted(calibration, error, log_likelihood_ratio_cost(probabilities, right, prior))

@@ -4,7 +4,7 @@ where they suffice; otherwise carried over from the space before, and marked as 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,19 @@ import numpy as np
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
 from reid.calibration import calibrate
-from reid.open_set import open_set_rates, open_set_trial
-from reid.profile import Profile
-from server.gallery.records import Embedded
+from reid.false_alarms import best_wrong_scores, fit_false_alarms
+from reid.open_set import open_set_trial
 from server.gallery.store import Store
 from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
 
 FEWEST_PEOPLE = 32  # seen by two cameras: a quarter of them, enrolled or not, is in each half of a fit
-MOST_ITEMS = 2048  # that are compared with each other
-_RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which there is a threshold
+MOST_ITEMS = 8192  # that are looked at
+MOST_QUERIES = 2048  # of these, which are compared with all of them
+_QUANTILES = 100  # of the scores of right matches
+_RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which a card has a threshold
+# float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
+Compare = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 # as the model's card calls them
 _SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
 _THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
@@ -57,44 +60,101 @@ def of_card(manifest: Manifest, space_id: str) -> dict[str, Any] | None:
     ).model_dump()
 
 
-def of_labels(
-    store: Store, site: str, stored: Sequence[Embedded], profile: Profile, space_id: str
-) -> dict[str, Any] | None:
-    """The calibration by labels of the site's own items; None where they do not suffice.
+class TooFewLabels(Exception):
+    """The labels of a site do not say what its scores mean; the text is a clause that says why.
 
     Args:
-        stored: every embedding of the site, as embedded. profile: how they are compared, in `space_id`.
+        people: how many have an identity and were seen by two cameras.
     """
-    if not store.items.any_identity(site):
-        return None
-    seqs, cameras, identities = store.items.labels(site, with_image=False)
-    if people_across(identities, cameras) < FEWEST_PEOPLE:
-        return None
-    rows = _rows_of_people(identities, cameras)
-    vectors = _vectors(stored, seqs[rows])
-    present = [row for row in rows if int(seqs[row]) in vectors]
-    places = [cameras[row] for row in present]
-    compared = profile.compare(np.array([vectors[int(seqs[row])] for row in present]), places)
-    persons = np.unique([identities[row] or "" for row in present], return_inverse=True)[1]
-    where = np.unique([place or "" for place in places], return_inverse=True)[1]
+
+    def __init__(self, reason: str, people: int) -> None:
+        super().__init__(reason)
+        self.people = people
+
+
+def of_labels(store: Store, site: str, compare: Compare, space_id: str, raw_space_id: str) -> dict[str, Any]:
+    """The calibration by labels of the site's own items, which `thresholds.report_of` moves to the size that
+    the gallery has.
+
+    Args:
+        compare: how embeddings are compared in `space_id`. raw_space_id: where they are stored.
+
+    Raises TooFewLabels.
+    """
+    vectors, persons, cameras = _labelled(store, site, raw_space_id)
+    people = people_across(persons, cameras)
+    if people < FEWEST_PEOPLE:
+        raise TooFewLabels(
+            f"{people} of its people have an identity and were seen by two cameras, and {FEWEST_PEOPLE} are "
+            "needed; enroll more people with identity and camera",
+            people,
+        )
+    compared = compare(vectors, cameras)
+    rows = _queries(persons)
+    whom, where = (np.unique(names, return_inverse=True)[1] for names in (persons, cameras))
     try:
-        trial = open_set_trial(compared, compared, persons, persons, where, where)
-        calibration, error = calibrate(trial)
-    except ValueError:  # too few right or wrong best matches
-        return None
-    if calibration.slope <= 0:  # the labels say that a high score is a worse match
-        return None
-    costs = open_set_rates(trial, _RATES)
-    return CalibrationReport(
-        slope=round(calibration.slope, 4),
-        intercept=round(calibration.intercept, 4),
-        thresholds={str(rate): round(cost.threshold, 4) for rate, cost in costs.items()},
-        space_id=space_id,
-        guess=False,
-        measured_on="labels of the site",
-        people=len(np.unique(persons)),
-        error=round(error, 4),
-    ).model_dump()
+        trial = open_set_trial(compared[rows], compared, whom[rows], whom, where[rows], where)
+        (slope, intercept), error, cllr = calibrate(trial)
+        alarms = fit_false_alarms(best_wrong_scores(compared, whom, rows), len(set(persons)) - 1)
+    except ValueError as failure:
+        raise TooFewLabels(
+            "too few of the best matches are right or too few are wrong to tell a probability by; look "
+            "whether its identities and cameras are true, or enroll more people",
+            people,
+        ) from failure
+    if slope <= 0:
+        raise TooFewLabels(
+            "by its labels a higher score is a worse match; look whether its identities are true", people
+        )
+    right = np.where(trial.right, trial.best, -1)[trial.known]
+    measured = {
+        "gallery_people": store.items.count_people(site),
+        "gallery_items": store.items.count(site),
+        # that the best match of a query was looked for among, when the probability was fitted
+        "compared_people": len(set(persons)) - len(np.unique(whom[trial.unknown])),
+        "cllr": round(cllr, 4),
+        "compared": alarms.people,
+        "levels": [round(level, 4) for level in alarms.levels],
+        "scale": round(alarms.scale, 5),
+        # quantiles that stand for the scores of right best matches; -1 where the best one is wrong
+        "right_scores": np.quantile(right, (np.arange(_QUANTILES) + 0.5) / _QUANTILES).round(4).tolist(),
+    }
+    return {
+        "slope": round(slope, 4),
+        "intercept": round(intercept, 4),
+        "space_id": space_id,
+        "guess": False,
+        "measured_on": "labels of the site",
+        "people": len(set(persons)),
+        "error": round(error, 4),
+        "measured": measured,
+    }
+
+
+def _labelled(store: Store, site: str, raw_space_id: str) -> tuple[np.ndarray, list[str], list[str]]:
+    """float32 [N,D] as embedded, identities and cameras of items that have both: of too many, some people."""
+    if not store.items.any_identity(site):
+        return np.empty((0, 0), np.float32), [], []
+    seqs, cameras, identities = store.items.labels(site, with_image=False)
+    rows = _rows_of_people(identities, cameras)
+    stored = store.embeddings.some([int(seq) for seq in seqs[rows]], raw_space_id)
+    rows = [row for row in rows if int(seqs[row]) in stored]
+    data = b"".join(stored[int(seqs[row])] for row in rows)
+    vectors = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1 if rows else 0)
+    return vectors, [identities[row] or "" for row in rows], [cameras[row] or "" for row in rows]
+
+
+def _queries(persons: Sequence[str]) -> np.ndarray:
+    """int64 [Q]: at most MOST_QUERIES rows, of every person about as many, at equal distances."""
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(persons):
+        of_person[person].append(row)
+    each = max(1, MOST_QUERIES // len(of_person))
+    chosen: list[int] = []
+    for rows in of_person.values():
+        places = np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)
+        chosen += [rows[place] for place in places]
+    return np.array(chosen[:MOST_QUERIES])
 
 
 def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | None]) -> list[int]:
@@ -111,12 +171,3 @@ def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | No
         if len(chosen) + len(rows) <= MOST_ITEMS:
             chosen += rows
     return chosen
-
-
-def _vectors(stored: Sequence[Embedded], seqs: np.ndarray) -> dict[int, np.ndarray]:
-    """float16 [D] by seq."""
-    by_seq: dict[int, np.ndarray] = {}
-    for chunk in stored:
-        for row in np.flatnonzero(np.isin(chunk.seqs, seqs)):
-            by_seq[int(chunk.seqs[row])] = chunk.vectors[row]
-    return by_seq

@@ -15,7 +15,7 @@ from server.gallery.records import Item
 
 EVIDENCE = 5  # items of a person that an answer shows, at most
 # a calibration has thresholds for these shares of queries of unknown people, which still raise a match
-SURE, POSSIBLE = 0.01, 0.1
+RARE, SURE, POSSIBLE = 0.001, 0.01, 0.1
 Decision = Literal["match", "ambiguous", "nobody"]
 
 
@@ -106,11 +106,12 @@ def decide(
 
     `nobody`: at least one unknown person in ten scores as high as the first person does. `match`: at most one
     in a hundred does, and the second person does not score as high as that. `ambiguous`: anything between,
-    also where two people score so high. A guess decides nothing: thresholds of another gallery
-    would call nobody whom a small one shows rightly, since fewer strangers are there to score high.
+    also where two people score so high, or where labels are too few to say what one in a hundred reaches. A
+    guess decides nothing: thresholds of another gallery would call nobody whom a small one shows rightly,
+    since fewer strangers are there to score high.
 
     Args:
-        calibration: as `CalibrationReport`; None where nothing is known.
+        calibration: as `CalibrationReport`, at the gallery's size; None where nothing is known.
         threshold: lowest cosine of an item that is shown. Who is hidden by it is still the next person, whom
             a margin is over and who may fit as well as the first.
     """
@@ -118,17 +119,17 @@ def decide(
     if calibration is None:
         return People(shown, None, None, None)
     guess = bool(calibration["guess"])
+    sure, possible = (calibration["thresholds"][str(share)] for share in (SURE, POSSIBLE))
     if not shown:
-        return People(shown, None if guess else "nobody", None, guess)
+        return People(shown, None if guess or possible is None else "nobody", None, guess)
     scores = np.array([people[0].score])
     probability = float(Calibration(calibration["slope"], calibration["intercept"])(scores)[0])
-    sure, possible = (calibration["thresholds"][str(share)] for share in (SURE, POSSIBLE))
     decision: Decision | None = "ambiguous"
-    if guess:
+    if guess or possible is None:
         decision = None
     elif people[0].score <= possible:
         decision = "nobody"
-    elif people[0].score > sure and not any(p.score > sure for p in people[1:2]):
+    elif sure is not None and people[0].score > sure and not any(p.score > sure for p in people[1:2]):
         decision = "match"
     return People(shown, decision, round(probability, 4), guess)
 

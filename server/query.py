@@ -6,23 +6,24 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from server.batching import EmbedError
 from server.embedding import Embedding
 from server.errors import BadRequest, Conflict, TooLarge, Unprocessable
+from server.fields import AllowedAlarms, cosine
 from server.gallery.filters import ItemFilter
 from server.gallery.index import SearchFilter
-from server.gallery.records import Item, Version
+from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
 from server.people import EVIDENCE, Match, People, by_person, decide, rows_of_people
 from server.settings import Settings
 from server.sites import Sites, SiteState
+from server.thresholds import calibration_of, report_of, threshold_for
 
 _FEWEST_GROUPED = 256  # nearest items in which people are looked for first
 _MORE_GROUPED = 8  # times as many, where these show too few people
@@ -30,7 +31,11 @@ _MORE_GROUPED = 8  # times as many, where these show too few people
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A query's ranking, all of one version: of items, or of people with `matches` empty."""
+    """A query's ranking, all of one version: of items, or of people with `matches` empty.
+
+    Args:
+        threshold: lowest cosine that was looked for; None where there was none.
+    """
 
     site: str
     version: int
@@ -38,6 +43,7 @@ class Answer:
     matches: list[Match]
     seconds: dict[str, float]
     people: People | None = None
+    threshold: float | None = None
 
     def without_metadata(self) -> Answer:
         """The same, its items with empty metadata: a shorter answer."""
@@ -66,7 +72,7 @@ class Querying:
         where: ItemFilter | None = None,
         query_camera: str | None = None,
         exclude_same_camera: bool = False,
-        threshold: float | None = None,
+        threshold: float | AllowedAlarms | None = None,
         group_by: str | None = None,
         include_hidden: bool = False,
     ) -> Answer:
@@ -77,7 +83,7 @@ class Querying:
             query_camera: where the query was seen, whose table and centre it gets; an enrolled item brings
                 its own. Without one, the site's.
             exclude_same_camera: leaves out that camera's items.
-            threshold: lowest cosine that is returned.
+            threshold: lowest cosine that is returned, or the false alarms that are allowed.
             group_by: "identity" ranks people instead of items, `top_k` of them: those among the nearest
                 items, of which as many are looked at as are needed, but no more than `max_top_k` allows.
             include_hidden: hidden people count too.
@@ -88,13 +94,18 @@ class Querying:
             raise BadRequest("send either images (one crop, or the crops of one tracklet) or item_id")
         if not 1 <= top_k <= self.settings.max_top_k:
             raise BadRequest(f"top_k is {top_k}; it must lie between 1 and {self.settings.max_top_k}")
-        if threshold is not None and not -1 <= threshold <= 1:  # also where it is NaN
-            raise BadRequest(f"threshold is {threshold}; a cosine lies between -1 and 1")
+        if threshold is not None and not isinstance(threshold, AllowedAlarms):
+            cosine(threshold)
         if len(images) > self.settings.max_tracklet:
             raise TooLarge(
                 f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}"
             )
         state = self.sites.get(site_name).state  # taken once: everything below is of this version
+        lowest: float | None
+        if isinstance(threshold, AllowedAlarms):
+            lowest = threshold_for(state.version, threshold.per_1000, len(state.index))
+        else:
+            lowest = threshold
         seconds: dict[str, float] = {}
         item: Item | None = None
         if item_id:
@@ -111,7 +122,7 @@ class Querying:
             vector,
             where or ItemFilter(),
             query_camera if exclude_same_camera else None,
-            threshold,
+            lowest,
             item,
             include_hidden,
         )
@@ -124,7 +135,7 @@ class Querying:
             matches = await loop.run_in_executor(self.searchers, self._items, search, top_k)
         seconds["search"] = time.perf_counter() - began
         version = state.version
-        return Answer(site_name, version.version, version.space_id, matches, seconds, people)
+        return Answer(site_name, version.version, version.space_id, matches, seconds, people, lowest)
 
     async def _stored_vector(self, state: SiteState, item: Item) -> np.ndarray:
         """float32 [D], unit length, of an enrolled item, compared as the index of `state` holds it."""
@@ -199,7 +210,11 @@ class Querying:
             score, seq = ranked[row]
             if seq in items:
                 matches.append(Match(row + 1, score, items[seq]))
-        return decide(by_person(matches), top_k, _calibration_of(search.state.version), threshold)
+        known = calibration_of(search.state.version)
+        calibration = None
+        if known is not None:
+            calibration = report_of(known, len(search.state.index)).model_dump()
+        return decide(by_person(matches), top_k, calibration, threshold)
 
     def _conditions(self, search: _Search) -> SearchFilter:
         where, site = search.where, search.state.version.site
@@ -237,13 +252,6 @@ class _Search:
     threshold: float | None
     query_item: Item | None
     include_hidden: bool
-
-
-def _calibration_of(version: Version) -> Mapping[str, Any] | None:
-    """What scores mean in the version's own space; None where only those of another space are known: an
-    adaptation moves all scores."""
-    known = version.calibration
-    return known if known is not None and known["space_id"] == version.space_id else None
 
 
 def _one_camera(query_camera: str | None, item: Item) -> str | None:

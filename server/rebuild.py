@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reid.profile import Centres, Profile
-from server.calibration import carried_over, of_card, of_labels
+from server.calibration import TooFewLabels, carried_over, of_card, of_labels
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
@@ -75,7 +75,7 @@ class Rebuilder:
                 profile = finish(stored)
                 self.store.versions.save_profile(profile)
             if calibration is None:
-                calibration = self._calibration(site, profile, stored)
+                calibration = self._calibration(site, profile)
             version = self._version(site, profile, cause, parent, tiers, calibration)
             self._swap(site, version, profile.centres, stored, engine, job, progress)
         return version
@@ -88,13 +88,15 @@ class Rebuilder:
         with self.engines.lease(profile_id) as engine:
             self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
 
-    def _calibration(self, site: Site, profile: Profile, stored: Sequence[Embedded]) -> dict[str, Any] | None:
+    def _calibration(self, site: Site, profile: Profile) -> dict[str, Any] | None:
         """What scores will mean with a profile. Embeddings of other models than this one's say nothing about
         it, so a site that was re-embedded begins with the model's card again."""
         engines, live = self.engines, site.state.version
-        measured = of_labels(self.store, site.name, stored, profile, engines.space(profile.id))
-        if measured is not None:
-            return measured
+        spaces = engines.space(profile.id), engines.raw_space(profile.id)
+        try:
+            return of_labels(self.store, site.name, profile.compare, *spaces)
+        except TooFewLabels:
+            pass
         same_model = live.raw_space_id == engines.raw_space(live.profile_id)
         if same_model and live.calibration is not None:
             return carried_over(live.calibration)

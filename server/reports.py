@@ -204,15 +204,40 @@ class JobReport(BaseModel):
     error: str | None = _fact("why the job failed")
 
 
+class MeasuredReport(BaseModel):
+    """What a calibration by the site's own labels also says."""
+
+    gallery_people: int = Field(
+        description="people in the site when it was measured: its identities, and items without one, each "
+        "counted as a person"
+    )
+    gallery_items: int = Field(description="items in the site when it was measured")
+    people_now: int = Field(
+        description="about how many people the site holds now, by its items; thresholds and intercept are "
+        "those of a gallery of this size"
+    )
+    missed: dict[str, float | None] = Field(
+        description="by the same shares as the thresholds: the share of queries of enrolled people that are "
+        "then not identified; null where there is no threshold"
+    )
+    refused: dict[str, str] = Field(
+        description="why a threshold is null: how many people would have to be labelled"
+    )
+    cllr: float = Field(
+        description="log-likelihood-ratio cost, in bits, on people whom the fit has not seen: 0 is best, 1 "
+        "says nothing"
+    )
+
+
 class CalibrationReport(BaseModel):
     """What a score means: P(the best match is right) = 1 / (1 + exp(-(slope * score + intercept))), where
     half of the queries show nobody who is enrolled."""
 
     slope: float
     intercept: float
-    thresholds: dict[str, float] = Field(
-        description="by the share of queries of unknown people that then still raise a match, like 0.01: "
-        "only scores above it count"
+    thresholds: dict[str, float | None] = Field(
+        description="by the share of queries of unknown people that then still raise a match, like 0.01 for "
+        "ten false alarms in 1,000 queries: only scores above it count; null where labels are too few"
     )
     space_id: str = Field(description="the space in which it was measured")
     guess: bool = Field(
@@ -222,6 +247,10 @@ class CalibrationReport(BaseModel):
     people: int | None = Field(description="how many people it was fitted to; null where the card says none")
     error: float | None = Field(
         description="mean distance of probability and truth on half of the people, whom the fit has not seen"
+    )
+    measured: MeasuredReport | None = Field(
+        default=None,
+        description="null unless it was measured by labels of the site",
     )
 
 

@@ -1,4 +1,5 @@
-"""Adaptations that begin by themselves: of sites whose schedule says after how many new crops or hours.
+"""Adaptations that begin by themselves: of sites whose schedule says after how many new crops or hours; and
+calibrations that are measured again.
 
 What is new counts from the last adaptation of the site, whoever asked for it and however it ended, so nothing
 has to be remembered over a restart, and an adaptation that declines is not tried again at once.
@@ -12,6 +13,7 @@ import threading
 import time
 
 from server.adapt import Adapting
+from server.calibrating import Calibrating
 from server.errors import BadRequest, NotFound, Problem, Stopping, StoreUnavailable
 from server.gallery.records import AdaptAfter
 from server.gallery.store import Store
@@ -26,8 +28,9 @@ FEWEST_HOURS, MOST_HOURS = 0.1, 8_760.0
 class Schedule:
     """The schedules of all sites, and the thread that follows them once it is started."""
 
-    def __init__(self, store: Store, sites: Sites, adapting: Adapting) -> None:
-        self.store, self.sites, self.adapting = store, sites, adapting
+    def __init__(self, store: Store, sites: Sites, adapting: Adapting, calibrating: Calibrating) -> None:
+        self.store, self.sites = store, sites
+        self.adapting, self.calibrating = adapting, calibrating
         self.wake, self.closed = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
 
@@ -67,8 +70,10 @@ class Schedule:
             self.thread.join()
 
     def run_due(self) -> None:
-        """Starts the adaptations that are due. A site that cannot be adapted now says why and waits."""
+        """Starts the adaptations that are due, and measures grown galleries again. A site that cannot be
+        adapted now says why and waits."""
         for site in list(self.sites.by_name.values()):
+            self.calibrating.renew(site)
             after = site.adapt_after
             if after is None or self.closed.is_set():
                 continue

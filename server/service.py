@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reid.bundle import Bundle
 from server.adapt import Adapting
+from server.calibrating import Calibrating
 from server.correcting import Correcting
 from server.embedding import Embedding
 from server.engine_memory import give_back_freed_memory
@@ -58,7 +59,8 @@ class Service:
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
-        self.schedule = Schedule(store, sites, self.adapting)
+        self.calibrating = Calibrating(store, sites, engines)
+        self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
 
@@ -70,5 +72,6 @@ class Service:
         """Interrupts jobs, finishes what is queued, closes the store."""
         self.schedule.close()
         self.jobs.close()
-        for part in (self.embedding, self.querying, self.enrolling, self.engines, self.store):
+        parts = (self.embedding, self.querying, self.calibrating, self.enrolling, self.engines, self.store)
+        for part in parts:
             part.close()

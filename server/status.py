@@ -18,7 +18,6 @@ from server.gallery.store import Store
 from server.reports import (
     AdaptAfterReport,
     BundleReport,
-    CalibrationReport,
     EngineReport,
     FallbackReport,
     ServerReport,
@@ -26,6 +25,7 @@ from server.reports import (
 )
 from server.settings import Settings
 from server.sites import Site
+from server.thresholds import report_of
 
 _CANARY_S = 10  # the canary's answer must come within this time
 
@@ -59,7 +59,7 @@ class Status:
             fitted_on_erased=fit.erased(state.index.seqs()) if fit is not None else unknown,
             can_roll_back=version.parent is not None,
             cause=version.cause,
-            calibration=CalibrationReport.model_validate(version.calibration)
+            calibration=report_of(version.calibration, len(state.index))
             if version.calibration is not None
             else None,
             adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)

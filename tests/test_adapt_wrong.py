@@ -39,6 +39,11 @@ def _roll_back(site: str, status: int, sentence: str) -> Row:
     )
 
 
+def _calibrate(site: str, status: int, sentence: str) -> Row:
+    path, message = f"/sites/{site}/calibrate", pb.CalibrateRequest(site=site)
+    return "POST", path, None, "Calibrate", message, status, sentence
+
+
 def _job(http: str, method: str, path: str, job: str) -> Row:
     return http, f"/adapt/{job}{path}", None, method, pb.JobRequest(job=job), 404, NO_JOB
 
@@ -72,6 +77,8 @@ WRONG: dict[str, Row] = {
     "refit of an unknown site": _adapt(404, NOWHERE, refit=True, site="nowhere"),
     "nothing to roll back": _roll_back("lobby", 409, "no earlier one to roll back to"),
     "rollback of an unknown site": _roll_back("nowhere", 404, NOWHERE),
+    "too few labels": _calibrate("lobby", 409, "0 of its people have an identity and were seen by two"),
+    "calibration of an unknown site": _calibrate("nowhere", 404, NOWHERE),
     "unknown job": _job("GET", "GetJob", "", JOB),
     "odd job": _job("GET", "GetJob", "", "nothing"),
     "long job": _job("GET", "GetJob", "", "0" * 300),

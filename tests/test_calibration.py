@@ -14,10 +14,11 @@ import pytest
 from resight_client.values import site as read_site
 
 from reid.bundle import Bundle
-from reid.calibration import Calibration, calibrate, fit
-from reid.open_set import open_set_rates, open_set_trial
-from server.calibration import FEWEST_PEOPLE, _rows_of_people, of_labels
-from server.gallery.records import Embedded, NewItem
+from reid.calibration import Calibration, Fitted, calibrate, fit
+from reid.false_alarms import best_wrong_scores, fit_false_alarms
+from reid.open_set import open_set_trial
+from server.calibration import FEWEST_PEOPLE, TooFewLabels, _queries, _rows_of_people, of_labels
+from server.gallery.records import NewItem
 from server.grpc import messages
 from server.reports import CalibrationReport
 from server.service import Service
@@ -88,9 +89,13 @@ def by_hand(service: Service) -> dict[str, Any]:
     _, persons = np.unique([f"person-{person}" for person, _, _ in SEEN], return_inverse=True)
     places = np.array([camera for _, camera, _ in SEEN])
     trial = open_set_trial(vectors, vectors, persons, persons, places, places)
-    (slope, intercept), error = calibrate(trial)
-    thresholds = {str(rate): cost.threshold for rate, cost in open_set_rates(trial).items()}
-    return {"slope": slope, "intercept": intercept, "error": error} | thresholds
+    (slope, intercept), error, cllr = calibrate(trial)
+    wrong = best_wrong_scores(vectors, persons, np.arange(len(persons)))
+    alarms = fit_false_alarms(wrong, PEOPLE - 1)
+    thresholds = {str(rate): alarms.threshold(rate, PEOPLE) for rate in (0.1, 0.01)}
+    # half of the people are enrolled in a trial, everybody is in the site
+    moved = intercept - np.log(2)
+    return {"slope": slope, "intercept": moved, "error": error, "cllr": cllr} | thresholds
 
 
 def test_a_new_site_has_the_calibration_of_the_card_with_the_highest_threshold(service: Service) -> None:
@@ -117,7 +122,10 @@ def test_labels_say_in_every_space_what_its_scores_mean(service: Service) -> Non
         assert (found.guess, found.people, found.space_id) == (False, PEOPLE, live.space_id)
         assert found.measured_on == "labels of the site"
         expected = by_hand(service)
-        seen = {"slope": found.slope, "intercept": found.intercept, "error": found.error} | found.thresholds
+        assert found.measured is not None
+        seen = {"slope": found.slope, "intercept": found.intercept, "error": found.error}
+        seen |= {"cllr": found.measured.cllr} | found.thresholds
+        assert seen.pop("0.001") is None  # 40 people say nothing of one false alarm in 1,000 queries
         assert seen == pytest.approx(expected, rel=0.05, abs=0.02)
         spaces[live.space_id] = found
     assert len({found.slope for found in spaces.values()}) == 3
@@ -134,12 +142,14 @@ def test_a_rollback_and_a_restart_bring_back_what_scores_meant(
         item = service.store.items.by_seq([int(seq)])[int(seq)]
         asyncio.run(service.items.erase_item(item.id, "test"))
     adapt(service, "1", gate=False)
-    assert told(service) == centred.model_copy(update={"guess": True})
+    carried = told(service)
+    assert (carried.guess, carried.slope, carried.space_id) == (True, centred.slope, centred.space_id)
     ended(service, asyncio.run(service.adapting.roll_back("lobby")))
-    assert told(service) == centred
+    back = told(service)
+    assert (back.guess, back.slope, back.space_id) == (False, centred.slope, centred.space_id)
     service.close()
     again = open_tiny(bundle, tmp_path / "data")
-    assert told(again) == centred
+    assert told(again) == back
     ended(again, asyncio.run(again.adapting.roll_back("lobby")))
     assert told(again) == first
     again.close()
@@ -155,12 +165,12 @@ def test_without_enough_labels_the_calibration_before_is_a_guess(service: Servic
 def test_a_site_of_another_model_begins_with_the_card_again(service: Service) -> None:
     enroll(service, labels=0)
     site = service.sites.get("lobby")
-    measured = told(service).model_dump() | {"slope": 99.0}
-    version = dataclasses.replace(site.state.version, calibration=measured)
+    known = told(service).model_dump() | {"slope": 99.0}
+    version = dataclasses.replace(site.state.version, calibration=known)
     for raw_space, slope in ((version.raw_space_id, 99.0), ("space-of-another-model", 14.0)):
         live = dataclasses.replace(version, raw_space_id=raw_space)
         site.state = dataclasses.replace(site.state, version=live)
-        found = service.rebuilder._calibration(site, service.engines.base_profile, [])
+        found = service.rebuilder._calibration(site, service.engines.base_profile)
         assert found is not None and found["slope"] == slope
 
 
@@ -173,10 +183,11 @@ def test_a_card_that_states_none_leaves_it_open(bundle: Bundle, tmp_path: Path) 
     opened.close()
 
 
-def stored_of(service: Service) -> list[Embedded]:
-    """Every embedding of the site."""
-    raw_space = service.sites.get("lobby").state.version.raw_space_id
-    return list(service.store.embeddings.of_site("lobby", raw_space))
+def measured(service: Service) -> dict[str, Any]:
+    """What the labels of the site say. Raises TooFewLabels."""
+    state = service.sites.get("lobby").state
+    raw_space = state.version.raw_space_id
+    return of_labels(service.store, "lobby", state.compare, "space", raw_space)
 
 
 def test_labels_of_one_picture_under_every_name_calibrate_nothing(service: Service) -> None:
@@ -186,18 +197,20 @@ def test_labels_of_one_picture_under_every_name_calibrate_nothing(service: Servi
         for camera in range(2)
     ]
     asyncio.run(service.enrolling.enroll("lobby", [crop(1, 0, 0)] * len(records), records))
-    stored = stored_of(service)
-    assert of_labels(service.store, "lobby", stored, service.engines.base_profile, "space") is None
+    with pytest.raises(TooFewLabels, match="too few are wrong"):
+        measured(service)
 
 
 def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enroll(service)
-    stored, profile = stored_of(service), service.engines.base_profile
-    assert of_labels(service.store, "lobby", stored, profile, "space") is not None
-    monkeypatch.setattr("server.calibration.calibrate", lambda trial: (Calibration(-1.0, 0.0), 0.1))
-    assert of_labels(service.store, "lobby", stored, profile, "space") is None
+    assert measured(service)["slope"] > 0
+    monkeypatch.setattr(
+        "server.calibration.calibrate", lambda trial: Fitted(Calibration(-1.0, 0.0), 0.1, 0.5)
+    )
+    with pytest.raises(TooFewLabels, match="worse match"):
+        measured(service)
 
 
 def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
@@ -209,6 +222,14 @@ def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
     large = [*["ada"] * 6, "bea", *["cy"] * 6, "dan"]  # nobody is cut in two
     assert _rows_of_people(large, ["door"] * len(large)) == list(range(6))
+
+
+def test_every_person_asks_about_as_often_where_there_are_too_many_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.calibration.MOST_QUERIES", 9)
+    persons = [*["ada"] * 10, "bea", *["cy"] * 3]
+    assert _queries(persons).tolist() == [0, 4, 9, 10, 11, 12, 13]
 
 
 def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
@@ -229,11 +250,19 @@ def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
 
 def test_the_client_reads_what_scores_mean(service: Service) -> None:
     enroll(service)
-    report = service.status.site(service.sites.get("lobby"))
-    read = read_site(report.model_dump())
-    assert read.calibration is not None
-    assert dataclasses.asdict(read.calibration) == told(service).model_dump()
+    for tier in ("", "0"):
+        if tier:
+            adapt(service, tier, gate=False)
+        report = service.status.site(service.sites.get("lobby"))
+        read = read_site(report.model_dump())
+        assert read.calibration is not None
+        assert dataclasses.asdict(read.calibration) == told(service).model_dump()
     assert read_site(report.model_dump() | {"calibration": None}).calibration is None
+
+
+def without_none(values: dict[str, float | None]) -> dict[str, float]:
+    """What gRPC's maps hold."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
@@ -243,10 +272,15 @@ def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
             adapt(service, tier, gate=False)
         report = service.status.site(service.sites.get("lobby"))
         sent = messages.site(report).calibration
-        for name, value in told(service).model_dump().items():
-            if value is None:
-                assert not sent.HasField(name)
-            else:
-                assert (dict(sent.thresholds) if name == "thresholds" else getattr(sent, name)) == value
+        known = told(service).model_dump()
+        measured = known.pop("measured")
+        assert dict(sent.thresholds) == without_none(known.pop("thresholds"))
+        for name, value in known.items():
+            assert getattr(sent, name) == value if value is not None else not sent.HasField(name)
+        assert sent.HasField("measured") == (measured is not None)
+        if measured is not None:
+            assert dict(sent.measured.missed) == without_none(measured.pop("missed"))
+            assert dict(sent.measured.refused) == measured.pop("refused")
+            assert {name: getattr(sent.measured, name) for name in measured} == measured
     unknown = messages.site(report.model_copy(update={"calibration": None}))
     assert not unknown.HasField("calibration")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reid.calibration import calibrate, expected_error, fit
+from reid.calibration import calibrate, expected_error, fit, log_likelihood_ratio_cost
 from reid.open_set import Trial, open_set_rates, open_set_trial
 from training.evaluate import Embedded, open_set
 
@@ -74,18 +74,29 @@ def test_expected_error_by_hand() -> None:
     )
 
 
+def test_cllr_by_hand() -> None:
+    right = np.array([True, True, False])
+    # no evidence beyond the prior costs one bit
+    assert log_likelihood_ratio_cost(np.full(3, 0.2), right, 0.2) == pytest.approx(1)
+    found = log_likelihood_ratio_cost(np.array([0.9, 0.5, 0.2]), right, 0.5)
+    costs = (np.log2(1 + 1 / 9) + np.log2(2)) / 2, np.log2(1.25)
+    assert found == pytest.approx(sum(costs) / 2)
+    assert log_likelihood_ratio_cost(np.array([1.0, 1.0, 0.0]), right, 0.5) < 1e-9
+    assert log_likelihood_ratio_cost(np.array([0.1, 0.1, 0.9]), right, 0.5) > 3
+
+
 def test_a_calibration_is_judged_by_people_it_has_not_seen(rng: np.random.Generator) -> None:
     pids = np.repeat(np.arange(400), 10)
     unknown = pids < 200
     best = np.where(unknown, rng.normal(0.4, 0.1, 4000), rng.normal(0.7, 0.1, 4000))
     trial = Trial(pids, best, ~unknown, unknown, ~unknown)
-    found, error = calibrate(trial)
-    assert error < 0.03 and found(np.array([0.55]))[0] == pytest.approx(0.5, abs=0.1)
+    found, error, cllr = calibrate(trial)
+    assert error < 0.03 and cllr < 0.35 and found(np.array([0.55]))[0] == pytest.approx(0.5, abs=0.1)
     hidden = np.random.default_rng(0).permutation(np.arange(200))[
         ::2
     ]  # the unknown people that the calibration learns from
     moved = trial._replace(best=np.where(np.isin(pids, np.setdiff1d(np.arange(200), hidden)), 0.9, best))
-    assert calibrate(moved)[0] == found and calibrate(moved)[1] > 0.2
+    assert calibrate(moved)[0] == found and calibrate(moved)[1] > 0.2 and calibrate(moved)[2] > cllr
 
 
 def test_too_few_people_to_calibrate_with_still_have_rates() -> None:

@@ -30,7 +30,15 @@ from server.service import Service
 from tests.grpc_here import refusal, served
 from tests.tiny import COLUMNS, ROWS, make_tiny_bundle, open_tiny, png_of
 
-KNOWN = {"slope": 20.0, "intercept": -12.0, "thresholds": {"0.01": 0.8, "0.1": 0.5}, "guess": False}
+KNOWN = {
+    "slope": 20.0,
+    "intercept": -12.0,
+    "thresholds": {"0.01": 0.8, "0.1": 0.5},
+    "guess": False,
+    "measured_on": "labels of the site",
+    "people": 40,
+    "error": 0.02,
+}
 SEEN = {"ada": 7, "bea": 3, "cy": 1, None: 2}  # items by identity
 
 
@@ -80,6 +88,24 @@ def test_the_decision_follows_from_the_thresholds(scores: tuple[float, ...], dec
     people = by_person(ranking(*((f"p{n}", score) for n, score in enumerate(scores))))
     # how many people are shown changes nothing
     assert {decide(people, top_k, KNOWN).decision for top_k in (1, 10)} == {decision}
+
+
+@pytest.mark.parametrize(
+    ("sure", "possible", "scores", "decision"),
+    [
+        (None, 0.5, (0.99, 0.1), "ambiguous"),  # nothing says what one unknown person in a hundred reaches
+        (None, 0.5, (0.5, 0.1), "nobody"),
+        (None, 0.5, (), "nobody"),
+        (None, None, (0.99, 0.1), None),
+        (None, None, (), None),
+    ],
+)
+def test_a_threshold_that_labels_do_not_support_decides_nothing(
+    sure: float | None, possible: float | None, scores: tuple[float, ...], decision: str | None
+) -> None:
+    people = by_person(ranking(*((f"p{n}", score) for n, score in enumerate(scores))))
+    known = KNOWN | {"thresholds": {"0.01": sure, "0.1": possible}}
+    assert decide(people, 10, known).decision == decision
 
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.75, 0.85, 0.95])

@@ -245,7 +245,7 @@ def open_set(embedded: Embedded) -> dict[str, float]:
         values[f"FNIR at FPIR {rate:.0%}"] = round(100 * missed, 2)
         values[f"threshold at FPIR {rate:.0%}"] = round(threshold, 4)
     try:
-        calibration, error = calibrate(trial)
+        calibration, error, _ = calibrate(trial)
     except ValueError:
         return values
     values["calibration slope"] = round(calibration.slope, 3)

@@ -6,11 +6,15 @@ from server.fields.ids import is_id
 from server.fields.json_text import json_of
 from server.fields.labels import label_of, query_camera_of
 from server.fields.records import record_of, records_of
+from server.fields.thresholds import AllowedAlarms, allowed_alarms, cosine, threshold_of
 from server.fields.tiers import TIER_CHOICES, tiers_of
 from server.fields.times import iso, time_of
 
 __all__ = [
     "TIER_CHOICES",
+    "AllowedAlarms",
+    "allowed_alarms",
+    "cosine",
     "filter_of",
     "is_id",
     "iso",
@@ -20,6 +24,7 @@ __all__ = [
     "query_camera_of",
     "record_of",
     "records_of",
+    "threshold_of",
     "tiers_of",
     "time_of",
 ]

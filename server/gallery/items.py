@@ -156,6 +156,14 @@ class ItemRows:
         with self.database.read() as db:
             return db.execute(query.limit(1)).first() is not None
 
+    def count_people(self, site: str) -> int:
+        """Identities of a site, and its items without one, each counted as a person."""
+        named = sa.select(sa.func.count(sa.distinct(t.items.c.identity))).where(t.items.c.site == site)
+        unnamed = sa.select(sa.func.count()).select_from(t.items)
+        unnamed = unnamed.where(t.items.c.site == site, t.items.c.identity.is_(None))
+        with self.database.read() as db:
+            return (db.scalar(named) or 0) + (db.scalar(unnamed) or 0)
+
     def count_without_image(self, site: str) -> int:
         """Items of a site whose images are not kept."""
         kept = sa.exists().where(t.images.c.seq == t.items.c.seq)

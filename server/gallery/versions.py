@@ -72,6 +72,14 @@ class VersionRows:
             db.execute(t.sites.update().where(t.sites.c.name == version.site).values(version=version.version))
         return True
 
+    def calibrate(self, version: Version) -> bool:
+        """Writes the calibration of a version that exists; False where it is gone."""
+        query = t.versions.update().where(
+            t.versions.c.site == version.site, t.versions.c.version == version.version
+        )
+        with self.database.write() as db:
+            return bool(db.execute(query.values(calibration=version.calibration)).rowcount)
+
     def save_profile(self, profile: Profile) -> str:
         """Keeps a profile under its content address and returns that."""
         with self.database.write() as db:

@@ -60,6 +60,10 @@ class Adaptation(rpc.AdaptationServicer):
         )
         return messages.adapt_after(site.adapt_after)
 
+    async def Calibrate(self, request: pb.CalibrateRequest, context: Any) -> pb.Calibration:
+        """Measures what scores mean."""
+        return messages.calibration(await self.service.calibrating.calibrate(request.site))
+
     async def ListSites(self, request: pb.ListSitesRequest, context: Any) -> pb.ListSitesResponse:
         """Every site."""
         reports = [self.service.status.site(site) for site in self.service.sites.all()]

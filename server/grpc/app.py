@@ -49,6 +49,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_ADAPTATION}/WatchJob": "read",
     f"/{_ADAPTATION}/CancelJob": "admin",
     f"/{_ADAPTATION}/SetAdaptAfter": "admin",
+    f"/{_ADAPTATION}/Calibrate": "admin",
     f"/{_ADAPTATION}/ListSites": "read",
     f"/{_ADAPTATION}/GetSite": "read",
     f"/{_ADAPTATION}/DeleteSite": "admin",

@@ -9,7 +9,7 @@ from typing import Any
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.errors import BadRequest
-from server.fields import filter_of, query_camera_of
+from server.fields import AllowedAlarms, allowed_alarms, filter_of, query_camera_of
 from server.gallery.index import SCORE_DIGITS
 from server.grpc import messages
 from server.grpc.guard import actor
@@ -49,7 +49,7 @@ class Gallery(rpc.GalleryServicer):
             filter_of(request.filter_json or None, "filter_json"),
             query_camera_of(request.query_camera, request.camera),
             request.exclude_same_camera,
-            round(request.threshold, _THRESHOLD_DIGITS) if request.HasField("threshold") else None,
+            _threshold_of(request),
             request.group_by or None,
             request.include_hidden,
         )
@@ -97,3 +97,12 @@ class Gallery(rpc.GalleryServicer):
             request.site, images, records, request.idempotency_key or None, request.partial
         )
         return messages.enrolled(committed)
+
+
+def _threshold_of(request: pb.QueryRequest) -> float | AllowedAlarms | None:
+    """Raises BadRequest."""
+    if request.HasField("false_alarms_per_1000"):
+        if request.HasField("threshold"):
+            raise BadRequest("threshold and false_alarms_per_1000 contradict each other; send one of them")
+        return allowed_alarms(request.false_alarms_per_1000)
+    return round(request.threshold, _THRESHOLD_DIGITS) if request.HasField("threshold") else None

@@ -12,7 +12,7 @@ from server.gallery.records import AdaptAfter, Item, NewItem
 from server.job import Job
 from server.people import Match, Person
 from server.query import Answer
-from server.reports import ServerReport, SiteReport
+from server.reports import CalibrationReport, ServerReport, SiteReport
 
 
 def record(crop: pb.Crop, index: int) -> NewItem:
@@ -63,7 +63,12 @@ def answer(ranking: Answer, without_metadata: bool) -> pb.QueryResponse:
     """A ranking, its items with empty metadata where that is asked for."""
     if without_metadata:
         ranking = ranking.without_metadata()
-    response = pb.QueryResponse(site=ranking.site, version=ranking.version, space_id=ranking.space_id)
+    response = pb.QueryResponse(
+        site=ranking.site,
+        version=ranking.version,
+        space_id=ranking.space_id,
+        threshold=ranking.threshold,
+    )
     response.matches.extend(match(m) for m in ranking.matches)
     if ranking.people is not None:
         response.people.extend(person(p) for p in ranking.people.people)
@@ -109,7 +114,23 @@ def job(snapshot: Job) -> pb.Job:
 
 def site(report: SiteReport) -> pb.Site:
     """A site's report; what it does not know stays unset."""
-    return pb.Site(**report.model_dump())
+    values = report.model_dump()
+    if report.calibration is not None:
+        values["calibration"] = calibration(report.calibration)
+    return pb.Site(**values)
+
+
+def calibration(report: CalibrationReport) -> pb.Calibration:
+    """What scores mean; what is not known stays unset."""
+    values = report.model_dump()
+    values["thresholds"] = _without_none(values["thresholds"])
+    if values["measured"] is not None:
+        values["measured"]["missed"] = _without_none(values["measured"]["missed"])
+    return pb.Calibration(**values)
+
+
+def _without_none(values: dict[str, float | None]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def info(report: ServerReport) -> pb.Info:

@@ -1,4 +1,4 @@
-"""`/adapt` and `/sites`: adaptation jobs and their events, sites and rollbacks."""
+"""`/adapt` and `/sites`: adaptation jobs and their events, sites, rollbacks and calibrations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
 from server.http.schemas import AdaptAfterModel, AdaptModel, ErasedModel, JobModel
-from server.reports import SiteReport
+from server.reports import CalibrationReport, SiteReport
 
 router = APIRouter(tags=["adaptation"], route_class=KeyedRoute)
 
@@ -76,6 +76,13 @@ async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
     """Undo the last adaptation: a new version with the profile before the live one. Items enrolled since are
     re-embedded and kept."""
     return JobModel.of(await service.adapting.roll_back(site))
+
+
+@router.post("/sites/{site}/calibrate")
+async def calibrate(service: ServiceDep, actor: Admin, site: str) -> CalibrationReport:
+    """Measure now what scores of the site mean, by identities of its items. Where these do not suffice the
+    answer is 409, which says what is missing, and the calibration before stays."""
+    return await service.calibrating.calibrate(site)
 
 
 @router.put("/sites/{site}/adapt-after")

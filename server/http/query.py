@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
-from server.fields import filter_of, query_camera_of
+from server.fields import filter_of, query_camera_of, threshold_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, WITHOUT_METADATA_HELP, AnswerModel
 from server.query import Answer
@@ -34,7 +34,14 @@ async def query(
     camera: Annotated[str | None, Form(deprecated=True, description="the older name of query_camera")] = None,
     exclude_same_camera: Annotated[bool, Form(description="leave out items of the query's camera")] = False,
     filter: Annotated[str | None, Form(examples=[FILTER_EXAMPLE], description=FILTER_HELP)] = None,
-    threshold: Annotated[float | None, Form(description="lowest cosine to return")] = None,
+    threshold: Annotated[
+        str | None,
+        Form(
+            examples=["0.8", '{"false_alarms_per_1000": 5}'],
+            description="lowest cosine to return; or a JSON object with false_alarms_per_1000: the cosine by "
+            "which so many of 1,000 queries of unknown people find somebody, at the gallery's present size",
+        ),
+    ] = None,
     without_metadata: Annotated[bool, Form(description=WITHOUT_METADATA_HELP)] = False,
     group_by: Annotated[
         str | None,
@@ -57,7 +64,7 @@ async def query(
         filter_of(filter),
         query_camera_of(query_camera, camera),
         exclude_same_camera,
-        threshold,
+        threshold_of(threshold),
         group_by,
         include_hidden,
     )

@@ -177,6 +177,9 @@ class AnswerModel(BaseModel):
         description="whether the probability rests on a calibration that was not measured by the site's own "
         "labels in the live space; there is no decision then; null where nothing says what scores mean",
     )
+    threshold: float | None = Field(
+        None, description="lowest cosine that was looked for, also where a rate was sent; null: any"
+    )
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -206,6 +209,7 @@ class AnswerModel(BaseModel):
             decision=grouped.decision if grouped else None,
             probability=grouped.probability if grouped else None,
             guess=grouped.guess if grouped else None,
+            threshold=ranking.threshold,
         )
 
 

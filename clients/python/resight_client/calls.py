@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from resight_client.fields import Filter, Time, filter_text, json_text, time_text
+from resight_client.fields import Filter, Threshold, Time, filter_text, json_text, threshold_text, time_text
 from resight_client.pictures import Image, parts
 from resight_client.values import ResightError
 
@@ -60,7 +60,7 @@ def query(
     camera: str | None,
     exclude_same_camera: bool,
     filter: Filter | None,
-    threshold: float | None,
+    threshold: Threshold | None,
     group_by: str | None,
     without_metadata: bool,
     include_hidden: bool = False,
@@ -72,7 +72,7 @@ def query(
     fields["include_hidden"] = "true" if include_hidden else None
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)
-    fields["threshold"] = str(threshold) if threshold is not None else None
+    fields["threshold"] = threshold_text(threshold)
     options: dict[str, Any] = {"data": _set(fields)}
     if images is not None:
         options["files"] = parts(images)

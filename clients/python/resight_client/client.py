@@ -11,10 +11,21 @@ from resight_client import calls, corrections, values
 from resight_client import corrected as parse
 from resight_client.calls import Call
 from resight_client.corrected import Corrected, Entry, ItemCorrected, JournalPage, PeoplePage
-from resight_client.fields import Filter, Time
+from resight_client.fields import Filter, Threshold, Time
 from resight_client.pictures import Image
 from resight_client.server import Server
-from resight_client.values import Answer, Enrolled, Erased, Item, Job, JobFailed, Page, ResightError, Site
+from resight_client.values import (
+    Answer,
+    Calibration,
+    Enrolled,
+    Erased,
+    Item,
+    Job,
+    JobFailed,
+    Page,
+    ResightError,
+    Site,
+)
 
 Parsed = TypeVar("Parsed")
 
@@ -82,7 +93,7 @@ class Client:
         camera: str | None = None,
         exclude_same_camera: bool = False,
         filter: Filter | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         group_by: str | None = None,
         without_metadata: bool = False,
         include_hidden: bool = False,
@@ -92,6 +103,8 @@ class Client:
         Args:
             query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
                 itself: `filter` does, see docs/filters.md.
+            threshold: lowest cosine to return; or {"false_alarms_per_1000": 5}, the cosine by which so many
+                of 1,000 queries of unknown people find somebody, at the gallery's present size.
             group_by: "identity" ranks people, in the answer's `people`, instead of items.
             without_metadata: items come with empty metadata, for a shorter answer.
             include_hidden: hidden people too, who are no match otherwise.
@@ -286,6 +299,11 @@ class Client:
         """Has a site adapted again by itself: after so many new items, after so many hours, or what of both
         comes first. Neither of them: no longer."""
         return self._send(calls.adapt_after(site, items, hours), values.site)
+
+    def calibrate(self, site: str) -> Calibration:
+        """Measures now what scores of a site mean, by identities of its items; refused where these do not
+        suffice."""
+        return self._send(Call("POST", calls.path("sites", site, "calibrate"), {}), values.calibration)
 
     def delete_site(self, site: str) -> Erased:
         """Deletes a site with everything in it; refused while the site has a job."""

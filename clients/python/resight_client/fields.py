@@ -11,6 +11,7 @@ from resight_client.values import ResightError
 # ISO 8601, seconds since 1970, or a date or datetime; without a time zone, UTC is meant
 Time = Union[str, float, datetime.date]
 Filter = Union[dict[str, Any], str]  # docs/filters.md, as values or as JSON text
+Threshold = Union[float, dict[str, float]]  # a cosine, or {"false_alarms_per_1000": 5}
 
 
 def time_text(time: Time | None) -> str | float | None:
@@ -33,6 +34,13 @@ def json_text(value: Any, field: str) -> str:
 def filter_text(filter: Filter | None) -> str | None:
     """A filter as JSON text; text stays as it is."""
     return filter if filter is None or isinstance(filter, str) else json_text(filter, "filter")
+
+
+def threshold_text(threshold: Threshold | None) -> str | None:
+    """A threshold for a text field."""
+    if isinstance(threshold, dict):
+        return json_text(threshold, "threshold")
+    return None if threshold is None else str(threshold)
 
 
 def _plain(value: Any) -> Any:

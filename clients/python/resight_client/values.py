@@ -104,6 +104,7 @@ class Answer:
     decision: str | None = None  # match, ambiguous or nobody; None likewise, and where guess is not False
     probability: float | None = None  # that the first person is the right one
     guess: bool | None = None  # whether it rests on a calibration that was not measured at this site
+    threshold: float | None = None  # lowest cosine that was looked for, also where a rate was sent; None: any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,18 +159,32 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a calibration by the site's own labels also says."""
+
+    gallery_people: int  # in the site when it was measured: identities, and items without one
+    gallery_items: int  # in the site when it was measured
+    people_now: int  # about how many it holds now; thresholds and intercept are those of this size
+    missed: dict[str, float | None]  # share of queries of enrolled people that a threshold misses
+    refused: dict[str, str]  # why a threshold is None
+    cllr: float  # in bits, on people whom the fit has not seen: 0 is best, 1 says nothing
+
+
+@dataclasses.dataclass(frozen=True)
 class Calibration:
     """What scores mean: P(the best match is right) = 1 / (1 + exp(-(slope * score + intercept)))."""
 
     slope: float
     intercept: float
-    # by the share of queries of unknown people that then still raise a match, like "0.01": only scores above
-    thresholds: dict[str, float]
+    # by the share of queries of unknown people that then still raise a match, like "0.01": only scores above;
+    # None where labels are too few
+    thresholds: dict[str, float | None]
     space_id: str  # in which it was measured
     guess: bool  # True unless it was measured in the live space, by labels of the site's own items
     measured_on: str  # labels of the site, or a data set of the model's card
     people: int | None = None  # that it was fitted to
     error: float | None = None  # mean distance of probability and truth, on people whom the fit has not seen
+    measured: Measured | None = None  # None unless it was measured by labels of the site
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,8 +268,16 @@ def site(values: dict[str, Any]) -> Site:
     after = values.get("adapt_after")
     schedule = known(AdaptAfter, after) if after is not None else None
     measured = values.get("calibration")
-    calibration = known(Calibration, measured) if measured is not None else None
-    result: Site = known(Site, values | {"adapt_after": schedule, "calibration": calibration})
+    meaning = calibration(measured) if measured is not None else None
+    result: Site = known(Site, values | {"adapt_after": schedule, "calibration": meaning})
+    return result
+
+
+def calibration(values: dict[str, Any]) -> Calibration:
+    """Reads what scores mean."""
+    measured = values.get("measured")
+    figures = known(Measured, measured) if measured is not None else None
+    result: Calibration = known(Calibration, values | {"measured": figures})
     return result
 
 

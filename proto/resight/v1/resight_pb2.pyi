@@ -77,7 +77,7 @@ class EnrollResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden", "false_alarms_per_1000")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class QueryRequest(_message.Message):
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ALARMS_PER_1000_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -102,7 +103,8 @@ class QueryRequest(_message.Message):
     group_by: str
     without_metadata: bool
     include_hidden: bool
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ...) -> None: ...
+    false_alarms_per_1000: float
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ..., false_alarms_per_1000: _Optional[float] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -129,7 +131,7 @@ class Person(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
-    __slots__ = ("site", "version", "space_id", "matches", "people", "decision", "probability", "guess")
+    __slots__ = ("site", "version", "space_id", "matches", "people", "decision", "probability", "guess", "threshold")
     SITE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +140,7 @@ class QueryResponse(_message.Message):
     DECISION_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     GUESS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     site: str
     version: int
     space_id: str
@@ -146,7 +149,8 @@ class QueryResponse(_message.Message):
     decision: str
     probability: float
     guess: bool
-    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., decision: _Optional[str] = ..., probability: _Optional[float] = ..., guess: _Optional[bool] = ...) -> None: ...
+    threshold: float
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., decision: _Optional[str] = ..., probability: _Optional[float] = ..., guess: _Optional[bool] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata")
@@ -511,6 +515,12 @@ class SetAdaptAfterRequest(_message.Message):
     adapt_after: AdaptAfter
     def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
 
+class CalibrateRequest(_message.Message):
+    __slots__ = ("site",)
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    def __init__(self, site: _Optional[str] = ...) -> None: ...
+
 class ListSitesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -562,7 +572,7 @@ class Site(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...
 
 class Calibration(_message.Message):
-    __slots__ = ("slope", "intercept", "thresholds", "space_id", "guess", "measured_on", "people", "error")
+    __slots__ = ("slope", "intercept", "thresholds", "space_id", "guess", "measured_on", "people", "error", "measured")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -578,6 +588,7 @@ class Calibration(_message.Message):
     MEASURED_ON_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
     slope: float
     intercept: float
     thresholds: _containers.ScalarMap[str, float]
@@ -586,7 +597,38 @@ class Calibration(_message.Message):
     measured_on: str
     people: int
     error: float
-    def __init__(self, slope: _Optional[float] = ..., intercept: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., space_id: _Optional[str] = ..., guess: _Optional[bool] = ..., measured_on: _Optional[str] = ..., people: _Optional[int] = ..., error: _Optional[float] = ...) -> None: ...
+    measured: Measured
+    def __init__(self, slope: _Optional[float] = ..., intercept: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., space_id: _Optional[str] = ..., guess: _Optional[bool] = ..., measured_on: _Optional[str] = ..., people: _Optional[int] = ..., error: _Optional[float] = ..., measured: _Optional[_Union[Measured, _Mapping]] = ...) -> None: ...
+
+class Measured(_message.Message):
+    __slots__ = ("gallery_people", "gallery_items", "people_now", "missed", "refused", "cllr")
+    class MissedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class RefusedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    GALLERY_PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_NOW_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    CLLR_FIELD_NUMBER: _ClassVar[int]
+    gallery_people: int
+    gallery_items: int
+    people_now: int
+    missed: _containers.ScalarMap[str, float]
+    refused: _containers.ScalarMap[str, str]
+    cllr: float
+    def __init__(self, gallery_people: _Optional[int] = ..., gallery_items: _Optional[int] = ..., people_now: _Optional[int] = ..., missed: _Optional[_Mapping[str, float]] = ..., refused: _Optional[_Mapping[str, str]] = ..., cllr: _Optional[float] = ...) -> None: ...
 
 class SiteAdaptAfter(_message.Message):
     __slots__ = ("items", "hours", "waits")

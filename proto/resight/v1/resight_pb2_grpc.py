@@ -964,6 +964,11 @@ class AdaptationStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
                 _registered_method=True)
+        self.Calibrate = channel.unary_unary(
+                '/resight.v1.Adaptation/Calibrate',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.CalibrateRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Calibration.FromString,
+                _registered_method=True)
         self.ListSites = channel.unary_unary(
                 '/resight.v1.Adaptation/ListSites',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListSitesRequest.SerializeToString,
@@ -1023,6 +1028,13 @@ class AdaptationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Calibrate(self, request, context):
+        """Measures now what scores of a site mean, by identities of its items.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSites(self, request, context):
         """Every site, by name.
         """
@@ -1075,6 +1087,11 @@ def add_AdaptationServicer_to_server(servicer, server):
                     servicer.SetAdaptAfter,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.SerializeToString,
+            ),
+            'Calibrate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Calibrate,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.CalibrateRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Calibration.SerializeToString,
             ),
             'ListSites': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSites,
@@ -1255,6 +1272,33 @@ class Adaptation:
             '/resight.v1.Adaptation/SetAdaptAfter',
             proto_dot_resight_dot_v1_dot_resight__pb2.SetAdaptAfterRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.AdaptAfter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Calibrate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Adaptation/Calibrate',
+            proto_dot_resight_dot_v1_dot_resight__pb2.CalibrateRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Calibration.FromString,
             options,
             channel_credentials,
             insecure,
