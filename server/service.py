@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reid.bundle import Bundle
 from server.adapt import Adapting
+from server.console import Console
 from server.embedding import Embedding
 from server.engine_memory import give_back_freed_memory
 from server.engines import Engines
@@ -22,6 +23,7 @@ from server.site_deletion import SiteDeletion
 from server.sites import Site, Sites
 from server.status import Status
 from server.telemetry import Telemetry
+from server.thumbnails import Thumbnails
 
 
 class Service:
@@ -55,6 +57,8 @@ class Service:
         self.schedule = Schedule(store, sites, self.adapting)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
+        self.thumbnails = Thumbnails(store, settings.data)
+        self.console = Console(settings, store, engines, sites, self.jobs, self.status, self.telemetry)
 
     def _clean_after_job(self) -> None:
         self.rebuilder.drop_unused()
