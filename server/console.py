@@ -1,4 +1,4 @@
-"""What the console shows and no other call answers: a site's cameras, versions and jobs; the server's load."""
+"""What the console shows and no other call answers: a site's cameras and versions, the server's load."""
 
 from __future__ import annotations
 

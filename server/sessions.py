@@ -1,7 +1,7 @@
 """Sessions of browsers: made from an API key, so that the page need not keep the key.
 
 The browser gets a random token in a cookie that no script can read. Kept is the token's digest alone, in
-memory: the end of the server ends every session. A session ends with its key, and twelve hours after it began.
+memory: the end of the server ends every session. One ends with its key, and twelve hours after it began.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ class Telemetry:
         self.connections.labels("known").set_function(lambda: len(connections.known))
 
     def seconds_of(self, call: str, shares: tuple[float, ...]) -> list[float | None]:
-        """In how many seconds these shares of a call's requests were answered since the start, interpolated in
-        the buckets of the histogram; None where it was not called."""
+        """In how many seconds these shares of a call's requests were answered since the start,
+        interpolated in the buckets of the histogram; None where it was not called."""
         buckets: list[tuple[float, float]] = []
         for sample in next(iter(self.seconds.collect())).samples:
             if sample.name.endswith("_bucket") and sample.labels["call"] == call:
@@ -72,8 +72,8 @@ class Telemetry:
 
 
 def _within(buckets: list[tuple[float, float]], share: float) -> float | None:
-    """Where a share lies, of (upper bound, requests up to there); in the last bucket, which has no bound, at its
-    lower end."""
+    """Where a share lies, of (upper bound, requests up to there); in the last bucket, which has no bound, at
+    its lower end."""
     total = buckets[-1][1] if buckets else 0
     if not total:
         return None

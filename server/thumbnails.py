@@ -1,4 +1,4 @@
-"""Small pictures of items for pages that show many: made once, kept below the data folder, erased with the item.
+"""Small pictures of items, for pages that show many: made once, kept on disk, erased with the item.
 
 A file is `thumbnails/ab/ID.jpg`, where ID begins with ab.
 """
@@ -34,8 +34,8 @@ _MOST_LOOKS = 100_000
 class Thumbnails:
     """The small pictures of a gallery.
 
-    No file of an erased item is there once its erasure is answered: one is written only while its item is in the
-    database, and looking and writing are one step that an erasure waits for.
+    No file of an erased item is there once its erasure is answered: one is written only while its item is in
+    the database, and looking and writing are one step that an erasure waits for.
 
     Args:
         data: the data folder.
@@ -53,7 +53,7 @@ class Thumbnails:
     async def get(self, item_id: str, actor: str) -> bytes:
         """JPEG bytes. That somebody looked is noted in the audit log, once an hour for each item.
 
-        Raises NotFound, also where the image was not kept, and Unprocessable where it cannot be read any more.
+        Raises NotFound, also where the image was not kept, and Unprocessable where it no longer decodes.
         """
         return await asyncio.to_thread(self._get, item_id, actor)
 

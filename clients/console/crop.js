@@ -20,10 +20,9 @@ export function image(source, alt) {
 
 /** A crop as a button with its camera and time below it. `erased` is called once it is. */
 export function cropButton(item, site, erased, caption = null) {
-  const label = words.crop.open(personOf(item), cameraOf(item));
-  return h("button.crop", { type: "button", "aria-label": label, onclick: () => look(item, site, erased) },
+  return h("button.crop", { type: "button", onclick: () => look(item, site, erased) },
     h("span.frame", {}, image(thumbnail(item.id), "")),
-    h("span.caption", {}, caption ?? [h("b", {}, cameraOf(item)), item.captured_at && h("span", {}, time(item.captured_at))]));
+    h("span.caption", {}, caption ?? [h("span.unseen", {}, `${personOf(item)}, `), h("b", {}, cameraOf(item)), item.captured_at && h("span", {}, time(item.captured_at))]));
 }
 
 async function look(item, site, erased) {
@@ -37,7 +36,7 @@ async function look(item, site, erased) {
     [facts.id, h("code", {}, item.id)],
   ].filter(Boolean);
   const chosen = await open(words.crop.title, (close) => h("div.closer", {},
-    h("div.frame.large", {}, image(picture(item.id), words.crop.open(personOf(item), cameraOf(item)))),
+    h("div.frame.large", {}, image(picture(item.id), words.crop.picture(personOf(item), cameraOf(item)))),
     h("div", {},
       h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("div.actions", {},

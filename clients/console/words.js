@@ -47,11 +47,11 @@ export function tiers(names) {
 export const words = {
   name: "Resight",
   skip: "Skip to the page",
-  pages: { search: "Search", people: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys" },
+  pages: { search: "Search", people: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
   nav: "Pages",
   site: "Site",
   noSite: "no site yet",
-  theme: { label: "Colours", system: "System", light: "Light", dark: "Dark" },
+  theme: { label: "Colours", system: "Colours of the system", light: "Light colours", dark: "Dark colours" },
   close: "Close",
   cancel: "Cancel",
   copy: "Copy",
@@ -100,6 +100,7 @@ export const words = {
     drop: "Drop crops of one person here",
     or: "or paste them, or",
     pick: "choose files",
+    add: "Add another crop",
     hint: "One crop, or several of the same walk: they count as one query.",
     crops: (count) => plural(count, "crop", "crops of one person"),
     item: "An enrolled crop",
@@ -149,7 +150,7 @@ export const words = {
   },
   crop: {
     title: "Enrolled crop",
-    open: (who, where) => `${who}, ${where}: look closer`,
+    picture: (who, where) => `${who} at ${where}`,
     search: "Search with this crop",
     erase: "Erase",
     eraseTitle: "Erase this crop?",
@@ -231,6 +232,11 @@ export const words = {
     matrixText: "Mean similarity of the crops of two cameras. Where cameras differ only in who walks by, all values are "
       + "about even; a dark diagonal says that crops are alike because one camera took them.",
     matrixNone: "An adaptation compares the cameras; there was none yet.",
+    places: "Places of held-out crops",
+    placesText: (by, among) => `${by === "labels" ? "Each looks for its person among the crops of other cameras, by the labels that the site has"
+      : "Each looks for itself, by another view of it: mirrored, moved, brighter or darker"}. 1 is the first place; `
+      + `${number(among)} crops were ranked, and none of those below was fitted to.`,
+    place: (before, after) => (before === after ? `place ${before}` : `place ${before} → ${after}`),
     before: "before",
     after: "after",
     adapt: "Adapt",
@@ -279,6 +285,7 @@ export const words = {
   system: {
     title: "System",
     engine: "Engine",
+    runs: "What embeds",
     engineText: (e) => `${e.engine} ${e.version}, ${e.precision} on ${e.device}`,
     bundle: "Model",
     bundleText: (b) => `${b.architecture}, ${b.width} × ${b.height} pixels, ${number(b.dim)} values`,
@@ -329,6 +336,7 @@ export const words = {
     revoked: (id) => `${id} was revoked.`,
     audit: "Audit log",
     auditText: "Who looked at images, who erased, who made and revoked keys; newest first.",
+    auditMore: (count) => `${plural(count, "item", "items")} in a row`,
     auditNone: "Nothing was noted yet.",
     auditColumns: ["When", "Who", "What", "Site", "Details"],
     actions: {

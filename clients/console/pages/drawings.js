@@ -28,7 +28,7 @@ export function interval(gain, low, high, [from, to], accepted) {
 export function matrix(title, cameras, rows, [low, high]) {
   const named = (camera) => camera || words.noCamera;
   const cell = (value) => {
-    const element = h("td", {}, value.toFixed(2));
+    const element = h("td", {}, value.toFixed(2).replace(/^-(0\.00)$/, "$1").replace("-", "−"));
     element.style.setProperty("--share", `${Math.round((100 * (value - low)) / (high > low ? high - low : 1))}%`);
     return element;
   };

@@ -6,7 +6,7 @@ import { announce, fill, h, notice } from "../dom.js";
 import { filterChips } from "../filters.js";
 import { time, words } from "../words.js";
 
-const CELL = { width: 116, height: 262, gap: 12 };
+const CELL = { least: 104, caption: 44, gap: 12 }; // pixels; a crop is twice as high as wide
 const PAGE = 500; // items of one request
 
 export async function render(main, { site }) {
@@ -37,8 +37,8 @@ function contactSheet(site) {
   let round = 0;
   let columns = 1;
   let choosing = null;
-
-  const rowHeight = CELL.height + CELL.gap;
+  let width = CELL.least;
+  let rowHeight = 0;
 
   async function filter(wanted) {
     where = wanted;
@@ -73,7 +73,10 @@ function contactSheet(site) {
   }
 
   function layout() {
-    columns = Math.max(1, Math.floor((canvas.clientWidth + CELL.gap) / (CELL.width + CELL.gap)));
+    const room = canvas.clientWidth + CELL.gap;
+    columns = Math.max(1, Math.floor(room / (CELL.least + CELL.gap)));
+    width = Math.floor(room / columns) - CELL.gap;
+    rowHeight = 2 * width + CELL.caption + CELL.gap;
     canvas.style.height = `${Math.ceil(items.length / columns) * rowHeight}px`;
     draw();
   }
@@ -110,7 +113,8 @@ function contactSheet(site) {
       choosing();
     }, { capture: true });
     if (choosing) cell.setAttribute("aria-pressed", String(chosen.has(item.id)));
-    cell.style.left = `${(place % columns) * (CELL.width + CELL.gap)}px`;
+    cell.style.width = `${width}px`;
+    cell.style.left = `${(place % columns) * (width + CELL.gap)}px`;
     cell.style.top = `${Math.floor(place / columns) * rowHeight}px`;
     canvas.append(cell);
     cells.set(place, cell);

@@ -63,7 +63,7 @@ async function drawAudit(place) {
   const load = async () => {
     try {
       const page = await call(`console/audit?limit=${LINES}${cursor ? `&cursor=${cursor}` : ""}`);
-      body.append(...page.lines.map(line));
+      body.append(...inRows(page.lines).map(line));
       cursor = page.cursor;
       more.hidden = cursor === null;
     } catch (error) {
@@ -77,7 +77,19 @@ async function drawAudit(place) {
       : h("p.soft", {}, w.auditNone), more);
 }
 
-function line({ at, actor, action, site, detail }) {
-  const facts = Object.entries(detail).map(([name, value]) => `${name} ${value}`).join(", ");
+/** Looks in a row, of one actor at one site, as one line each: a page shows many thumbnails at once. */
+function inRows(lines) {
+  const rows = [];
+  for (const each of lines) {
+    const last = rows.at(-1);
+    const same = last && ["actor", "action", "site"].every((name) => last[name] === each[name]);
+    if (same && each.action === "read-thumbnail") last.count += 1;
+    else rows.push({ ...each, count: 1 });
+  }
+  return rows;
+}
+
+function line({ at, actor, action, site, detail, count }) {
+  const facts = count > 1 ? w.auditMore(count) : Object.entries(detail).map(([name, value]) => `${name} ${value}`).join(", ");
   return h("tr", {}, h("td", {}, time(at, true)), h("td", {}, h("code", {}, actor)), h("td", {}, w.actions[action] ?? action), h("td", {}, site ?? ""), h("td.soft.small", {}, facts));
 }

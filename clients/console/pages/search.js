@@ -75,7 +75,8 @@ export async function render(main, { site, query }) {
     urls.splice(0).forEach(URL.revokeObjectURL);
     const chooser = h("input.unseen", { type: "file", accept: "image/*,.heic,.avif", multiple: true, tabIndex: -1, "aria-hidden": "true",
       onchange: () => take(chooser.files) });
-    const pick = h("button.link", { type: "button", onclick: () => chooser.click() }, words.search.pick);
+    const pick = h("button.link", { type: "button", onclick: () => chooser.click() },
+      asked.crops.length ? words.search.add : words.search.pick);
     const prompt = h("p.prompt", {}, h("b", {}, words.search.drop), " ", words.search.or, " ", pick, ".", chooser);
     if (!asked.crops.length && !asked.item) {
       well.classList.remove("filled");

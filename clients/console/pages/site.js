@@ -1,5 +1,6 @@
 // A site: what is live, its cameras, adapting it, and the way back.
 import { call, ENDED, may } from "../api.js";
+import { cropButton } from "../crop.js";
 import { sure } from "../dialogs.js";
 import { announce, field, fill, h } from "../dom.js";
 import { tiers, time, words } from "../words.js";
@@ -28,10 +29,12 @@ async function draw(main, site, page) {
     h("p.soft", {}, calibration(live.calibration), live.fitted_on ? ` ${w.fitted(live.fitted_on, live.fitted_on_erased)}` : ""),
     h("div.columns", {},
       h("section.card", {}, h("h2", {}, w.adapt), h("p.soft", {}, w.adaptText), adaptForm(site, overview, begun), jobPlace),
-      h("section.card", {}, h("h2", {}, w.cameras), cameraBars(overview.cameras))),
-    h("section", {}, h("h2", {}, w.matrix), similarity(details?.report.similarity)),
+      h("div.stack", {},
+        h("section.card", {}, h("h2", {}, w.cameras), cameraBars(overview.cameras)),
+        h("section.card", {}, h("h2", {}, w.matrix), similarity(details?.report.similarity)))),
+    places(details?.report.ranks, site, anew),
     h("div.columns", {},
-      h("section", {}, h("h2", {}, w.versions), versionList(overview, () => rollBack(site, begun)),),
+      h("section", {}, h("h2", {}, w.versions), versionList(overview, () => rollBack(site, begun))),
       h("section", {}, h("h2", {}, w.jobs), jobList(overview.jobs))));
 
   function begun(id) {
@@ -100,6 +103,19 @@ function similarity(facts) {
   const shown = [Math.min(...values), Math.max(...values)];
   return [h("p.soft", {}, w.matrixText),
     h("div.matrices", { tabIndex: 0, role: "group", "aria-label": w.matrix }, matrix(w.before, facts.cameras, facts.before, shown), matrix(w.after, facts.cameras, facts.after, shown))];
+}
+
+/** Where held-out crops stood before and after what was tried, with the crops themselves. */
+function places(ranks, site, erased) {
+  if (!ranks?.queries.length) return null;
+  const crop = ({ item, camera, before, after }) => {
+    const last = after.at(-1) ?? before;
+    const change = last < before ? "up" : last > before ? "down" : "soft";
+    return cropButton({ id: item, camera, identity: null }, site, erased,
+      [h(`b.${change}`, {}, w.place(before, last)), h("span", {}, camera ?? words.noCamera)]);
+  };
+  return h("section", {}, h("h2", {}, w.places), h("p.soft", {}, w.placesText(ranks.by, ranks.among)),
+    h("div.places", {}, ranks.queries.map(crop)));
 }
 
 function versionList(overview, rollBackNow) {

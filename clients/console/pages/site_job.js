@@ -59,13 +59,14 @@ export function rungList(rungs) {
 
 function rungItem(rung, shown) {
   const verdict = rung.accepted ? "taken" : "refused";
-  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
   const measured = rung.gain !== null && rung.low !== null && rung.high !== null;
   return h("li.rung", {},
     h("p", {}, h("b", {}, words.siteView.rung(tiers(rung.tiers), tiers(rung.below))), " ", h(`span.tag.${verdict}`, {}, words.siteView[verdict])),
+    h("p.soft.small", {}, words.siteView.judges[rung.by] ?? rung.by),
     measured && interval(rung.gain, rung.low, rung.high, shown, rung.accepted),
     measured && h("p.small", {}, words.siteView.gain(rung.by, signed(rung.gain), signed(rung.low), signed(rung.high))),
-    h("p.soft.small", {}, `${rung.reason} (${words.siteView.judges[rung.by] ?? rung.by})`));
+    h("p.soft.small", {}, rung.reason));
 }
 
 /** Begins an adaptation or a rollback; returns its id, null where the server refused, which is said. */

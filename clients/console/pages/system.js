@@ -28,7 +28,7 @@ function overview(system) {
       figure(w.index, words.number(system.items), w.indexText(system.items, system.sites, bytes(system.index_bytes)))),
     h("div.columns", {},
       h("section.card", {}, h("h2", {}, w.engine), facts([
-        [w.engine, w.engineText(info.engine)],
+        [w.runs, w.engineText(info.engine)],
         [w.bundle, [h("b", {}, info.bundle.name), h("br", {}), w.bundleText(info.bundle)]],
         [w.licence, info.bundle.weights_licence],
         [w.search, info.search],
