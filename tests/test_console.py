@@ -236,7 +236,7 @@ def test_an_adaptation_is_followed_judged_and_rolled_back(page: Page, client: Cl
 
 def test_the_gallery_keeps_few_elements_and_erases_what_is_chosen(page: Page, client: Client) -> None:
     client.enroll("many", [picture(number) for number in range(200, 380)])
-    page.goto("/#/people/many")
+    page.goto("/#/gallery/many")
     page.locator(".sheet .crop").first.wait_for()
     assert "180 items" in page.locator(".lead").inner_text()
     assert page.evaluate("document.querySelectorAll('*').length") < 500

@@ -117,21 +117,40 @@ export function untilBack() {
 
 /** Follows a job until it has ended; returns a function that stops it. A cut connection is taken up again. */
 export function watchJob(id, show) {
-  const source = new EventSource(`adapt/${id}/events`);
-  source.addEventListener("job", (event) => {
-    const job = JSON.parse(event.data);
-    if (ENDED.includes(job.state)) source.close();
+  let source = null;
+  let stopped = false;
+
+  function told(job) {
+    if (stopped) return;
+    if (ENDED.includes(job.state)) stop();
     show(job);
-  });
-  source.addEventListener("error", async () => {
-    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+  }
+
+  async function refused() {
+    if (stopped || source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     try {
-      show(await call(`adapt/${id}`));
+      told(await call(`adapt/${id}`)); // which has the operator sign in, where that is why
     } catch (error) {
       show(null, error);
+      if (error.code !== "lost") return;
     }
-  });
-  return () => source.close();
+    if (!stopped) setTimeout(follow, 1000);
+  }
+
+  function follow() {
+    if (stopped) return;
+    source = new EventSource(`adapt/${id}/events`);
+    source.addEventListener("job", (event) => told(JSON.parse(event.data)));
+    source.addEventListener("error", refused);
+  }
+
+  function stop() {
+    stopped = true;
+    source?.close();
+  }
+
+  follow();
+  return stop;
 }
 
 export const ENDED = ["succeeded", "declined", "failed", "cancelled", "interrupted"];

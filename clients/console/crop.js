@@ -9,9 +9,14 @@ import { time, words } from "./words.js";
 export const personOf = (item) => item.identity ?? words.unnamed;
 const cameraOf = (item) => item.camera ?? words.noCamera;
 
-/** An image that says so where it cannot be had. */
-export function image(source, alt) {
+/** An image that says so where it cannot be had; `instead` is tried first, for what this browser cannot show. */
+export function image(source, alt, instead = null) {
   const failed = (event) => {
+    if (instead) {
+      event.target.src = instead;
+      instead = null;
+      return;
+    }
     event.target.dataset.failed = "";
     event.target.hidden = true;
   };
@@ -25,7 +30,15 @@ export function cropButton(item, site, erased, caption = null) {
     h("span.caption", {}, caption ?? [h("span.unseen", {}, `${personOf(item)}, `), h("b", {}, cameraOf(item)), item.captured_at && h("span", {}, time(item.captured_at))]));
 }
 
-async function look(item, site, erased) {
+async function look({ id }, site, erased) {
+  let item;
+  try {
+    item = await call(`gallery/${id}`); // as it is by now: another tab may have changed or erased it
+  } catch (error) {
+    notice(error.message, "bad");
+    if (error.status === 404) erased?.({ id });
+    return;
+  }
   const facts = words.crop.facts;
   const rows = [
     [facts.person, personOf(item)],
@@ -36,7 +49,7 @@ async function look(item, site, erased) {
     [facts.id, h("code", {}, item.id)],
   ].filter(Boolean);
   const chosen = await open(words.crop.title, (close) => h("div.closer", {},
-    h("div.frame.large", {}, image(picture(item.id), words.crop.picture(personOf(item), cameraOf(item)))),
+    h("div.frame.large", {}, image(picture(item.id), words.crop.picture(personOf(item), cameraOf(item)), thumbnail(item.id))),
     h("div", {},
       h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("div.actions", {},

@@ -7,7 +7,7 @@ import { words } from "./words.js";
 // A page is loaded when it is first shown. `scope`: what a session needs to see it.
 const PAGES = {
   search: { load: () => import("./pages/search.js"), site: true },
-  people: { load: () => import("./pages/gallery.js"), site: true },
+  gallery: { load: () => import("./pages/gallery.js"), site: true },
   enroll: { load: () => import("./pages/enroll.js"), scope: "write" },
   site: { load: () => import("./pages/site.js"), site: true },
   system: { load: () => import("./pages/system.js") },
@@ -141,6 +141,9 @@ function build() {
 }
 
 ask.signIn = askForKey;
+on("session", () => {
+  if (state.shown) frame(route().page, picker.value || null); // another key may do more or less
+});
 on("lost", () => { lost.hidden = false; });
 on("back", () => {
   lost.hidden = true;

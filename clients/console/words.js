@@ -47,7 +47,7 @@ export function tiers(names) {
 export const words = {
   name: "Resight",
   skip: "Skip to the page",
-  pages: { search: "Search", people: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
+  pages: { search: "Search", gallery: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
   nav: "Pages",
   site: "Site",
   noSite: "no site yet",
@@ -87,7 +87,7 @@ export const words = {
     out: "Sign out",
     needed: "Sign in with an API key.",
     as: (key, scope) => `${key}, scope ${scope}`,
-    local: "This server listens on this machine alone, so it asks for no key.",
+    local: "This server asks nobody for a key.",
   },
   firstSite: {
     title: "Nothing is enrolled yet",
@@ -322,7 +322,7 @@ export const words = {
   keys: {
     title: "Keys and audit",
     text: "A key is shown once, when it is made. Revoking it ends its sessions at once.",
-    local: "This server listens on this machine alone and asks nobody for a key. Keys made here count once it listens elsewhere.",
+    local: "This server asks nobody for a key. Keys made here count once it does.",
     columns: ["Key", "Scope", "Made", ""],
     yours: "yours",
     none: "There is no key yet.",
