@@ -299,6 +299,8 @@ def test_a_page_goes_on_after_its_session_has_ended(
     with chromium.new_context(base_url=server.url) as other:
         tab = other.new_page()
         sign_in(tab, key)
+        tab.goto("/#/search/lobby")
+        tab.locator("main .well").wait_for()
         other.clear_cookies()
         tab.locator(".well input[type=file]").set_input_files([file_of(7)])
         tab.get_by_label("API key").fill("rs_wrong")
@@ -353,4 +355,4 @@ def test_the_page_loads_less_than_100_kb_of_script_and_nothing_from_elsewhere(
 
 
 def test_every_file_of_the_console_is_packaged() -> None:
-    assert '"clients/console" = "server/console"' in (ROOT / "pyproject.toml").read_text()
+    assert '"clients/console" = "server/console_files"' in (ROOT / "pyproject.toml").read_text()

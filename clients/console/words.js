@@ -34,7 +34,7 @@ export function span(seconds) {
   return `${Math.round(seconds / 86400)} days`;
 }
 
-const TIERS = { 0: "centring", 1: "statistics", 2: "BNTA" };
+const TIERS = { 0: "centring", 1: "statistics", 2: "BNTA", 3: "groups" };
 
 /** Tiers of adaptation, as the report of an adaptation names them. */
 export function tiers(names) {

@@ -29,7 +29,7 @@ _HEADERS = {
 def console_files() -> Path:
     """Where the page's files are: inside the package of a wheel, otherwise beside it in the repository."""
     here = Path(server.__file__).parent
-    installed = here / "console"
+    installed = here / "console_files"
     return installed if installed.is_dir() else here.parent / "clients" / "console"
 
 

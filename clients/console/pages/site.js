@@ -18,6 +18,7 @@ export async function render(main, { site }) {
 
 async function draw(main, site, page) {
   const overview = await call(`console/sites/${encodeURIComponent(site)}`);
+  const { tiers: known } = await call("info");
   const details = await lastReport(overview.jobs);
   if (page.left) return;
   const live = overview.site;
@@ -28,7 +29,7 @@ async function draw(main, site, page) {
     h("p.lead", {}, h("b", {}, w.live(live.version, tiers(live.tiers))), ". ", w.items(live.items, overview.cameras.filter((c) => c.camera).length)),
     h("p.soft", {}, calibration(live.calibration), live.fitted_on ? ` ${w.fitted(live.fitted_on, live.fitted_on_erased)}` : ""),
     h("div.columns", {},
-      h("section.card", {}, h("h2", {}, w.adapt), h("p.soft", {}, w.adaptText), adaptForm(site, overview, begun), jobPlace),
+      h("section.card", {}, h("h2", {}, w.adapt), h("p.soft", {}, w.adaptText), adaptForm(site, choicesOf(known), begun), jobPlace),
       h("div.stack", {},
         h("section.card", {}, h("h2", {}, w.cameras), cameraBars(overview.cameras)),
         h("section.card", {}, h("h2", {}, w.matrix), similarity(details?.report.similarity)))),
@@ -71,10 +72,17 @@ function calibration(known) {
 
 const notes = (list) => (list?.length ? h("p.soft.small", {}, `${w.notes}: ${list.join(". ")}`) : null);
 
-function adaptForm(site, overview, begun) {
+/** What can be tried, of the tiers that this server knows: each alone and over centring. */
+function choicesOf(known) {
+  const single = known.filter((name) => name !== "auto" && name !== "none");
+  const above = single.filter((name) => name !== "0").flatMap((name) => [name, `${name}+0`]);
+  const names = [...single.filter((name) => name === "0"), ...above, "none"];
+  return [["auto", w.auto], ...names.map((name) => [name, tiers(name)])];
+}
+
+function adaptForm(site, choices, begun) {
   if (!may("admin")) return h("p.hint", {}, w.readOnly);
-  const tier = h("select", {}, [["auto", w.auto], ...["0", "1+0", "2+0", "2+1+0"].map((name) => [name, tiers(name)]), ["none", tiers("none")]]
-    .map(([value, text]) => h("option", { value }, text)));
+  const tier = h("select", {}, choices.map(([value, text]) => h("option", { value }, text)));
   const gate = h("input", { type: "checkbox", checked: true });
   const submit = async (event) => {
     event.preventDefault();
