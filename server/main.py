@@ -172,7 +172,7 @@ def _say(service: Service, settings: Settings, port: int) -> None:
     print(
         f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} "
         f"site(s), {items} item(s)\n"
-        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (opens in a browser; docs at /docs)"
+        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (for browsers; docs at /docs)"
         + (f", gRPC {joined(settings.host, settings.grpc_port)}{over}" if settings.grpc_port else ""),
         file=sys.stderr,
         flush=True,
