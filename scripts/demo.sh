@@ -25,7 +25,8 @@ fi
 
 cat <<END
 
-Resight is running: $url  (its documentation: $url/docs)
+$url  is Resight: open it in a browser, and drop a crop of $demo/crops/query on it.
+The API's documentation: $url/docs
 
 Query: who looks like this person?
   curl -F images=@$demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=3 $url/query

@@ -61,9 +61,20 @@ class Auth:
                 known = row
         if known is None:
             raise Unauthorized("this API key is not known or was revoked")
-        if SCOPES.index(known["scopes"]) < SCOPES.index(scope):
-            raise Forbidden(f"this key may {known['scopes']}; this call needs a key with scope {scope}")
+        self.require_scope(known["scopes"], scope)
         return str(known["id"])
+
+    def scope_of(self, key_id: str) -> str | None:
+        """The scope of a key by its id; None where there is no such key, or no longer. Reads the store."""
+        for row in self.store.keys.all():
+            if row["id"] == key_id:
+                return str(row["scopes"])
+        return None
+
+    def require_scope(self, has: str, needed: str) -> None:
+        """Raises Forbidden where the scope of a key does not hold the one that a call needs."""
+        if SCOPES.index(has) < SCOPES.index(needed):
+            raise Forbidden(f"this key may {has}; this call needs a key with scope {needed}")
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:

@@ -18,7 +18,7 @@ from server.profile_engine import ProfileEngine
 from server.settings import Settings
 
 # What was accepted once is decoded again, whatever the limits say today.
-_STORED = Limits(max_bytes=2**31, max_pixels=2**31, min_side=1, max_aspect=2.0**31)
+STORED = Limits(max_bytes=2**31, max_pixels=2**31, min_side=1, max_aspect=2.0**31)
 
 
 class Embedding:
@@ -81,7 +81,7 @@ class Embedding:
     def decode_stored(self, data: bytes, item_id: str) -> np.ndarray:
         """uint8 [H,W,3] of stored bytes. Raises Conflict naming the item if they no longer decode."""
         try:
-            return decode_crop(data, self.height, self.width, _STORED)
+            return decode_crop(data, self.height, self.width, STORED)
         except ImageError as error:
             raise Conflict(
                 f"the stored image of item {item_id} no longer decodes ({error}); erase the item and "

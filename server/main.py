@@ -57,13 +57,14 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     """The rest of `open_service`, once this process has the gallery."""
     engines = Engines(bundle, settings, store)
     clear_work_folders(settings.data)
-    store.purge.copies = lambda: work_folders(settings.data)
+    store.purge.copies = lambda: work_folders(settings.data)  # thumbnails are added below
     if store.requests.drop_spent(settings.spent_key_s):
         store.purge.after_erasure()
     indexes = choose_indexes(settings.search, settings.device, engines.fallbacks)
     sites = Sites(store, engines, indexes)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites, stale)
+    store.purge.copies = lambda: work_folders(settings.data) | service.thumbnails.remains()
     if not stale:
         service.rebuilder.drop_unused()
     return service
@@ -171,7 +172,7 @@ def _say(service: Service, settings: Settings, port: int) -> None:
     print(
         f"Resight serves {service.bundle.manifest.name} with {engine}: {len(service.sites.by_name)} "
         f"site(s), {items} item(s)\n"
-        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (docs at /docs)"
+        f"HTTP {scheme}://{joined(settings.host, port)}{settings.root_path} (for browsers; docs at /docs)"
         + (f", gRPC {joined(settings.host, settings.grpc_port)}{over}" if settings.grpc_port else ""),
         file=sys.stderr,
         flush=True,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reid.bundle import Bundle
 from server.adapt import Adapting
 from server.calibrating import Calibrating
+from server.console import Console
 from server.correcting import Correcting
 from server.embedding import Embedding
 from server.engine_memory import give_back_freed_memory
@@ -26,6 +27,7 @@ from server.site_deletion import SiteDeletion
 from server.sites import Site, Sites
 from server.status import Status
 from server.telemetry import Telemetry
+from server.thumbnails import Thumbnails
 
 
 class Service:
@@ -63,6 +65,8 @@ class Service:
         self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
+        self.thumbnails = Thumbnails(store, settings.data)
+        self.console = Console(settings, store, engines, sites, self.jobs, self.status, self.telemetry)
 
     def _clean_after_job(self) -> None:
         self.rebuilder.drop_unused()

@@ -52,9 +52,41 @@ class Telemetry:
         self.connections.labels("stranger").set_function(lambda: len(connections.strangers))
         self.connections.labels("known").set_function(lambda: len(connections.known))
 
+    def seconds_of(self, call: str, shares: tuple[float, ...]) -> list[float | None]:
+        """In how many seconds these shares of a call's requests were answered since the start,
+        interpolated in the buckets of the histogram; None where it was not called."""
+        buckets: list[tuple[float, float]] = []
+        for sample in next(iter(self.seconds.collect())).samples:
+            if sample.name.endswith("_bucket") and sample.labels["call"] == call:
+                buckets.append((float(sample.labels["le"]), sample.value))
+        return [_within(buckets, share) for share in shares]
+
+    def count_of(self, call: str) -> int:
+        """How often a call was answered since the start, in whatever way."""
+        samples = next(iter(self.seconds.collect())).samples
+        return sum(int(s.value) for s in samples if s.name.endswith("_count") and s.labels["call"] == call)
+
     def text(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _within(buckets: list[tuple[float, float]], share: float) -> float | None:
+    """Where a share lies, of (upper bound, requests up to there); in the last bucket, which has no bound, at
+    its lower end."""
+    total = buckets[-1][1] if buckets else 0
+    if not total:
+        return None
+    low, below = 0.0, 0.0
+    for high, count in buckets:
+        if count >= share * total:
+            return (
+                low
+                if high == float("inf")
+                else low + (high - low) * (share * total - below) / (count - below)
+            )
+        low, below = high, count
+    return low
 
 
 class _Gauges(Collector):

@@ -31,8 +31,18 @@ class AuditRows:
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line, oldest first: seq, at, actor, action, site, detail (`item`: until it is erased)."""
+        return self._read(sa.select(t.audit).order_by(t.audit.c.seq))
+
+    def latest(self, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """Lines as `lines` gives them, newest first, from below seq `before` where that is given."""
+        query = sa.select(t.audit).order_by(t.audit.c.seq.desc()).limit(limit)
+        if before is not None:
+            query = query.where(t.audit.c.seq < before)
+        return self._read(query)
+
+    def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self.database.read() as db:
-            rows = db.execute(sa.select(t.audit).order_by(t.audit.c.seq)).all()
+            rows = db.execute(query).all()
         lines: list[dict[str, Any]] = []
         for row in rows:
             line = dict(row._mapping)

@@ -36,7 +36,13 @@ _CHECKPOINT_WAIT_MS = 20  # SQLite lets nobody write while a checkpoint waits fo
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000} | _KEEPALIVE  # s, ms
 
+_ERASED = "erased"  # ids of the items that a transaction erases, in its connection's info
 _PROBE = 0  # id of a row that is never committed
+
+
+def note_erased(db: Connection, ids: list[str]) -> None:
+    """Has `when_erased` told of these items, once the transaction is committed."""
+    db.info[_ERASED] += ids
 
 
 def no_guard(db: Connection) -> None:
@@ -64,6 +70,8 @@ class Database:
             refuse_other_names(self.file)
         self.write_lock = threading.RLock()
         self.guard: Callable[[Connection], None] = no_guard  # may refuse a transaction by raising
+        # told the ids of items when they were erased, before anybody else learns of it
+        self.when_erased: Callable[[list[str]], None] = lambda ids: None
         self.engine = _engine(self.url)
 
     @contextmanager
@@ -75,11 +83,15 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back by an exception."""
-        with as_problems(self.title), self.write_lock, self.engine.connect() as db, db.begin():
-            if self.is_sqlite:
-                db.execute(sa.text("BEGIN IMMEDIATE"))
-            self.guard(db)
-            yield db
+        with as_problems(self.title), self.write_lock, self.engine.connect() as db:
+            db.info[_ERASED] = []
+            with db.begin():
+                if self.is_sqlite:
+                    db.execute(sa.text("BEGIN IMMEDIATE"))
+                self.guard(db)
+                yield db
+            if db.info[_ERASED]:
+                self.when_erased(db.info[_ERASED])
 
     def check_writable(self) -> None:
         """Writes and takes back a row, which nobody sees. Raises StoreUnavailable where that fails, like on a

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from server.gallery import audit, embeddings, jobs, journal, requests
 from server.gallery import tables as t
 from server.gallery.conditions import conditions
-from server.gallery.database import Database
+from server.gallery.database import Database, note_erased
 from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, Item, NewItem
 from server.gallery.rows import COLUMNS, METADATA, read_item, read_metadata
@@ -164,6 +164,26 @@ class ItemRows:
         with self.database.read() as db:
             return (db.scalar(named) or 0) + (db.scalar(unnamed) or 0)
 
+    def by_camera(self, site: str) -> list[tuple[str | None, int, int]]:
+        """Each camera of a site with how many items it has and how many identities they name; cameras in
+        order, items without one last."""
+        query = sa.select(
+            t.items.c.camera, sa.func.count(), sa.func.count(sa.distinct(t.items.c.identity))
+        ).where(t.items.c.site == site)
+        with self.database.read() as db:
+            rows = db.execute(query.group_by(t.items.c.camera)).all()
+        counted = [(row[0], row[1], row[2]) for row in rows]
+        return sorted(counted, key=lambda row: (row[0] is None, row[0] or ""))
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that are items."""
+        known: set[str] = set()
+        with self.database.read() as db:
+            for start in range(0, len(ids), _CHUNK):
+                chunk = ids[start : start + _CHUNK]
+                known.update(db.execute(sa.select(t.items.c.id).where(t.items.c.id.in_(chunk))).scalars())
+        return known
+
     def count_without_image(self, site: str) -> int:
         """Items of a site whose images are not kept."""
         kept = sa.exists().where(t.images.c.seq == t.items.c.seq)
@@ -217,6 +237,7 @@ def erase_items(db: sa.Connection, seqs: Sequence[int], site: str) -> int:
         requests.forget(db, chunk)
         jobs.forget(db, site, ids)
         audit.forget(db, ids)
+        note_erased(db, ids)
         # the items last: the others refer to them
         for table in (t.fitted_items, t.embeddings, t.images, t.items):
             db.execute(table.delete().where(table.c.seq.in_(chunk)))

@@ -59,6 +59,14 @@ class JobRows:
         with self.database.read() as db:
             return [dict(row._mapping) for row in db.execute(query)]
 
+    def latest(self, site: str | None, limit: int) -> list[dict[str, Any]]:
+        """Rows of the newest jobs, of one site or of all, newest first."""
+        query = sa.select(t.jobs).order_by(t.jobs.c.created_at.desc()).limit(limit)
+        if site is not None:
+            query = query.where(t.jobs.c.site == site)
+        with self.database.read() as db:
+            return [dict(row._mapping) for row in db.execute(query)]
+
     def profiles_of_unfinished(self) -> set[str]:
         """Profiles that unfinished jobs have computed and go on with."""
         return {row["report"]["profile"] for row in self.unfinished() if row["report"].get("profile")}

@@ -59,6 +59,13 @@ class VersionRows:
             row = db.execute(query).first()
         return Version(**row._mapping) if row is not None else None
 
+    def latest(self, site: str, limit: int) -> list[Version]:
+        """The newest versions of a site, newest first."""
+        query = sa.select(t.versions).where(t.versions.c.site == site)
+        with self.database.read() as db:
+            rows = db.execute(query.order_by(t.versions.c.version.desc()).limit(limit)).all()
+        return [Version(**row._mapping) for row in rows]
+
     def make_live(self, version: Version, job: str | None = None) -> bool:
         """Writes a version, makes it the live one and marks its job succeeded, in one transaction. False, and
         nothing, where the job was cancelled: who was told so must not see the version."""

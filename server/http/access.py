@@ -15,6 +15,7 @@ from server.errors import Problem
 from server.http.connection import KEY
 from server.http.declared import DeclaredRoute
 from server.service import Service
+from server.sessions import CSRF_HEADER, Sessions
 
 
 def service_of(request: Request) -> Service:
@@ -37,10 +38,7 @@ class KeyedRoute(DeclaredRoute):
             raise TypeError(f"{self.path} has no parameter of type Reader, Writer or Admin")
 
         async def checked(request: Request) -> Response:
-            auth: Auth = request.app.state.auth
-            headers = request.headers
-            key = key_of(headers.get("authorization"), headers.get("x-api-key"))
-            request.state.actor = await auth.admit(key, scope)
+            request.state.actor = await _admitted(request, scope)
             if connection := request.scope.get(KEY):
                 connection.all.recognise(connection)
             request.app.state.service.reembedding.require_ended()
@@ -53,6 +51,30 @@ class KeyedRoute(DeclaredRoute):
                 raise
 
         return checked
+
+
+async def _admitted(request: Request, scope: str) -> str:
+    """The actor of a request, by the key in its headers or, without one, by the session of a browser. Raises
+    Unauthorized or Forbidden."""
+    auth: Auth = request.app.state.auth
+    key = key_of(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    token = session_token(request)
+    if key is None and token is not None and auth.required:
+        sessions: Sessions = request.app.state.sessions
+        csrf_token, changes = request.headers.get(CSRF_HEADER), request.method not in ("GET", "HEAD")
+        return await sessions.admit(token, scope, csrf_token, changes)
+    return await auth.admit(key, scope)
+
+
+def session_cookie(request: Request) -> str:
+    """The name of the cookie. Browsers send a host's cookies to all of its ports, so it names the port."""
+    server = request.scope.get("server")
+    return f"resight-session-{server[1] if server else 0}"
+
+
+def session_token(request: Request) -> str | None:
+    """What the session's cookie holds."""
+    return request.cookies.get(session_cookie(request)) or None
 
 
 def _actor(request: Request) -> str:

@@ -9,15 +9,17 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from server.auth import Auth
-from server.http import adapt, corrections, gallery, query, system
+from server.http import adapt, console_calls, corrections, gallery, query, session, system
 from server.http.access import KeyedRoute
 from server.http.bodies import BodyLimits
+from server.http.console import add_console
 from server.http.documentation import add_documentation
 from server.http.outcomes import Outcomes
 from server.http.problems import RESPONSES, install
 from server.http.schemas import ProblemModel
 from server.inflight import Inflight
 from server.service import Service
+from server.sessions import Sessions
 
 VERSION = "0.1.0"
 ROUTERS = (
@@ -27,6 +29,8 @@ ROUTERS = (
     adapt.router,
     system.router,
     system.open_router,
+    session.router,
+    console_calls.router,
 )
 
 
@@ -72,10 +76,11 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service, app.state.auth = service, auth
+    app.state.service, app.state.auth, app.state.sessions = service, auth, Sessions(auth)
     for router in ROUTERS:
         app.include_router(router)
     add_documentation(app)
+    add_console(app)
     install(app)
     inflight = Inflight(service.settings.max_inflight_bytes)
     service.telemetry.watch_inflight("http", inflight)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Response
 
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.declared import DeclaredRoute
@@ -12,12 +11,6 @@ from server.reports import ServerReport
 
 router = APIRouter(tags=["system"], route_class=KeyedRoute)
 open_router = APIRouter(tags=["system"], route_class=DeclaredRoute)  # without a key
-
-
-@open_router.get("/", include_in_schema=False)
-async def root(request: Request) -> RedirectResponse:
-    """The API's own documentation."""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
 
 @router.get("/info")

@@ -1,0 +1,351 @@
+// Every text of the console.
+
+const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
+const number = (value) => value.toLocaleString("en");
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+/** A number of bytes, as people say it. */
+export function bytes(count) {
+  if (count === null || count === undefined) return "not known";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = count;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 10 && unit ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** A time of the server in the operator's own zone. */
+export function time(iso, seconds = false) {
+  if (!iso) return "time not known";
+  const style = { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" };
+  return new Date(iso).toLocaleString("en-GB", style);
+}
+
+/** How long something took or lasts. */
+export function span(seconds) {
+  if (seconds === null || seconds === undefined) return "none yet";
+  if (seconds < 1) return `${Math.max(1, Math.round(1000 * seconds))} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+const TIERS = { 0: "centring", 1: "statistics", 2: "BNTA", 3: "groups" };
+
+/** Tiers of adaptation, as the report of an adaptation names them. */
+export function tiers(names) {
+  if (names === null || names === undefined) return "tiers that an older version chose";
+  if (names === "none") return "the bundle's own values";
+  const known = names.split("+").filter((tier) => tier in TIERS).map((tier) => TIERS[tier]);
+  return `tier ${names}${known.length ? ` (${known.join(" over ")})` : ""}`;
+}
+
+export const words = {
+  name: "Resight",
+  skip: "Skip to the page",
+  pages: { search: "Search", gallery: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
+  nav: "Pages",
+  site: "Site",
+  noSite: "no site yet",
+  theme: { label: "Colours", system: "Colours of the system", light: "Light colours", dark: "Dark colours" },
+  close: "Close",
+  cancel: "Cancel",
+  copy: "Copy",
+  copied: "Copied.",
+  notCopied: "This browser does not let a page copy; select the text and copy it yourself.",
+  loading: "Loading",
+  more: "Show more",
+  again: "Try again",
+  unnamed: "No name",
+  noCamera: "no camera",
+  noTime: "no time",
+  noPicture: "No picture kept",
+  percent,
+  number,
+  items: (count) => plural(count, "item", "items"),
+  scopes: {
+    read: "may look and search",
+    write: "may enroll and erase, too",
+    admin: "may do everything: adapt, roll back, keys",
+  },
+  connection: {
+    lost: "The server does not answer. Nothing on this page is lost; it goes on when the server is back.",
+    back: "The server answers again.",
+    strange: (status) => `The server answered ${status} without saying why.`,
+  },
+  signIn: {
+    title: "Sign in",
+    intro: "This server asks for an API key. The key itself is not kept in the browser; the session ends after "
+      + "twelve hours, or when the key is revoked.",
+    key: "API key",
+    hint: "The first one was printed when the server started; more come from: resight key add SCOPE",
+    go: "Sign in",
+    out: "Sign out",
+    needed: "Sign in with an API key.",
+    as: (key, scope) => `${key}, scope ${scope}`,
+    local: "This server asks nobody for a key.",
+  },
+  firstSite: {
+    title: "Nothing is enrolled yet",
+    text: "A site begins with its first crops.",
+    go: "Enroll crops",
+    ask: "Somebody with a key of scope write has to enroll crops first.",
+  },
+  search: {
+    title: "Search",
+    drop: "Drop crops of one person here",
+    or: "or paste them, or",
+    pick: "choose files",
+    add: "Add another crop",
+    hint: "One crop, or several of the same walk: they count as one query.",
+    crops: (count) => plural(count, "crop", "crops of one person"),
+    item: "An enrolled crop",
+    remove: (name) => `Remove ${name}`,
+    clear: "Start over",
+    searching: "Searching",
+    seenAt: "Seen at",
+    anyCamera: "camera not known",
+    notThere: "leave out this camera",
+    none: "Results appear here: people, each once, with the crops that speak for them.",
+    notPicture: (name) => `${name} is no picture; drop JPEG, PNG, WebP or AVIF files.`,
+    tooMany: (most) => `At most ${most} crops make one query; the first ${most} were taken.`,
+    empty: "Nobody meets these conditions",
+    emptyText: "No enrolled item is left to compare with. Take a filter away and search again.",
+    match: (who) => `Match: ${who}`,
+    matchText: (probability) => `One unknown person in a hundred, at most, would score as high. Probability ${probability}.`,
+    ambiguous: (who) => `Ambiguous: it may be ${who}`,
+    ambiguousText: (probability) => `That is not sure: look at the first people closely. Probability ${probability}.`,
+    nobody: "Nobody who is enrolled",
+    nobodyText: (who, probability) => `${who} is nearest, but of ten unknown people at least one would score as high. Probability ${probability}.`,
+    nearest: (who) => `Nearest: ${who}`,
+    guessText: (probability) => `Whether it is this person is not known. ${probability} is a guess from other galleries: here, too few `
+      + "named people were seen by two cameras to measure what a score means (32 are needed).",
+    unknownText: "Whether it is this person is not known: nothing says yet what scores mean at this site.",
+    unnamedWho: "somebody without a name",
+    score: "score",
+    guess: "a guess",
+    ahead: (margin) => `${margin} ahead of the next`,
+    seen: "Seen at",
+    evidence: (who, rank) => `Crops of ${who}, rank ${rank}`,
+    answered: (people, ms) => `${plural(people, "person", "people")} in ${Math.round(ms)} ms`,
+    moreOf: "Show more people",
+    code: "Copy as curl or Python",
+    codeTitle: "The same query from a program",
+    withKey: "With a key: put it where KEY stands.",
+  },
+  filters: {
+    label: "Filters",
+    camera: "Cameras",
+    person: "Person",
+    personHint: "the exact name",
+    after: "Seen since",
+    before: "Seen before",
+    time: "Time",
+    any: "any",
+    clear: (name) => `Take the filter ${name} away`,
+  },
+  crop: {
+    title: "Enrolled crop",
+    picture: (who, where) => `${who} at ${where}`,
+    search: "Search with this crop",
+    erase: "Erase",
+    eraseTitle: "Erase this crop?",
+    eraseText: "Its image, its embeddings and its thumbnail go. That cannot be undone.",
+    erased: (purged) => (purged === false ? "Erased. Its last copies leave the files within moments." : "Erased."),
+    facts: { person: "Person", camera: "Camera", captured: "Seen", enrolled: "Enrolled", id: "Id" },
+  },
+  gallery: {
+    title: "Gallery",
+    text: (count, site) => `${plural(count, "item", "items")} at ${site}, in order of enrolling.`,
+    empty: "No item meets these conditions.",
+    choose: "Choose several",
+    chosen: (count) => `${number(count)} chosen`,
+    done: "Done",
+    erase: (count) => `Erase ${number(count)}`,
+    eraseTitle: (count) => `Erase ${plural(count, "crop", "crops")}?`,
+    eraseText: "Images, embeddings and thumbnails go. That cannot be undone.",
+    erased: (count) => `${plural(count, "crop", "crops")} erased.`,
+    sheet: "Contact sheet",
+  },
+  enroll: {
+    title: "Enroll",
+    text: "Crops of people, each of one person. What was enrolled before with the same labels is left as it is, so a "
+      + "folder can be dropped again and again.",
+    drop: "Drop folders or files here",
+    or: "or",
+    folder: "choose a folder",
+    files: "choose files",
+    site: "Site",
+    siteHint: "A new name begins a new site.",
+    camera: "Camera of all",
+    cameraHint: "Leave it empty where the names say it, or nobody knows.",
+    names: "What names say",
+    patterns: {
+      none: "nothing",
+      folders: "PERSON/CAMERA_anything.jpg",
+      market: "PERSON_CAMERA…, like 0046_c1s1_000136.jpg",
+      own: "my own expression",
+    },
+    expression: "Expression",
+    expressionHint: "Groups named identity, camera or captured_at. With a / in it, it is looked for in the path.",
+    badExpression: "This is no regular expression with such groups.",
+    ready: (count) => `${plural(count, "picture", "pictures")} ready`,
+    left: (count) => `${plural(count, "file is", "files are")} no picture and left out.`,
+    noneFound: "There is no picture among these files: JPEG, PNG, WebP, AVIF or HEIC.",
+    sample: "What the names say",
+    columns: ["File", "Person", "Camera"],
+    unfit: "does not fit",
+    go: (count) => `Enroll ${plural(count, "crop", "crops")}`,
+    stop: "Stop",
+    clear: "Clear",
+    needsSite: "Name the site first.",
+    progress: (done, all) => `${number(done)} of ${number(all)}`,
+    waiting: "The server does not answer. Sending goes on by itself.",
+    busy: "The server is busy. Sending goes on by itself.",
+    done: (count, site) => `${plural(count, "crop is", "crops are")} enrolled at ${site}.`,
+    copies: (count) => `${plural(count, "of them is a copy", "of them are copies")} of others, which are enrolled once.`,
+    known: (count) => `${plural(count, "crop", "crops")} had been enrolled before.`,
+    stopped: (done) => `Stopped after ${number(done)}. The same files again go on from there.`,
+    errors: (count) => `${plural(count, "file was", "files were")} not enrolled`,
+    moreErrors: (count) => `and ${number(count)} more`,
+    erasedBefore: "it was enrolled and erased, and is not brought back",
+    unreadable: "it cannot be read from this computer any more",
+    readOnly: "This key may look but not enroll. Sign in with one of scope write or admin.",
+  },
+  siteView: {
+    live: (version, what) => `Version ${version}, with ${what}`,
+    items: (items, cameras) => `${plural(items, "item", "items")} from ${plural(cameras, "camera", "cameras")}.`,
+    fitted: (count, erased) => `Its profile was fitted to ${plural(count, "item", "items")}`
+      + (erased ? `, of which ${number(erased)} ${erased === 1 ? "is" : "are"} erased by now.` : "."),
+    calibration: {
+      none: "Nothing says yet what scores mean here.",
+      guess: (on) => `What scores mean is a guess, carried over from ${on}.`,
+      measured: (people) => `What scores mean was measured by ${plural(people, "named person", "named people")} of this site.`,
+    },
+    cameras: "Cameras",
+    cameraItems: (items, people) => `${plural(items, "item", "items")}${people ? `, ${plural(people, "name", "names")}` : ""}`,
+    matrix: "How alike cameras are",
+    matrixText: "Mean similarity of the crops of two cameras. Where cameras differ only in who walks by, all values are "
+      + "about even; a dark diagonal says that crops are alike because one camera took them.",
+    matrixNone: "An adaptation compares the cameras; there was none yet.",
+    places: "Places of held-out crops",
+    placesText: (by, among) => `${by === "labels" ? "Each looks for its person among the crops of other cameras, by the labels that the site has"
+      : "Each looks for itself, by another view of it: mirrored, moved, brighter or darker"}. 1 is the first place; `
+      + `${number(among)} crops were ranked, and none of those below was fitted to.`,
+    place: (before, after) => (before === after ? `place ${before}` : `place ${before} → ${after}`),
+    before: "before",
+    after: "after",
+    adapt: "Adapt",
+    adaptText: "The site learns its cameras from its own crops. No labels are needed, and queries go on meanwhile. A gate "
+      + "keeps only what it has reason to think helps.",
+    tier: "What to try",
+    auto: "what the gate accepts of 0 and 1+0",
+    gate: "The gate decides",
+    gateHint: "Without it, what is chosen goes live unjudged.",
+    go: "Adapt this site",
+    cancel: "Cancel the adaptation",
+    running: (stage) => `Adapting: ${stage}`,
+    rollingBack: (stage) => `Rolling back: ${stage}`,
+    ends: {
+      succeeded: (what, version) => `It succeeded: ${what} went live as version ${version}.`,
+      rolledBack: (version) => `Rolled back. Version ${version} is live.`,
+      declined: "It declined, and the site stayed as it was",
+      failed: "It failed, and the site stayed as it was",
+      cancelled: "It was cancelled, and the site stayed as it was",
+      interrupted: "The server stopped; its next start goes on",
+    },
+    rungs: "What was tried",
+    rung: (what, below) => `${what}, over ${below}`,
+    taken: "taken",
+    refused: "refused",
+    judges: {
+      labels: "decided by labels",
+      signals: "decided by signals without labels",
+      veto: "decided by a veto",
+      off: "the gate was off",
+    },
+    gain: (by, gain, low, high) => `Change of mAP, ${by === "labels" ? "measured" : "predicted"}: ${gain} (${low} to ${high})`,
+    notes: "Notes",
+    versions: "Versions",
+    causes: { created: "the site began", adapt: "adapted", rollback: "rolled back", reembed: "re-embedded for another model", refit: "made again" },
+    liveNow: "live",
+    rollBack: "Roll back",
+    rollBackTitle: "Roll back the last adaptation?",
+    rollBackText: "A new version gets the profile that was live before. Items stay; those enrolled since are embedded again. "
+      + "Queries go on meanwhile.",
+    jobs: "Jobs",
+    noJobs: "No job yet.",
+    gone: (site) => `There is no site ${site} any more: it was deleted, perhaps in another tab.`,
+    readOnly: "Adapting and rolling back need a key of scope admin.",
+  },
+  system: {
+    title: "System",
+    engine: "Engine",
+    runs: "What embeds",
+    engineText: (e) => `${e.engine} ${e.version}, ${e.precision} on ${e.device}`,
+    bundle: "Model",
+    bundleText: (b) => `${b.architecture}, ${b.width} × ${b.height} pixels, ${number(b.dim)} values`,
+    licence: "Licence of the weights",
+    queue: "Waiting for the engine",
+    queueText: (queued, most) => `${number(queued)} of at most ${number(most)} crops`,
+    latency: "Half of all queries within",
+    slow: "99 of 100 queries within",
+    queries: (count) => `${plural(count, "query", "queries")} since the start`,
+    memory: "Memory of the process",
+    index: "Index",
+    indexText: (items, sites, size) => `${plural(items, "item", "items")} at ${plural(sites, "site", "sites")}, ${size}`,
+    store: "Database",
+    storeText: (kind, size) => `${kind}, ${size}`,
+    free: "Free on its disk",
+    purged: { true: "What was erased is in no file any more.", false: "Erased bytes are still leaving the files.", null: "The database does not say when erased bytes leave its files." },
+    search: "Galleries are searched on",
+    batch: "Crops in one batch",
+    lanes: "Engines of adapted sites",
+    lanesText: (lanes) => Object.entries(lanes).map(([name, count]) => `${number(count)} ${name}`).join(", ") || "none",
+    images: "Images",
+    imagesText: (kept) => (kept ? "kept beside the embeddings" : "not kept"),
+    uptime: "Running for",
+    fallbacks: "Not as wished",
+    noFallbacks: "Everything runs as it was wished.",
+    fallback: (f) => `${f.what} (${f.times}×): ${f.reason}`,
+    refused: (name, why) => `${name} was not taken: ${why}`,
+    jobs: "Jobs",
+    noJobs: "No job yet.",
+    job: { adapt: "Adaptation", rollback: "Rollback" },
+    columns: ["Job", "Site", "Asked for", "State"],
+    docs: "The API's own pages",
+  },
+  keys: {
+    title: "Keys and audit",
+    text: "A key is shown once, when it is made. Revoking it ends its sessions at once.",
+    local: "This server asks nobody for a key. Keys made here count once it does.",
+    columns: ["Key", "Scope", "Made", ""],
+    yours: "yours",
+    none: "There is no key yet.",
+    make: "Make a key",
+    scope: "Scope",
+    made: (id) => `${id} was made. Copy it now; it is not shown again.`,
+    revoke: "Revoke",
+    revokeTitle: (id) => `Revoke ${id}?`,
+    revokeText: "Whoever uses it is refused from now on.",
+    revokeYours: "It is the key of this session: you are signed out at once.",
+    revoked: (id) => `${id} was revoked.`,
+    audit: "Audit log",
+    auditText: "Who looked at images, who erased, who made and revoked keys; newest first.",
+    auditMore: (count) => `${plural(count, "item", "items")} in a row`,
+    auditNone: "Nothing was noted yet.",
+    auditColumns: ["When", "Who", "What", "Site", "Details"],
+    actions: {
+      "read-image": "looked at an image",
+      "read-thumbnail": "looked at a thumbnail",
+      erase: "erased",
+      "delete-site": "deleted the site",
+      "add-key": "made a key",
+      "revoke-key": "revoked a key",
+    },
+  },
+};

@@ -1,0 +1,190 @@
+"""What the console shows and no other call answers: a site's cameras and versions, the server's load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydantic import BaseModel, Field
+
+from server.engines import Engines
+from server.fields import iso
+from server.gallery.database import Database
+from server.gallery.store import Store
+from server.jobs import Jobs
+from server.reports import ServerReport, SiteReport
+from server.settings import Settings
+from server.sites import Sites
+from server.status import Status
+from server.telemetry import Telemetry
+
+_NEWEST = 20  # versions of a site, jobs
+
+
+class CameraReport(BaseModel):
+    """A camera of a site."""
+
+    camera: str | None = Field(description="null: items without one")
+    items: int
+    identities: int = Field(description="how many different ones the items name")
+
+
+class VersionReport(BaseModel):
+    """A version of a site."""
+
+    version: int
+    cause: str
+    tiers: str | None
+    created_at: str | None
+    live: bool
+
+
+class JobLine(BaseModel):
+    """A job in a list."""
+
+    job: str
+    site: str
+    kind: str
+    state: str
+    stage: str
+    progress: float
+    created_at: str | None
+    version: int | None
+    why: str | None = Field(description="why it declined or failed")
+
+
+class SiteOverview(BaseModel):
+    """Everything of a site that fits on a page."""
+
+    site: SiteReport
+    cameras: list[CameraReport]
+    versions: list[VersionReport]
+    jobs: list[JobLine]
+
+
+class SystemOverview(BaseModel):
+    """What really runs, and how busy it is."""
+
+    info: ServerReport
+    queued_crops: int
+    max_queued_crops: int
+    queries: int = Field(description="answered since the start")
+    query_seconds_p50: float | None
+    query_seconds_p99: float | None
+    items: int
+    sites: int
+    index_bytes: int = Field(description="half a float32 for each value of each item")
+    resident_bytes: int | None = Field(description="memory of the process; null where that is not known")
+    store: str = Field(description="which kind of database")
+    store_bytes: int | None
+    free_bytes: int | None = Field(description="of the disk of the data folder")
+    purged: bool | None = Field(description="whether what was erased has left the files; null: not known")
+    jobs: list[JobLine]
+
+
+class Console:
+    """The use cases."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        engines: Engines,
+        sites: Sites,
+        jobs: Jobs,
+        status: Status,
+        telemetry: Telemetry,
+    ) -> None:
+        self.settings, self.store, self.engines, self.sites = settings, store, engines, sites
+        self.jobs, self.status, self.telemetry = jobs, status, telemetry
+
+    def site(self, name: str) -> SiteOverview:
+        """A site. Reads the store. Raises NotFound."""
+        site = self.sites.get(name)
+        live = site.state.version.version
+        versions = [
+            VersionReport(
+                version=each.version,
+                cause=each.cause,
+                tiers=each.tiers,
+                created_at=iso(each.created_at),
+                live=each.version == live,
+            )
+            for each in self.store.versions.latest(name, _NEWEST)
+        ]
+        cameras = [
+            CameraReport(camera=camera, items=items, identities=identities)
+            for camera, items, identities in self.store.items.by_camera(name)
+        ]
+        return SiteOverview(
+            site=self.status.site(site), cameras=cameras, versions=versions, jobs=self._jobs(name)
+        )
+
+    def system(self) -> SystemOverview:
+        """The server. Reads the store."""
+        sizes = [len(site.state.index) for site in self.sites.all()]
+        half, slow = self.telemetry.seconds_of("POST /query", (0.5, 0.99))
+        info = self.status.server()
+        return SystemOverview(
+            info=info,
+            queued_crops=self.engines.queued,
+            max_queued_crops=self.settings.max_queued_crops,
+            queries=self.telemetry.count_of("POST /query"),
+            query_seconds_p50=half,
+            query_seconds_p99=slow,
+            items=sum(sizes),
+            sites=len(sizes),
+            index_bytes=2 * info.bundle.dim * sum(sizes),
+            resident_bytes=_resident_bytes(),
+            store="SQLite" if self.store.database.is_sqlite else "PostgreSQL",
+            store_bytes=_bytes_of(self.store.database),
+            free_bytes=_free_bytes(self.settings.data),
+            purged=self.store.purge.purged,
+            jobs=self._jobs(None),
+        )
+
+    def _jobs(self, site: str | None) -> list[JobLine]:
+        lines = []
+        for row in self.store.jobs.latest(site, _NEWEST):
+            job = self.jobs.get(row["id"])  # the row of a job that runs is older than what the job says
+            report = job.report
+            lines.append(
+                JobLine(
+                    job=job.id,
+                    site=job.site,
+                    kind=job.kind,
+                    state=job.state,
+                    stage=job.stage,
+                    progress=job.progress,
+                    created_at=iso(job.created_at),
+                    version=job.version,
+                    why=report.reason or report.error,
+                )
+            )
+        return lines
+
+
+def _resident_bytes() -> int | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _bytes_of(database: Database) -> int | None:
+    """How much room the gallery takes, with its log."""
+    if database.file is None:
+        with database.read() as db:
+            return db.scalar(sa.text("SELECT pg_database_size(current_database())"))
+    files = [database.file, database.file.with_name(f"{database.file.name}-wal")]
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _free_bytes(data: Path) -> int | None:
+    try:
+        return shutil.disk_usage(data).free
+    except OSError:
+        return None
