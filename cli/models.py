@@ -38,6 +38,21 @@ def evaluate(
     expand: Annotated[
         int, typer.Option(min=0, help="average each query with so many of its matches first")
     ] = 0,
+    feature: Annotated[
+        Literal["f_i", "f_t"], typer.Option(help="behind the neck, as deployed, or before it (BoT's Table 2)")
+    ] = "f_i",
+    distance: Annotated[
+        Literal["cosine", "euclidean"], typer.Option(help="cosine as deployed, or that of BoT's Table 2")
+    ] = "cosine",
+    flip: Annotated[
+        bool, typer.Option("--flip", help="average with the mirrored crop's feature, as MGN's code does")
+    ] = False,
+    classifier: Annotated[
+        bool,
+        typer.Option(
+            "--classifier", help="of a run on `classes`: the error of its own classifier, and nothing else"
+        ),
+    ] = False,
     open_set: Annotated[
         bool,
         typer.Option(
@@ -53,13 +68,19 @@ def evaluate(
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
     from training import evaluate as evaluation
+    from training.classify import error_rate
     from training.compare import mean_and_deviation
     from training.data import read_dataset
     from training.data.records import DatasetError
     from training.data.selection import judged_crops
+    from training.features import Features
 
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
+    if classifier and (splits or open_set or rerank or expand or flip or distance != "cosine"):
+        fail("--classifier ranks nothing: leave --splits and the other choices of a ranking out")
+    if open_set and distance != "cosine":
+        fail("--open-set is of cosines: leave --distance out")
     if json_out is not None:
         written("--json", json_out)
     one_dataset(dataset)
@@ -71,10 +92,18 @@ def evaluate(
             left_out = len(whole.query) + len(whole.gallery) - len(part.query) - len(part.gallery)
             parts.append(part)
         echo_summary(parts[0])
-        embed, size, what = evaluation.open_embedder(source, device, engine)
+        if classifier:
+            error, count = error_rate(source, whole, device)
+            typer.echo(f"{dataset}: {100 * error:.2f} % of {count} images are classified wrongly")
+            if json_out is not None:
+                result = {"dataset": dataset, "error": round(100 * error, 2), "images": count}
+                json_out.write_text(json.dumps(result, indent=2) + "\n")
+            return
+        chosen = Features(feature, distance == "cosine", flip)
+        embed, size, what = evaluation.open_embedder(source, device, engine, chosen)
         with progress("embedding") as show:
             embedded = evaluation.embed_splits(embed, parts, size, show)
-        each = [evaluation.score(part, ap, rerank, expand) for part in embedded]
+        each = [evaluation.score(part, ap, rerank, expand, distance) for part in embedded]
         if splits:
             percent = [evaluation.percentages(scores) for scores in each]
             spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
@@ -97,6 +126,8 @@ def evaluate(
     command += f" --pattern {shlex.quote(pattern)}" if pattern else ""
     command += " --ignore-cameras" if ignore_cameras else ""
     command += " --skip-unreadable" if skip_unreadable else ""
+    command += (f" --feature {feature}" if feature != "f_i" else "") + (" --flip" if flip else "")
+    command += f" --distance {distance}" if distance != "cosine" else ""
     command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
     metrics |= {"images left out": left_out} if left_out else {}

@@ -11,12 +11,14 @@ import numpy as np
 
 from reid.batches import Progress
 from reid.engines import Device
+from reid.images import CropSize
 from training.data import read_dataset, sources_of
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 from training.data.selection import judged_crops
 from training.evaluate import (
     Embed,
+    Size,
     embed_dataset,
     embed_records,
     of_queries,
@@ -52,7 +54,7 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     """Draws and saves a picture. Raises what its readers, engines and figures raise."""
     if picture.what == "batchnorm":
         embedder = open_network(picture.sources[0])
-        size = (embedder.spec.height, embedder.spec.width)
+        size = CropSize(embedder.spec.height, embedder.spec.width, embedder.spec.interpolation)
         *source, target = (load_crops(_sample(part, picture), *size) for part in _datasets(picture))
         batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
@@ -105,7 +107,7 @@ def _sample(dataset: Dataset, picture: Picture) -> list[Record]:
 def rank_sheet(
     embed: Embed,
     dataset: Dataset,
-    size: tuple[int, int],
+    size: Size,
     queries: int = 10,
     matches: int = 10,
     seed: int = 0,
