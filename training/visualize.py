@@ -54,8 +54,9 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     """Draws and saves a picture. Raises what its readers, engines and figures raise."""
     if picture.what == "batchnorm":
         embedder = open_network(picture.sources[0])
-        size = CropSize(embedder.spec.height, embedder.spec.width, embedder.spec.interpolation)
-        *source, target = (load_crops(_sample(part, picture), *size) for part in _datasets(picture))
+        spec = embedder.spec
+        shape = CropSize(spec.height, spec.width, spec.interpolation)
+        *source, target = (load_crops(_sample(part, picture), *shape) for part in _datasets(picture))
         batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
     if picture.what == "cmc":
