@@ -131,7 +131,7 @@ def test_published_weights_are_evaluated_without_a_training(tmp_path: Path) -> N
 
 
 def test_crops_are_resized_as_the_network_was_trained(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (9, 5, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (19, 11, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     record = [Record(tmp_path / "a.png", 1, 0)]
     for name, kind in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):

@@ -295,7 +295,7 @@ def _blame(values: dict[Any, Any], changes: Sequence[tuple[str, str, Any]]) -> s
 
 def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     """Builds the typed recipe; `where` stands in the error messages."""
-    return _typed(Recipe, values, where)
+    return typed(Recipe, values, where)
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
@@ -324,7 +324,8 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _typed(cls: Any, values: Any, where: str) -> Any:
+def typed(cls: Any, values: Any, where: str) -> Any:
+    """A dataclass of YAML values; `where` stands in the messages of a RecipeError."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: expected a section of keys, got {values!r}")
     hints = get_type_hints(cls)
@@ -341,7 +342,7 @@ def _typed(cls: Any, values: Any, where: str) -> Any:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
-        return _typed(kind, value, where)
+        return typed(kind, value, where)
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 5e-4 as text

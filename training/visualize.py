@@ -28,6 +28,7 @@ from training.evaluate import (
     score,
 )
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
+from training.filters_figure import filters_figure
 from training.sheet import Cell, save_sheet
 
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
@@ -36,7 +37,7 @@ _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
 class Picture(NamedTuple):
     """What to draw."""
 
-    what: str  # ranks, cmc, embeddings or batchnorm
+    what: str  # ranks, cmc, embeddings, people, filters or batchnorm
     sources: list[Path]
     dataset: str
     data: Path
@@ -48,6 +49,7 @@ class Picture(NamedTuple):
     device: Device
     pattern: str = ""  # of the dataset `pattern`
     ignore_cameras: bool = False  # whether matches of the query's own camera count
+    people: int = 7  # of `people`
 
 
 def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
@@ -67,7 +69,21 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
             curves[names[path]] = scores.cmc
         cmc_figure(curves, f"{picture.dataset}\n{of_queries(query_counts(scores))}").savefig(out, dpi=150)
         return
+    if picture.what == "filters":
+        embedder = open_network(picture.sources[0])
+        spec = embedder.spec
+        shape = CropSize(spec.height, spec.width, spec.interpolation)
+        crops = {part.name: load_crops(_sample(part, picture), *shape) for part in _datasets(picture)}
+        filters_figure(embedder, crops, picture.seed).savefig(out, dpi=150)
+        return
     embed, size, _ = open_embedder(picture.sources[0], picture.device)
+    if picture.what == "people":
+        persons = _people(_evaluated(picture), picture.people, picture.seed)
+        shown = {
+            name: embed_records(embed, crops, size, progress=progress) for name, crops in persons.items()
+        }
+        embedding_figure(shown, picture.seed).savefig(out, dpi=150)
+        return
     if picture.what == "embeddings":
         groups = {
             part.name: embed_records(embed, _sample(part, picture), size, progress=progress)
@@ -96,6 +112,16 @@ def _datasets(picture: Picture) -> list[Dataset]:
     names = sources_of(picture.dataset)
     datasets = [read_dataset(name, picture.data, picture.split, picture.pattern) for name in names]
     return [dataclasses.replace(part, name=name) for part, name in zip(datasets, names, strict=True)]
+
+
+def _people(dataset: Dataset, count: int, seed: int) -> dict[str, list[Record]]:
+    """All query and gallery crops of some people with queries, drawn by the seed (M3L's Figure A)."""
+    pids = sorted({record.pid for record in dataset.query})
+    if len(pids) < count:
+        raise DatasetError(f"{dataset.name} has {len(pids)} people with queries, not the {count} to show")
+    chosen = np.sort(np.random.default_rng(seed).permutation(pids)[:count])
+    records = [*dataset.query, *dataset.gallery]
+    return {f"person {pid}": [record for record in records if record.pid == pid] for pid in chosen}
 
 
 def _sample(dataset: Dataset, picture: Picture) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Which crops of a site probably show one person: part-nearest-neighbour pairs (BNTA section 3.4, Algorithm 1)."""
+"""Which crops of a site probably show one person: part-nearest-neighbours (BNTA section 3.4, Algorithm 1)."""
 
 from __future__ import annotations
 
