@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def mean_filters(embedder: Embedder, crops: np.ndarray, shifted: bool) -> list[n
     pixels = PixelEmbedder(embedder).eval()
     seen: dict[int, Tensor] = {}
 
-    def remember(number: int) -> object:
+    def remember(number: int) -> Callable[[torch.nn.Module, tuple[Tensor, ...]], None]:
         def hook(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(layer, DynamicConv)
             channels, positions = layer.filters(inputs[0], shifted)
