@@ -23,6 +23,7 @@ from cli.enroll import enroll
 from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
 from cli.items import delete_site, erase, list_items, sites
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
+from cli.recipes import recipes_list, recipes_show
 from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
@@ -83,6 +84,12 @@ weights = typer.Typer(
 weights.callback()(weights_list)
 weights.command("convert")(weights_convert)
 app.add_typer(weights, name="weights")
+recipes = typer.Typer(
+    help="Recipes of trainings: alone, all of them, the papers' tables last.", invoke_without_command=True
+)
+recipes.callback()(recipes_list)
+recipes.command("show")(recipes_show)
+app.add_typer(recipes, name="recipes")
 keys = typer.Typer(help="API keys of a server's data folder.", no_args_is_help=True)
 for name, command in (("add", key_add), ("list", key_list), ("revoke", key_revoke)):
     keys.command(name)(command)

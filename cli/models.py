@@ -38,6 +38,32 @@ def evaluate(
     expand: Annotated[
         int, typer.Option(min=0, help="average each query with so many of its matches first")
     ] = 0,
+    feature: Annotated[
+        Literal["f_i", "f_t"], typer.Option(help="behind the neck, as deployed, or before it (BoT's Table 2)")
+    ] = "f_i",
+    distance: Annotated[
+        Literal["cosine", "euclidean"], typer.Option(help="cosine as deployed, or that of BoT's Table 2")
+    ] = "cosine",
+    flip: Annotated[
+        bool, typer.Option("--flip", help="average with the mirrored crop's feature, as MGN's code does")
+    ] = False,
+    adapt: Annotated[
+        Literal["none", "bnta"],
+        typer.Option(help="to each split's gallery crops first, without labels, as BNTA's paper does"),
+    ] = "none",
+    adapt_set: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="KEY=VALUE of --adapt: crops, max_pairs, batch_pairs, rate, momentum, margin, position, "
+            "matching, epochs, seed, layers=[bn, conv, in], values=[mean, variance, gamma, beta]"
+        ),
+    ] = None,
+    classifier: Annotated[
+        bool,
+        typer.Option(
+            "--classifier", help="of a run on `classes`: the error of its own classifier, and nothing else"
+        ),
+    ] = False,
     open_set: Annotated[
         bool,
         typer.Option(
@@ -49,17 +75,31 @@ def evaluate(
     json_out: Annotated[Optional[Path], typer.Option("--json", help="also write the numbers here")] = None,
 ) -> None:
     """Print mAP, CMC and mINP of a model on a dataset's query and gallery."""
+    from reid.adaptation.bnta import AdaptationError
     from reid.bundle import BundleError
     from reid.checkpoint import CheckpointError
     from reid.engines import EngineError
     from training import evaluate as evaluation
+    from training.adapted import AdaptedNetwork, read_adapting
+    from training.classify import error_rate
     from training.compare import mean_and_deviation
     from training.data import read_dataset
     from training.data.records import DatasetError
     from training.data.selection import judged_crops
+    from training.features import Features
 
     if splits and open_set:
         fail("--open-set is of one split: leave --splits out")
+    if adapt == "none" and adapt_set:
+        fail("--adapt-set is of an adaptation: give --adapt bnta, or leave it out")
+    if adapt != "none" and engine not in ("auto", "torch"):
+        fail(f"--adapt {adapt} is computed by torch: leave --engine {engine} out")
+    if classifier and (
+        adapt != "none" or splits or open_set or rerank or expand or flip or distance != "cosine"
+    ):
+        fail("--classifier ranks nothing: leave --splits and the other choices of a ranking out")
+    if open_set and distance != "cosine":
+        fail("--open-set is of cosines: leave --distance out")
     if json_out is not None:
         written("--json", json_out)
     one_dataset(dataset)
@@ -71,10 +111,31 @@ def evaluate(
             left_out = len(whole.query) + len(whole.gallery) - len(part.query) - len(part.gallery)
             parts.append(part)
         echo_summary(parts[0])
-        embed, size, what = evaluation.open_embedder(source, device, engine)
-        with progress("embedding") as show:
-            embedded = evaluation.embed_splits(embed, parts, size, show)
-        each = [evaluation.score(part, ap, rerank, expand) for part in embedded]
+        if classifier:
+            error, count = error_rate(source, whole, device)
+            typer.echo(f"{dataset}: {100 * error:.2f} % of {count} images are classified wrongly")
+            if json_out is not None:
+                result = {"dataset": dataset, "error": round(100 * error, 2), "images": count}
+                json_out.write_text(json.dumps(result, indent=2) + "\n")
+            return
+        chosen = Features(feature, distance == "cosine", flip)
+        if adapt == "none":
+            embed, size, what = evaluation.open_embedder(source, device, engine, chosen)
+            with progress("embedding") as show:
+                embedded = evaluation.embed_splits(embed, parts, size, show)
+        else:
+            network, what = AdaptedNetwork(source, device, chosen), "torch, adapted by BNTA"
+            adapting = read_adapting(adapt_set or [])
+            embedded = []
+            for number, part in enumerate(parts):
+                with progress("embedding") as show:
+                    of_split, report = network.embed(part, adapting, show)
+                embedded.append(of_split)
+                typer.echo(
+                    f"{dataset}, split {number if splits else split}: adapted to {report.crops} crops, "
+                    f"{report.pairs} pairs, {report.steps} steps"
+                )
+        each = [evaluation.score(part, ap, rerank, expand, distance) for part in embedded]
         if splits:
             percent = [evaluation.percentages(scores) for scores in each]
             spread = [(name, mean_and_deviation([v[name] for v in percent])) for name in percent[0]]
@@ -88,7 +149,7 @@ def evaluate(
             return
         scores = each[0]
         unknown = evaluation.open_set(embedded[0]) if open_set else {}
-    except (DatasetError, BundleError, CheckpointError, EngineError, ValueError) as error:
+    except (DatasetError, BundleError, CheckpointError, EngineError, AdaptationError, ValueError) as error:
         fail(str(error))
     command = f"resight evaluate {source.name} --dataset {dataset} --data ROOT" + (
         f" --split {split}" if split else ""
@@ -97,6 +158,10 @@ def evaluate(
     command += f" --pattern {shlex.quote(pattern)}" if pattern else ""
     command += " --ignore-cameras" if ignore_cameras else ""
     command += " --skip-unreadable" if skip_unreadable else ""
+    command += (f" --feature {feature}" if feature != "f_i" else "") + (" --flip" if flip else "")
+    command += f" --adapt {adapt}" if adapt != "none" else ""
+    command += "".join(f" --adapt-set {shlex.quote(setting)}" for setting in adapt_set or [])
+    command += f" --distance {distance}" if distance != "cosine" else ""
     command += (f" --expand {expand}" if expand else "") + (" --open-set" if open_set else "")
     metrics = evaluation.as_metrics(scores, dataset, command)
     metrics |= {"images left out": left_out} if left_out else {}
@@ -127,7 +192,10 @@ def visualize(
     ],
     dataset: Annotated[
         str,
-        typer.Option(help=DATASETS + "; embeddings: several joined by +; batchnorm: SOURCE+TARGET or TARGET"),
+        typer.Option(
+            help=DATASETS
+            + "; embeddings and filters: several joined by +; batchnorm: SOURCE+TARGET or TARGET"
+        ),
     ],
     data: Data,
     out: Annotated[
@@ -135,14 +203,15 @@ def visualize(
         typer.Option(help="the picture, .png, .jpg, .pdf or .svg; ranks shows the people of the dataset"),
     ],
     what: Annotated[
-        Literal["ranks", "cmc", "embeddings", "batchnorm"],
+        Literal["ranks", "cmc", "embeddings", "people", "filters", "batchnorm"],
         typer.Option(
-            help="queries with their matches, CMC curves, t-SNE by domain, or what adaptation does to "
-            "BatchNorm"
+            help="queries with their matches, CMC curves, t-SNE by domain or by person, t-SNE of DCSD's "
+            "filters, or what adaptation does to BatchNorm"
         ),
     ] = "ranks",
     queries: Annotated[int, typer.Option(min=1, max=200, help="rows of ranks")] = 10,
     matches: Annotated[int, typer.Option(min=1, max=100, help="columns of ranks")] = 10,
+    people: Annotated[int, typer.Option(min=2, max=100, help="of --what people, drawn by the seed")] = 7,
     crops: Annotated[
         int, typer.Option(min=5, max=100_000, help="crops of each dataset, for embeddings and batchnorm")
     ] = 300,
@@ -161,14 +230,26 @@ def visualize(
     from training.visualize import Picture, draw
 
     picture("--out", out, (".pdf", ".svg"))
-    if what in ("ranks", "cmc"):
+    if what in ("ranks", "cmc", "people"):
         one_dataset(dataset)
-    if what == "batchnorm" and device == "cuda":
-        fail("--what batchnorm is computed on the CPU: leave --device out")
+    if what in ("batchnorm", "filters") and device == "cuda":
+        fail(f"--what {what} is computed on the CPU: leave --device out")
     if len(sources) > 1 and what != "cmc":
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(
-        what, sources, dataset, data, split, queries, matches, crops, seed, device, pattern, ignore_cameras
+        what,
+        sources,
+        dataset,
+        data,
+        split,
+        queries,
+        matches,
+        crops,
+        seed,
+        device,
+        pattern,
+        ignore_cameras,
+        people,
     )
     try:
         with progress("embedding") as show:

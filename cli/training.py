@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Optional
 
 import typer
 
 from cli.data import Data, IgnoreCameras, LeaveOutSingles, Pattern, SkipUnreadable, echo_summary
 from cli.output import fail, picture, progress, table, waiting
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 RunFolder = Annotated[Path, typer.Option("--out", help="run folder; training goes on where it stands")]
 OptionalData = Annotated[
@@ -25,6 +29,10 @@ Epochs = Annotated[
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option("--device", help="auto takes a GPU where there is one")
+]
+FromScratch = Annotated[
+    bool,
+    typer.Option("--from-scratch", help="start from nothing: of a paper's recipe, no reproduction"),
 ]
 _STOPPED = 130  # exit status of a program that Ctrl-C ended
 
@@ -50,11 +58,13 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     smoke: Smoke = False,
     epochs: Epochs = None,
+    from_scratch: FromScratch = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a recipe on a dataset. Ctrl-C saves; the same command goes on from there."""
     reading = _reading(pattern, leave_out_singles, skip_unreadable)
-    _train(recipe, out, data, [*(settings or []), *reading, *_lasting(epochs)], smoke, device)
+    changes = [*(settings or []), *reading, *_lasting(epochs)]
+    _train(recipe, out, data, changes, smoke, device, from_scratch)
 
 
 def distill(
@@ -237,6 +247,13 @@ def _stopped_at_once(out: Path) -> NoReturn:
     _stopped(f"stopped; what {out} held before stays, and the same command goes on from there")
 
 
+def _from_scratch(recipe: Recipe) -> Recipe:
+    """The recipe without the weights that it starts from, and without the name of a table."""
+    if recipe.paper:
+        typer.echo(f"from scratch: no reproduction of {recipe.paper}")
+    return dataclasses.replace(recipe, start="", paper="")
+
+
 def _train(
     recipe: str,
     out: Path,
@@ -244,6 +261,7 @@ def _train(
     settings: list[str],
     smoke: bool,
     device: Literal["auto", "cpu", "cuda"],
+    from_scratch: bool = False,
 ) -> None:
     try:
         with waiting("loading torch"):
@@ -258,6 +276,8 @@ def _train(
         _stopped_at_once(out)
     try:
         chosen = load_recipe(recipe, settings)
+        if from_scratch:
+            chosen = _from_scratch(chosen)
         if smoke:
             smoke_run(chosen, out, device)
             typer.echo(f"the recipe runs; {out} holds two steps on drawn people, of no other use")

@@ -12,7 +12,7 @@ from export.graph import to_onnx
 from export.parity import Parity, run_gate
 from export.replace import check_replaceable, replacing
 from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
-from reid.checkpoint import read_embedder
+from reid.checkpoint import CheckpointError, read_embedder
 from reid.engines import EngineError
 from reid.engines.agreement import probe_crops
 from reid.engines.chooser import require_installed
@@ -47,6 +47,11 @@ def export_bundle(
         require_installed("tensorrt")
     embedder, meta = read_embedder(run)
     spec = embedder.spec
+    if spec.interpolation != "bilinear":
+        raise CheckpointError(
+            f"{run} was trained on crops resized by {spec.interpolation} interpolation, and a server resizes "
+            f"bilinearly: train it with model.interpolation=bilinear to deploy it"
+        )
     manifest = Manifest(
         name=out.name.removesuffix(".resight"),
         architecture=spec.arch,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import struct
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -93,11 +94,25 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Crop:
         raise ImageError(f"the {header.format} is truncated or damaged: {error}") from error
 
 
-def resize(image: Crop, height: int, width: int) -> Crop:
-    """uint8 [H,W,3] -> uint8 [height,width,3], bilinear with antialiasing, as in torchvision's transforms."""
+class CropSize(NamedTuple):
+    """To what crops are resized, and how. A server and a bundle know bilinear alone."""
+
+    height: int
+    width: int
+    interpolation: str = "bilinear"  # or bicubic
+
+    @classmethod
+    def of(cls, size: tuple[Any, ...]) -> CropSize:
+        """(height, width), or one of these."""
+        return cls(*size)
+
+
+def resize(image: Crop, height: int, width: int, interpolation: str = "bilinear") -> Crop:
+    """uint8 [H,W,3] -> uint8 [height,width,3], with antialiasing, as in torchvision's transforms."""
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    return np.asarray(Image.fromarray(image).resize((width, height), filters[interpolation]))
 
 
 def _open_header(data: bytes) -> Image.Image:

@@ -28,7 +28,8 @@ from reid.models.spec import ModelSpec
 from resight import app
 from tests.test_efficientnet import published
 from training.published_starts import FILES, starts
-from training.recipe import RECIPES, RecipeError
+from training.recipe import RecipeError
+from training.recipe_files import recipe_paths
 from training.start import start_from, uninitialised
 from training.weights import WeightsError, convert_weights, is_pickled, read_tensors
 
@@ -347,7 +348,7 @@ for attempt in (
 
 def test_weights_lists_what_every_recipe_starts_from() -> None:
     rows = {recipe: start for recipe, _, start in starts()}
-    assert rows.keys() == {path.stem for path in RECIPES.glob("*.yaml")} and all(rows.values())
+    assert rows.keys() == recipe_paths().keys() and all(rows.values())
     assert rows["bot"] == "resnet50-0676ba61.pth"
     assert rows["ptl-densenet161"] == "densenet161-8d451a50.pth"
     assert "resnet50_ibn_a-d9d0bb7b.pth" in rows["m3l"]

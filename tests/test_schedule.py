@@ -9,7 +9,7 @@ import torch
 
 from training.loop import Run
 from training.recipe import RecipeError, load_recipe
-from training.schedule import cosine_rate, learning_rate
+from training.schedule import cosine_rate, learning_rate, misfits, rate_at
 from training.step import Stepper
 from training.synthetic.drawn import draw_dataset
 
@@ -88,3 +88,17 @@ def test_a_cosine_that_would_never_leave_its_warm_up_is_refused() -> None:
     settings = ["optimiser.schedule=cosine", "optimiser.epochs=8", "optimiser.warmup_epochs=8"]
     with pytest.raises(RecipeError, match="warmup_epochs is 8 of 8 epochs; the cosine schedule needs fewer"):
         load_recipe("bot", settings)
+
+
+def test_epochs_can_be_counted_from_0_as_m3ls_repository_does() -> None:
+    settings = load_recipe("m3l-table2").optimiser
+    assert rate_at(settings, 1, 0, 200) == pytest.approx(3.5e-6)
+    assert rate_at(settings, 2, 0, 200) == pytest.approx(3.815e-5)
+    assert [rate_at(settings, epoch, 0, 200) for epoch in (30, 31, 51)] == pytest.approx(
+        [3.5e-4, 3.5e-5, 3.5e-6]
+    )
+    assert misfits(settings) == []
+    ten = load_recipe("ptl-table1-resnet50").optimiser
+    assert [rate_at(ten, epoch, 0, 1) for epoch in (10, 11, 20, 21)] == pytest.approx(
+        [0.01, 1e-3, 1e-3, 1e-4]
+    )

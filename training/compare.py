@@ -24,6 +24,7 @@ from training.data.selection import judged_crops
 from training.evaluate import embed_dataset, open_embedder, percentages, query_counts, score, scored
 from training.loop import Run
 from training.recipe import Recipe, RecipeError, load_recipe, recipe_from_dict
+from training.start import require_start
 from training.validation import named_validation
 
 METRICS = ("mAP", "rank-1", "rank-5", "mINP")
@@ -154,6 +155,7 @@ def _require_all(comparison: Comparison, root: Path, out: Path) -> None:
         for entry, seed in itertools.product(comparison.entries, comparison.seeds):
             recipe = _recipe(comparison, entry, sources, targets, seed, out)
             folder = _folder(out, entry, targets, seed)
+            require_start(recipe, folder)
             for target in targets:
                 if (path := _result_path(folder, targets, target)).is_file():
                     _read_result(path, comparison, recipe)

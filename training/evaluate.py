@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Union
 
 import numpy as np
+import safetensors
 import torch
 
 from reid.batches import BATCH, Progress, in_batches
@@ -15,8 +16,8 @@ from reid.calibration import calibrate
 from reid.checkpoint import read_embedder
 from reid.engines import Device, EngineError, choose_engine
 from reid.engines.pytorch import compute_in_float32, load_embedder, torch_device
+from reid.images import CropSize
 from reid.models.build import Embedder
-from reid.models.runner import CropRunner
 from reid.open_set import open_set_rates, open_set_trial
 from reid.ranking import Precision, RankingScores, pooled, rank_embeddings, rank_scores
 from reid.reranking import expand_queries, rerank
@@ -24,19 +25,25 @@ from training.data.loader import load_crops
 from training.data.matches import require_matches
 from training.data.records import Dataset, Record
 from training.data.tracks import as_items, has_tracks
+from training.features import DEPLOYED, Features, euclidean, feature_runner, published_network
 
 _TRACK_CROPS = 4096  # embedded before they are pooled
+Size = Union[tuple[int, int], CropSize]
+Distance = Literal["cosine", "euclidean"]
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B,H,W,3] -> float32 [B,D]
 
 
 def open_embedder(
-    source: Path, device: Device = "auto", engine: str = "auto"
-) -> tuple[Embed, tuple[int, int], str]:
+    source: Path, device: Device = "auto", engine: str = "auto", features: Features = DEPLOYED
+) -> tuple[Embed, Size, str]:
     """A run folder, checkpoint file or bundle -> (embed, (height, width), what computes, as text).
 
-    Raises EngineError where the device or the engine cannot be used. A run is computed by torch alone.
+    A file of published weights is a network too: its trunk without a neck.
+    Raises EngineError where the device or the engine cannot be used. A run is computed by torch alone, and
+    so is a bundle for features that are not the deployed one.
     """
-    if (source / "manifest.json").is_file():
+    bundled = (source / "manifest.json").is_file()
+    if bundled and features == DEPLOYED:
         bundle = Bundle.load(source)
         chosen = choose_engine(bundle, device, engine)
         info = chosen.describe()
@@ -46,36 +53,47 @@ def open_embedder(
             f"{info.engine} {info.provider} {info.precision}",
         )
     if engine not in ("auto", "torch"):
+        why = "these are other features than the deployed one" if bundled else f"{source} is no bundle"
         raise EngineError(
-            f"{source} is no bundle, so torch computes it and not the engine {engine!r}; export it first, "
-            "or leave the engine out"
+            f"{why}, so torch computes it and not the engine {engine!r}; "
+            + ("leave the engine out" if bundled else "export it first, or leave the engine out")
         )
     place = torch_device(device)
-    embedder, _ = read_embedder(source)
+    embedder = open_network(source)
     compute_in_float32()
-    size = (embedder.spec.height, embedder.spec.width)
-    return CropRunner(embedder, place).embed, size, f"torch {place} fp32"
+    size = CropSize(embedder.spec.height, embedder.spec.width, embedder.spec.interpolation)
+    return feature_runner(embedder, place, features), size, f"torch {place} fp32"
 
 
 def open_network(source: Path) -> Embedder:
-    """The torch network of a run folder, checkpoint file or bundle, in eval mode."""
+    """The torch network of a run, checkpoint, bundle or file of published weights, in eval mode."""
     if (source / "manifest.json").is_file():
         bundle = Bundle.load(source)
         return load_embedder(bundle, bundle.profile())
+    if source.suffix == ".safetensors" and source.is_file() and not _is_checkpoint(source):
+        return published_network(source)
     return read_embedder(source)[0]
+
+
+def _is_checkpoint(path: Path) -> bool:
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            return "resight" in (opened.metadata() or {})
+    except safetensors.SafetensorError:
+        return True  # damaged, which its reader says
 
 
 def embed_records(
     embed: Embed,
     records: Sequence[Record],
-    size: tuple[int, int],
+    size: Size,
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """float32 [N,D] of the records in their order; only one batch of crops is in memory at a time."""
 
     def compute(rows: slice) -> np.ndarray:
-        return embed(load_crops(records[rows], *size))
+        return embed(load_crops(records[rows], *CropSize.of(size)))
 
     return in_batches(len(records), compute, batch, progress)
 
@@ -91,9 +109,7 @@ class Embedded(NamedTuple):
     single_shot: bool = False
 
 
-def embed_dataset(
-    embed: Embed, dataset: Dataset, size: tuple[int, int], progress: Progress | None = None
-) -> Embedded:
+def embed_dataset(embed: Embed, dataset: Dataset, size: Size, progress: Progress | None = None) -> Embedded:
     """Embeds query and gallery; of a track it takes the mean of its crops, at unit length.
 
     Raises DatasetError where there are no queries, or none with a match in the gallery.
@@ -109,7 +125,7 @@ def embed_dataset(
 
 
 def embed_splits(
-    embed: Embed, splits: Sequence[Dataset], size: tuple[int, int], progress: Progress | None = None
+    embed: Embed, splits: Sequence[Dataset], size: Size, progress: Progress | None = None
 ) -> list[Embedded]:
     """Several splits of the same crops, each as `embed_dataset` gives it; a crop is embedded once.
 
@@ -131,7 +147,7 @@ def _pooled_tracks(
     embed: Embed,
     records: Sequence[Record],
     item_of: np.ndarray,
-    size: tuple[int, int],
+    size: Size,
     progress: Progress | None,
 ) -> np.ndarray:
     """float32 unit [items,D]: the mean embedding of each item's records, `item_of` int64 [N] says whose.
@@ -161,7 +177,11 @@ def labelled(dataset: Dataset, embeddings: np.ndarray) -> Embedded:
 
 
 def score(
-    embedded: Embedded, precision: Precision = "step", reranked: bool = False, expanded: int = 0
+    embedded: Embedded,
+    precision: Precision = "step",
+    reranked: bool = False,
+    expanded: int = 0,
+    distance: Distance = "cosine",
 ) -> RankingScores:
     """Ranks the gallery for the queries.
 
@@ -170,9 +190,15 @@ def score(
     Args:
         reranked: by k-reciprocal neighbours.
         expanded: number of matches that each query is averaged with first; 0 leaves queries as they are.
+        distance: `euclidean` ranks features by their distance, whatever their length.
 
-    Raises ValueError where the dataset is too small for the re-ranking or the expansion.
+    Raises ValueError where the dataset is too small for the re-ranking or the expansion, or the distance is
+    Euclidean, which both know nothing of.
     """
+    if distance == "euclidean":
+        if reranked or expanded:
+            raise ValueError("re-ranking and query expansion compare by cosine: leave the distance out")
+        embedded = euclidean(embedded)
     threads = torch.get_num_threads()
     try:
         if embedded.single_shot:
@@ -202,7 +228,7 @@ def _single_shots(embedded: Embedded, repetitions: int = 10) -> Iterator[Embedde
         yield embedded._replace(gallery=embedded.gallery[kept], labels=labels, single_shot=False)
 
 
-def evaluate(embed: Embed, dataset: Dataset, size: tuple[int, int]) -> RankingScores:
+def evaluate(embed: Embed, dataset: Dataset, size: Size) -> RankingScores:
     """Embeds and ranks. Raises DatasetError where the dataset has no queries."""
     return score(embed_dataset(embed, dataset, size))
 

@@ -45,16 +45,21 @@ def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
     Domains that mix are domains that the model does not distinguish. Raises ValueError for fewer than five
     crops in all.
     """
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    scatter_tsne(figure.add_subplot(), groups, seed)
+    return figure
+
+
+def scatter_tsne(axes: Axes, groups: Mapping[str, np.ndarray], seed: int, metric: str = "cosine") -> None:
+    """t-SNE of the groups' rows [N,D] together, one colour each. ValueError for fewer than five rows."""
     from sklearn.manifold import TSNE
 
     rows = np.concatenate(list(groups.values()))
     if len(rows) < 5:
         raise ValueError(f"t-SNE needs five crops or more, not {len(rows)}")
     plane = TSNE(
-        perplexity=min(30.0, (len(rows) - 1) / 3), metric="cosine", init="random", random_state=seed
+        perplexity=min(30.0, (len(rows) - 1) / 3), metric=metric, init="random", random_state=seed
     ).fit_transform(rows)
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.add_subplot()
     start = 0
     for colour, (name, embeddings) in zip(_cycle(len(groups)), groups.items(), strict=True):
         x, y = plane[start : start + len(embeddings)].T
@@ -62,7 +67,6 @@ def embedding_figure(groups: Mapping[str, np.ndarray], seed: int = 0) -> Figure:
         start += len(embeddings)
     axes.set(xticks=[], yticks=[])
     axes.legend()
-    return figure
 
 
 def batchnorm_figure(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reid.checkpoint import FILE, MODEL, CheckpointError
 from reid.engines import Device
+from reid.images import CropSize
 from reid.models.build import build
 from reid.models.recompute import Trunk
 from reid.models.runner import run_crops
@@ -29,7 +30,8 @@ from training.checkpoint import (
 )
 from training.data.loader import Batch, TrainingLoader, load_crops
 from training.data.records import Dataset, DatasetError
-from training.data.sampler import DomainSampler, IdentitySampler
+from training.data.samplers import make_sampler
+from training.data.selection import draw_people
 from training.data.validation import cut_validation
 from training.freeze import Frozen
 from training.interrupts import Interrupted, StopSignals, TrainingError
@@ -80,6 +82,7 @@ class Run:
             if recipe.validation.dataset:
                 raise RecipeError(f"validation.dataset {recipe.validation.dataset!r} has not been read")
             dataset, validation = cut_validation(dataset, recipe.validation.share, recipe.seed)
+        dataset = draw_people(dataset, recipe.identities, recipe.seed)
         self.recipe, self.dataset, self.out, self.validation = recipe, dataset, out, validation
         if out.exists() and not out.is_dir():
             raise TrainingError(f"{out} is a file, and a run needs a folder; choose another --out")
@@ -110,16 +113,15 @@ class Run:
         self.stepper = Stepper(self.method, self.fabric, recipe.shards, groups)
         self.optimisers = self.stepper.optimisers
         batch = (recipe.batch_identities * recipe.shards, recipe.batch_crops, recipe.seed)
-        self.sampler: IdentitySampler | DomainSampler
-        if self.method.per_domain:
-            self.sampler = DomainSampler(labels, cameras, domains, *batch)
-        else:
-            self.sampler = IdentitySampler(labels, cameras, *batch)
+        of_records = (labels, cameras, domains)
+        self.sampler = make_sampler(
+            recipe.sampler, recipe.steps_per_epoch, of_records, batch, self.method.per_domain
+        )
         self.epoch, self.step = 1, 0  # the next batch to train on is `step` of `epoch`
         out.mkdir(parents=True, exist_ok=True)  # not before all is there that the recipe names
         resumed = self._resume()
         self.method.prepare(dataset.train)
-        size = (recipe.model.height, recipe.model.width)
+        size = CropSize(recipe.model.height, recipe.model.width, recipe.model.interpolation)
         with self.report.counting("reading images", "images") as show:
             crops = load_crops(dataset.train, *size, progress=show)
         self.loader = TrainingLoader(

@@ -21,7 +21,7 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
-    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT; methods A.0.3).
+    """Mean over anchors of [hardest positive - hardest negative + margin]+ (BoT Eq. 4; A.0.3).
 
     features [B,D] before the neck, not normalised; labels [B]. Identities may have any number of crops in the
     batch (the BoT code silently assumes equal numbers). Raises ValueError when the batch holds one identity

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from training.recipe import RECIPES, load_recipe
+from training.recipe import load_recipe
+from training.recipe_files import recipe_paths
 
 
 class PublishedFile(NamedTuple):
@@ -58,9 +59,10 @@ _EXCEPTIONS = {
 def starts() -> list[tuple[str, str, str]]:
     """Recipe, network and what it starts from, of every recipe, by name."""
     rows = []
-    for path in sorted(RECIPES.glob("*.yaml")):
-        recipe = load_recipe(path.stem)
-        rows.append((path.stem, recipe.model.arch, _start(path.stem, recipe.model.arch, recipe.start)))
+    for name in recipe_paths():
+        recipe = load_recipe(name)
+        start = (recipe.start or _NOTHING) if recipe.paper else _start(name, recipe.model.arch, recipe.start)
+        rows.append((name, recipe.model.arch, start))
     return rows
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
@@ -14,15 +13,13 @@ from reid.models.spec import ModelSpec
 from training.checks import at_least, one_of, within
 from training.data.early_size import EarlySize
 from training.data.photometric import Photometric
+from training.data.samplers import KINDS
 from training.data.selection import Selection
 from training.data.transforms import Augmentation
 from training.mixstyle import MixStyle
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-class RecipeError(ValueError):
-    """A recipe with an unknown key or a value of the wrong kind; names the key and the file."""
+from training.recipe_files import RECIPES as RECIPES
+from training.recipe_files import RecipeError as RecipeError
+from training.recipe_files import in_one_line, read_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,12 +111,14 @@ class Optimiser:
     schedule: str = "steps"  # steps: by gamma at the milestones | cosine: down to 0, step by step
     warmup_epochs: int = 10
     warmup_factor: float = 0.01
+    # number of the first epoch in warm-up and milestones: BoT's code 1, M3L's code 0
+    first_epoch: int = 1
 
     def __post_init__(self) -> None:
         one_of(self, kind=("adam", "amsgrad", "sgd"), schedule=("steps", "cosine"))
         at_least(0, self, "rate", "weight_decay", "warmup_epochs", "milestones")
         at_least(1, self, "epochs")
-        within(0, 1, self, "momentum", "gamma", "warmup_factor")
+        within(0, 1, self, "momentum", "gamma", "warmup_factor", "first_epoch")
         if self.schedule == "cosine" and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs} of {self.epochs} epochs; the cosine schedule needs "
@@ -147,6 +146,8 @@ class Validation:
 class Recipe:
     """One training run."""
 
+    # the table that this recipe's values come from, "BoT Table 1, + BNNeck"; "": a recipe of ours
+    paper: str = ""
     method: str = "bot"
     # or several: joined, market1501:A+folders:B or world:site-0..6, or one after the other,
     # msmt17:A>market1501:B
@@ -166,6 +167,12 @@ class Recipe:
     seed: int = 0
     batch_identities: int = 16  # P
     batch_crops: int = 4  # K
+    # chunks: P identities with chunks of K of their crops, until the chunks are used (BoT's code)
+    # identities: every identity once, positives from other cameras (M3L's code)
+    # shuffle: all crops in random order, P*K in a batch
+    sampler: str = "chunks"
+    steps_per_epoch: int = 0  # 0: as many as the sampler has
+    identities: int = 0  # train on so many, drawn by the seed, of each domain equally many; 0: on all
     # batches of P x K in a step, each with its own statistics and losses; torchrun's processes share them
     shards: int = 1
     gradient_checkpointing: bool = False  # less memory, more time, the same numbers
@@ -184,7 +191,8 @@ class Recipe:
     validation: Validation = dataclasses.field(default_factory=Validation)
 
     def __post_init__(self) -> None:
-        one_of(self, precision=("auto", "bf16-mixed", "32-true"))
+        one_of(self, precision=("auto", "bf16-mixed", "32-true"), sampler=KINDS)
+        at_least(0, self, "steps_per_epoch", "identities")
         at_least(0, self, "split")
         within(0, 4096, self, "threads")
         within(0, 2**32 - 1, self, "seed")
@@ -237,24 +245,17 @@ class Recipe:
 
 
 def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
-    """A recipe by name (a file of `recipes/`) or by path, with `key=value` settings applied on top.
+    """A recipe by name (a file of `recipes/`) or by path, over its `base`, with `key=value` settings on top.
 
     Raises RecipeError for an unknown recipe, key or type.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-        raise RecipeError(f"no recipe {name!r}; known recipes: {known}; or give the path of a .yaml file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is no YAML: {_reason(error)}") from error
-    values = {} if values is None else values
+    read = read_recipe(name)
+    values, path = read.values, str(read.path)
     changes = [_parsed(setting) for setting in settings or []]
     try:
-        return _with(values, changes, str(path))
+        return _with(values, changes, path)
     except RecipeError:
-        _with(values, [], str(path))  # raises where the file is wrong by itself
+        _with(values, [], path)  # raises where the file is wrong by itself
         raise RecipeError(_blame(values, changes)) from None
 
 
@@ -266,20 +267,18 @@ def _parsed(setting: str) -> tuple[str, str, Any]:
     try:
         return setting, key, yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {setting}: {text} is no YAML: {_reason(error)}") from error
+        raise RecipeError(f"--set {setting}: {text} is no YAML: {in_one_line(error)}") from error
 
 
-def _with(values: Any, changes: Sequence[tuple[str, str, Any]], where: str) -> Recipe:
+def _with(values: dict[Any, Any], changes: Sequence[tuple[str, str, Any]], where: str) -> Recipe:
     """The recipe of a file's values and of settings over them."""
-    if not isinstance(values, dict):
-        raise RecipeError(f"{where}: expected a section of keys, got {values!r}")
     changed = copy.deepcopy(values)
     for _, key, value in changes:
         _set(changed, key, value)
     return recipe_from_dict(changed, where)
 
 
-def _blame(values: Any, changes: Sequence[tuple[str, str, Any]]) -> str:
+def _blame(values: dict[Any, Any], changes: Sequence[tuple[str, str, Any]]) -> str:
     """The sentence on the setting with which a recipe that is right by itself goes wrong, or on all."""
 
     def fault(chosen: Sequence[tuple[str, str, Any]]) -> str:
@@ -294,14 +293,9 @@ def _blame(values: Any, changes: Sequence[tuple[str, str, Any]]) -> str:
     return " ".join(f"--set {setting}" for setting, _, _ in blamed) + together
 
 
-def _reason(error: Exception) -> str:
-    """What PyYAML says, in one line."""
-    return " ".join(str(error).split())
-
-
 def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     """Builds the typed recipe; `where` stands in the error messages."""
-    return _typed(Recipe, values, where)
+    return typed(Recipe, values, where)
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
@@ -330,7 +324,8 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _typed(cls: Any, values: Any, where: str) -> Any:
+def typed(cls: Any, values: Any, where: str) -> Any:
+    """A dataclass of YAML values; `where` stands in the messages of a RecipeError."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: expected a section of keys, got {values!r}")
     hints = get_type_hints(cls)
@@ -347,7 +342,7 @@ def _typed(cls: Any, values: Any, where: str) -> Any:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
-        return _typed(kind, value, where)
+        return typed(kind, value, where)
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 5e-4 as text

@@ -16,7 +16,7 @@ def learning_rate(
     warmup_epochs: int = 10,
     warmup_factor: float = 0.01,
 ) -> float:
-    """Rate of `epoch`, counted from 1 as in BoT's code: base 3.5e-4 gives 3.815e-5 in the first epoch."""
+    """Rate of `epoch`; counted from 1 as in BoT's code, base 3.5e-4 gives 3.815e-5 in the first epoch."""
     scale = gamma ** bisect.bisect_right(sorted(milestones), epoch)
     return base * scale * _warmup(epoch, warmup_epochs, warmup_factor)
 
@@ -45,7 +45,8 @@ def rate_at(settings: Optimiser, epoch: int, step: int, steps: int) -> float:
     warmup = (settings.warmup_epochs, settings.warmup_factor)
     if settings.schedule == "cosine":
         return cosine_rate(epoch - 1 + step / steps, settings.rate, settings.epochs, *warmup)
-    return learning_rate(epoch, settings.rate, settings.milestones, settings.gamma, *warmup)
+    counted = epoch - 1 + settings.first_epoch
+    return learning_rate(counted, settings.rate, settings.milestones, settings.gamma, *warmup)
 
 
 def misfits(settings: Optimiser) -> list[str]:
@@ -59,8 +60,9 @@ def misfits(settings: Optimiser) -> list[str]:
         )
     if settings.schedule == "cosine":
         return sentences
-    late = [milestone for milestone in milestones if milestone > epochs]
-    early = [milestone for milestone in milestones if milestone <= min(warmup, epochs)]
+    last = epochs - 1 + settings.first_epoch
+    late = [milestone for milestone in milestones if milestone > last]
+    early = [milestone for milestone in milestones if milestone <= min(warmup, last)]
     if late:
         never = "never falls" if len(late) == len(milestones) else "falls less often than the recipe says"
         sentences.append(

@@ -9,13 +9,35 @@ import safetensors
 from safetensors.torch import load_file
 
 from reid.bundle import BundleError
-from reid.checkpoint import CheckpointError
+from reid.checkpoint import FILE, CheckpointError
 from reid.models.build import Embedder
 from reid.models.imagenet import load_imagenet
 from reid.models.published import groups
 from training.evaluate import open_network
-from training.recipe import RecipeError
+from training.published_starts import FILES
+from training.recipe import Recipe, RecipeError
 from training.weights import is_pickled
+
+
+def require_start(recipe: Recipe, out: Path) -> None:
+    """Raises RecipeError where weights that a new run starts from are not there, before data is read.
+
+    A recipe of a paper's table names published weights; the sentence then says how to get them.
+    """
+    if not recipe.start or Path(recipe.start).exists() or any(out.rglob(FILE)):
+        return
+    if not recipe.paper:
+        return  # `start_from` says what is wrong, where the method does not name another start first
+    ways = [file for file in FILES if file.command.endswith(f" {Path(recipe.start).name}")]
+    how = (
+        f"get {ways[0].name} ({ways[0].published}) and run: {ways[0].command}"
+        if ways
+        else "train that run first, or give --set start=RUN"
+    )
+    raise RecipeError(
+        f"{recipe.paper} starts from {recipe.start}, which does not exist; {how}; or give --from-scratch, "
+        f"which is no reproduction"
+    )
 
 
 def start_from(embedder: Embedder, source: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from training.data import read_training
 from training.data.records import Dataset
 from training.loop import Run
 from training.recipe import Recipe, recipe_from_dict
+from training.start import require_start
 from training.validation import named_validation
 
 
@@ -30,6 +31,7 @@ def train_in_order(
     `report` is called with every dataset before the first is trained on.
     Raises DatasetError, RecipeError, CheckpointError, EngineError, TrainingError.
     """
+    require_start(recipe, out)
     names = recipe.dataset.split(">")
     datasets = []
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reid.images import CropSize
 from reid.models.build import PixelEmbedder
 from reid.models.runner import run_crops
 from training.checkpoint import Checkpoint, model_tensors
@@ -69,10 +70,9 @@ class Validator:
         """
         spec = pixels.embedder.spec
         device = next(pixels.parameters()).device
+        size = CropSize(spec.height, spec.width, spec.interpolation)
         with report.counting("validation", "crops") as show:
-            embedded = embed_dataset(
-                lambda crops: run_crops(pixels, crops, device), self.dataset, (spec.height, spec.width), show
-            )
+            embedded = embed_dataset(lambda crops: run_crops(pixels, crops, device), self.dataset, size, show)
         scores = score(embedded)
         metrics, counts = percentages(scores), query_counts(scores)
         former = max((_number(row.get(_BEST_BY)) for row in self.rows.kept), default=-1.0)

@@ -11,12 +11,14 @@ import numpy as np
 
 from reid.batches import Progress
 from reid.engines import Device
+from reid.images import CropSize
 from training.data import read_dataset, sources_of
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
 from training.data.selection import judged_crops
 from training.evaluate import (
     Embed,
+    Size,
     embed_dataset,
     embed_records,
     of_queries,
@@ -26,6 +28,7 @@ from training.evaluate import (
     score,
 )
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
+from training.filters_figure import filters_figure
 from training.sheet import Cell, save_sheet
 
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
@@ -34,7 +37,7 @@ _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
 class Picture(NamedTuple):
     """What to draw."""
 
-    what: str  # ranks, cmc, embeddings or batchnorm
+    what: str  # ranks, cmc, embeddings, people, filters or batchnorm
     sources: list[Path]
     dataset: str
     data: Path
@@ -46,14 +49,16 @@ class Picture(NamedTuple):
     device: Device
     pattern: str = ""  # of the dataset `pattern`
     ignore_cameras: bool = False  # whether matches of the query's own camera count
+    people: int = 7  # of `people`
 
 
 def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     """Draws and saves a picture. Raises what its readers, engines and figures raise."""
     if picture.what == "batchnorm":
         embedder = open_network(picture.sources[0])
-        size = (embedder.spec.height, embedder.spec.width)
-        *source, target = (load_crops(_sample(part, picture), *size) for part in _datasets(picture))
+        spec = embedder.spec
+        shape = CropSize(spec.height, spec.width, spec.interpolation)
+        *source, target = (load_crops(_sample(part, picture), *shape) for part in _datasets(picture))
         batchnorm_figure(embedder, target, source[0] if source else None, picture.seed).savefig(out, dpi=150)
         return
     if picture.what == "cmc":
@@ -64,7 +69,21 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
             curves[names[path]] = scores.cmc
         cmc_figure(curves, f"{picture.dataset}\n{of_queries(query_counts(scores))}").savefig(out, dpi=150)
         return
+    if picture.what == "filters":
+        embedder = open_network(picture.sources[0])
+        spec = embedder.spec
+        shape = CropSize(spec.height, spec.width, spec.interpolation)
+        crops = {part.name: load_crops(_sample(part, picture), *shape) for part in _datasets(picture)}
+        filters_figure(embedder, crops, picture.seed).savefig(out, dpi=150)
+        return
     embed, size, _ = open_embedder(picture.sources[0], picture.device)
+    if picture.what == "people":
+        persons = _people(_evaluated(picture), picture.people, picture.seed)
+        shown = {
+            name: embed_records(embed, crops, size, progress=progress) for name, crops in persons.items()
+        }
+        embedding_figure(shown, picture.seed).savefig(out, dpi=150)
+        return
     if picture.what == "embeddings":
         groups = {
             part.name: embed_records(embed, _sample(part, picture), size, progress=progress)
@@ -95,6 +114,16 @@ def _datasets(picture: Picture) -> list[Dataset]:
     return [dataclasses.replace(part, name=name) for part, name in zip(datasets, names, strict=True)]
 
 
+def _people(dataset: Dataset, count: int, seed: int) -> dict[str, list[Record]]:
+    """All query and gallery crops of some people with queries, drawn by the seed (M3L's Figure A)."""
+    pids = sorted({record.pid for record in dataset.query})
+    if len(pids) < count:
+        raise DatasetError(f"{dataset.name} has {len(pids)} people with queries, not the {count} to show")
+    chosen = np.sort(np.random.default_rng(seed).permutation(pids)[:count])
+    records = [*dataset.query, *dataset.gallery]
+    return {f"person {pid}": [record for record in records if record.pid == pid] for pid in chosen}
+
+
 def _sample(dataset: Dataset, picture: Picture) -> list[Record]:
     """Gallery crops, or training crops where there is no gallery, drawn by the seed."""
     records = dataset.gallery or dataset.train
@@ -105,7 +134,7 @@ def _sample(dataset: Dataset, picture: Picture) -> list[Record]:
 def rank_sheet(
     embed: Embed,
     dataset: Dataset,
-    size: tuple[int, int],
+    size: Size,
     queries: int = 10,
     matches: int = 10,
     seed: int = 0,

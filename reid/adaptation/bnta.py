@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid.adaptation.losses import matching_loss, position_loss
+from reid.adaptation.moving import LAYERS, VALUES, moving
 from reid.adaptation.pairing import (
     MAX_PAIRS,
     Pairs,
@@ -20,7 +20,7 @@ from reid.adaptation.pairing import (
     without_camera_means,
 )
 from reid.adaptation.sampling import MIN_CROPS
-from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+from reid.models.build import Embedder, PixelEmbedder
 
 _FEWEST_IN_BATCH = 4  # images; variances of fewer say nothing
 
@@ -38,12 +38,21 @@ class Bnta:
     rate: float = 5e-4  # Adam without weight decay; the paper gives the rate only
     momentum: float = 0.1  # of the statistics' moving average, torch's default
     margin: float = 0.3  # phi of Eq. 8
-    matching: float = 1.0  # weight of L_mat in Eq. 13
+    position: float = 1.0  # weight of L_pos in Eq. 13
+    matching: float = 1.0  # weight of L_mat in Eq. 13, lambda 3
     seed: int = 0  # of the order of the pairs
     epochs: int = 1  # over the pairs
     # Not in the paper: pairs come from two cameras, nearest after each camera's mean part features are taken
     # away. Look-alike frames of one track teach nothing about cameras.
     across_cameras: bool = False
+    layers: tuple[str, ...] = ("bn",)  # that move: bn, conv, in (the paper's Table 4)
+    values: tuple[str, ...] = VALUES  # of BN layers that move (the paper's Table 5)
+
+    def __post_init__(self) -> None:
+        for name, known in (("layers", LAYERS), ("values", VALUES)):
+            unknown = set(getattr(self, name)) - set(known)
+            if unknown or not getattr(self, name):
+                raise ValueError(f"{name} is {list(getattr(self, name))}; choose some of {', '.join(known)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +81,7 @@ def adapt(
     cameras: Sequence[str | None] | None = None,
 ) -> Report:
     """Changes statistics and affine values of every BN layer of `embedder`, in place, and nothing else
-    (methods A.3.5).
+    (methods A.3.5), or what else `layers` and `values` of the settings name.
 
     Args:
         embedder: with self-supervised heads, holding the values to start from, on the device to compute on.
@@ -102,9 +111,9 @@ def adapt(
         pairs = greedy_pairs(*nearest_parts(parts), settings.max_pairs)
     if not len(pairs.first):
         raise AdaptationError("no two crops come from different cameras, so there are no pairs across them")
-    with _only_batchnorm_trains(embedder, settings.momentum) as parameters:
+    with moving(embedder, settings.layers, settings.values, settings.momentum) as parameters:
         # The paper says "gradient step" and means Adam elsewhere (methods A.3.5); fresh state every time.
-        optimiser = torch.optim.Adam(parameters, lr=settings.rate)
+        optimiser = torch.optim.Adam(parameters, lr=settings.rate) if parameters else None
         losses = [
             _step(pixels, optimiser, crops, batch, settings)
             for batch in _batches(pairs, settings, lambda done: progress(0.5 + done / 2, "adapting"))
@@ -145,32 +154,18 @@ def _batches(pairs: Pairs, settings: Bnta, progress: Callable[[float], None]) ->
 
 
 def _step(
-    pixels: PixelEmbedder, optimiser: torch.optim.Optimizer, crops: np.ndarray, batch: Pairs, settings: Bnta
+    pixels: PixelEmbedder,
+    optimiser: torch.optim.Optimizer | None,
+    crops: np.ndarray,
+    batch: Pairs,
+    settings: Bnta,
 ) -> dict[str, float]:
     """One step of Eq. 14: both losses, one update of gamma and beta. The forward pass moves statistics."""
     logits, parts = _features(pixels, crops[np.concatenate([batch.first, batch.second])])
     position = position_loss(logits)
     matching = matching_loss(parts, torch.from_numpy(batch.stripe).to(parts.device), settings.margin)
-    optimiser.zero_grad(set_to_none=True)
-    (position + settings.matching * matching).backward()
-    optimiser.step()
+    if optimiser is not None:  # None: statistics alone move, in the forward pass
+        optimiser.zero_grad(set_to_none=True)
+        (settings.position * position + settings.matching * matching).backward()
+        optimiser.step()
     return {"position": position.item(), "matching": matching.item()}
-
-
-@contextmanager
-def _only_batchnorm_trains(embedder: Embedder, momentum: float) -> Iterator[list[nn.Parameter]]:
-    """BN layers in train mode with gradients on gamma and beta; all else frozen. Restores the flags."""
-    flags = [(p, p.requires_grad) for p in embedder.parameters()]
-    layers = batchnorm_layers(embedder).values()
-    momenta = [layer.momentum for layer in layers]
-    embedder.eval().requires_grad_(False)
-    for layer in layers:
-        layer.train().requires_grad_(True)
-        layer.momentum = momentum
-    try:
-        yield [p for layer in layers for p in (layer.weight, layer.bias)]
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-        for layer, value in zip(layers, momenta, strict=True):
-            layer.momentum = value

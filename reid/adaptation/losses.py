@@ -1,4 +1,4 @@
-"""The two losses of BNTA at test time (section 3.4, Eqs. 5 and 8)."""
+"""The two losses of BNTA at test time (sections 3.3 and 3.4, Eqs. 5 and 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which crops of a site probably show one person: part-nearest-neighbour pairs (BNTA 3.3, Eqs. 6 and 7)."""
+"""Which crops of a site probably show one person: part-nearest-neighbours (BNTA section 3.4, Algorithm 1)."""
 
 from __future__ import annotations
 

@@ -46,8 +46,18 @@ class DynamicConv(nn.Module):
 
         The filters see x shifted by the embeddings, the sum sees x itself (Eq. 2).
         """
+        channels, positions = self.filters(x)
+        return apply_filters(x, channels.to(x.dtype), positions.to(x.dtype), self.stride)
+
+    def filters(self, x: Tensor, shifted: bool = True) -> tuple[Tensor, Tensor]:
+        """[B,C,H,W] -> its filters as two factors, channels [B,C,9] and positions [B,9,H',W'].
+
+        Args:
+            shifted: False leaves the embeddings of domain and camera out, as Figure 5 draws it.
+        """
         pooled, maps = x.mean(dim=(2, 3)), self.spatial(x)
-        embeddings = [mlp(pooled) for mlp in (self.domain, self.camera) if mlp is not None]
+        mlps = (self.domain, self.camera) if shifted else ()
+        embeddings = [mlp(pooled) for mlp in mlps if mlp is not None]
         for embedding in embeddings:
             shift = embedding.detach() if self.detach else embedding
             # a shift of every position by e shifts a 1x1 convolution by W e, and the mean by e
@@ -55,7 +65,7 @@ class DynamicConv(nn.Module):
             pooled = pooled + shift
         positions = filter_norm(maps, 1) * _GAIN
         channels = filter_norm(self.channel(pooled).unflatten(1, (-1, TAPS)), 2) * self.gain
-        return apply_filters(x, channels.to(x.dtype), positions.to(x.dtype), self.stride)
+        return channels, positions
 
 
 def filter_norm(taps: Tensor, dim: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""BNTA's self-supervised heads (sections 3.2 and 3.3): part positioning and part-nearest-neighbours."""
+"""BNTA's self-supervised heads (sections 3.3 and 3.4): part positioning and part-nearest-neighbours."""
 
 from __future__ import annotations
 

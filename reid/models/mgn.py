@@ -26,9 +26,11 @@ class MgnTrunk(Trunk):
 
     Args:
         ptl: adds PTL's cells to the backbone, as in the network that PTL's authors published.
+        shared_reduction: one reduction to 256 numbers for all features, as in their code; the MGN paper has
+            one for each.
     """
 
-    def __init__(self, ptl: bool = False) -> None:
+    def __init__(self, ptl: bool = False, shared_reduction: bool = False) -> None:
         super().__init__()
         net = torchvision.models.resnet50(weights=None)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
@@ -46,7 +48,8 @@ class MgnTrunk(Trunk):
                 BConvCell(*widths) for widths in ((64, 64, 1), (128, 256, 2), (256, 512, 2))
             )
             self.branch_cells = nn.ModuleList(BConvCell(512, 128, stride) for stride in (2, 1, 1))
-        self.reduce = nn.ModuleList(pointwise(2048 + (128 if ptl else 0), WIDTH) for _ in range(FEATURES))
+        reductions = 1 if shared_reduction else FEATURES
+        self.reduce = nn.ModuleList(pointwise(2048 + (128 if ptl else 0), WIDTH) for _ in range(reductions))
         for norm in self.reduce.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 nn.init.normal_(norm.weight, 1.0, 0.02)
@@ -69,7 +72,8 @@ class MgnTrunk(Trunk):
         stripes = [
             stripe for end, count in zip(ends[1:], _STRIPES, strict=True) for stripe in _cut(end, count)
         ]
-        features = zip(self.reduce, [*whole, *stripes], strict=True)
+        reductions = list(self.reduce) if len(self.reduce) > 1 else [self.reduce[0]] * FEATURES
+        features = zip(reductions, [*whole, *stripes], strict=True)
         return torch.cat([reduction(feature) for reduction, feature in features], dim=1)
 
     def from_torchvision(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torchvision.models.resnet import ResNet
 from reid.models.agw import use_non_local
 from reid.models.dcsd import DynamicConv
 from reid.models.norms import use_dualnorm, use_ibn, use_snr
-from reid.models.ptl import CellStream
+from reid.models.ptl import published_stream
 from reid.models.recompute import Trunk, run_stage
 
 _WIDTHS = (64, 256, 512, 1024, 2048)  # channels behind the stem and the four layers of ResNet-50
@@ -30,9 +30,10 @@ class ResNetTrunk(Trunk):
     directly.
 
     Args:
-        depth: 18 or 50. variant: of ResNet-50: ibn, dualnorm, snr, agw, dcsd or ptl; "" is the plain one.
+        depth: 18 or 50. variant: of ResNet-50: ibn, dualnorm, snr, agw, dcsd, agw-dcsd or ptl; "" is the
+            plain one.
         last_stride: stride of layer4; 1 doubles the last map in both directions, without more weights (BoT,
-            section 3.3).
+            section 3.4).
         stem_relu: False reproduces the BoT and M3L code, which lost the ReLU behind the stem (methods A.0.1).
         domain_branch, camera_branch: of DCSD's modules; `ModelSpec` refuses them for the other variants.
     """
@@ -52,17 +53,18 @@ class ResNetTrunk(Trunk):
         net = (torchvision.models.resnet18 if depth == 18 else torchvision.models.resnet50)(weights=None)
         if last_stride == 1:
             unstride(net.layer4[0])
-        if variant == "dcsd":
+        if variant.endswith("dcsd"):
             for block in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
                 block.conv2 = DynamicConv(
                     block.conv2.in_channels, block.conv2.stride[0], domain_branch, camera_branch
                 )
-        elif variant in _EDITS:
-            _EDITS[variant](net)
+        edit = variant.removesuffix("-dcsd")
+        if edit in _EDITS:
+            _EDITS[edit](net)
         self.conv1, self.bn1, self.maxpool = net.conv1, net.bn1, net.maxpool
         self.relu = nn.ReLU(inplace=True) if stem_relu else nn.Identity()
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
-        self.stream = CellStream(_WIDTHS, last_stride) if variant == "ptl" else None
+        self.stream = published_stream(_WIDTHS, last_stride) if variant == "ptl" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B,3,H,W], normalised -> [B,channels,H/16,W/16] (last_stride 1) or [B,channels,H/32,W/32]."""

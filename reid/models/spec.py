@@ -26,12 +26,14 @@ class Architecture:
     pixel_std: tuple[float, float, float] = IMAGENET_STD
 
 
-OPTIONAL = ("last_stride", "stem_relu", "domain_branch", "camera_branch")  # fields of ModelSpec
+# fields of ModelSpec
+OPTIONAL = ("last_stride", "stem_relu", "domain_branch", "camera_branch", "shared_reduction")
 
 _RESNET = frozenset({"last_stride", "stem_relu"})
 _DCSD = _RESNET | {"domain_branch", "camera_branch"}
 _DENSENET = frozenset({"last_stride"})
-_MGN = frozenset[str]()  # its branches have last strides of their own: 2, 1 and 1
+_NONE = frozenset[str]()
+_MGN = frozenset({"shared_reduction"})  # its branches have last strides of their own: 2, 1 and 1
 
 
 def _lite() -> Architecture:
@@ -49,6 +51,10 @@ ARCHITECTURES = {
     "resnet50-agw": Architecture(2048, _RESNET, pooling="gem"),
     "resnet50-dcsd": Architecture(2048, _DCSD),
     "resnet50-ptl": Architecture(2048, _RESNET),
+    "resnet50-agw-dcsd": Architecture(2048, _DCSD, pooling="gem"),
+    "densenet100": Architecture(342, _NONE, stride=4, height_multiple=4),  # for CIFAR's 32x32
+    "densenet100-ptl": Architecture(342, _NONE, stride=4, height_multiple=4),
+    "densenet100-ptl-v2": Architecture(342, _NONE, stride=4, height_multiple=4),
     "densenet161": Architecture(2208, _DENSENET),
     "densenet161-ptl": Architecture(2208, _DENSENET),
     "efficientnet-lite0": _lite(),
@@ -70,18 +76,23 @@ class ModelSpec:
     arch: str = "resnet50"
     height: int = 256  # pixels of the input crop
     width: int = 128
+    # of crops in training and evaluation; a server resizes bilinearly, so a bundle cannot have bicubic
+    interpolation: str = "bilinear"
     last_stride: int = 1  # of the last stage: 1 doubles the last feature map in both directions (BoT)
     stem_relu: bool = True  # False: without the ReLU behind the stem, as in the BoT and M3L code
     neck: bool = True  # BNNeck; False compares the pooled feature itself
     ssl_heads: bool = True  # BNTA's heads: without them a site cannot be adapted by tier 2
     domain_branch: bool = True  # of DCSD's modules: filters depend on the predicted domain
     camera_branch: bool = True  # and on the predicted camera
+    shared_reduction: bool = False  # of MGN: one reduction for all eight features, as in PTL's code
 
     def __post_init__(self) -> None:
         if self.arch not in ARCHITECTURES:
             raise ValueError(f"unknown architecture {self.arch!r}; known: {', '.join(ARCHITECTURES)}")
         if self.last_stride not in (1, 2):
             raise ValueError(f"last_stride must be 1 or 2, not {self.last_stride}")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation must be bilinear or bicubic, not {self.interpolation!r}")
         self._check_options()
         self._check_size()
         self._check_heads()

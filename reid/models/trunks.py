@@ -28,6 +28,15 @@ def _resnet(variant: str = "", depth: int = 50) -> Callable[[ModelSpec], Trunk]:
     return make
 
 
+def _densenet100(cell: str = "") -> Callable[[ModelSpec], Trunk]:
+    def make(spec: ModelSpec) -> Trunk:
+        from reid.models.densenet import SmallDenseNetTrunk
+
+        return SmallDenseNetTrunk(cell)
+
+    return make
+
+
 def _densenet(ptl: bool) -> Callable[[ModelSpec], Trunk]:
     def make(spec: ModelSpec) -> Trunk:
         from reid.models.densenet import DenseNetTrunk
@@ -50,7 +59,7 @@ def _mgn(ptl: bool) -> Callable[[ModelSpec], Trunk]:
     def make(spec: ModelSpec) -> Trunk:
         from reid.models.mgn import MgnTrunk
 
-        return MgnTrunk(ptl)
+        return MgnTrunk(ptl, spec.shared_reduction)
 
     return make
 
@@ -64,6 +73,10 @@ _MAKERS: dict[str, Callable[[ModelSpec], Trunk]] = {
     "resnet50-agw": _resnet("agw"),
     "resnet50-dcsd": _resnet("dcsd"),
     "resnet50-ptl": _resnet("ptl"),
+    "resnet50-agw-dcsd": _resnet("agw-dcsd"),
+    "densenet100": _densenet100(),
+    "densenet100-ptl": _densenet100("ptl"),
+    "densenet100-ptl-v2": _densenet100("ptl-v2"),
     "densenet161": _densenet(ptl=False),
     "densenet161-ptl": _densenet(ptl=True),
     "efficientnet-lite0": _efficientnet("lite0"),

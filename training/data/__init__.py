@@ -51,17 +51,18 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "classes": read_classes,
     "unlabeled": read_unlabeled,
 }
-_JOINT = re.compile(rf"\+(?=(?:{'|'.join(map(re.escape, [*READERS, 'pattern']))})(?:[:+]|$))")
+_JOINT = re.compile(rf"\+(?=(?:{'|'.join(map(re.escape, [*READERS, 'pattern']))})(?:@\d+)?(?:[:+]|$))")
 
 
 def read_dataset(name: str, root: Path, split: int = 0, pattern: str = "") -> Dataset:
     """Reads a dataset by name, or several joined to train on.
 
-    `market1501:market+folders:site-0` joins two folders of `root`, `world:site-0..6` seven sites of a world.
+    `market1501:market+folders:site-0` joins two folders of `root`, `world:site-0..6` seven sites of a world,
+    and `cuhk03@1:cuhk03+msmt17:msmt` takes split 1 of the first.
 
     Args:
         root: the dataset's folder; `NAME:FOLDER` takes a folder inside it.
-        split: one of a dataset's published splits where it has several.
+        split: one of a dataset's published splits where it has several; `NAME@SPLIT` has its own.
         pattern: how the dataset `pattern` reads its paths.
 
     Raises DatasetError for an unknown name, a missing folder or a wrong count.
@@ -106,8 +107,22 @@ def _read_sources(name: str, root: Path, split: int, pattern: str) -> list[Datas
     return [_read(source, Path(root), split, pattern) for source in names]
 
 
+def _own_split(source: str, own: str, split: int) -> int:
+    """The split that a source names behind an @. DatasetError for none, and beside another one for all."""
+    if not (own.isascii() and own.isdecimal()):
+        raise DatasetError(
+            f"{source}: {own!r} is no split; a dataset with its split looks like cuhk03@1:FOLDER"
+        )
+    if split and split != int(own):
+        raise DatasetError(f"{source} has a split of its own, but split {split} is asked for; leave one out")
+    return int(own)
+
+
 def _read(source: str, root: Path, split: int, pattern: str) -> Dataset:
     name, _, folder = source.partition(":")
+    name, at, own = name.partition("@")
+    if at:
+        split = _own_split(source, own, split)
     if name == "pattern":
         return read_pattern(root / folder, pattern, split)
     if name not in READERS:

@@ -41,7 +41,12 @@ class Batch(NamedTuple):
 
 
 def load_crops(
-    records: Sequence[Record], height: int, width: int, threads: int = 4, progress: Progress | None = None
+    records: Sequence[Record],
+    height: int,
+    width: int,
+    interpolation: str = "bilinear",
+    threads: int = 4,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Decodes and resizes every record -> uint8 [N,H,W,3]; `progress` is called now and then.
 
@@ -50,7 +55,7 @@ def load_crops(
 
     def load(record: Record) -> np.ndarray:
         try:
-            return resize(read_crop(record.path), height, width)
+            return resize(read_crop(record.path), height, width, interpolation)
         except (OSError, ImageError) as error:
             raise DatasetError(f"{record.path}: {error}") from error
 

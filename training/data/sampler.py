@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -104,21 +105,29 @@ class DomainSampler:
 
     Args:
         labels, cameras, domains: of every record. p, k, seed: as for one domain.
+        make: the sampler of one domain.
 
     Raises DatasetError for a domain with fewer than P identities.
     """
 
     def __init__(
-        self, labels: Sequence[int], cameras: Sequence[int], domains: Sequence[int], p: int, k: int, seed: int
+        self,
+        labels: Sequence[int],
+        cameras: Sequence[int],
+        domains: Sequence[int],
+        p: int,
+        k: int,
+        seed: int,
+        make: Callable[[Sequence[int], Sequence[int], int, int, int], Any] = IdentitySampler,
     ) -> None:
         self.records: list[list[int]] = [[] for _ in range(max(domains) + 1)]  # of each domain
         for record, domain in enumerate(domains):
             self.records[domain].append(record)
-        self.samplers: list[IdentitySampler] = []
+        self.samplers: list[Any] = []
         for domain, records in enumerate(self.records):
             domain_labels, domain_cameras = [labels[i] for i in records], [cameras[i] for i in records]
             try:
-                sampler = IdentitySampler(domain_labels, domain_cameras, p, k, seed + domain)
+                sampler = make(domain_labels, domain_cameras, p, k, seed + domain)
             except DatasetError as error:
                 raise DatasetError(f"domain {domain}: {error}") from error
             self.samplers.append(sampler)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from reid.images import ImageError
 from training.data.pixels import read_crop
 from training.data.records import Dataset, DatasetError, Record
@@ -39,6 +41,30 @@ class Selection:
         elif names_given:
             _require_no_singles(dataset)
         return dataset
+
+
+def draw_people(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """The training crops of `count` identities drawn by the seed; 0 takes all.
+
+    Every joined domain gives equally many, as far as it has them (M3L's Table A).
+    Raises DatasetError for fewer identities in all.
+    """
+    if not count:
+        return dataset
+    people = sorted({(r.domain, r.pid) for r in dataset.train})
+    if len(people) < count:
+        raise DatasetError(f"{dataset.name} has {len(people)} identities, not the {count} of the recipe")
+    rng = np.random.default_rng(seed)
+    waiting: dict[int, list[tuple[int, int]]] = {}
+    for place in rng.permutation(len(people)):
+        waiting.setdefault(people[place][0], []).append(people[place])
+    kept: set[tuple[int, int]] = set()
+    while len(kept) < count:
+        for domain in sorted(waiting):
+            if waiting[domain] and len(kept) < count:
+                kept.add(waiting[domain].pop())
+    train = [r for r in dataset.train if (r.domain, r.pid) in kept]
+    return dataclasses.replace(dataset, train=train)
 
 
 def judged_crops(dataset: Dataset, ignore_cameras: bool, skip_unreadable: bool = False) -> Dataset:

@@ -90,19 +90,26 @@ class M3L(Method):
         buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         options = {"sample": self.recipe.meta.metabn}
         output = functional_call(self.net, (moved, buffers), (x[rows[target]],), options)
-        return {"meta-train": meta_train, "meta-test": self._loss(output, batch.labels[rows[target]], target)}
+        meta_test = self._own_loss(output, batch.labels[rows[target]], target)
+        return {"meta-train": meta_train, "meta-test": meta_test}
 
     def _loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
-        """Triplet on the pooled feature, mean memory loss of the embeddings, losses of BNTA's heads."""
+        """M3L's own losses and those of BNTA's heads, which the meta-test has no part in (methods A.3.7)."""
+        loss = self._own_loss(output, labels, domain)
+        if self.ssl is not None and output.position_logits is not None and output.parts is not None:
+            position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
+            weights = self.recipe.losses
+            loss = loss + weights.position * position + weights.part_identity * parts
+        return loss
+
+    def _own_loss(self, output: _Output, labels: Tensor, domain: int) -> Tensor:
+        """Triplet on the pooled feature, mean memory loss of the embeddings."""
         weights = self.recipe.losses
         mixtures = range(len(output.embeddings))
         identity = torch.stack([self._identity_loss(output, i, labels, domain) for i in mixtures]).mean()
         loss = weights.identity * identity
         for triplet in triplet_losses(weights, [output.pooled], labels).values():
             loss = loss + triplet
-        if self.ssl is not None and output.position_logits is not None and output.parts is not None:
-            position, parts = self.ssl(output.position_logits.float(), output.parts, labels)
-            loss = loss + weights.position * position + weights.part_identity * parts
         return loss
 
     def _identity_loss(self, output: _Output, mixture: int, labels: Tensor, domain: int) -> Tensor:

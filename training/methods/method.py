@@ -33,6 +33,11 @@ class Method(nn.Module):
         self.recipe, self.identities, self.cameras = recipe, identities, cameras
         self.pixels = PixelEmbedder(embedder)
 
+    @staticmethod
+    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
+        """Features [B,dim] -> logits [B,count] of identities, training-only; of methods that classify."""
+        raise NotImplementedError
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted losses of a batch by name; their sum is what is minimised."""
         raise NotImplementedError

@@ -34,7 +34,7 @@ class Mgn(Ptl):
         super().__init__(recipe, embedder, identities, cameras)
 
     @staticmethod
-    def make_classifier(dim: int, count: int) -> nn.Module:
+    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
         """One linear layer for each feature."""
         return nn.ModuleList(nn.Linear(WIDTH, count) for _ in range(dim // WIDTH))
 

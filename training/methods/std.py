@@ -1,4 +1,4 @@
-"""STD: distils a trained teacher into a plain student (PTL paper section 3.4; methods A.4.5).
+"""STD: distils a trained teacher into a plain student (PTL paper section IV, Eq. 4; methods A.4.5).
 
 L = (1 - lambda) * L_labels(student) + lambda * L1(student feature, teacher feature)
 [+ BNTA's heads, unscaled]
