@@ -62,8 +62,8 @@ for verb in (
     app.command("list" if verb is list_items else None)(verb)
 people = typer.Typer(help="People of a site by name.", no_args_is_help=True)
 people.command("list")(people_list)
-for verb in (rename, merge, split, hide, feature, different):
-    people.command()(verb)
+for correction in (rename, merge, split, hide, feature, different):
+    people.command()(correction)
 app.add_typer(people, name="people")
 journal = typer.Typer(help="What was corrected at a site, and its undoing.", no_args_is_help=True)
 journal.command("list")(journal_list)
