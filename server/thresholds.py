@@ -79,7 +79,7 @@ def threshold_for(version: Version, false_alarms_per_1000: float, items: int) ->
     if known is None or known["guess"] or known.get("measured") is None:
         raise Conflict(
             f"site {version.site!r} is not calibrated by its own labels, so no rate of false alarms has a "
-            f"threshold; send a cosine, or calibrate it: POST /sites/{version.site}/calibrate"
+            f"threshold; send a cosine, or calibrate the site first"
         )
     alarms, people = _alarms(known["measured"]), people_now(known, items)
     rate = false_alarms_per_1000 / 1000

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; skipped where none is installed, unless RESIGHT_REQUIRE_CHROMIUM says that
+    """A browser for a file of tests, since other files cannot run an event loop while it is open; skipped where none is installed, unless RESIGHT_REQUIRE_CHROMIUM says that
     it must not lack."""
     program = shutil.which("chromium")
     if program is None or find_spec("playwright") is None:

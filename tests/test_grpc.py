@@ -288,8 +288,8 @@ def test_the_gate_judges_unless_a_request_says_otherwise(
         by.append(json.loads(last.report_json)["rungs"][0]["by"])
     assert by[0] == "off"
     assert "off" not in by[1:]
-    with pytest.raises(grpc.RpcError, match="auto, none, 0, 1, 2"):
-        adaptation.Adapt(pb.AdaptRequest(site=name, tier="3"))
+    with pytest.raises(grpc.RpcError, match="auto, none, 0, 1, 2, 3"):
+        adaptation.Adapt(pb.AdaptRequest(site=name, tier="4"))
 
 
 def test_health_and_reflection(channel: grpc.Channel) -> None:

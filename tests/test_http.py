@@ -218,11 +218,16 @@ def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
         "/sites/{site}",
         "/sites/{site}/adapt-after",
         "/sites/{site}/rollback",
+        "/sites/{site}/calibrate",
         "/info",
         "/health",
         "/ready",
         "/metrics",
     }
+    expected |= {
+        f"/people{path}" for path in ("", "/different", "/feature", "/hide", "/merge", "/rename", "/split")
+    }
+    expected |= {"/gallery/update", "/journal", "/journal/{entry}", "/journal/{entry}/undo"}
     assert set(paths) == expected
     assert all("default" in call["responses"] for calls in paths.values() for call in calls.values())
     assert httpx.get(f"{server.url}/docs").status_code == 200

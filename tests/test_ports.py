@@ -111,7 +111,6 @@ def test_a_browser_may_call_from_the_named_pages_only(secure: ServerProcess) -> 
 
 @pytest.mark.parametrize("prefix", ["", "/resight"])  # a proxy cuts its path off, or leaves it
 def test_the_pages_of_the_api_need_nothing_from_elsewhere(secure: ServerProcess, prefix: str) -> None:
-    assert httpx.get(f"{secure.url}{prefix}/").headers["location"] == "/resight/docs"
     for page in ("docs", "redoc"):
         text = httpx.get(f"{secure.url}{prefix}/{page}").text
         places = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", text)

@@ -114,6 +114,9 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--server {nobody}", "no answer from {nobody}"),
         (f"--server {{nobody}} --api-key {NOT_UTF8}", "API key"),
     ],
+    "calibrate": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "recipes": [("--no", "no such option")],
+    "recipes show": [("no-such-recipe", "no-such-recipe"), ("", "'name'")],
     "delete-site": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
     "adapt": [("--site s --server {page}", "is it a Resight server?"), ("--site s --seed x", "--seed")],
     "adapt-after": [
