@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser for a file of tests, since other files cannot run an event loop while it is open; skipped where none is installed, unless RESIGHT_REQUIRE_CHROMIUM says that
+    """A browser for one file of tests: while it is open, no other can run an event loop. Skipped where none
+    is installed, unless RESIGHT_REQUIRE_CHROMIUM says that
     it must not lack."""
     program = shutil.which("chromium")
     if program is None or find_spec("playwright") is None:

@@ -171,7 +171,7 @@ def test_a_rate_is_refused_where_nothing_was_measured(
     asyncio.run(service.enrolling.enroll("hall", [crop(1, 0, 0)], [NewItem("c0", "ada")]))
     body = answered(app, "/query", site="hall", threshold='{"false_alarms_per_1000": 100}')
     assert body["status"] == 409
-    assert "POST /sites/hall/calibrate" in body["detail"]
+    assert "calibrate the site first" in body["detail"]
     assert answered(app, "/sites/hall/calibrate")["status"] == 409
 
 
