@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """A browser for one file of tests: while it is open, no other can run an event loop. Skipped where none
-    is installed, unless RESIGHT_REQUIRE_CHROMIUM says that
-    it must not lack."""
+    is installed, unless RESIGHT_REQUIRE_CHROMIUM says that it must not lack."""
     program = shutil.which("chromium")
     if program is None or find_spec("playwright") is None:
         sentence = "chromium (Debian's package) or playwright (the extra dev) is not installed"

@@ -291,26 +291,6 @@ def test_a_key_is_made_and_its_sessions_end_when_it_is_revoked(page: Page, chrom
     page.get_by_text("revoked a key").first.wait_for()
 
 
-def test_a_page_goes_on_after_its_session_has_ended(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
-) -> None:
-    """What was chosen is still there, and the search that was refused is made after signing in again."""
-    _, key = new_key(server, admin, "write")
-    with chromium.new_context(base_url=server.url) as other:
-        tab = other.new_page()
-        sign_in(tab, key)
-        tab.goto("/#/search/lobby")
-        tab.locator("main .well").wait_for()
-        other.clear_cookies()
-        tab.locator(".well input[type=file]").set_input_files([file_of(7)])
-        tab.get_by_label("API key").fill("rs_wrong")
-        tab.get_by_role("button", name="Sign in").click()
-        tab.get_by_text("not known or was revoked").wait_for()
-        tab.get_by_label("API key").fill(key)
-        tab.get_by_role("button", name="Sign in").click()
-        tab.get_by_role("heading", name="person-7").first.wait_for()
-
-
 def test_a_site_that_was_deleted_elsewhere_is_said_plainly(page: Page, client: Client) -> None:
     client.enroll("short", [picture(1)])
     page.goto("/#/site/short")
