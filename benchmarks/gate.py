@@ -30,7 +30,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.sites import Crops, Judge, Subject, TestSite, add_options, device, market_site, rendered_sites
+from benchmarks.sites import (
+    Crops,
+    Judge,
+    Subject,
+    TestSite,
+    add_options,
+    device,
+    market_site,
+    measured,
+    rendered_sites,
+)
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
 from reid.adaptation.centring import fit_centres
@@ -143,11 +153,7 @@ def episodes(judge: Judge, stream: str, count: int, judged: Collection[str]) -> 
 def collect(options: argparse.Namespace) -> None:
     """Writes what is missing of the episodes of every site."""
     subject = Subject(Bundle.load(options.bundle), device(), options.threads)
-    done = set()
-    if options.out.exists():
-        for line in options.out.read_text().splitlines():
-            row = json.loads(line)
-            done.add((row["site"], row["stream"], row["count"]))
+    done = measured(options.out, "site", "stream", "count")
     part, parts = (int(number) for number in options.shard.split("/"))
     for number, site in enumerate(_sites(options, subject)):
         if number % parts != part:

@@ -30,6 +30,7 @@ from benchmarks.sites import (
     add_options,
     device,
     market_site,
+    measured,
     rendered_sites,
 )
 from benchmarks.streams import without_duplicates
@@ -46,11 +47,7 @@ SEEDS = 5
 def run(options: argparse.Namespace) -> None:
     """Measures what is missing."""
     subject = Subject(Bundle.load(options.bundle), device(), options.threads)
-    done = set()
-    if options.out.exists():
-        for line in options.out.read_text().splitlines():
-            row = json.loads(line)
-            done.add((row["site"], row["tiers"], row["count"], row["seed"]))
+    done = measured(options.out, "site", "tiers", "count", "seed")
     part, parts = (int(number) for number in options.shard.split("/"))
     number = 0
     for site in _sites(options, subject):

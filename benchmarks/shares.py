@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sites import Crops, Judge, Subject, TestSite, device, rendered_sites
+from benchmarks.sites import Crops, Judge, Subject, TestSite, device, measured, rendered_sites
 from benchmarks.streams import without_duplicates
 from reid.adaptation.statistics import fit_statistics
 from reid.bundle import Bundle
@@ -57,11 +57,7 @@ def variant(profile: Profile, source: Profile, layers: Sequence[str], name: str)
 def run(options: argparse.Namespace) -> None:
     """Measures what is missing."""
     subject = Subject(Bundle.load(options.bundle), device(), options.threads)
-    done = set()
-    if options.out.exists():
-        for line in options.out.read_text().splitlines():
-            row = json.loads(line)
-            done.add((row["site"], row["count"], row["seed"], row["variant"]))
+    done = measured(options.out, "site", "count", "seed", "variant")
     part, parts = (int(number) for number in options.shard.split("/"))
     for number, site in enumerate(_sites(options, subject)):
         if number % parts != part:

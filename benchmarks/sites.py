@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,6 +129,12 @@ def _some(records: list[Record], most: int, rng: np.random.Generator) -> list[Re
     if len(records) <= most:
         return records
     return [records[row] for row in np.sort(rng.permutation(len(records))[:most])]
+
+
+def measured(out: Path, *names: str) -> set[tuple[Any, ...]]:
+    """What a run that is resumed need not measure again: these values of each row of its file."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return {tuple(row[name] for name in names) for row in rows}
 
 
 def add_options(parser: argparse.ArgumentParser, most_gallery: int) -> None:

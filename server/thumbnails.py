@@ -25,9 +25,7 @@ from server.items import require_item
 log = logging.getLogger("resight")
 _SIZE = (192, 384)  # most pixels across and down; a smaller picture keeps its size
 _QUALITY = 85
-_NOTED_FOR_S = (
-    3600.0  # a page shows the same crops again and again; once an hour is noted who looked at which
-)
+_NOTED_FOR_S = 3600.0  # who looked at an item is noted once in this time: pages show the same ones again
 _MOST_LOOKS = 100_000
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from torch import Tensor, nn
 
 from reid.adaptation.bnta import AdaptationError
 from reid.adaptation.centring import fit_centres
+from reid.adaptation.moving import moving
 from reid.adaptation.sampling import MIN_CROPS, camera_numbers
-from reid.models.build import Embedder, PixelEmbedder, batchnorm_layers
+from reid.models.build import Embedder, PixelEmbedder
 from reid.models.runner import run_crops
 from reid.reranking import jaccard_distances
 
@@ -111,7 +111,8 @@ def adapt_by_groups(
     if len(crops) < MIN_CROPS:
         raise AdaptationError(f"tier 3 needs at least {MIN_CROPS} crops, got {len(crops)}")
     learner = _Learner(embedder, crops, list(cameras), settings, progress)
-    with _only_scale_and_shift_train(embedder) as parameters:
+    with moving(embedder, ["bn"], ["gamma", "beta"], momentum=0.0) as parameters:
+        embedder.eval()  # normalises by the source's statistics, not by the batch's
         learner.optimiser = torch.optim.Adam(parameters, lr=settings.rate)
         for epoch in range(settings.epochs):
             learner.learn(epoch)
@@ -230,18 +231,3 @@ def _note(report: GroupsReport, groups: np.ndarray, cameras: np.ndarray, losses:
     report.across.append(across)
     report.grouped.append(int((groups >= 0).sum()))
     report.losses.append(round(float(np.mean(losses)), 4))
-
-
-@contextmanager
-def _only_scale_and_shift_train(embedder: Embedder) -> Iterator[list[nn.Parameter]]:
-    """Everything in eval mode and frozen but gamma and beta of BatchNorm. Restores the flags."""
-    flags = [(parameter, parameter.requires_grad) for parameter in embedder.parameters()]
-    embedder.eval().requires_grad_(False)
-    learning = [p for layer in batchnorm_layers(embedder).values() for p in (layer.weight, layer.bias)]
-    for parameter in learning:
-        parameter.requires_grad_(True)
-    try:
-        yield learning
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
