@@ -123,6 +123,26 @@ def test_a_camera_that_is_corrected_while_the_site_is_embedded_anew_is_right_aft
     require_right(service, profile, ["hall", "door", "door", "hall", "door", "door"])
 
 
+def test_a_camera_that_is_corrected_while_the_index_is_made_is_right_where_only_centres_differ(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedding stays then, so nothing is embedded again that would put the item right."""
+    profile = service.engines.base_profile.with_centres(camera_profile(service).centres)
+    swap = service.rebuilder._swap
+
+    def swap_late(*args: Any) -> None:
+        move(service, 3, "hall")
+        swap(*args)
+
+    monkeypatch.setattr(service.rebuilder, "_swap", swap_late)
+    adapt(service, profile)
+    require_right(service, profile, ["door", "door", "door", "hall", "door", "door"])
+    _, nearest = service.sites.get("lobby").state.index.search(
+        np.ones(DIM, np.float32), COUNT, SearchFilter(camera="hall")
+    )
+    assert len(nearest) == 1
+
+
 def test_a_rollback_embeds_a_moved_item_anew(service: Service) -> None:
     first, second = camera_profile(service), camera_profile(service, 10)
     adapt(service, first)
