@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,3 +267,25 @@ def test_a_newer_schema_is_refused(store: Store, place: str | Path) -> None:
     store.close()
     with pytest.raises(StartError, match=r"revision 9999.*update Resight"):
         Store(place)
+
+
+def test_whom_a_query_leaves_out_is_looked_up_by_hidden_names_and_not_item_by_item(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.versions.add_site(version())
+    fill(store, 3, identity="ada")
+    statements: list[tuple[str, Any]] = []
+
+    def keep(connection: object, cursor: object, statement: str, values: Any, *rest: object) -> None:
+        statements.append((statement, values))
+
+    sa.event.listen(store.database.engine, "before_cursor_execute", keep)
+    assert len(store.people.left_out("s", None, include_hidden=False)) == 0
+    sa.event.remove(store.database.engine, "before_cursor_execute", keep)
+    steps = []
+    with store.database.read() as db:
+        for statement, values in statements:
+            steps += [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    of_items = [step for step in steps if "items" in step]
+    assert of_items
+    assert all("identity=?" in step for step in of_items), of_items
+    store.close()
