@@ -145,13 +145,14 @@ def adapt(
         bool, typer.Option("--refit", help="make the live profile again without items erased since")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="show progress until it has ended")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="wait, and print the whole report as JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
     """Adapt a site to its own crops, tier by tier."""
     with connect(server, api_key) as client:
         job = client.adapt(site, tier, max_samples=max_samples, seed=seed, gate=gate, refit=refit)
-        _follow(client, job, wait)
+        _follow(client, job, wait or as_json, as_json)
 
 
 def adapt_after(
@@ -223,13 +224,14 @@ def _rung(rung: dict[str, Any]) -> str:
     return f"tier {rung['tiers']} over {rung['below']}: {gain}{rung['reason']}"
 
 
-def _follow(client: Client, job: Job, wait: bool) -> None:
+def _follow(client: Client, job: Job, wait: bool, as_json: bool = False) -> None:
+    """Prints what a job does until it has ended; as JSON its report alone, everything else as errors."""
     if not wait:
         typer.echo(f"job {job.job} {job.state}; watch it with: curl -N {client.url}/adapt/{job.job}/events")
         return
     from rich.progress import Progress
 
-    typer.echo(f"job {job.job} {job.state}")  # before the waiting, which Ctrl-C may end
+    typer.echo(f"job {job.job} {job.state}", err=as_json)  # before the waiting, which Ctrl-C may end
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(job.stage, total=1.0)
         shown = 0
@@ -238,11 +240,20 @@ def _follow(client: Client, job: Job, wait: bool) -> None:
             bar.update(task, completed=job.progress, description=job.stage)
             rungs = job.report.get("rungs", [])
             for rung in rungs[shown:]:
-                bar.console.print(_rung(rung), markup=False, highlight=False, soft_wrap=True)
+                typer.echo(_rung(rung), err=as_json)
             shown = len(rungs)
-    typer.echo(json.dumps(job.report, indent=2))
+    if as_json:
+        typer.echo(json.dumps(job.report, indent=2, ensure_ascii=False))
+    for note in job.report.get("notes") or ():
+        typer.echo(f"note: {note}", err=as_json)
     if job.kind == "adapt" and job.ended:
-        typer.echo(f"as a page: resight adapt-report {job.job} --out report.html")
+        typer.echo(f"as a page: resight adapt-report {job.job} --out report.html", err=as_json)
     if job.state != "succeeded":
         fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")
-    typer.echo(f"{job.site} is on version {job.version}")
+    typer.echo(_live(job), err=as_json)
+
+
+def _live(job: Job) -> str:
+    """What is live after a job, in a line."""
+    tiers = job.report.get("tiers")
+    return f"{job.site} is on version {job.version}" + (f": tiers {tiers}" if tiers else "")

@@ -134,6 +134,20 @@ def test_waiting_for_an_adaptation_names_the_job_and_the_command_for_its_page(
     assert "as a page: resight adapt-report j7 --out report.html" in lines
 
 
+def test_the_report_of_an_adaptation_is_printed_alone_as_json_and_its_notes_otherwise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = {"tiers": "0", "notes": ["Images were not kept."], "crops": 40}
+    jobs = [Job("j", "hall", "adapt", "succeeded", 1.0, "done", 2, report)]
+    client = cast(Client, SimpleNamespace(watch=lambda job: iter(jobs)))
+    gallery._follow(client, jobs[0], wait=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "note: Images were not kept."
+    assert lines[-1] == "hall is on version 2: tiers 0"
+    gallery._follow(client, jobs[0], wait=True, as_json=True)
+    assert json.loads(capsys.readouterr().out) == report
+
+
 def test_list_and_erase_take_the_same_conditions(server: ServerProcess, files: Path) -> None:
     pattern = r"(?P<identity>person-\d+)_(?P<camera>cam-\d)"
     site = ["--site", "cli-erase", "--server", server.url]
