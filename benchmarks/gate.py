@@ -43,6 +43,7 @@ from benchmarks.sites import (
 )
 from benchmarks.streams import STREAMS, without_duplicates
 from reid.adaptation import gate
+from reid.adaptation.bnta import AdaptationError
 from reid.adaptation.centring import fit_centres
 from reid.adaptation.gate import RANGE, Weights
 from reid.adaptation.labels import labelled_gain
@@ -66,7 +67,10 @@ RUNGS = (
     ("1", "1+0", "0"),
     ("2", "2", "none"),
     ("2", "2+0", "0"),
+    ("3", "3+0", "0"),
+    ("3", "3+1+0", "1+0"),
 )
+TIERS = ("0", "1", "2", "3")
 
 
 @dataclasses.dataclass
@@ -95,6 +99,10 @@ class Spaces:
                 below = self.profile(tiers[:-2] or "none")
                 vectors = self._raw(below)[0][len(self.views) :]
                 self.profiles[tiers] = below.with_centres(fit_centres(vectors, list(self.fit.cameras)))
+            elif tiers.endswith("+1"):
+                embedded = self._raw(self.profile("none"))[0][len(self.views) :]
+                source = self.profile(tiers[:-2])
+                self.profiles[tiers] = self.subject.statistics(source, self.fit, embedded)
             else:
                 self.profiles[tiers] = self.subject.adapted(tiers, self.fit)
         return self.profiles[tiers]
@@ -127,6 +135,11 @@ def episodes(judge: Judge, stream: str, count: int, judged: Collection[str]) -> 
         return
     truth: dict[str, float] = {}
     rungs = [rung for rung in RUNGS if rung[0] in judged]
+    if "3" in judged:
+        try:
+            spaces.profile("3")
+        except AdaptationError:  # no two groups: the ladder refuses the tier without judging
+            rungs = [rung for rung in rungs if rung[0] != "3"]
     for tiers in sorted({name for _, *names in rungs for name in names}, key=lambda name: name.strip("+0")):
         truth[tiers] = 100 * judge.score(spaces.profile(tiers)).mean_ap
     for tier, tiers, below in rungs:
@@ -188,8 +201,10 @@ def fit(options: argparse.Namespace) -> None:
     """
     rows = _read(options.rows)
     tiers, rates = {}, {}
-    for tier in ("0", "1", "2"):
+    for tier in TIERS:
         chosen = [row for row in rows if row["tier"] == tier]
+        if not chosen:
+            continue
         predicted = _cross_fitted(chosen)
         gains = np.array([row["gain"] for row in chosen])
         threshold = _threshold(predicted, gains)
@@ -240,13 +255,14 @@ def report(options: argparse.Namespace) -> None:
             f"({100 * rate['labels_accepted_harmful_upper']:.1f} %)",
         )
         print(f"| {' | '.join(str(cell) for cell in cells)} |")
-    print("\n| signal | 0 | 1 | 2 |\n| --- | --- | --- | --- |")
+    measured_tiers = [tier for tier in TIERS if tier in file["tiers"]]
+    print(f"\n| signal | {' | '.join(measured_tiers)} |\n|{' --- |' * (1 + len(measured_tiers))}")
     for name in rows[0]["signals"]:
-        correlations = [_correlation(rows, tier, name) for tier in ("0", "1", "2")]
+        correlations = [_correlation(rows, tier, name) for tier in measured_tiers]
         print(f"| {name} | {' | '.join(correlations)} |")
     print("\n| stream | rung | episodes | mean gain | worst | best |\n| --- | --- | --- | --- | --- | --- |")
     for stream in STREAMS:
-        for rung in ("0", "1", "1+0", "2"):
+        for rung in ("0", "1", "1+0", "2", "3+0", "3+1+0"):
             gains = [row["gain"] for row in rows if row["stream"] == stream and row["rung"] == rung]
             if gains:
                 mean, worst, best = np.mean(gains), min(gains), max(gains)
@@ -380,7 +396,7 @@ def main() -> None:
     add_options(collecting, most_gallery=4000)
     collecting.add_argument("--every-count", nargs="*", default=["ordinary", "other people at each camera"])
     collecting.add_argument("--most-queries", type=int, default=5000, help="of Market-1501")
-    collecting.add_argument("--tiers", nargs="*", default=["0", "1", "2"], choices=("0", "1", "2"))
+    collecting.add_argument("--tiers", nargs="*", default=TIERS[:3], choices=TIERS)
     collecting.set_defaults(run=collect)
     for verb, function in (("fit", fit), ("report", report)):
         reading = verbs.add_parser(verb)
