@@ -11,10 +11,10 @@ import numpy as np
 from export.graph import to_onnx
 from export.parity import Parity, run_gate
 from export.replace import check_replaceable, replacing
-from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest
+from reid.bundle import Bundle, EngineParity, Manifest, write_bundle, write_manifest, write_probe
 from reid.checkpoint import CheckpointError, read_embedder
 from reid.engines import EngineError
-from reid.engines.agreement import probe_crops
+from reid.engines.agreement import PROBE_CROPS, probe_crops
 from reid.engines.chooser import require_installed
 from reid.models.runner import CropRunner
 
@@ -77,6 +77,8 @@ def export_bundle(
         for parity in results:
             values = {"precision": parity.precision, "min_cosine": parity.min_cosine}
             engines[parity.engine] = EngineParity.model_validate(values)
+        probe = probe_crops(spec.height, spec.width, PROBE_CROPS)
+        bundle = write_probe(bundle, CropRunner(embedder).embed(probe))
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
     return Bundle.load(out), results
 

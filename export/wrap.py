@@ -13,8 +13,8 @@ from export.openvino_ir import read_ir
 from export.parity import Parity, run_gate
 from export.preprocessing import Preprocessing
 from export.replace import check_replaceable, replacing
-from reid.bundle import Bundle, BundleError, EngineParity, Manifest, write_bundle, write_manifest
-from reid.engines.agreement import probe_crops
+from reid.bundle import Bundle, BundleError, EngineParity, Manifest, write_bundle, write_manifest, write_probe
+from reid.engines.agreement import PROBE_CROPS, probe_crops
 from reid.profile import KEYS
 
 PROBES, EPSILON, OPSET = 32, 1e-5, 18
@@ -97,6 +97,7 @@ def wrap_network(
             )
             for parity in results
         }
+        bundle = write_probe(bundle, foreign.embed(how(probe_crops(height, width, PROBE_CROPS))))
         write_manifest(bundle, bundle.manifest.model_copy(update={"engines": engines}))
     return Bundle.load(out), results
 

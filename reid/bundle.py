@@ -3,6 +3,7 @@
 manifest.json         what it is, what it was trained on, what it scored, the sha256 of every other file
 model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors are in weights.safetensors
 weights.safetensors   the whole model with its self-supervised heads, stored once
+probe.safetensors     what the network made of a few generated crops at its export; older bundles have none
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import onnx
 from onnx import external_data_helper
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from reid.batchnorm import batchnorm_layers_of, profile_from_weights
 from reid.files import usual_mode
@@ -28,6 +29,7 @@ from reid.profile import Profile
 
 SCHEMA = 1
 MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
+PROBE, _EMBEDDINGS = "probe.safetensors", "embeddings"
 _HALF = ".half"  # behind the name of a weight that is stored in half precision
 PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
 
@@ -126,6 +128,22 @@ class Bundle:
             raise BundleError(f"bundle {self.path}: {WEIGHTS} is damaged: {error}") from error
         return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
 
+    def probe(self) -> np.ndarray | None:
+        """float32 [N,D]: how the network itself embedded `probe_crops(H, W, N)` of `reid.engines.agreement`
+        at its export; None where the bundle does not say. Raises BundleError."""
+        if PROBE not in self.manifest.files:
+            return None
+        try:
+            embeddings: np.ndarray = load_file(self.path / PROBE)[_EMBEDDINGS]
+        except (SafetensorError, KeyError) as error:
+            raise BundleError(f"bundle {self.path}: {PROBE} is damaged: {error}") from error
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim or not len(embeddings):
+            raise BundleError(
+                f"bundle {self.path}: {PROBE} holds {list(embeddings.shape)} values, and the manifest says "
+                f"[N, {self.manifest.dim}]; export it again"
+            )
+        return embeddings
+
     def profile(self) -> Profile:
         """The bundle's own BN values: the profile of a site that has not been adapted."""
         return profile_from_weights(self.base_id, self.weights())
@@ -187,6 +205,14 @@ def write_bundle(
     return Bundle.load(path)
 
 
+def write_probe(bundle: Bundle, embeddings: np.ndarray) -> Bundle:
+    """Adds what the network makes of `probe_crops(H, W, N)`, float32 [N,D], to a bundle."""
+    with usual_mode(bundle.path / PROBE):
+        save_file({_EMBEDDINGS: np.ascontiguousarray(embeddings, np.float32)}, bundle.path / PROBE)
+    files = bundle.manifest.files | {PROBE: _sha256(bundle.path / PROBE)}
+    return write_manifest(bundle, bundle.manifest.model_copy(update={"files": files}))
+
+
 def write_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """Replaces the manifest of a bundle, atomically; the files it lists stay."""
     partial = bundle.path / (MANIFEST + ".partial")
@@ -197,8 +223,6 @@ def write_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
 
 def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, int]:
     """Writes the file and returns the byte offset of every tensor in it."""
-    from safetensors.numpy import save_file
-
     with usual_mode(path):
         save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
     with path.open("rb") as file:

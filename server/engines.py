@@ -19,6 +19,7 @@ from reid.engines import Engine, EngineError, EngineInfo, GpuOptions, RowsEngine
 from reid.profile import Centres, Profile, ProfileError, has_centres, space_id, tables_id_of
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
+from server.engine_trials import EngineTrials
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping
 from server.gallery.store import Store
 from server.profile_engine import PackedTables, ProfileEngine
@@ -60,7 +61,11 @@ class Engines:
         # the bundle may lie where nothing can be written
         gpu = GpuOptions(cache=settings.data / "tensorrt")
         self.fallbacks = gpu.fallbacks
-        engine, self.refused = choose_with_reasons(bundle, settings.device, settings.engine, gpu=gpu)
+        trials = EngineTrials(bundle, settings.data)
+        engine, self.refused = choose_with_reasons(
+            bundle, settings.device, settings.engine, gpu=gpu, trial=trials
+        )
+        self.trials = trials.results
         self.info: EngineInfo = engine.describe()
         # A session on a GPU takes seconds to minutes, so no profile gets one of its own there.
         self.all_share = self.info.engine == "onnxruntime" and self.info.device != "cpu"

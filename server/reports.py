@@ -320,6 +320,15 @@ class EngineReport(BaseModel):
     precision: str
 
 
+class TrialReport(BaseModel):
+    """What came out when a candidate engine embedded the bundle's probe in a process of its own."""
+
+    refused: str | None = Field(description="why it is not used; null: it may be")
+    undecided: str | None = Field(description="why there is no result; says nothing against it")
+    min_cosine: float | None = Field(description="lowest cosine to the embeddings that the bundle records")
+    crops_per_second: float | None = Field(description="at batch 32, when it was tried")
+
+
 class FallbackReport(BaseModel):
     """Something that did not run as it was wished."""
 
@@ -334,6 +343,9 @@ class ServerReport(BaseModel):
     bundle: BundleReport
     engine: EngineReport
     refused_engines: dict[str, str] = Field(description="faster engines that do not work here, with reasons")
+    engine_trials: dict[str, TrialReport] = Field(
+        description="engines of the CPU that were tried before one was chosen"
+    )
     fallbacks: list[FallbackReport] = Field(
         description="what did not run as wished since the start, with reasons; empty: everything did"
     )

@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from reid.bundle import Bundle
+from reid.engines.trial import Trial
 from server.batching import EmbedError
 from server.engines import Engines
 from server.errors import Overloaded
@@ -22,6 +23,7 @@ from server.reports import (
     FallbackReport,
     ServerReport,
     SiteReport,
+    TrialReport,
 )
 from server.settings import Settings
 from server.sites import Site
@@ -86,6 +88,7 @@ class Status:
             bundle=bundle,
             engine=EngineReport(**dataclasses.asdict(self.engines.info)),
             refused_engines=self.engines.refused,
+            engine_trials={name: _trial(each) for name, each in self.engines.trials.items()},
             fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
             search=self.indexes.device,
             max_batch=self.engines.max_batch,
@@ -108,3 +111,8 @@ class Status:
             ) from error
         await asyncio.to_thread(self.store.database.check_writable)
         return self.store.purge.purged
+
+
+def _trial(trial: Trial) -> TrialReport:
+    values = dataclasses.asdict(trial)
+    return TrialReport(**{name: values[name] for name in TrialReport.model_fields})

@@ -17,8 +17,10 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from export.bundle import export_bundle
 from reid.bundle import Bundle
+from reid.engines.trial import Trial, trial_of
 from reid.models.build import batchnorm_layers, build
 from reid.models.spec import ModelSpec
+from server import engine_trials
 from training.checkpoint import Checkpoint, model_tensors
 from training.synthetic import drawn
 from training.synthetic.body import SynthError
@@ -44,6 +46,22 @@ def drawn_once() -> Iterator[None]:
     """Draws each picture once: the tests ask for the same people at the same cameras again and again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawn, "draw", functools.lru_cache(1024)(drawn.draw))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines_tried_once() -> Iterator[None]:
+    """Tries an engine with a bundle in one process: a test's empty folder keeps no results."""
+    tried: dict[tuple[str, str], Trial] = {}
+
+    def trial(bundle: Bundle, name: str) -> Trial:
+        key = (str(bundle.manifest.files), name)
+        if key not in tried:
+            tried[key] = trial_of(bundle, name)
+        return tried[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_trials, "trial_of", trial)
         yield
 
 

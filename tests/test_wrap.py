@@ -16,8 +16,8 @@ from export.card import card
 from export.preprocessing import Preprocessing, Probes, candidates, choose
 from export.wrap import Foreign, wrap_network
 from reid.adaptation.sampling import MIN_CROPS
-from reid.bundle import Bundle, BundleError, cosine
-from reid.engines import choose_engine
+from reid.bundle import Bundle, cosine
+from reid.engines import EngineError, choose_engine
 from reid.engines.agreement import probe_crops
 from reid.engines.chooser import installed_engines
 from resight import app
@@ -103,7 +103,7 @@ def test_every_engine_answers_as_the_network_itself(wrapped: tuple[Path, Bundle]
         found = choose_engine(bundle, "cpu", name).embed(crops)
         assert cosine(found, expected).min() > 0.9999
         assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
-    with pytest.raises(BundleError, match="wraps a foreign model"):
+    with pytest.raises(EngineError, match="foreign network that was wrapped"):
         choose_engine(bundle, "cpu", "torch")
 
 

@@ -1,4 +1,4 @@
-"""Whether an engine on a GPU computes what it should, before it serves anybody.
+"""Whether an engine computes what it should, before it serves anybody.
 
 Two profiles of one network lie as near as 0.996 in cosine, so a fixed floor accepts one for the other. What
 is compared is therefore also how far the profile itself moves each crop.
@@ -12,6 +12,7 @@ from reid.engines.protocol import EngineError
 from reid.images import resize
 
 FLOORS = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
+PROBE_CROPS = 8  # whose embeddings a bundle records
 SHARE_OF_DRIFT = 0.1  # of what a profile changes: how far an engine may be off
 
 
@@ -29,7 +30,7 @@ def check_agreement(
     """Raises EngineError unless the embeddings are those that are expected.
 
     Args:
-        embeddings: float32 [N,D], of the engine. expected: float32 [N,D], of the CPU in float32.
+        embeddings: float32 [N,D], of the engine. expected: float32 [N,D], of the CPU in float32, or recorded.
         precision: in which the engine computes; each has its floor.
         base: float32 [N,D], of the CPU with the bundle's own tables, where the engine has others.
     """
@@ -38,7 +39,9 @@ def check_agreement(
     off = 1 - (embeddings * expected).sum(1)
     floor = FLOORS[precision]
     if 1 - off.max() < floor:
-        raise EngineError(f"cosine {1 - off.max():.6f} to the CPU is below {floor}, the floor of {precision}")
+        raise EngineError(
+            f"cosine {1 - off.max():.6f} to what it should answer is below {floor}, the floor of {precision}"
+        )
     if base is None:
         return
     drift = 1 - (base * expected).sum(1)

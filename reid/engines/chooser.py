@@ -11,6 +11,7 @@ from typing import NamedTuple
 from reid.bundle import Bundle
 from reid.engines.protocol import Device, Engine, EngineError
 from reid.engines.providers import GpuOptions
+from reid.engines.trial import TRIED, Trial, check_probe
 from reid.profile import Profile
 
 log = logging.getLogger("resight")
@@ -44,24 +45,28 @@ def choose_with_reasons(
     name: str = "auto",
     profile: Profile | None = None,
     gpu: GpuOptions = GpuOptions(),
+    trial: Callable[[str], Trial] | None = None,
 ) -> Choice:
     """The first engine of `ENGINES` that works here, or the one that is named. Each refusal is logged.
+    With the bundle's own values an engine must also embed the bundle's probe as it is recorded.
 
     Args:
         device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
             a warning if it cannot be used.
         name: `auto`, or one of `ENGINES`: then exactly this one. gpu: how a GPU is used.
+        trial: what came out for an engine in a process of its own; those of `TRIED` have one before they are
+            opened here.
 
     Raises EngineError when no such engine works; the message says why for each.
     """
     if name != "auto":
         if name not in ENGINES:
             raise EngineError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
-        return Choice(_make(name, bundle, profile, device, gpu), {})
+        return Choice(_tried(name, bundle, profile, device, gpu, trial), {})
     refused: dict[str, str] = {}
     for candidate in _candidates(device):
         try:
-            engine = _make(candidate, bundle, profile, device, gpu)
+            engine = _tried(candidate, bundle, profile, device, gpu, trial)
         except EngineError as error:
             log.warning("engine %s is not used: %s", candidate, error)
             refused[candidate] = str(error)
@@ -101,6 +106,25 @@ def _candidates(device: Device) -> list[str]:
     return cpu if device == "cpu" or not gpu_present() else gpu + cpu
 
 
+def _tried(
+    name: str,
+    bundle: Bundle,
+    profile: Profile | None,
+    device: Device,
+    gpu: GpuOptions,
+    trial: Callable[[str], Trial] | None,
+) -> Engine:
+    """An engine that may serve. Raises EngineError."""
+    if trial is not None and name in TRIED and find_spec(_MODULES[name]) is not None:
+        outcome = trial(name)
+        if outcome.refused is not None:
+            raise EngineError(f"{name}: {outcome.refused}")
+    engine = _make(name, bundle, profile, device, gpu)
+    if profile is None:
+        check_probe(bundle, engine)
+    return engine
+
+
 def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device, gpu: GpuOptions) -> Engine:
     require_installed(name)
     makers: dict[str, Callable[[], Engine]] = {
@@ -137,4 +161,6 @@ def _openvino(bundle: Bundle, profile: Profile | None) -> Engine:
 def _torch(bundle: Bundle, profile: Profile | None, device: Device) -> Engine:
     from reid.engines.pytorch import TorchEngine, torch_device
 
+    if not bundle.manifest.model:
+        raise EngineError("torch cannot run a foreign network that was wrapped; only its graph is there")
     return TorchEngine(bundle, profile, torch_device(device))

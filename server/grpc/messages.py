@@ -138,6 +138,7 @@ def info(report: ServerReport) -> pb.Info:
     values = report.model_dump()
     bundle = values.pop("bundle")
     metrics = json.dumps(bundle.pop("metrics"))
+    values["engine_trials"] = {name: pb.Trial(**trial) for name, trial in values["engine_trials"].items()}
     return pb.Info(bundle=pb.BundleInfo(**bundle, metrics_json=metrics), **values)
 
 

@@ -681,7 +681,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Info(_message.Message):
-    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search")
+    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials")
     class RefusedEnginesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -696,6 +696,13 @@ class Info(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class EngineTrialsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Trial
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Trial, _Mapping]] = ...) -> None: ...
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     REFUSED_ENGINES_FIELD_NUMBER: _ClassVar[int]
@@ -706,6 +713,7 @@ class Info(_message.Message):
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_TRIALS_FIELD_NUMBER: _ClassVar[int]
     bundle: BundleInfo
     engine: EngineInfo
     refused_engines: _containers.ScalarMap[str, str]
@@ -716,7 +724,20 @@ class Info(_message.Message):
     uptime_s: float
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     search: str
-    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ...) -> None: ...
+    engine_trials: _containers.MessageMap[str, Trial]
+    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ...) -> None: ...
+
+class Trial(_message.Message):
+    __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second")
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    UNDECIDED_FIELD_NUMBER: _ClassVar[int]
+    MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    CROPS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    refused: str
+    undecided: str
+    min_cosine: float
+    crops_per_second: float
+    def __init__(self, refused: _Optional[str] = ..., undecided: _Optional[str] = ..., min_cosine: _Optional[float] = ..., crops_per_second: _Optional[float] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("what", "reason", "times")
