@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.calibration import calibrate
+from cli.clusters import clusters_list, clusters_name, clusters_show
 from cli.corrections import (
     different,
     feature,
@@ -65,6 +66,11 @@ people.command("list")(people_list)
 for correction in (rename, merge, split, hide, feature, different):
     people.command()(correction)
 app.add_typer(people, name="people")
+clusters = typer.Typer(help="People of a site whom nobody has named.", no_args_is_help=True)
+clusters.command("list")(clusters_list)
+clusters.command("show")(clusters_show)
+clusters.command("name")(clusters_name)
+app.add_typer(clusters, name="clusters")
 journal = typer.Typer(help="What was corrected at a site, and its undoing.", no_args_is_help=True)
 journal.command("list")(journal_list)
 journal.command("undo")(journal_undo)

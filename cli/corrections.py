@@ -52,7 +52,7 @@ def update(
         corrected = client.update_items(
             site, values, items=item or None, filter=filter, all=all, revisions=revisions
         )
-    _say(corrected, "updated")
+    say_corrected(corrected, "updated")
 
 
 def people_list(
@@ -92,7 +92,7 @@ def rename(
 ) -> None:
     """Give a person a name that nobody has."""
     with connect(server, api_key) as client:
-        _say(client.rename(site, identity, to), "renamed")
+        say_corrected(client.rename(site, identity, to), "renamed")
 
 
 def merge(
@@ -105,7 +105,7 @@ def merge(
     """Give the items of a person to another one, and say how alike both were."""
     with connect(server, api_key) as client:
         corrected = client.merge(site, identity, into)
-    _say(corrected, "merged")
+    say_corrected(corrected, "merged")
     if corrected.alike is not None:
         alike = corrected.alike
         typer.echo(f"cosine of the means {alike.mean:.4f}, of the two best items {alike.best:.4f}")
@@ -121,7 +121,7 @@ def split(
 ) -> None:
     """Give some of a person's items a name that nobody has: all of them, or none."""
     with connect(server, api_key) as client:
-        _say(client.split(site, identity, items, to), "split off")
+        say_corrected(client.split(site, identity, items, to), "split off")
 
 
 def hide(
@@ -133,7 +133,7 @@ def hide(
 ) -> None:
     """Leave a person out of the answers of queries."""
     with connect(server, api_key) as client:
-        _say(client.hide(site, identity, not off), "shown" if off else "hidden")
+        say_corrected(client.hide(site, identity, not off), "shown" if off else "hidden")
 
 
 def feature(
@@ -145,7 +145,7 @@ def feature(
 ) -> None:
     """Choose the item whose picture stands for a person."""
     with connect(server, api_key) as client:
-        _say(client.set_feature(site, identity, item), "chosen")
+        say_corrected(client.set_feature(site, identity, item), "chosen")
 
 
 def different(
@@ -161,7 +161,9 @@ def different(
     if (item is None) == (other is None):
         fail("give either --item or --other: an item or a person that is not this one")
     with connect(server, api_key) as client:
-        _say(client.set_different(site, identity, item=item, other=other, different=not off), "noted")
+        say_corrected(
+            client.set_different(site, identity, item=item, other=other, different=not off), "noted"
+        )
 
 
 def journal_list(
@@ -194,7 +196,7 @@ def journal_list(
 def journal_undo(entry: Entry, server: Server = LOCAL, api_key: Key = None) -> None:
     """Undo a correction; an undo can be undone too."""
     with connect(server, api_key) as client:
-        _say(client.undo(entry), "changed back")
+        say_corrected(client.undo(entry), "changed back")
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -208,7 +210,8 @@ def _object(text: str) -> dict[str, Any]:
     return values
 
 
-def _say(corrected: Corrected, done: str) -> None:
+def say_corrected(corrected: Corrected, done: str) -> None:
+    """Prints what a correction did, and how it is undone."""
     if corrected.entry is None:
         typer.echo("everything was already so; nothing was changed")
         return

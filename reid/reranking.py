@@ -1,7 +1,8 @@
 """k-reciprocal re-ranking (Zhong et al. 2017; methods A.5.5): distances by the neighbours two crops share.
 
-Sparse: memory grows with queries x gallery and with the neighbours, never with the square of all items. For
-offline evaluation only: a new query changes the neighbour lists of all others, so a server cannot use it.
+Sparse: memory grows with queries x gallery and with the neighbours, never with the square of all items. As a
+ranking for offline evaluation only: a new query changes the neighbour lists of all others, so a server cannot
+use it. A server groups its items by `close_pairs`, while other threads go on.
 """
 
 from __future__ import annotations
@@ -47,6 +48,18 @@ def jaccard_distances(vectors: np.ndarray, k1: int, k2: int) -> np.ndarray:
     inverted = _by_member(members, values, counts, 0)
     none = np.zeros((len(vectors), len(vectors)), np.float32)
     return _blend(none, members, values, counts, *inverted, np.float32(0))
+
+
+def close_pairs(vectors: np.ndarray, k1: int, k2: int, reach: float) -> np.ndarray:
+    """int32 [P,2], the lesser row first: pairs of items whose `jaccard_distances` are `reach`, below 1, or
+    less. Memory grows with the pairs and not with the square of the items.
+
+    Args:
+        vectors: float32 unit embeddings [N,D]. k1, k2: as in `rerank`, which raises what this raises.
+    """
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    members, values, counts, _ = _encodings(vectors, k1, k2)
+    return _close(members, values, counts, *_by_member(members, values, counts, 0), np.float32(reach))
 
 
 def _encodings(
@@ -106,7 +119,7 @@ def _neighbours(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return near, np.maximum(farthest, np.finfo(np.float32).tiny)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True)
 def _reciprocal(near: np.ndarray, count: int) -> np.ndarray:
     """int32 [N,count]: those of the `count` nearest that have the item among theirs, padded with -1."""
     mutual = np.full((len(near), count), -1, np.int32)
@@ -133,7 +146,7 @@ def _holds(row: np.ndarray, count: int, value: int) -> bool:
     return held
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True)
 def _encode(
     x: np.ndarray, farthest: np.ndarray, near: np.ndarray, whole: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,7 +185,7 @@ def _encode(
     return members, values, counts
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True)
 def _expand(
     near: np.ndarray, members: np.ndarray, values: np.ndarray, counts: np.ndarray, k2: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -235,3 +248,39 @@ def _blend(
             jaccard = np.float32(1) - overlap[g] / (np.float32(2) - overlap[g])
             original[q, g] = (np.float32(1) - weight) * jaccard + weight * original[q, g]
     return original
+
+
+@numba.njit(nogil=True, cache=True)
+def _close(
+    members: np.ndarray,
+    values: np.ndarray,
+    counts: np.ndarray,
+    starts: np.ndarray,
+    items: np.ndarray,
+    shares: np.ndarray,
+    reach: np.float32,
+) -> np.ndarray:
+    """See close_pairs. Items without a common member are not looked at: their distance is 1."""
+    pairs, filled = np.empty((1024, 2), np.int32), 0
+    overlap, touched = np.zeros(len(counts), np.float32), np.empty(len(counts), np.int32)
+    for i in range(len(counts)):
+        seen = 0
+        for m in range(counts[i]):
+            for place in range(starts[members[i, m]], starts[members[i, m] + 1]):
+                j = items[place]
+                if j <= i:
+                    continue
+                if overlap[j] == 0:
+                    touched[seen] = j
+                    seen += 1
+                overlap[j] += min(values[i, m], shares[place])
+        for j in touched[:seen]:
+            if np.float32(1) - overlap[j] / (np.float32(2) - overlap[j]) <= reach:
+                if filled == len(pairs):
+                    wider = np.empty((2 * filled, 2), np.int32)
+                    wider[:filled] = pairs
+                    pairs = wider
+                pairs[filled, 0], pairs[filled, 1] = i, j
+                filled += 1
+            overlap[j] = 0
+    return pairs[:filled]

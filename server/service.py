@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reid.bundle import Bundle
 from server.adapt import Adapting
 from server.calibrating import Calibrating
+from server.clustering import Clustering
 from server.console import Console
 from server.correcting import Correcting
 from server.embedding import Embedding
@@ -60,6 +61,7 @@ class Service:
         self.correcting = Correcting(settings, store, sites, engines, self.embedding)
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
+        self.clustering = Clustering(store, sites, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)
         self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
@@ -76,6 +78,7 @@ class Service:
         """Interrupts jobs, finishes what is queued, closes the store."""
         self.schedule.close()
         self.jobs.close()
-        parts = (self.embedding, self.querying, self.calibrating, self.enrolling, self.engines, self.store)
+        workers = (self.embedding, self.querying, self.clustering, self.calibrating, self.enrolling)
+        parts = (*workers, self.engines, self.store)
         for part in parts:
             part.close()

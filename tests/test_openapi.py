@@ -79,6 +79,11 @@ class Seeds:
         records = [{"identity": f"person-{number}", "camera": "door", "metadata": {"n": number}}]
         return self.client.enroll(SITE, [picture(number)], records=records).items[0].id
 
+    def _clustered_item(self) -> str:
+        """One of two items that look the same and have no name."""
+        number = self.random.randrange(50)
+        return self.client.enroll(SITE, [picture(number), picture(number)]).items[0].id
+
     def _adapted_site(self) -> str:
         name = f"site-{uuid.UUID(int=self.random.getrandbits(128)).hex[:12]}"
         self.client.enroll(name, [picture(number) for number in range(16)])
@@ -107,6 +112,8 @@ class Seeds:
             return self._adapted_site() if own else SITE
         if name == "entry":
             return str(self.client.update(self._item(), {"identity": "corrected"}).entry)
+        if "/clusters/" in call:
+            return self._clustered_item()
         return self.job if name == "job" else self._item()
 
     def query(self, call: str) -> dict[str, Any]:
@@ -114,7 +121,9 @@ class Seeds:
         if call == "DELETE /gallery":
             self._item()
             return {"site": SITE, "identity": "person-1"}
-        lists = ("GET /gallery", "GET /people", "GET /journal")
+        if call == "GET /clusters/{item}":
+            return {"site": SITE}
+        lists = ("GET /gallery", "GET /people", "GET /journal", "GET /clusters")
         return {"site": SITE, "limit": self.random.randint(1, 5)} if call in lists else {}
 
     def body(self, call: str) -> dict[str, Any]:
@@ -127,6 +136,8 @@ class Seeds:
             return {"site": SITE, "items": [self._item()], "values": {"identity": "corrected"}}
         if call.startswith("PATCH "):
             return {"identity": "corrected"}
+        if call == "POST /clusters/name":
+            return {"site": SITE, "item": self._clustered_item(), "identity": "corrected"}
         if call.startswith("POST /people/"):
             return self._about_a_person(call)
         if call == "POST /query" and self.random.random() < 0.5:

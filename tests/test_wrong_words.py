@@ -88,6 +88,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--site s --filter { --identity ada --server {nobody}", "filter"),
         ("--site s i --identity ada --server {page}", "is it a Resight server?"),
     ],
+    "clusters list": [
+        ("--site s --server {page}", "is it a Resight server?"),
+        ("", "missing option '--site'"),
+    ],
+    "clusters show": [("--site s i --server {nobody}", "no answer from {nobody}"), ("--site s", "'item'")],
+    "clusters name": [
+        ("--site s i a --server {page}", "is it a Resight server?"),
+        ("--site s i", "'identity'"),
+    ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],

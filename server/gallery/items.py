@@ -150,6 +150,20 @@ class ItemRows:
         seqs = np.array([row.seq for row in rows], np.int64)
         return seqs, [row.camera for row in rows], [row.identity for row in rows]
 
+    def unnamed(self, site: str) -> tuple[np.ndarray, list[str | None]]:
+        """int64 seqs [N], ascending, and cameras [N] of a site's items that nobody has named."""
+        query = sa.select(t.items.c.seq, t.items.c.camera)
+        query = query.where(t.items.c.site == site, t.items.c.identity.is_(None))
+        with self.database.read() as db:
+            rows = db.execute(query.order_by(t.items.c.seq)).all()
+        return np.array([row.seq for row in rows], np.int64), [row.camera for row in rows]
+
+    def named(self, site: str) -> np.ndarray:
+        """int64 seqs [N], ascending, of a site's items that have a name."""
+        query = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity.is_not(None))
+        with self.database.read() as db:
+            return np.fromiter(db.execute(query.order_by(t.items.c.seq)).scalars(), np.int64)
+
     def any_identity(self, site: str) -> bool:
         """Whether an item of a site says whom it shows."""
         query = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity.is_not(None))

@@ -7,6 +7,7 @@ from typing import Any
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
+from server.clustering import Cluster
 from server.correcting import Corrected
 from server.errors import BadRequest
 from server.fields import filter_of, label_of, labels_of
@@ -91,6 +92,41 @@ class Corrections(rpc.CorrectionsServicer):
             )
         )
 
+    async def ListClusters(self, request: pb.ListClustersRequest, context: Any) -> pb.ListClustersResponse:
+        """A page of clusters."""
+        page = await self.service.clustering.page(
+            request.site, request.cursor or None, request.limit or 50, _threshold(request)
+        )
+        return pb.ListClustersResponse(
+            clusters=[_cluster(each) for each in page.clusters],
+            unnamed=page.unnamed,
+            looked_at=page.looked_at,
+            threshold=page.threshold,
+            guess=page.guess,
+            cursor=page.cursor or "",
+        )
+
+    async def GetCluster(self, request: pb.GetClusterRequest, context: Any) -> pb.ClusterItems:
+        """One cluster with its items."""
+        members = await self.service.clustering.members(
+            request.site, request.item, request.cursor or None, request.limit or 100, _threshold(request)
+        )
+        return pb.ClusterItems(
+            cluster=_cluster(members.cluster),
+            items=[messages.item(item) for item in members.items],
+            cursor=members.cursor or "",
+        )
+
+    async def NameCluster(self, request: pb.NameClusterRequest, context: Any) -> pb.Corrected:
+        """A name for a cluster."""
+        identity = label_of(request.identity, "identity")
+        items = request.items if request.HasField("items") else None
+        return _corrected(
+            await self.service.clustering.name(
+                request.site, request.item, identity, items, actor(), _threshold(request)
+            )
+        )
+
     async def ListJournal(self, request: pb.ListJournalRequest, context: Any) -> pb.ListJournalResponse:
         """A page of the journal."""
         entries, following = await self.service.journal.page(
@@ -130,6 +166,19 @@ def _corrected(corrected: Corrected, alike: Alike | None = None) -> pb.Corrected
 
 def _named(named: Named) -> pb.NamedPerson:
     return pb.NamedPerson(**vars(named))
+
+
+def _cluster(cluster: Cluster) -> pb.Cluster:
+    values = vars(cluster)
+    if cluster.nearest is not None:
+        values = values | {"nearest": pb.Nearest(**vars(cluster.nearest))}
+    return pb.Cluster(**values)
+
+
+def _threshold(
+    request: pb.ListClustersRequest | pb.GetClusterRequest | pb.NameClusterRequest,
+) -> float | None:
+    return request.threshold if request.HasField("threshold") else None
 
 
 def _entry(entry: Entry) -> pb.Entry:

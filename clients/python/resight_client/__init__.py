@@ -18,11 +18,15 @@ from resight_client.client import Client
 from resight_client.corrected import (
     Alike,
     Change,
+    Cluster,
+    ClusterItems,
+    ClusterPage,
     Corrected,
     Entry,
     ItemCorrected,
     JournalPage,
     NamedPerson,
+    Nearest,
     PeoplePage,
 )
 from resight_client.values import (
@@ -53,6 +57,9 @@ __all__ = [
     "Calibration",
     "Change",
     "Client",
+    "Cluster",
+    "ClusterItems",
+    "ClusterPage",
     "Corrected",
     "Enrolled",
     "Entry",
@@ -65,6 +72,7 @@ __all__ = [
     "Match",
     "Measured",
     "NamedPerson",
+    "Nearest",
     "Page",
     "PeoplePage",
     "Person",

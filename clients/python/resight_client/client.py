@@ -10,7 +10,15 @@ import httpx
 from resight_client import calls, corrections, values
 from resight_client import corrected as parse
 from resight_client.calls import Call
-from resight_client.corrected import Corrected, Entry, ItemCorrected, JournalPage, PeoplePage
+from resight_client.corrected import (
+    ClusterItems,
+    ClusterPage,
+    Corrected,
+    Entry,
+    ItemCorrected,
+    JournalPage,
+    PeoplePage,
+)
 from resight_client.fields import Filter, Threshold, Time
 from resight_client.pictures import Image
 from resight_client.server import Server
@@ -227,6 +235,39 @@ class Client:
     ) -> PeoplePage:
         """A page of a site's people by name; with `identity`, that person alone."""
         return self._send(corrections.people(site, identity, include_hidden, cursor, limit), parse.people)
+
+    def clusters(
+        self, site: str, *, threshold: float | None = None, cursor: str | None = None, limit: int = 50
+    ) -> ClusterPage:
+        """A page of a site's unknown people: items without a name that look like one, the largest cluster
+        first. `threshold`: lowest cosine of two items that may belong together; None: by calibration."""
+        return self._send(corrections.clusters(site, threshold, cursor, limit), parse.clusters)
+
+    def cluster(
+        self,
+        site: str,
+        item: str,
+        *,
+        threshold: float | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> ClusterItems:
+        """The cluster of an item, with a page of its items."""
+        return self._send(corrections.cluster(site, item, threshold, cursor, limit), parse.cluster)
+
+    def name_cluster(
+        self,
+        site: str,
+        item: str,
+        identity: str,
+        *,
+        items: int | None = None,
+        threshold: float | None = None,
+    ) -> Corrected:
+        """Gives all items of an item's cluster a name, which somebody may have already. `items`: how many
+        you have seen; refused where the cluster has others by now."""
+        call = corrections.name_cluster(site, item, identity, items, threshold)
+        return self._send(call, parse.corrected)
 
     def rename(self, site: str, identity: str, to: str) -> Corrected:
         """Gives a person a name that nobody has; where somebody has it, the error says how alike both are."""

@@ -56,6 +56,48 @@ class PeoplePage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The named person whom a cluster looks most like; `score` is a cosine."""
+
+    identity: str
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Items that look like one person without a name."""
+
+    cluster: str  # id of the oldest item, by which the cluster is named
+    items: int
+    cameras: list[str]
+    first_seen: str | None  # ISO 8601, UTC; None where no item has a time
+    last_seen: str | None
+    feature: str  # id of the item that is most like all of them
+    nearest: Nearest | None  # None where nobody has a name
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterPage:
+    """A page of clusters, the largest first; `cursor` is None on the last."""
+
+    clusters: list[Cluster]
+    unnamed: int  # items of the site without a name
+    looked_at: int  # how many of them were grouped: the newest
+    threshold: float  # the lowest cosine of two items that may belong together
+    guess: bool  # whether the threshold does not rest on labels of the site
+    cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterItems:
+    """A cluster with a page of its items, the oldest first; `cursor` is None on the last."""
+
+    cluster: Cluster
+    items: list[Item]
+    cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Change:
     """One value that a correction changed."""
 
@@ -107,6 +149,26 @@ def item_corrected(values: dict[str, Any]) -> ItemCorrected:
 def people(values: dict[str, Any]) -> PeoplePage:
     """Reads a page of people."""
     return PeoplePage([known(NamedPerson, person) for person in values["people"]], values["cursor"])
+
+
+def _cluster(values: dict[str, Any]) -> Cluster:
+    nearest = values["nearest"]
+    named = known(Nearest, nearest) if nearest is not None else None
+    result: Cluster = known(Cluster, values | {"nearest": named})
+    return result
+
+
+def clusters(values: dict[str, Any]) -> ClusterPage:
+    """Reads a page of clusters."""
+    page = values | {"clusters": [_cluster(each) for each in values["clusters"]]}
+    result: ClusterPage = known(ClusterPage, page)
+    return result
+
+
+def cluster(values: dict[str, Any]) -> ClusterItems:
+    """Reads a cluster with its items."""
+    items = [item(each) for each in values["items"]]
+    return ClusterItems(_cluster(values["cluster"]), items, values["cursor"])
 
 
 def entry(values: dict[str, Any]) -> Entry:

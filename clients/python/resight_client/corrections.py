@@ -52,6 +52,24 @@ def person(action: str, site: str, identity: str, **values: Any) -> Call:
     return Call("POST", path("people", action), _json({"site": site, "identity": identity, **values}))
 
 
+def clusters(site: str, threshold: float | None, cursor: str | None, limit: int) -> Call:
+    """GET /clusters."""
+    values = {"site": site, "threshold": threshold, "cursor": cursor, "limit": limit}
+    return Call("GET", "/clusters", {"params": _set(values)})
+
+
+def cluster(site: str, item: str, threshold: float | None, cursor: str | None, limit: int) -> Call:
+    """GET /clusters/{item}."""
+    values = {"site": site, "threshold": threshold, "cursor": cursor, "limit": limit}
+    return Call("GET", path("clusters", item), {"params": _set(values)})
+
+
+def name_cluster(site: str, item: str, identity: str, items: int | None, threshold: float | None) -> Call:
+    """POST /clusters/name."""
+    body = {"site": site, "item": item, "identity": identity, "items": items, "threshold": threshold}
+    return Call("POST", "/clusters/name", _json(_set(body)))
+
+
 def journal(site: str, item: str | None, cursor: str | None, limit: int) -> Call:
     """GET /journal."""
     values = {"site": site, "item": item, "cursor": cursor, "limit": limit}

@@ -319,6 +319,98 @@ class NamedPerson(_message.Message):
     feature: str
     def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., hidden: _Optional[bool] = ..., feature: _Optional[str] = ...) -> None: ...
 
+class ListClustersRequest(_message.Message):
+    __slots__ = ("site", "threshold", "cursor", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    threshold: float
+    cursor: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., threshold: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListClustersResponse(_message.Message):
+    __slots__ = ("clusters", "unnamed", "looked_at", "threshold", "guess", "cursor")
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    UNNAMED_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    GUESS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    clusters: _containers.RepeatedCompositeFieldContainer[Cluster]
+    unnamed: int
+    looked_at: int
+    threshold: float
+    guess: bool
+    cursor: str
+    def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ..., unnamed: _Optional[int] = ..., looked_at: _Optional[int] = ..., threshold: _Optional[float] = ..., guess: _Optional[bool] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class Cluster(_message.Message):
+    __slots__ = ("cluster", "items", "cameras", "first_seen", "last_seen", "feature", "nearest")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    items: int
+    cameras: _containers.RepeatedScalarFieldContainer[str]
+    first_seen: float
+    last_seen: float
+    feature: str
+    nearest: Nearest
+    def __init__(self, cluster: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., feature: _Optional[str] = ..., nearest: _Optional[_Union[Nearest, _Mapping]] = ...) -> None: ...
+
+class Nearest(_message.Message):
+    __slots__ = ("identity", "score")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    score: float
+    def __init__(self, identity: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+
+class GetClusterRequest(_message.Message):
+    __slots__ = ("site", "item", "threshold", "cursor", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    item: str
+    threshold: float
+    cursor: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., item: _Optional[str] = ..., threshold: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ClusterItems(_message.Message):
+    __slots__ = ("cluster", "items", "cursor")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    cluster: Cluster
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    cursor: str
+    def __init__(self, cluster: _Optional[_Union[Cluster, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class NameClusterRequest(_message.Message):
+    __slots__ = ("site", "item", "identity", "items", "threshold")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    item: str
+    identity: str
+    items: int
+    threshold: float
+    def __init__(self, site: _Optional[str] = ..., item: _Optional[str] = ..., identity: _Optional[str] = ..., items: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
+
 class RenameRequest(_message.Message):
     __slots__ = ("site", "identity", "to")
     SITE_FIELD_NUMBER: _ClassVar[int]

@@ -419,6 +419,21 @@ class CorrectionsStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
                 _registered_method=True)
+        self.ListClusters = channel.unary_unary(
+                '/resight.v1.Corrections/ListClusters',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersResponse.FromString,
+                _registered_method=True)
+        self.GetCluster = channel.unary_unary(
+                '/resight.v1.Corrections/GetCluster',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetClusterRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ClusterItems.FromString,
+                _registered_method=True)
+        self.NameCluster = channel.unary_unary(
+                '/resight.v1.Corrections/NameCluster',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
         self.ListJournal = channel.unary_unary(
                 '/resight.v1.Corrections/ListJournal',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalRequest.SerializeToString,
@@ -503,6 +518,27 @@ class CorrectionsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClusters(self, request, context):
+        """Items without a name that look like one person, the largest cluster first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCluster(self, request, context):
+        """The cluster of an item, with its items, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NameCluster(self, request, context):
+        """Gives all items of an item's cluster a name, which somebody may have already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJournal(self, request, context):
         """Corrections of a site, the newest first, each with the first of its changes.
         """
@@ -570,6 +606,21 @@ def add_CorrectionsServicer_to_server(servicer, server):
             'SetDifferent': grpc.unary_unary_rpc_method_handler(
                     servicer.SetDifferent,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'ListClusters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClusters,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersResponse.SerializeToString,
+            ),
+            'GetCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCluster,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetClusterRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ClusterItems.SerializeToString,
+            ),
+            'NameCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.NameCluster,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
             ),
             'ListJournal': grpc.unary_unary_rpc_method_handler(
@@ -831,6 +882,87 @@ class Corrections:
             target,
             '/resight.v1.Corrections/SetDifferent',
             proto_dot_resight_dot_v1_dot_resight__pb2.SetDifferentRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/ListClusters',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/GetCluster',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetClusterRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ClusterItems.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NameCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/NameCluster',
+            proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
             options,
             channel_credentials,
