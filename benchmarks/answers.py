@@ -205,7 +205,16 @@ def _first(site: Site, scores: np.ndarray, enrolled: np.ndarray) -> tuple[np.nda
     return among.max(1), right, np.isin(site.person, enrolled) & np.isfinite(site.own)
 
 
-def embedded(name: str, records: list[Record], query: np.ndarray, bundle: Bundle, cache: Path) -> Site:
+class Embedded(NamedTuple):
+    """Crops of a site: float32 [N,D], unit length; int [N] people and cameras; bool [N], whether one asks."""
+
+    vectors: np.ndarray
+    pids: np.ndarray
+    cameras: np.ndarray
+    query: np.ndarray
+
+
+def embedded(name: str, records: list[Record], query: np.ndarray, bundle: Bundle, cache: Path) -> Embedded:
     """Embeds crops, or reads what an earlier run has kept of them."""
     kept = cache / f"{name}.npz"
     if not kept.is_file():
@@ -218,10 +227,10 @@ def embedded(name: str, records: list[Record], query: np.ndarray, bundle: Bundle
         np.savez(kept, vectors=np.concatenate(parts), pids=pids, cameras=cameras, query=query)
     with np.load(kept) as stored:
         vectors = stored["vectors"].astype(np.float32)
-        return read_site(name, vectors, stored["pids"], stored["cameras"], stored["query"])
+        return Embedded(vectors, stored["pids"], stored["cameras"], stored["query"])
 
 
-def market(root: Path, bundle: Bundle, cache: Path) -> Site:
+def market(root: Path, bundle: Bundle, cache: Path) -> Embedded:
     """The people of Market-1501's test half; its queries ask."""
     dataset = read_dataset("market1501", root)
     gallery = [record for record in dataset.gallery if record.pid > 0]  # 0: nobody's, or many people's
@@ -229,7 +238,7 @@ def market(root: Path, bundle: Bundle, cache: Path) -> Site:
     return embedded("market1501", [*dataset.query, *gallery], query, bundle, cache)
 
 
-def rendered(worlds: list[Path], bundle: Bundle, cache: Path) -> Site:
+def rendered(worlds: list[Path], bundle: Bundle, cache: Path) -> Embedded:
     """The people of every site of some worlds; a crop of each at each camera asks."""
     records: list[Record] = []
     for world in worlds:
@@ -255,9 +264,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     options = parser.parse_args()
     bundle = Bundle.load(options.bundle)
-    sites = [rendered(options.worlds, bundle, options.cache)] if options.worlds else []
+    crops = {}
+    if options.worlds:
+        crops["rendered"] = rendered(options.worlds, bundle, options.cache)
     if options.market1501 is not None:
-        sites.append(market(options.market1501, bundle, options.cache))
+        crops["market1501"] = market(options.market1501, bundle, options.cache)
+    sites = [read_site(name, *each) for name, each in crops.items()]
     for site in sites:
         growth(site)
         probabilities(site)

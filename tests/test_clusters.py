@@ -52,11 +52,11 @@ def components_of(linked: np.ndarray) -> np.ndarray:
         if (spread == labels).all():
             break
         labels = spread
-    numbers = {}
-    for label in labels:
+    numbers: dict[int, int] = {}
+    for label in labels.tolist():
         if (labels == label).sum() > 1:
             numbers.setdefault(label, len(numbers))
-    return np.array([numbers.get(label, -1) for label in labels])
+    return np.array([numbers.get(label, -1) for label in labels.tolist()])
 
 
 @pytest.mark.parametrize("reach", [0.2, 0.45, 0.7])
@@ -126,10 +126,10 @@ def site(service: Service) -> tuple[str, list[str]]:
     """A site with 4, 3 and 2 pictures of three people without a name, one of a stranger, and two of ada, who
     looks like the first of them; and the ids of the items, in this order."""
     name = f"site-{next(_numbers)}"
-    shown = (
-        [(1, n, None) for n in range(4)] + [(2, n, None) for n in range(3)] + [(3, n, None) for n in range(2)]
-    )
-    shown += [(4, 0, None), (1, 7, "ada"), (1, 8, "ada")]
+    shown: list[tuple[int, int, str | None]] = []
+    for person, pictures in ((1, 4), (2, 3), (3, 2), (4, 1)):
+        shown += [(person, n, None) for n in range(pictures)]
+    shown += [(1, 7, "ada"), (1, 8, "ada")]
     records = [
         NewItem(("door", "hall")[n % 2], identity, 1000.0 + row, {})
         for row, (_, n, identity) in enumerate(shown)
