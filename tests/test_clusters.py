@@ -259,6 +259,10 @@ def test_what_is_enrolled_erased_or_named_shows_at_once(
     assert clusters == {ids[1]: 3, ids[4]: 3, ids[7]: 2, ids[9]: 2}
     page = parse.cluster(send(app, calls.cluster(name, enrolled.items[0].id, None, None, 9)))
     assert page.cluster.cluster == ids[9]  # a new item of a stranger does not rename the cluster
+    more = [view(3, number) for number in (5, 6, 7)]
+    asyncio.run(service.enrolling.enroll(name, more, [NewItem("door", None, None, {})] * 3))
+    largest = listed(app, name).clusters[0]
+    assert (largest.cluster, largest.items) == (ids[7], 5)
 
 
 def test_hidden_people_are_nobodys_nearest(app: FastAPI, site: tuple[str, list[str]]) -> None:
