@@ -1,6 +1,7 @@
 """docs/promises.md: every promise names the tests that attack it, and they exist and run."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,16 @@ def promises() -> Iterator[str]:
 PROMISES = list(promises())
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A file, read once for all promises."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def functions(path: Path) -> dict[str, ast.FunctionDef]:
     """The functions of a file, tests and fixtures among them."""
-    nodes = ast.parse(path.read_text()).body
+    nodes = parsed(path).body
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
@@ -36,7 +44,7 @@ def skips(node: ast.AST) -> bool:
 def obstacles(path: Path, test: str) -> list[str]:
     """What could keep a test from running by default: itself, its file, or a fixture that it needs."""
     known = functions(ROOT / "tests/conftest.py") | functions(path)
-    rest = [n for n in ast.parse(path.read_text()).body if not isinstance(n, ast.FunctionDef)]
+    rest = [n for n in parsed(path).body if not isinstance(n, ast.FunctionDef)]
     result = [path.name for node in rest if skips(node)]
     needed, seen = [test], set()
     while needed:
