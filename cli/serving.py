@@ -124,10 +124,10 @@ def key_add(
     """Make a key and print it, once; its id goes to standard error.
 
     The gallery exists already: the server's first start makes it."""
-    from server.auth import make_key
+    from server.auth import LOCAL, add_key
 
     with _gallery(data, store) as gallery:
-        key = make_key(gallery, scope)
+        key = add_key(gallery, scope, LOCAL)
     typer.echo(key.text)
     typer.echo(f"{key.id}; to revoke it: resight key revoke {key.id}", err=True)
 
@@ -147,8 +147,10 @@ def key_revoke(
     store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
 ) -> None:
     """Revoke a key; the running server refuses it from then on."""
+    from server.auth import LOCAL, revoke_key
+
     with _gallery(data, store) as gallery:
-        if not gallery.keys.revoke(key):
+        if not revoke_key(gallery, key, LOCAL):
             fail(f"there is no key {key}")
 
 

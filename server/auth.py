@@ -40,7 +40,7 @@ class Auth:
         """An admin key for a server that needs one and has none; shown once and never again."""
         if not self.required or self.store.keys.all():
             return None
-        return make_key(self.store, "admin").text
+        return add_key(self.store, "admin", LOCAL).text
 
     async def admit(self, key: str | None, scope: str, place: str = IN_HEADERS) -> str:
         """`check` for the event loop: a key is looked up in the store by another thread."""
@@ -83,6 +83,21 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
     if kind.lower() == "bearer" and token:
         return token
     return x_api_key
+
+
+def add_key(store: Store, scope: str, actor: str) -> NewKey:
+    """`make_key` with a line in the audit log, which names the key's id and scope, never its text."""
+    made = make_key(store, scope)
+    store.audit.note(actor, "add-key", None, {"key": made.id, "scope": scope})
+    return made
+
+
+def revoke_key(store: Store, key_id: str, actor: str) -> bool:
+    """Revokes a key, with a line in the audit log; False, and no line, where there is no such key."""
+    revoked = store.keys.revoke(key_id)
+    if revoked:
+        store.audit.note(actor, "revoke-key", None, {"key": key_id})
+    return revoked
 
 
 def make_key(store: Store, scope: str) -> NewKey:

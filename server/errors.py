@@ -55,6 +55,12 @@ class Forbidden(Problem):
     status, code, title = 403, "forbidden", "Scope missing"
 
 
+class OtherSite(Forbidden):
+    """A browser sent it for the page of another site."""
+
+    code, title = "other-site", "Page of another site"
+
+
 class NotFound(Problem):
     """No such item, site or job."""
 

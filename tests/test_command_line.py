@@ -466,6 +466,13 @@ def test_keys(tmp_path: Path) -> None:
     succeeded(here("key", "revoke", name, "--data", tmp_path))
     assert "there is no key" in failed(here("key", "revoke", name, "--data", tmp_path))
     assert "scope 'root'" in failed(here("key", "add", "root", "--data", tmp_path))
+    store = Store(tmp_path)
+    lines = [(line["actor"], line["action"], line["detail"]) for line in store.audit.lines()]
+    store.close()
+    assert lines == [
+        ("local", "add-key", {"key": name, "scope": "read"}),
+        ("local", "revoke-key", {"key": name}),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from server.http.outcomes import Outcomes
 from server.http.serving import HttpServer
 from server.settings import Settings
 from server.telemetry import Telemetry
-from tests.tiny import tiny_server
+from tests.tiny import picture, tiny_server
 
 JOB = "0123456789abcdef0123456789abcdef"
 
@@ -220,3 +220,22 @@ def test_a_request_that_the_stop_cancelled_is_counted_as_such() -> None:
         time.sleep(0.3)
     served.wait_for("cancelled")
     connection.close()
+
+
+def test_a_page_of_another_site_changes_nothing_at_a_server_without_keys(broken: ServerProcess) -> None:
+    def enroll(**headers: str) -> httpx.Response:
+        return httpx.post(
+            f"{broken.url}/gallery",
+            files={"images": picture(1)},
+            data={"site": "yard"},
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    for marked in ({"Sec_Fetch_Site": "cross-site"}, {"Origin": "http://evil.example"}):
+        answer = enroll(**marked)
+        assert (answer.status_code, answer.json()["code"]) == (403, "other-site")
+        assert "of another site may not change anything" in answer.json()["detail"]
+        assert "--cors-origins" in answer.json()["detail"]
+    assert enroll().status_code == 201
+    assert enroll(Sec_Fetch_Site="same-origin", Origin=broken.url).status_code == 201
+    assert enroll(Origin=broken.url).status_code == 201

@@ -163,3 +163,17 @@ def test_where_no_key_is_needed_nobody_signs_in(service: Service) -> None:
         assert browser.post("/session", json={"key": "anything"}).json()["scope"] == "admin"
         assert "set-cookie" not in browser.get("/session").headers
         assert browser.get("/sites").status_code == 200
+
+
+def test_another_sites_page_changes_nothing_also_with_the_sessions_token(
+    browser: TestClient, service: Service
+) -> None:
+    _, headers = sign_in(browser, service)
+    assert enroll(browser, headers | {"Sec-Fetch-Site": "cross-site"}) == 403
+    assert enroll(browser, headers | {"Sec-Fetch-Site": "same-origin"}) == 201
+    assert enroll(browser, headers | {"Origin": "https://evil.example"}) == 403
+    assert enroll(browser, headers | {"Origin": "https://site.example"}) == 201
+    signed_in = browser.post("/session", json={"key": "rs_x"}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (signed_in.status_code, signed_in.json()["title"]) == (403, "Page of another site")
+    assert browser.delete("/session", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert browser.get("/sites", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200

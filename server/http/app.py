@@ -14,6 +14,7 @@ from server.http.access import KeyedRoute
 from server.http.bodies import BodyLimits
 from server.http.console import add_console
 from server.http.documentation import add_documentation
+from server.http.other_sites import OtherSites
 from server.http.outcomes import Outcomes
 from server.http.problems import RESPONSES, install
 from server.http.schemas import ProblemModel
@@ -83,6 +84,7 @@ def create_app(service: Service, auth: Auth) -> FastAPI:
     add_documentation(app)
     add_console(app)
     install(app)
+    app.add_middleware(OtherSites, origins=service.settings.cors_origins)
     inflight = Inflight(service.settings.max_inflight_bytes)
     service.telemetry.watch_inflight("http", inflight)
     app.add_middleware(BodyLimits, settings=service.settings, inflight=inflight)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.auth import make_key
+from server import auth
 from server.console import SiteOverview, SystemOverview
 from server.errors import BadRequest, NotFound
 from server.fields import iso
@@ -87,9 +87,7 @@ async def keys(service: ServiceDep, actor: Admin) -> list[KeyModel]:
 @router.post("/keys", status_code=201)
 async def add_key(service: ServiceDep, actor: Admin, body: NewKeyModel, response: Response) -> MadeKeyModel:
     """A new key. Its text is in this answer and nowhere else."""
-    made = await asyncio.to_thread(make_key, service.store, body.scope)
-    detail = {"key": made.id, "scope": body.scope}
-    await asyncio.to_thread(service.store.audit.note, actor, "add-key", None, detail)
+    made = await asyncio.to_thread(auth.add_key, service.store, body.scope, actor)
     response.headers["Cache-Control"] = "no-store"
     return MadeKeyModel(id=made.id, key=made.text)
 
@@ -97,9 +95,8 @@ async def add_key(service: ServiceDep, actor: Admin, body: NewKeyModel, response
 @router.delete("/keys/{key_id}", status_code=204)
 async def revoke_key(service: ServiceDep, actor: Admin, key_id: str) -> None:
     """Revoke a key: from now on neither it nor its sessions are let in."""
-    if not await asyncio.to_thread(service.store.keys.revoke, key_id):
+    if not await asyncio.to_thread(auth.revoke_key, service.store, key_id, actor):
         raise NotFound(f"there is no key {key_id[:80]!r}")
-    await asyncio.to_thread(service.store.audit.note, actor, "revoke-key", None, {"key": key_id})
 
 
 @router.get("/audit")
