@@ -41,6 +41,7 @@ from resight_client.values import (
     ResightError,
     Rung,
     Site,
+    Vectors,
 )
 
 __version__ = "0.1.0"
@@ -71,5 +72,6 @@ __all__ = [
     "ResightError",
     "Rung",
     "Site",
+    "Vectors",
     "__version__",
 ]
