@@ -29,6 +29,7 @@ from server.sites import Site, Sites
 from server.status import Status
 from server.telemetry import Telemetry
 from server.thumbnails import Thumbnails
+from server.vectors import Vectoring
 
 
 class Service:
@@ -57,6 +58,7 @@ class Service:
         self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
         self.querying = Querying(settings, store, sites, self.embedding)
+        self.vectoring = Vectoring(settings, sites, self.embedding)
         self.items = Items(settings, store, sites)
         self.correcting = Correcting(settings, store, sites, engines, self.embedding)
         self.journal = Journal(settings, store, sites, self.correcting)

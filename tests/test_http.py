@@ -209,6 +209,7 @@ def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
         "/gallery/{item_id}",
         "/gallery/{item_id}/image",
         "/query",
+        "/embed",
         "/adapt",
         "/adapt/{job}",
         "/adapt/{job}/events",

@@ -27,6 +27,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_GALLERY}/Enroll": "write",
     f"/{_GALLERY}/EnrollStream": "write",
     f"/{_GALLERY}/Query": "read",
+    f"/{_GALLERY}/Embed": "read",
     f"/{_GALLERY}/List": "read",
     f"/{_GALLERY}/Erase": "write",
     f"/{_GALLERY}/GetItem": "read",

@@ -10,6 +10,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.errors import BadRequest
 from server.fields import AllowedAlarms, allowed_alarms, filter_of, query_camera_of
+from server.fields.labels import label_of
 from server.gallery.index import SCORE_DIGITS
 from server.grpc import messages
 from server.grpc.guard import actor
@@ -55,6 +56,19 @@ class Gallery(rpc.GalleryServicer):
         )
         # in a thread: twenty thousand matches take a while
         return await asyncio.to_thread(messages.answer, ranking, request.without_metadata)
+
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+        """Vectors of crops."""
+        images = [crop.image for crop in request.crops]
+        cameras = [label_of(crop.camera, f"crops[{i}].camera") for i, crop in enumerate(request.crops)]
+        vectors = await self.service.vectoring.embed(request.site, images, cameras)
+        return pb.EmbedResponse(
+            site=vectors.site,
+            version=vectors.version,
+            raw_space_id=vectors.raw_space_id,
+            dim=vectors.dim,
+            vectors=[pb.Vector(values=row) for row in vectors.vectors],
+        )
 
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
         """A page of items."""

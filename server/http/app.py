@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from server.auth import Auth
-from server.http import adapt, clusters, console_calls, corrections, gallery, query, session, system
+from server.http import adapt, clusters, console_calls, corrections, gallery, query, session, system, vectors
 from server.http.access import KeyedRoute
 from server.http.bodies import BodyLimits
 from server.http.console import add_console
@@ -26,6 +26,7 @@ VERSION = "0.1.0"
 ROUTERS = (
     gallery.router,
     query.router,
+    vectors.router,
     corrections.router,
     clusters.router,
     adapt.router,

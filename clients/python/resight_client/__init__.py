@@ -45,6 +45,7 @@ from resight_client.values import (
     ResightError,
     Rung,
     Site,
+    Vectors,
 )
 
 __version__ = "0.1.0"
@@ -79,5 +80,6 @@ __all__ = [
     "ResightError",
     "Rung",
     "Site",
+    "Vectors",
     "__version__",
 ]

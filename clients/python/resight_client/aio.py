@@ -33,6 +33,7 @@ from resight_client.values import (
     Page,
     ResightError,
     Site,
+    Vectors,
 )
 
 Parsed = TypeVar("Parsed")
@@ -120,6 +121,21 @@ class AsyncClient:
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
         call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden)
         return await self._send(call, values.answer)
+
+    async def embed(
+        self,
+        site: str,
+        images: Image | Iterable[Image],
+        *,
+        camera: str | None = None,
+        cameras: Sequence[str | None] | None = None,
+    ) -> Vectors:
+        """Vectors of crops as the site embeds them now; nothing is stored.
+
+        Args:
+            camera: of all crops. cameras: instead, one a crop; None: not known.
+        """
+        return await self._send(calls.embed(site, images, camera, cameras), values.vectors)
 
     async def item(self, item_id: str) -> Item:
         """One item."""

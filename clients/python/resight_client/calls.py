@@ -79,6 +79,15 @@ def query(
     return Call("POST", "/query", options)
 
 
+def embed(
+    site: str, images: Image | Iterable[Image], camera: str | None, cameras: Sequence[str | None] | None
+) -> Call:
+    """POST /embed."""
+    fields = {"site": site, "camera": camera}
+    fields["cameras"] = json_text(list(cameras), "cameras") if cameras is not None else None
+    return Call("POST", "/embed", {"data": _set(fields), "files": parts(images)})
+
+
 def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: bool, refit: bool) -> Call:
     """POST /adapt."""
     values: dict[str, Any] = {

@@ -59,6 +59,17 @@ class Enrolled:
 
 
 @dataclasses.dataclass(frozen=True)
+class Vectors:
+    """Crops as vectors of unit length, one a crop, before a camera's centre is subtracted."""
+
+    site: str
+    version: int
+    raw_space_id: str  # vectors of different raw spaces cannot be compared
+    dim: int
+    vectors: list[list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Erased:
     """What an erasure did."""
 
@@ -222,6 +233,12 @@ def enrolled(values: dict[str, Any]) -> Enrolled:
     items = [known(Item, item) for item in values["items"]]
     committed: Enrolled = known(Enrolled, values | {"items": items})
     return committed
+
+
+def vectors(values: dict[str, Any]) -> Vectors:
+    """Reads the answer of an embed."""
+    result: Vectors = known(Vectors, values)
+    return result
 
 
 def erased(values: dict[str, Any]) -> Erased:

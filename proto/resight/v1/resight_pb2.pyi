@@ -152,6 +152,42 @@ class QueryResponse(_message.Message):
     threshold: float
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., decision: _Optional[str] = ..., probability: _Optional[float] = ..., guess: _Optional[bool] = ..., threshold: _Optional[float] = ...) -> None: ...
 
+class EmbedCrop(_message.Message):
+    __slots__ = ("image", "camera")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    camera: str
+    def __init__(self, image: _Optional[bytes] = ..., camera: _Optional[str] = ...) -> None: ...
+
+class EmbedRequest(_message.Message):
+    __slots__ = ("site", "crops")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    CROPS_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    crops: _containers.RepeatedCompositeFieldContainer[EmbedCrop]
+    def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[EmbedCrop, _Mapping]]] = ...) -> None: ...
+
+class Vector(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class EmbedResponse(_message.Message):
+    __slots__ = ("site", "version", "raw_space_id", "dim", "vectors")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    version: int
+    raw_space_id: str
+    dim: int
+    vectors: _containers.RepeatedCompositeFieldContainer[Vector]
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., raw_space_id: _Optional[str] = ..., dim: _Optional[int] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ...) -> None: ...
+
 class ListRequest(_message.Message):
     __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata")
     SITE_FIELD_NUMBER: _ClassVar[int]

@@ -50,6 +50,11 @@ class GalleryStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/resight.v1.Gallery/Embed',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.List = channel.unary_unary(
                 '/resight.v1.Gallery/List',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListRequest.SerializeToString,
@@ -92,6 +97,13 @@ class GalleryServicer:
 
     def Query(self, request, context):
         """Ranks a site's gallery.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Embeds crops as the site does now. Nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +153,11 @@ def add_GalleryServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.EmbedRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.EmbedResponse.SerializeToString,
             ),
             'List': grpc.unary_unary_rpc_method_handler(
                     servicer.List,
@@ -245,6 +262,33 @@ class Gallery:
             '/resight.v1.Gallery/Query',
             proto_dot_resight_dot_v1_dot_resight__pb2.QueryRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Gallery/Embed',
+            proto_dot_resight_dot_v1_dot_resight__pb2.EmbedRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,
