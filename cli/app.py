@@ -28,6 +28,7 @@ from cli.recipes import recipes_list, recipes_show
 from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
+from cli.transfer import gallery_export, gallery_import
 from cli.weights import weights_convert, weights_list
 from cli.wrap import bundle_wrap
 
@@ -61,6 +62,10 @@ for verb in (
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)
+gallery = typer.Typer(help="A site's items as files.", no_args_is_help=True)
+gallery.command("export")(gallery_export)
+gallery.command("import")(gallery_import)
+app.add_typer(gallery, name="gallery")
 people = typer.Typer(help="People of a site by name.", no_args_is_help=True)
 people.command("list")(people_list)
 for correction in (rename, merge, split, hide, feature, different):

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import re
 import sys
-import threading
 import unicodedata
-from collections.abc import Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from cli.connection import LOCAL, Key, Server, Site, connect, sentence_of
+from cli.connection import LOCAL, Key, Server, Site, connect
 from cli.image_files import image_files
 from cli.output import fail, shown
-
-if TYPE_CHECKING:
-    from resight_client import Client
+from cli.sending import Sender, Sending, send_all
 
 _GROUPS = ("identity", "camera", "captured_at")  # that --pattern may name
 
@@ -58,7 +50,8 @@ def enroll(
     ids: set[str] = set()  # files of the same content and labels are one item
     count = 0
     with connect(server, api_key) as client:
-        sending = _send_all(_Sender(client, site), list(zip(files, fields, strict=True)), min(batch, 64))
+        named = [Sending(file, labels) for file, labels in zip(files, fields, strict=True)]
+        sending = send_all(Sender(client, site), named, min(batch, 64))
         total, quiet = len(files), not sys.stderr.isatty()
         for result in track(sending, "enrolling", total=total, disable=quiet):
             if result.item is not None:
@@ -75,67 +68,6 @@ def enroll(
         typer.echo(f"{count - len(ids)} of them are copies of others, which are enrolled once", err=True)
     if not count:
         fail(f"nothing was enrolled at {site}: all {len(files)} images were skipped")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Result:
-    """What became of a file: the id of its item, or a problem."""
-
-    name: str
-    item: str | None
-    problem: str = ""
-    skippable: bool = False  # with --partial: the file is at fault, not the connection or the site
-
-
-class _Sender:
-    """Enrolls a file in a request of its own, whose Idempotency-Key is made of its content and labels.
-
-    However often it is sent, and with whatever other files, the server enrolls it once.
-    """
-
-    def __init__(self, client: Client, site: str) -> None:
-        self.client, self.site = client, site
-        self.sending: dict[str, threading.Lock] = {}  # by key: two requests under one key are a conflict
-
-    def __call__(self, file: Path, fields: dict[str, Any]) -> _Result:
-        """Sends one file."""
-        from resight_client import ResightError
-
-        name = shown(file)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            return _Result(name, None, f"it cannot be read: {error.strerror}", True)
-        key = _content_key(self.site, fields, data)
-        try:
-            with self.sending.setdefault(key, threading.Lock()):
-                answer = self.client.enroll(self.site, [data], records=[fields], idempotency_key=key)
-        except ResightError as error:
-            if error.code == "conflict" and "were erased" in error.detail:
-                return _Result(name, None, "it was enrolled and erased, and is not brought back", True)
-            return _Result(name, None, sentence_of(error).removeprefix("image 0: "), "index" in error.facts)
-        return _Result(name, answer.items[0].id)
-
-
-def _send_all(
-    sender: _Sender, files: list[tuple[Path, dict[str, Any]]], at_once: int
-) -> Generator[_Result, None, None]:
-    """Results as they come. Closing the iterator sends nothing more, and waits for what is under way."""
-    with ThreadPoolExecutor(at_once) as pool:
-        waiting: set[Future[_Result]] = set()
-        for file, fields in files:
-            waiting.add(pool.submit(sender, file, fields))
-            if len(waiting) >= at_once:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        for future in waiting:
-            yield future.result()
-
-
-def _content_key(site: str, fields: dict[str, Any], data: bytes) -> str:
-    """The Idempotency-Key of an image with its labels at a site."""
-    labels = json.dumps([site, fields], sort_keys=True).encode()
-    return "content-" + hashlib.sha256(labels + hashlib.sha256(data).digest()).hexdigest()
 
 
 def _pattern(pattern: str | None) -> re.Pattern[str] | None:

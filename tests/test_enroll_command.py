@@ -13,7 +13,8 @@ from resight_client import Client
 from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
-from cli.enroll import _content_key, _fields
+from cli.enroll import _fields
+from cli.sending import content_key
 from resight import app
 from tests.tiny import picture, tiny_server
 
@@ -89,7 +90,7 @@ def test_a_file_has_one_key_however_the_letters_of_its_name_are_composed() -> No
     for name in ("Jos\u00e9_T\u00fcr", "Jose\u0301_Tu\u0308r"):
         labels = _fields(Path(name), name, pattern, None, None)
         assert labels == {"identity": "Jos\u00e9", "camera": "T\u00fcr"}
-        keys.add(_content_key("lobby", labels, b"x"))
+        keys.add(content_key("lobby", labels, b"x"))
     assert len(keys) == 1
 
 

@@ -97,6 +97,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--site s i a --server {page}", "is it a Resight server?"),
         ("--site s i", "'identity'"),
     ],
+    "gallery export": [
+        ("--site s --out {t}/crop.png", "{t}/crop.png is no folder"),
+        ("--site s --out {t}", "holds something else than an export"),
+        ("--site s --out {t}/new --server {page}", "is it a Resight server?"),
+    ],
+    "gallery import": [
+        ("{t}/no --site s", "{t}/no/items.jsonl cannot be read"),
+        ("{t} --site s", "{t}/items.jsonl cannot be read"),
+    ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
