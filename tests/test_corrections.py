@@ -363,12 +363,12 @@ def test_entries_are_deleted_after_their_time(
 
 
 def test_the_command_line_corrects_and_says_how_to_undo(capsys: pytest.CaptureFixture[str]) -> None:
-    from cli.corrections import _change, _say
+    from cli.corrections import _change, say_corrected
 
-    _say(parse.Corrected("lobby", 7, 3), "merged")
+    say_corrected(parse.Corrected("lobby", 7, 3), "merged")
     assert (
         capsys.readouterr().out == "merged: 3 item(s) of site lobby; undo it with: resight journal undo 7\n"
     )
-    _say(parse.Corrected("lobby", None, 0), "merged")
+    say_corrected(parse.Corrected("lobby", None, 0), "merged")
     assert "already so" in capsys.readouterr().out
     assert _change(parse.Change("hidden", None, "ada", None, False, True)) == "hidden of ada: false -> true"

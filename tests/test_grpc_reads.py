@@ -174,7 +174,9 @@ def names_in(message: Any) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for field in message.fields:
         inner = field.message_type
-        is_object = inner is not None and not inner.GetOptions().map_entry
+        if inner is not None and inner.GetOptions().map_entry:
+            inner = inner.fields_by_name["value"].message_type  # None for a map to plain values
+        is_object = inner is not None
         names[field.name.removesuffix("_json")] = names_in(inner) if is_object else {}
     return names
 
@@ -275,7 +277,8 @@ def said(message: Any) -> dict[str, Any]:
         if field.has_presence and not message.HasField(field.name):
             continue
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            value = dict(value)
+            of_objects = field.message_type.fields_by_name["value"].message_type is not None
+            value = {key: said(one) if of_objects else one for key, one in value.items()}
         elif field.is_repeated:
             value = [said(one) if field.message_type is not None else one for one in value]
         elif field.message_type is not None:
