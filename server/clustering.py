@@ -196,7 +196,7 @@ class Clustering:
 
     def _page(self, site: Site, cursor: str | None, limit: int, threshold: float | None) -> Clusters:
         state = site.state
-        floor, guess = (threshold, False) if threshold is not None else floor_of(state)
+        floor, guess = _floor(state, threshold)
         grouped, unnamed = self._grouped(site, state, floor)
         start = 0
         if cursor is not None:
@@ -215,7 +215,7 @@ class Clustering:
         self, site: Site, item_id: str, cursor: str | None, limit: int, threshold: float | None
     ) -> Members:
         state = site.state
-        grouped, _ = self._grouped(site, state, threshold if threshold is not None else floor_of(state)[0])
+        grouped, _ = self._grouped(site, state, _floor(state, threshold)[0])
         number = self._require(site, grouped, item_id)
         seqs = grouped.members[number]
         if cursor is not None:
@@ -229,7 +229,7 @@ class Clustering:
 
     def _seqs(self, site: Site, item_id: str, threshold: float | None) -> np.ndarray:
         state = site.state
-        grouped, _ = self._grouped(site, state, threshold if threshold is not None else floor_of(state)[0])
+        grouped, _ = self._grouped(site, state, _floor(state, threshold)[0])
         return grouped.members[self._require(site, grouped, item_id)]
 
     def _require(self, site: Site, grouped: _Grouped, item_id: str) -> int:
@@ -327,6 +327,11 @@ class Clustering:
             return None
         identity = self.store.items.identities([int(seqs[0])]).get(int(seqs[0]))
         return None if identity is None else Nearest(identity, round(float(scores[0]), SCORE_DIGITS))
+
+
+def _floor(state: SiteState, threshold: float | None) -> tuple[float, bool]:
+    """What the caller says, or what `floor_of` says."""
+    return (threshold, False) if threshold is not None else floor_of(state)
 
 
 def floor_of(state: SiteState) -> tuple[float, bool]:

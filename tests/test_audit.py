@@ -135,3 +135,9 @@ def test_a_key_that_is_not_known_opens_nothing(service: Service) -> None:
     for key in (admin + "x", admin[:-1], "unknown"):
         with pytest.raises(Unauthorized, match="not known or was revoked"):
             auth.check(key, "read")
+
+
+def test_the_key_of_the_first_start_leaves_a_line(service: Service) -> None:
+    assert Auth(service.store, required=True).first_key() is not None
+    assert lines(service)[-1] == ("local", "add-key", None)
+    assert Auth(service.store, required=True).first_key() is None  # there is one now

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, Form, Response
 from pydantic import BaseModel, Field
 
 from server.fields.cameras import cameras_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.declared import EMPTY_IS_NONE
+from server.http.gallery import Images
 from server.vectors import Vectors
 
 router = APIRouter(tags=["vectors"], route_class=KeyedRoute)
@@ -32,7 +33,7 @@ class VectorsModel(BaseModel):
 async def embed(
     service: ServiceDep,
     actor: Reader,
-    images: Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or AVIF crops of one person each")],
+    images: Images,
     site: Annotated[str, Form(examples=["lobby"])],
     camera: Annotated[
         str | None,
