@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,7 +16,8 @@ from resight_client import AsyncClient, Client, ResightError
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from tests.tiny import make_tiny_bundle, picture
+from server.gallery.records import NewItem
+from tests.tiny import make_tiny_bundle, open_tiny, picture
 
 SITE = "vectors"
 CROPS = [picture(number) for number in range(3)]
@@ -75,3 +78,25 @@ def test_what_cannot_be_embedded_is_refused_with_a_sentence(
     with pytest.raises(ResightError, match=sentence) as caught:
         client.embed(site, images, **fields)
     assert caught.value.status == status
+
+
+def test_a_vector_is_of_its_cameras_table_and_names_the_space_without_centres(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = open_tiny(make_tiny_bundle(tmp_path), tmp_path / "data")
+    asyncio.run(service.enrolling.enroll("hall", CROPS, [NewItem()] * 3))
+    site = service.sites.get("hall")
+    centred = dataclasses.replace(site.state.version, space_id="with centres")
+    monkeypatch.setattr(site, "state", dataclasses.replace(site.state, version=centred))
+    cameras: list[str | None] = []
+    embed = service.embedding.embed
+
+    async def noted(profile: str, crops: Any, of: list[str | None], *rest: Any) -> Any:
+        cameras.extend(of)
+        return await embed(profile, crops, of, *rest)
+
+    monkeypatch.setattr(service.embedding, "embed", noted)
+    answer = asyncio.run(service.vectoring.embed("hall", CROPS, ["door", None, "gate"]))
+    service.close()
+    assert cameras == ["door", None, "gate"]
+    assert answer.raw_space_id == centred.raw_space_id != centred.space_id
