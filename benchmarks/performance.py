@@ -133,8 +133,8 @@ def main() -> None:
             sections.append(section(part))
     arguments.out.write_text(
         "# How fast it is\n\n"
-        f"Written by `python -m benchmarks.performance` on {time.strftime('%Y-%m-%d')}. Only ratios of one run "
-        "are kept: absolute times are\nthe machine's, and other machines have other ratios too.\n\n"
+        f"Written by `python -m benchmarks.performance` on {time.strftime('%Y-%m-%d')}. Only ratios of one "
+        "run are kept: absolute times are\nthe machine's, and other machines have other ratios too.\n\n"
         f"The machine was {state} when it began: {machine()}.\n\n" + "\n".join(sections)
     )
     print(f"wrote {arguments.out}")
