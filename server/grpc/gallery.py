@@ -53,6 +53,8 @@ class Gallery(rpc.GalleryServicer):
             _threshold_of(request),
             request.group_by or None,
             request.include_hidden,
+            messages.vectors(request.vectors),
+            request.raw_space_id or None,
         )
         # in a thread: twenty thousand matches take a while
         return await asyncio.to_thread(messages.answer, ranking, request.without_metadata)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+
+import numpy as np
 
 from proto.resight.v1 import resight_pb2 as pb
 from server.enroll import Enrolled
@@ -31,6 +34,11 @@ def item_filter(request: pb.ListRequest | pb.EraseRequest) -> ItemFilter:
     single = ("camera", "identity", "captured_after", "captured_before")
     sent = {name: getattr(request, name) for name in single if request.HasField(name)}
     return filter_of(request.filter_json or None, "filter_json", **sent)
+
+
+def vectors(sent: Sequence[pb.Vector]) -> list[np.ndarray]:
+    """float32 [n] of each vector."""
+    return [np.array(vector.values, np.float32) for vector in sent]
 
 
 def item(stored: Item) -> pb.Item:

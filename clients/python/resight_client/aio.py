@@ -35,6 +35,7 @@ from resight_client.values import (
     Site,
     Vectors,
 )
+from resight_client.vectors import OneOrMore
 
 Parsed = TypeVar("Parsed")
 
@@ -96,6 +97,8 @@ class AsyncClient:
         site: str,
         images: Image | Iterable[Image] | None = None,
         *,
+        vectors: OneOrMore | None = None,
+        raw_space_id: str | None = None,
         item_id: str | None = None,
         top_k: int = 10,
         query_camera: str | None = None,
@@ -107,9 +110,11 @@ class AsyncClient:
         without_metadata: bool = False,
         include_hidden: bool = False,
     ) -> Answer:
-        """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
+        """Ranks a site's gallery for a crop, a tracklet's crops, vectors of these, or an enrolled item.
 
         Args:
+            vectors: one or several as `embed` answers them, instead of images: sequences of numbers, or an
+                array [D] or [N,D]. raw_space_id: that came with them.
             query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
                 itself: `filter` does, see docs/filters.md.
             threshold: lowest cosine to return; or {"false_alarms_per_1000": 5}, the cosine by which so many
@@ -119,7 +124,8 @@ class AsyncClient:
             include_hidden: hidden people too, who are no match otherwise.
         """
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
-        call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden)
+        given = (vectors, raw_space_id)
+        call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden, *given)
         return await self._send(call, values.answer)
 
     async def embed(

@@ -12,6 +12,7 @@ import httpx
 from resight_client.fields import Filter, Threshold, Time, filter_text, json_text, threshold_text, time_text
 from resight_client.pictures import Image, parts
 from resight_client.values import ResightError
+from resight_client.vectors import OneOrMore, vector_texts
 
 # what httpx raises where nothing was answered: its own errors, and a RuntimeError of a closed client or loop
 NO_ANSWER = (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError)
@@ -64,9 +65,14 @@ def query(
     group_by: str | None,
     without_metadata: bool,
     include_hidden: bool = False,
+    vectors: OneOrMore | None = None,
+    raw_space_id: str | None = None,
 ) -> Call:
     """POST /query."""
+    fields: dict[str, Any]
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "group_by": group_by}
+    fields["vector"] = vector_texts(vectors) if vectors is not None else None
+    fields["raw_space_id"] = raw_space_id
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["without_metadata"] = "true" if without_metadata else None
     fields["include_hidden"] = "true" if include_hidden else None
