@@ -81,6 +81,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/crop.png --site s --server {page}", "is it a Resight server?"),
     ],
     "list": [
+        ("--site s --with-vectors", "--with-vectors needs --json"),
         ("--site s --server {nobody}", "no answer from {nobody}"),
         ("--site s --server {page}", "is it a Resight server?"),
     ],

@@ -75,12 +75,16 @@ class Gallery(rpc.GalleryServicer):
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
         """A page of items."""
         where = messages.item_filter(request)
-        items, following = await self.service.items.page(
-            request.site, where, request.cursor or None, request.limit or 100
+        page = await self.service.items.page(
+            request.site,
+            where,
+            request.cursor or None,
+            request.limit or 100,
+            request.without_metadata,
+            request.with_vectors,
+            actor(),
         )
-        if request.without_metadata:
-            items = [item.without_metadata() for item in items]
-        return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
+        return await asyncio.to_thread(messages.page, page)
 
     async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:
         """An item, or the items that meet every condition."""

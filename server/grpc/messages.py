@@ -12,6 +12,7 @@ from server.enroll import Enrolled
 from server.fields import filter_of, record_of
 from server.gallery.filters import ItemFilter
 from server.gallery.records import AdaptAfter, Item, NewItem
+from server.items import Page
 from server.job import Job
 from server.people import Match, Person
 from server.query import Answer
@@ -53,6 +54,18 @@ def item(stored: Item) -> pb.Item:
         enrolled_at=stored.enrolled_at,
         revision=stored.revision,
     )
+
+
+def page(listed: Page) -> pb.ListResponse:
+    """A page of items, with their vectors where these were asked for."""
+    response = pb.ListResponse(cursor=listed.cursor or "", raw_space_id=listed.raw_space_id or "")
+    vectors = listed.vectors or [None] * len(listed.items)
+    for each, vector in zip(listed.items, vectors, strict=True):
+        message = item(each)
+        if vector is not None:
+            message.vector.values.extend(vector.tolist())
+        response.items.append(message)
+    return response
 
 
 def enrolled(committed: Enrolled) -> pb.EnrollResponse:

@@ -162,13 +162,18 @@ class AsyncClient:
         filter: Filter | None = None,
         page_size: int = 1000,
         without_metadata: bool = False,
+        with_vectors: bool = False,
     ) -> AsyncIterator[Item]:
-        """Every item of a site that meets every condition, in order of enrolling, a page a request."""
+        """Every item of a site that meets every condition, in order of enrolling, a page a request.
+
+        Args:
+            with_vectors: each with its `vector` and the `raw_space_id` of that.
+        """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         cursor: str | None = None
         while True:
             page = await self._send(
-                calls.listing(site, where, cursor, page_size, without_metadata), values.page
+                calls.listing(site, where, cursor, page_size, without_metadata, with_vectors), values.page
             )
             for item in page.items:
                 yield item
@@ -188,10 +193,14 @@ class AsyncClient:
         cursor: str | None = None,
         limit: int = 100,
         without_metadata: bool = False,
+        with_vectors: bool = False,
     ) -> Page:
-        """A page of a site's items: those that meet every condition."""
+        """A page of a site's items: those that meet every condition; `with_vectors`, which may end it before
+        `limit`, each with its `vector`."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return await self._send(calls.listing(site, where, cursor, limit, without_metadata), values.page)
+        return await self._send(
+            calls.listing(site, where, cursor, limit, without_metadata, with_vectors), values.page
+        )
 
     async def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""

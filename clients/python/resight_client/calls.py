@@ -130,10 +130,18 @@ def conditions(
     }
 
 
-def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int, without_metadata: bool) -> Call:
+def listing(
+    site: str,
+    where: dict[str, Any],
+    cursor: str | None,
+    limit: int,
+    without_metadata: bool,
+    with_vectors: bool = False,
+) -> Call:
     """GET /gallery."""
     values = {"site": site, **where, "cursor": cursor, "limit": limit}
     values["without_metadata"] = "true" if without_metadata else None
+    values["with_vectors"] = "true" if with_vectors else None
     return Call("GET", "/gallery", {"params": _set(values)})
 
 

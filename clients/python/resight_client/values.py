@@ -45,6 +45,9 @@ class Item:
     metadata: dict[str, Any]
     enrolled_at: str | None = None  # ISO 8601, UTC
     revision: int = 1  # one more with every correction
+    # only of a listing with vectors; the vector is None where the item has none in the live raw space
+    vector: list[float] | None = None
+    raw_space_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +268,9 @@ def _person(values: dict[str, Any]) -> Person:
 
 def page(values: dict[str, Any]) -> Page:
     """Reads a page."""
-    return Page([known(Item, item) for item in values["items"]], values["cursor"])
+    space = values.get("raw_space_id")
+    items = [known(Item, item | {"raw_space_id": space}) for item in values["items"]]
+    return Page(items, values["cursor"])
 
 
 def item(values: dict[str, Any]) -> Item:

@@ -33,7 +33,7 @@ class EnrollRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at", "revision")
+    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at", "revision", "vector")
     ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class Item(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     id: str
     site: str
     camera: str
@@ -50,7 +51,8 @@ class Item(_message.Message):
     metadata_json: str
     enrolled_at: float
     revision: int
-    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ..., revision: _Optional[int] = ...) -> None: ...
+    vector: Vector
+    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ..., revision: _Optional[int] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
 
 class CropError(_message.Message):
     __slots__ = ("index", "code", "detail")
@@ -193,7 +195,7 @@ class EmbedResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., raw_space_id: _Optional[str] = ..., dim: _Optional[int] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata")
+    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata", "with_vectors")
     SITE_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +205,7 @@ class ListRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     site: str
     filter_json: str
     camera: str
@@ -212,15 +215,18 @@ class ListRequest(_message.Message):
     cursor: str
     limit: int
     without_metadata: bool
-    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ..., without_metadata: _Optional[bool] = ...) -> None: ...
+    with_vectors: bool
+    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ..., without_metadata: _Optional[bool] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
 
 class ListResponse(_message.Message):
-    __slots__ = ("items", "cursor")
+    __slots__ = ("items", "cursor", "raw_space_id")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     cursor: str
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+    raw_space_id: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class EraseRequest(_message.Message):
     __slots__ = ("item_id", "site", "identity", "filter_json", "camera", "captured_after", "captured_before", "all")
