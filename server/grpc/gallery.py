@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
@@ -110,13 +112,31 @@ class Gallery(rpc.GalleryServicer):
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         if not request.crops:
-            raise BadRequest("no crops: send at least one in crops, with its image")
+            raise BadRequest("no crops: send at least one in crops, with its image or its vector")
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
-        images = [crop.image for crop in request.crops]
+        images, vectors = _contents(request.crops)
         committed = await self.service.enrolling.enroll(
-            request.site, images, records, request.idempotency_key or None, request.partial
+            request.site,
+            images,
+            records,
+            request.idempotency_key or None,
+            request.partial,
+            vectors,
+            request.raw_space_id or None,
         )
         return messages.enrolled(committed)
+
+
+def _contents(crops: Sequence[pb.Crop]) -> tuple[list[bytes], list[np.ndarray]]:
+    """The images of crops, or their vectors. Raises BadRequest where both are sent."""
+    with_vector = [crop for crop in crops if crop.HasField("vector")]
+    if not with_vector:
+        return [crop.image for crop in crops], []
+    for index, crop in enumerate(crops):
+        if crop.image:
+            also = "an image and a vector" if crop.HasField("vector") else "an image, and others a vector"
+            raise BadRequest(f"crops[{index}] has {also}; send each in a request of their own")
+    return [], messages.vectors([crop.vector for crop in crops])
 
 
 def _threshold_of(request: pb.QueryRequest) -> float | AllowedAlarms | None:

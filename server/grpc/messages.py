@@ -77,6 +77,7 @@ def enrolled(committed: Enrolled) -> pb.EnrollResponse:
         space_id=committed.space_id,
         items=[item(i) for i in committed.items],
         errors=errors,
+        note=committed.note or "",
     )
 
 

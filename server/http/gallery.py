@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
 from server.fields import filter_of, records_of
+from server.fields.vectors import vectors_of
 from server.http.access import KeyedRoute, Reader, ServiceDep, Writer
 from server.http.declared import EMPTY_IS_NONE
 from server.http.schemas import (
@@ -37,8 +38,23 @@ Filter = Annotated[str | None, Query(description=FILTER_HELP, examples=[FILTER_E
 async def enroll(
     service: ServiceDep,
     actor: Writer,
-    images: Images,
+    images: Annotated[
+        list[UploadFile],
+        File(default_factory=list, description="JPEG, PNG, WebP or AVIF crops of one person each"),
+    ],
+    vector: Annotated[
+        list[str],
+        Form(
+            default_factory=list,
+            examples=[["[0.12, -0.03]"]],
+            description="instead of images, one or several times: a vector as /embed answers it, as a JSON "
+            "array of numbers or base64 of little-endian float32. Its item has no image",
+        ),
+    ],
     site: Annotated[str, Form(examples=["lobby"])],
+    raw_space_id: Annotated[
+        str | None, Form(description="of the vectors: the site's own; those of another are refused")
+    ] = None,
     camera: Annotated[
         str | None,
         Form(
@@ -66,7 +82,8 @@ async def enroll(
         ),
     ] = None,
     records: Annotated[
-        str | None, Form(description="a JSON array, one object an image, instead of the single fields")
+        str | None,
+        Form(description="a JSON array, one object an image or vector, instead of the single fields"),
     ] = None,
     partial: Annotated[bool, Form(description="store the good images and report the bad ones")] = False,
     idempotency_key: Annotated[
@@ -82,10 +99,11 @@ async def enroll(
         "metadata": metadata,
     }
     data = [await image.read() for image in images]
+    vectors = await asyncio.to_thread(vectors_of, vector)  # may be two million numbers
+    count, what = (len(vectors), "vectors") if vectors else (len(data), "images")
+    new = records_of(records, shared, count, what)
     return EnrolledModel.of(
-        await service.enrolling.enroll(
-            site, data, records_of(records, shared, len(data)), idempotency_key, partial
-        )
+        await service.enrolling.enroll(site, data, new, idempotency_key, partial, vectors, raw_space_id)
     )
 
 

@@ -86,7 +86,10 @@ class EnrolledModel(BaseModel):
     space_id: str = Field(description="embeddings of different spaces are never compared")
     items: list[ItemModel]
     errors: list[dict[str, Any]] = Field(
-        default=[], description="with partial=true: the images that were left out, and why"
+        default=[], description="with partial=true: the images or vectors that were left out, and why"
+    )
+    note: str | None = Field(
+        None, description="of vectors: what their items cannot do, because they have no image"
     )
 
     @classmethod
@@ -99,6 +102,7 @@ class EnrolledModel(BaseModel):
             space_id=committed.space_id,
             items=items,
             errors=committed.errors,
+            note=committed.note,
         )
 
 

@@ -71,8 +71,10 @@ class AsyncClient:
     async def enroll(
         self,
         site: str,
-        images: Image | Iterable[Image],
+        images: Image | Iterable[Image] | None = None,
         *,
+        vectors: OneOrMore | None = None,
+        raw_space_id: str | None = None,
         camera: str | None = None,
         identity: str | None = None,
         captured_at: Time | None = None,
@@ -85,10 +87,22 @@ class AsyncClient:
 
         Args:
             images: paths, encoded bytes, open files, arrays uint8 [H,W,3] in RGB or Pillow images, or one.
+            vectors: one or several as `embed` answers them, instead of images. Their items have no image,
+                and the answer's `note` says what they cannot do. raw_space_id: that came with them.
             captured_at: ISO 8601, seconds since 1970, or a datetime, which means UTC where it has no zone.
         """
         call = calls.enroll(
-            site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
+            site,
+            images,
+            camera,
+            identity,
+            captured_at,
+            metadata,
+            records,
+            partial,
+            idempotency_key,
+            vectors,
+            raw_space_id,
         )
         return await self._send(call, values.enrolled)
 

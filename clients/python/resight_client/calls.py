@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 def enroll(
     site: str,
-    images: Image | Iterable[Image],
+    images: Image | Iterable[Image] | None,
     camera: str | None,
     identity: str | None,
     captured_at: Time | None,
@@ -36,9 +36,11 @@ def enroll(
     records: Sequence[dict[str, Any]] | None,
     partial: bool,
     idempotency_key: str | None,
+    vectors: OneOrMore | None = None,
+    raw_space_id: str | None = None,
 ) -> Call:
     """POST /gallery."""
-    fields = {
+    fields: dict[str, Any] = {
         "site": site,
         "camera": camera,
         "identity": identity,
@@ -47,9 +49,12 @@ def enroll(
     }
     fields["metadata"] = json_text(metadata, "metadata") if metadata is not None else None
     fields["records"] = json_text(list(records), "records") if records is not None else None
-    return Call(
-        "POST", "/gallery", {"data": _set(fields), "files": parts(images), "headers": _key(idempotency_key)}
-    )
+    fields["vector"] = vector_texts(vectors) if vectors is not None else None
+    fields["raw_space_id"] = raw_space_id
+    options: dict[str, Any] = {"data": _set(fields), "headers": _key(idempotency_key)}
+    if images is not None:
+        options["files"] = parts(images)
+    return Call("POST", "/gallery", options)
 
 
 def query(

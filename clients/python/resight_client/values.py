@@ -59,6 +59,7 @@ class Enrolled:
     space_id: str
     items: list[Item]
     errors: list[dict[str, Any]]
+    note: str | None = None  # of vectors: what their items cannot do, because they have no image
 
 
 @dataclasses.dataclass(frozen=True)
