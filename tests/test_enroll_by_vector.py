@@ -88,7 +88,7 @@ def test_vectors_are_not_enrolled_twice_under_their_key(client: Client, given: d
     first = client.enroll(name, **given, camera="door", idempotency_key=key)
     assert client.enroll(name, **given, camera="door", idempotency_key=key) == first
     for other in (
-        {"vectors": given["vectors"][:2], "raw_space_id": given["raw_space_id"], "camera": "door"},
+        {**given, "vectors": given["vectors"][::-1], "camera": "door"},
         {**given, "camera": "hall"},
         {"images": CROPS, "camera": "door"},
     ):
@@ -120,6 +120,7 @@ def test_a_bad_vector_is_named_and_with_partial_left_out(client: Client, given: 
     [
         ({"raw_space_id": None}, 400, "without raw_space_id; send the one"),
         ({"raw_space_id": "space-0"}, 409, "raw space 'space-0' cannot be compared"),
+        ({"raw_space_id": "space-0", "vectors": [[1.0]]}, 409, "raw space 'space-0' cannot be compared"),
         ({"images": CROPS}, 400, "images and vectors in one request"),
         ({"records": RECORDS[:3]}, 400, "one object for each of the 8 vectors"),
         ({"vectors": [[1.0] * DIM] * 1001}, 413, "1001 vectors in one request; at most 1000 are accepted"),

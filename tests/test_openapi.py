@@ -7,6 +7,7 @@ name sites, items, jobs and images that exist, so that every call also succeeds.
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import uuid
 from collections import Counter
@@ -123,6 +124,8 @@ class Seeds:
             return {"site": SITE, "identity": "person-1"}
         if call == "GET /clusters/{item}":
             return {"site": SITE}
+        if call == "GET /gallery" and self.random.random() < 0.5:
+            return {"site": SITE, "with_vectors": True}
         lists = ("GET /gallery", "GET /people", "GET /journal", "GET /clusters")
         return {"site": SITE, "limit": self.random.randint(1, 5)} if call in lists else {}
 
@@ -140,6 +143,10 @@ class Seeds:
             return {"site": SITE, "item": self._clustered_item(), "identity": "corrected"}
         if call.startswith("POST /people/"):
             return self._about_a_person(call)
+        if call in ("POST /query", "POST /gallery") and self.random.random() < 0.3:
+            embedded = self.client.embed(SITE, [picture(self.random.randrange(50))])
+            vector = json.dumps(embedded.vectors[0])
+            return {"site": SITE, "vector": [vector], "raw_space_id": self.client.site(SITE).raw_space_id}
         if call == "POST /query" and self.random.random() < 0.5:
             return {"site": SITE, "item_id": self._item(), "top_k": 3}
         return {"site": SITE, "images": [picture(self.random.randrange(50))]}

@@ -230,6 +230,9 @@ class Site:
     fitted_on_erased: int | None = None  # how many of these are erased by now
     adapt_after: AdaptAfter | None = None  # None: never
     calibration: Calibration | None = None  # what scores mean; None: the server cannot say
+    raw_space_id: str | None = (
+        None  # of vectors that it takes; None where the server is older than this field
+    )
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
