@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resight_client import Client, Match, ResightError
+from resight_client import Client, Item, Match, ResightError
 from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
@@ -182,6 +182,27 @@ def test_items_without_an_image_come_back_by_their_vectors(
     assert struct.pack(f"<{len(item.vector)}f", *item.vector) == base64.b64decode(lines[1]["vector"])
     assert item.raw_space_id == lines[1]["raw_space_id"] == client.info()["raw_space_id"]
     assert client.site("vectors").raw_space_id == item.raw_space_id
+
+
+def test_an_item_that_changes_before_its_vector_is_read_is_exported_as_it_is_then(
+    server: ServerProcess, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.enroll("beginning", [picture(0)])
+    given = client.embed("beginning", [picture(0), picture(1)])
+    enrolled = client.enroll("fleeting", vectors=given.vectors, raw_space_id=given.raw_space_id)
+    gone, changed = (item.id for item in enrolled.items)
+    iter_items = Client.iter_items
+
+    def changing(self: Client, site: str, **options: Any) -> Iterator[Item]:
+        if options.get("with_vectors"):
+            client.erase(gone)
+            client.update(changed, {"identity": "new name"})
+        return iter_items(self, site, **options)
+
+    monkeypatch.setattr(Client, "iter_items", changing)
+    assert "wrote 1 item(s)" in gallery(server, "export", "--site", "fleeting", "--out", tmp_path / "out")
+    (line,) = [json.loads(line) for line in (tmp_path / "out/items.jsonl").read_text().splitlines()]
+    assert (line["id"], line["identity"]) == (changed, "new name")
 
 
 def test_vectors_of_another_raw_space_are_named_and_left_out(
