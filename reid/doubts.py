@@ -34,6 +34,29 @@ def nearest_others(
     return best, rows
 
 
+def nearest_people(
+    queries: np.ndarray, gallery: np.ndarray, starts: np.ndarray, barred: Sequence[Collection[int]], most: int
+) -> list[list[tuple[int, float]]]:
+    """Of each query the people, with the cosines of their most similar crops, best first: `most` at most, and
+    nobody who is barred.
+
+    Args:
+        queries, gallery, starts, barred: as of `nearest_others`; there is one person at least.
+    """
+    people = len(starts) - 1
+    found: list[list[tuple[int, float]]] = []
+    for start in range(0, len(queries), _BLOCK):
+        scores = np.maximum.reduceat(
+            queries[start : start + _BLOCK] @ gallery.T, starts[:-1], axis=1
+        )  # [B,P]
+        for line, others in zip(scores, barred[start : start + _BLOCK], strict=True):
+            line[list(others)] = -np.inf
+            best = np.argpartition(-line, most - 1)[:most] if most < people else np.arange(people)
+            best = best[np.argsort(-line[best], kind="stable")]
+            found.append([(int(each), float(line[each])) for each in best if line[each] > -np.inf])
+    return found
+
+
 def own_scores(gallery: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """float32 [N]: the cosine of each crop and the most similar other one of its own person; -inf for a crop
     that is the only one.

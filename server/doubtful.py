@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reid.doubts import nearest_others, own_scores
+from reid.doubts import nearest_others, nearest_people, own_scores
 from server.clustering import Grouped, floor_of
 from server.gallery.index import SCORE_DIGITS
 from server.gallery.people import Said
@@ -20,6 +20,7 @@ from server.sites import SiteState
 from server.thresholds import calibration_of, report_of
 
 MOST_CASES = 1000  # the most useful ones, that are kept
+_PEOPLE = 8  # whom a person looks most like, that are compared both ways
 _LOWEST = 0.1  # a probability below which nobody is asked
 # Where nothing says what scores mean, cases are ordered by this slope and intercept: one in ten is right at
 # cosine 0.5, as clusters suppose, and every second one at 0.65.
@@ -60,8 +61,8 @@ class Doubt:
 
     Args:
         one: the side that gets the name of the other one where it is the same person.
-        score: cosine of an item of one person and of what is asked about: an item, or the mean of the items of
-            a cluster or of another person.
+        score: cosine of an item of one person and of what is asked about: an item, or the mean of a cluster's
+            items or another person's.
         own: of a misnamed item, the cosine of the most similar item that bears its name.
         probability: that it is the same person; None where nothing says what a cosine means.
         useful: how much an answer is expected to change, 0 to 1.
@@ -93,12 +94,13 @@ class _Candidate:
     """A case before its evidence is looked for, which most cases do not get.
 
     Args:
-        asked: a number of the unit, person or row that is asked about. row: of the other person's item.
+        asked: a number of the unit, person or row that is asked about.
+        other: the row of the other person's most similar item; of a merge the number of the other person.
     """
 
     kind: Kind
     asked: int
-    row: int
+    other: int
     score: float
     own: float | None
     probability: float
@@ -131,7 +133,7 @@ class Doubts:
     def find(self) -> tuple[list[Doubt], int]:
         """The most useful cases first, and how many there are."""
         merges = self._merges()
-        candidates = [*self._unnamed(), *merges.values(), *self._misnamed(set(merges))]
+        candidates = [*self._unnamed(), *merges.values(), *self._misnamed(merges)]
         candidates.sort(key=lambda each: (-each.useful, each.kind, each.asked))
         return [self._doubt(each) for each in candidates[:MOST_CASES]], len(candidates)
 
@@ -185,17 +187,22 @@ class Doubts:
         barred = self._never_one()
         for number, people in enumerate(barred):
             people.add(number)
-        scores, rows = nearest_others(means, self.vectors, self.starts, barred)
         found: dict[tuple[int, int], _Candidate] = {}
-        for number in np.flatnonzero(scores >= self.floor).tolist():
-            score, probability = float(scores[number]), self._probability(float(scores[number]))
-            other = int(self.persons[rows[number]])
-            pair = (min(number, other), max(number, other))
-            if probability >= _LOWEST and (pair not in found or found[pair].score < score):
-                found[pair] = _Candidate(
-                    "merge", number, int(rows[number]), score, None, probability, probability
-                )
+        for number, nearest in enumerate(nearest_people(means, self.vectors, self.starts, barred, _PEOPLE)):
+            for other, forth in nearest:
+                pair = (min(number, other), max(number, other))
+                if forth < self.floor or pair in found:
+                    continue
+                # both ways: an item under a wrong name makes its person look like the right one, but not back
+                score = min(forth, float((self._of(number) @ means[other]).max()))
+                probability = self._probability(score)
+                if score >= self.floor and probability >= _LOWEST:
+                    found[pair] = _Candidate("merge", *pair, score, None, probability, probability)
         return found
+
+    def _of(self, person: int) -> np.ndarray:
+        """float32 [n,D] of a person's items."""
+        return self.vectors[self.starts[person] : self.starts[person + 1]]
 
     def _never_one(self) -> list[set[int]]:
         """For each person the others who cannot be the same one, by what was said."""
@@ -210,9 +217,9 @@ class Doubts:
                 never[other].add(one)
         return never
 
-    def _misnamed(self, merges: set[tuple[int, int]]) -> list[_Candidate]:
+    def _misnamed(self, merges: Mapping[tuple[int, int], _Candidate]) -> list[_Candidate]:
         """Items that look more like another person than like the one whose name they bear: the likelier, the
-        more useful. Where the two people look like one altogether, that is asked instead."""
+        more useful. Where it is likelier that the two people are one altogether, that is asked instead."""
         sizes = np.diff(self.starts)
         rows = np.flatnonzero(sizes[self.persons] > 1) if len(self.seqs) else np.empty(0, np.int64)
         barred = []
@@ -229,7 +236,8 @@ class Doubts:
             # three answers are possible: the other person, the one whose name it bears, and neither
             odds, own_odds = math.exp(self._logit(score)), math.exp(self._logit(float(own[place])))
             probability = odds / (1 + odds + own_odds)
-            if probability >= _LOWEST and (pair[0], pair[1]) not in merges:
+            merge = merges.get((pair[0], pair[1]))
+            if probability >= _LOWEST and (merge is None or merge.probability < probability):
                 found.append(
                     _Candidate("misnamed", row, other, score, float(own[place]), probability, probability)
                 )
@@ -243,38 +251,30 @@ class Doubts:
 
     def _doubt(self, found: _Candidate) -> Doubt:
         """A case with its evidence."""
-        person = int(self.persons[found.row])
-        its = np.arange(self.starts[person], self.starts[person + 1])
         if found.kind == "merge":
-            return self._merge_doubt(found, person, its)
+            return self._doubt_of_two(found)
         if found.kind == "unnamed":
             unit = np.array(self.units[found.asked])
-            seqs, name = self.unnamed.seqs[unit], None
-            shown = seqs[_best(self.unnamed.vectors[unit], self.vectors[found.row])]
-            asked = self.unit_vectors[found.asked]
+            seqs, name, asked = self.unnamed.seqs[unit], None, self.unit_vectors[found.asked]
+            shown = seqs[_best(self.unnamed.vectors[unit], self.vectors[found.other])]
         else:
             seqs, name = self.seqs[[found.asked]], self.names[int(self.persons[found.asked])]
             shown, asked = seqs, self.vectors[found.asked]
         one = Side(name, len(seqs), tuple(seqs.tolist()), tuple(shown.tolist()))
-        other = Side(self.names[person], len(its), (), self._evidence(its, asked, found.row))
-        return self._made(found, one, other)
+        return self._made(found, one, self._person(int(self.persons[found.other]), asked))
 
-    def _merge_doubt(self, found: _Candidate, person: int, its: np.ndarray) -> Doubt:
-        mine = np.arange(self.starts[found.asked], self.starts[found.asked + 1])
-        nearest = self.seqs[mine[_best(self.vectors[mine], self.vectors[found.row])]]
-        one = Side(self.names[found.asked], len(mine), (), tuple(nearest.tolist()))
-        other = Side(
-            self.names[person], len(its), (), self._evidence(its, self.means[found.asked], found.row)
-        )
-        # the one with fewer items would get the other's name; of two as large, the one who came later
-        if (len(mine), -found.asked) > (len(its), -person):
-            one, other = other, one
-        return self._made(found, one, other)
+    def _doubt_of_two(self, found: _Candidate) -> Doubt:
+        """A case of two people. The one with fewer items, of two as large the later one, would get the name
+        of the other."""
+        one = self._person(found.other, self.means[found.asked])
+        other = self._person(found.asked, self.means[found.other])
+        return self._made(found, *((other, one) if one.items > other.items else (one, other)))
 
-    def _evidence(self, rows: np.ndarray, asked: np.ndarray, first: int) -> tuple[int, ...]:
-        """Seqs of a person's items that are most like what is asked about, from the most similar one on."""
-        best = [row for row in rows[_best(self.vectors[rows], asked)].tolist() if row != first]
-        return tuple(int(self.seqs[row]) for row in [first, *best][:EVIDENCE])
+    def _person(self, number: int, asked: np.ndarray) -> Side:
+        """A person as a side, with the items that are most like what is asked about."""
+        seqs = self.seqs[self.starts[number] : self.starts[number + 1]]
+        shown = seqs[_best(self._of(number), asked)]
+        return Side(self.names[number], len(seqs), (), tuple(shown.tolist()))
 
     def _made(self, found: _Candidate, one: Side, other: Side) -> Doubt:
         own = round(found.own, SCORE_DIGITS) if found.own is not None else None
