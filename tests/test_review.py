@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from resight_client import corrected as parse
 from resight_client import corrections as calls
 from resight_client.calls import Call
 
+from proto.resight.v1 import resight_pb2 as pb
+from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.doubts import nearest_others, nearest_people, own_scores
 from server.auth import Auth
 from server.doubtful import Doubts
@@ -27,6 +30,7 @@ from server.gallery.records import NewItem
 from server.http.app import create_app
 from server.review import Reviewing
 from server.service import Service
+from tests.grpc_here import served
 from tests.stores import BACKENDS, add_site, open_store
 from tests.test_calibration import CARD
 from tests.tiny import COLUMNS, ROWS, make_tiny_bundle, open_tiny, png_of
@@ -463,3 +467,31 @@ def test_an_answer_goes_with_either_item_and_with_the_site(
     with store.database.read() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(t.reviews)) == 1
     store.close()
+
+
+def test_both_protocols_list_and_answer_the_same_cases(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    queue = parse.review(send(app, calls.review(name, 20)))
+    with served(service, required=False) as channel:
+        stub = rpc.CorrectionsStub(channel)
+        answer = stub.ListReview(pb.ListReviewRequest(site=name), timeout=30)
+        assert (answer.open, answer.guess) == (queue.open, queue.guess)
+        for one, other in zip(answer.cases, queue.cases, strict=True):
+            for field in ("case", "kind", "score", "probability", "reason", "skipped"):
+                assert getattr(one, field) == getattr(other, field)
+            for side, same in zip(one.sides, other.sides, strict=True):
+                assert (side.identity, side.items) == (same.identity or "", same.items)
+                assert [item.id for item in side.evidence] == [item.id for item in same.evidence]
+        assert len(stub.ListReview(pb.ListReviewRequest(site=name, limit=2), timeout=30).cases) == 2
+        request = pb.AnswerReviewRequest(site=name, case=queue.cases[0].case)
+        with pytest.raises(grpc.RpcError) as wrong:
+            stub.AnswerReview(request, timeout=30)
+        assert "answer is missing" in wrong.value.details()
+        request.answer = "same"
+        assert stub.AnswerReview(request, timeout=30).items == 1
+        with pytest.raises(grpc.RpcError) as late:
+            stub.AnswerReview(request, timeout=30)
+        assert late.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert names(service, ids)[9] == "cy"
