@@ -10,12 +10,12 @@ import typer
 
 from cli.connection import LOCAL, Key, Server, Site, connect
 from cli.corrections import AsJson, say_corrected
-from cli.output import table
+from cli.output import say
 
 if TYPE_CHECKING:
     from resight_client import CaseSide
 
-_SHOWN = 3  # items of a side in the table
+_SHOWN = 3  # items of a side
 
 
 def review_list(
@@ -31,14 +31,15 @@ def review_list(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(queue), indent=2))
         return
-    rows: list[tuple[str, ...]] = []
+    typer.echo(f"doubtful cases of {site}{'' if queue.cases else ': none'}")
     for each in queue.cases:
-        probability = f"{each.probability:.2f}" if each.probability is not None else ""
-        why = f"{each.reason} (skipped)" if each.skipped else each.reason
-        rows.append((each.case, probability, why, *map(_side, each.sides)))
-    table(f"doubtful cases of {site}", ("case", "same", "why it is asked", "one side", "other side"), rows)
-    guess = "; probabilities are a guess: the site is not calibrated by its own labels" if queue.guess else ""
-    typer.echo(f"{len(rows)} of {queue.open} case(s){guess}", err=True)
+        say(f"{each.case}  {each.reason}{' (skipped)' if each.skipped else ''}")
+        for side in each.sides:
+            say(f"    {_side(side)}")
+    told = any(each.probability is not None for each in queue.cases)
+    guess = "; probabilities are a guess: the site is not calibrated by its own labels"
+    shown = f"{len(queue.cases)} of {queue.open} case(s)"
+    typer.echo(f"{shown}{guess if told and queue.guess else ''}", err=True)
 
 
 def review_answer(
@@ -61,7 +62,6 @@ def review_answer(
 
 
 def _side(side: CaseSide) -> str:
-    """A side in a few lines: who it is, how many items, and the ids of the first ones."""
+    """Who a side is, how many items it has, and the ids of those that are most like the other side."""
     name = side.identity if side.identity is not None else "no name"
-    items = [item.id for item in side.evidence[:_SHOWN]]
-    return "\n".join([f"{name}, {side.items} item(s)", *items])
+    return f"{name}, {side.items} item(s): {' '.join(item.id for item in side.evidence[:_SHOWN])}"

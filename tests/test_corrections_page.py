@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,21 @@ def entry_of(
     assert ended.value.code == 0, printed
     said = re.search(r"resight journal undo (\d+)", printed)
     return int(said[1]) if said is not None else None
+
+
+def test_the_list_of_cases_prints_why_each_is_asked_and_both_sides(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = client.review("lobby").cases[0]
+    client.answer_review("lobby", case.case, "skip")
+    monkeypatch.setattr("cli.review.connect", lambda server, key: nullcontext(client))
+    with pytest.raises(SystemExit):
+        COMMANDS.main(["review", "list", "--site", "lobby"], "resight")
+    printed = capsys.readouterr().out
+    assert f"{case.case}  {case.reason} (skipped)" in printed
+    for side in case.sides:
+        said = f"{side.identity or 'no name'}, {side.items} item(s): {side.evidence[0].id}"
+        assert said in printed
 
 
 def test_both_writers_are_told_by_the_client(client: Client) -> None:

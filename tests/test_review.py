@@ -306,6 +306,10 @@ def test_who_answers_later_is_told_who_was_faster_and_nothing_is_changed(
     assert f"was answered 'different' by local meanwhile; entry {done.entry}" in problem["detail"]
     assert problem["entry"] == done.entry
     assert names(service, ids) == before
+    send(app, calls.undo(done.entry or 0))
+    send(app, calls.update(ids[11], {"identity": "eve"}, None, None))
+    undone = send(app, calls.answer_review(name, case, "same"), 409)["detail"]
+    assert "was decided otherwise" in undone and "was answered" not in undone
 
 
 @pytest.mark.parametrize("answer", ["same", "different", "skip"])

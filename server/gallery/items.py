@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from server.gallery import audit, embeddings, jobs, journal, requests, reviews
+from server.gallery import audit, embeddings, jobs, journal, requests
 from server.gallery import tables as t
 from server.gallery.conditions import conditions
 from server.gallery.database import Database, note_erased
@@ -250,7 +250,6 @@ def erase_items(db: sa.Connection, seqs: Sequence[int], site: str) -> int:
         ids = list(db.execute(sa.select(t.items.c.id).where(t.items.c.seq.in_(chunk))).scalars())
         requests.forget(db, chunk)
         jobs.forget(db, site, ids)
-        reviews.forget(db, chunk)
         audit.forget(db, ids)
         note_erased(db, ids)
         # the items last: the others refer to them

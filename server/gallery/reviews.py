@@ -1,11 +1,10 @@
 """Answers of the review queue. They are kept by the two items that a case showed first, so they hold no names
-and go with either item."""
+and the database deletes them with either item."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -82,13 +81,3 @@ def keep(
     db.execute(t.reviews.delete().where(*same))
     values = {"first": pair[0], "second": pair[1], "kind": kind, "site": site, "answer": answer}
     db.execute(t.reviews.insert().values(**values, entry=entry, actor=actor, at=round(time.time(), 6)))
-
-
-def forget(db: sa.Connection, seqs: Sequence[int]) -> None:
-    """Deletes answers about items, inside the transaction that erases them and before it does.
-
-    Args:
-        seqs: 500 at most.
-    """
-    columns = t.reviews.c
-    db.execute(t.reviews.delete().where(sa.or_(columns.first.in_(seqs), columns.second.in_(seqs))))
