@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -447,6 +448,35 @@ def test_cases_are_kept_until_the_gallery_changes(
         change()
         listed(app, name)
         assert len(computed) == number
+
+
+def test_queries_and_corrections_go_on_while_cases_are_looked_for(
+    service: Service, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ids = site
+    begun, may_end = threading.Event(), threading.Event()
+    find = Doubts.find
+
+    def slowly(self: Doubts) -> Any:
+        begun.set()
+        assert may_end.wait(30)
+        return find(self)
+
+    monkeypatch.setattr(Doubts, "find", slowly)
+
+    async def beside() -> None:
+        listing = asyncio.create_task(service.reviewing.page(name, 20))
+        await asyncio.to_thread(begun.wait, 30)
+        try:
+            assert (await service.querying.query(name, item_id=ids[0])).matches
+            await service.naming.hide(name, "ada", True, "test")
+            assert not listing.done()
+        finally:
+            may_end.set()
+        assert (await listing).open == 4  # as it was when it was asked for
+        assert (await service.reviewing.page(name, 20)).open != 4
+
+    asyncio.run(beside())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
