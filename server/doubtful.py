@@ -179,8 +179,6 @@ class Doubts:
 
     def _merges(self) -> dict[tuple[int, int], _Candidate]:
         """Pairs of people who look like one, by number: the likelier, the more useful."""
-        if not self.names:
-            return {}
         means = np.add.reduceat(self.vectors, self.starts[:-1], axis=0)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
         self.means = means
