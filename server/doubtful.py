@@ -152,8 +152,11 @@ class Doubts:
         self.units: list[list[int]] = []  # rows of their items
         means = []
         for seqs, mean in zip(grouped.members, grouped.means, strict=True):
-            self.units.append([place[seq] for seq in seqs.tolist()])
-            means.append(mean)
+            # without an item that has got a name, or was erased, since the clusters were made
+            unit = [place[seq] for seq in seqs.tolist() if seq in place]
+            if unit:
+                self.units.append(unit)
+                means.append(mean)
         alone = sorted(set(range(len(place))) - {row for unit in self.units for row in unit})
         self.units += [[row] for row in alone]
         clusters = np.array(means, np.float32).reshape(len(means), self.unnamed.vectors.shape[1])

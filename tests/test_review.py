@@ -24,6 +24,7 @@ from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.doubts import nearest_others, nearest_people, own_scores
 from server.auth import Auth
+from server.clustering import Clustering
 from server.doubtful import Doubts
 from server.gallery import reviews
 from server.gallery import tables as t
@@ -448,6 +449,28 @@ def test_cases_are_kept_until_the_gallery_changes(
         change()
         listed(app, name)
         assert len(computed) == number
+
+
+@pytest.mark.parametrize("change", ["named", "erased"])
+def test_an_item_that_changes_while_cases_are_looked_for_costs_no_answer(
+    app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    name, ids = site
+    group = Clustering.grouped
+
+    def slowly(self: Clustering, *arguments: Any) -> Any:
+        grouped = group(self, *arguments)
+        for item in ids[11:13]:
+            if change == "named":
+                send(app, calls.update(item, {"identity": "bea"}, None, None))
+            else:
+                send(app, Call("DELETE", f"/gallery/{item}", {}))
+        return grouped
+
+    monkeypatch.setattr(Clustering, "grouped", slowly)
+    assert set(cases(app, name, ids)) == {MERGE, MISNAMED, ITEM}
+    monkeypatch.undo()
+    assert set(cases(app, name, ids)) == {MERGE, MISNAMED, ITEM}
 
 
 def test_queries_and_corrections_go_on_while_cases_are_looked_for(
