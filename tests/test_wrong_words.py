@@ -104,6 +104,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--site s i a --server {page}", "is it a Resight server?"),
         ("--site s i", "'identity'"),
     ],
+    "review list": [
+        ("--site s --server {page}", "is it a Resight server?"),
+        ("", "missing option '--site'"),
+    ],
+    "review answer": [
+        ("--site s c same --server {nobody}", "no answer from {nobody}"),
+        ("--site s c", "'answer'"),
+        ("--site s c yes", "'yes' is not one of"),
+    ],
     "gallery export": [
         ("--site s --out {t}/crop.png", "{t}/crop.png is no folder"),
         ("--site s --out {t}", "holds something else than an export"),

@@ -18,6 +18,7 @@ from resight_client.corrected import (
     ItemCorrected,
     JournalPage,
     PeoplePage,
+    ReviewQueue,
 )
 from resight_client.fields import Filter, Threshold, Time
 from resight_client.pictures import Image
@@ -315,6 +316,15 @@ class Client:
         you have seen; refused where the cluster has others by now."""
         call = corrections.name_cluster(site, item, identity, items, threshold)
         return self._send(call, parse.corrected)
+
+    def review(self, site: str, *, limit: int = 20) -> ReviewQueue:
+        """The first doubtful cases of a site, the most useful first."""
+        return self._send(corrections.review(site, limit), parse.review)
+
+    def answer_review(self, site: str, case: str, answer: str) -> Corrected:
+        """Answers a case with `same`, `different` or `skip`. One that is not open any more is an error, and
+        nothing is changed."""
+        return self._send(corrections.answer_review(site, case, answer), parse.corrected)
 
     def rename(self, site: str, identity: str, to: str) -> Corrected:
         """Gives a person a name that nobody has; where somebody has it, the error says how alike both are."""

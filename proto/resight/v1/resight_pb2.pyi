@@ -463,6 +463,62 @@ class NameClusterRequest(_message.Message):
     threshold: float
     def __init__(self, site: _Optional[str] = ..., item: _Optional[str] = ..., identity: _Optional[str] = ..., items: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
 
+class ListReviewRequest(_message.Message):
+    __slots__ = ("site", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListReviewResponse(_message.Message):
+    __slots__ = ("cases", "open", "guess")
+    CASES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    GUESS_FIELD_NUMBER: _ClassVar[int]
+    cases: _containers.RepeatedCompositeFieldContainer[Case]
+    open: int
+    guess: bool
+    def __init__(self, cases: _Optional[_Iterable[_Union[Case, _Mapping]]] = ..., open: _Optional[int] = ..., guess: _Optional[bool] = ...) -> None: ...
+
+class Case(_message.Message):
+    __slots__ = ("case", "kind", "score", "probability", "reason", "skipped", "sides")
+    CASE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    SIDES_FIELD_NUMBER: _ClassVar[int]
+    case: str
+    kind: str
+    score: float
+    probability: float
+    reason: str
+    skipped: bool
+    sides: _containers.RepeatedCompositeFieldContainer[CaseSide]
+    def __init__(self, case: _Optional[str] = ..., kind: _Optional[str] = ..., score: _Optional[float] = ..., probability: _Optional[float] = ..., reason: _Optional[str] = ..., skipped: _Optional[bool] = ..., sides: _Optional[_Iterable[_Union[CaseSide, _Mapping]]] = ...) -> None: ...
+
+class CaseSide(_message.Message):
+    __slots__ = ("identity", "items", "evidence")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    items: int
+    evidence: _containers.RepeatedCompositeFieldContainer[Item]
+    def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., evidence: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
+
+class AnswerReviewRequest(_message.Message):
+    __slots__ = ("site", "case", "answer")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    CASE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    case: str
+    answer: str
+    def __init__(self, site: _Optional[str] = ..., case: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
+
 class RenameRequest(_message.Message):
     __slots__ = ("site", "identity", "to")
     SITE_FIELD_NUMBER: _ClassVar[int]
