@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import torchvision
 
 
 @contextmanager
 def thin() -> Iterator[None]:
     """The convolutions inside the blocks of ResNet-50 and DenseNet-161 have a sixteenth and a quarter of their
     channels, whatever is built on these networks in this process."""
-    models = torchvision.models
+    from torchvision import models  # of which most tests have no use
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "resnet50", functools.partial(models.resnet50, width_per_group=4))
         patch.setattr(models, "densenet161", functools.partial(models.densenet161, bn_size=1))
