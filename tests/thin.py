@@ -1,4 +1,4 @@
-"""Networks of thin layers: each has its blocks, connections and output widths, and a tenth of the arithmetic."""
+"""Networks of thin layers: they have all blocks, connections and output widths, and a tenth of the arithmetic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 @contextmanager
 def thin() -> Iterator[None]:
-    """The convolutions inside the blocks of ResNet-50 and DenseNet-161 have a sixteenth and a quarter of their
-    channels, whatever is built on these networks in this process."""
+    """Inside the blocks of ResNet-50 are a sixteenth of the channels, in those of DenseNet-161 a quarter,
+    whatever is built on these networks in this process."""
     from torchvision import models  # of which most tests have no use
 
     with pytest.MonkeyPatch.context() as patch:
