@@ -236,6 +236,7 @@ class History(RuleBasedStateMachine):
         self.finish(answer)
         site.versions.append(site.versions[parent - 1])
 
+    @precondition(lambda self: self.sites)
     @rule()
     def restart(self) -> None:
         """Close and open."""

@@ -1,4 +1,4 @@
-"""Networks of thin layers: they have all blocks, connections and output widths, and a tenth of the arithmetic."""
+"""Networks of thin layers: all blocks, connections and output widths with a tenth of the arithmetic."""
 
 from __future__ import annotations
 
