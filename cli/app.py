@@ -24,6 +24,7 @@ from cli.enroll import enroll
 from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
 from cli.items import delete_site, erase, list_items, sites
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
+from cli.quantize import bundle_quantize
 from cli.recipes import recipes_list, recipes_show
 from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
@@ -87,6 +88,7 @@ bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)
 bundles.command("wrap")(bundle_wrap)
+bundles.command("quantize")(bundle_quantize)
 app.add_typer(bundles, name="bundle")
 weights = typer.Typer(
     help="Weights that trainings start from: alone, what each recipe's paper starts from.",

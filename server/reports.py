@@ -327,6 +327,7 @@ class TrialReport(BaseModel):
     undecided: str | None = Field(description="why there is no result; says nothing against it")
     min_cosine: float | None = Field(description="lowest cosine to the embeddings that the bundle records")
     crops_per_second: float | None = Field(description="at batch 32, when it was tried")
+    speed_up: float | None = Field(description="of int8: times the rate of float, measured in turns")
 
 
 class FallbackReport(BaseModel):

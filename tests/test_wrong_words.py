@@ -268,6 +268,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/torn.resight", "manifest"),
     ],
     "bundle card": [("{t}/no", "no bundle at"), ("{t}/torn.resight", "manifest")],
+    "bundle quantize": [
+        ("{t}/no --dataset folders:data --data {t}", "no bundle at"),
+        ("{t}/torn.resight --dataset folders:data --data {t}", "manifest"),
+        ("{t}/tiny.resight --dataset none --data {t}", "unknown dataset 'none'"),
+        ("{t}/tiny.resight --dataset folders:data+folders:data --data {t}", "one"),
+        ("{t}/tiny.resight --dataset folders:data --data {t} --crops 3", "--crops"),
+        ("{t}/tiny.resight --dataset folders:data --data {t}", "training crops and --crops 512 were asked"),
+        ("{t}/tiny.resight --dataset folders:data --crops-of folders:no --data {t}", "no"),
+    ],
     "bundle wrap": [
         ("{t}/no.onnx", "does not exist"),
         ("{t}/folder", "is a folder"),

@@ -856,16 +856,18 @@ class Info(_message.Message):
     def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ...) -> None: ...
 
 class Trial(_message.Message):
-    __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second")
+    __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second", "speed_up")
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     UNDECIDED_FIELD_NUMBER: _ClassVar[int]
     MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
     CROPS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    SPEED_UP_FIELD_NUMBER: _ClassVar[int]
     refused: str
     undecided: str
     min_cosine: float
     crops_per_second: float
-    def __init__(self, refused: _Optional[str] = ..., undecided: _Optional[str] = ..., min_cosine: _Optional[float] = ..., crops_per_second: _Optional[float] = ...) -> None: ...
+    speed_up: float
+    def __init__(self, refused: _Optional[str] = ..., undecided: _Optional[str] = ..., min_cosine: _Optional[float] = ..., crops_per_second: _Optional[float] = ..., speed_up: _Optional[float] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("what", "reason", "times")
