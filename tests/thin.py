@@ -1,4 +1,4 @@
-"""Networks of thin layers: all blocks, connections and output widths with a tenth of the arithmetic."""
+"""Networks of thin layers: all blocks, connections and output widths with a part of the arithmetic."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 @contextmanager
 def thin() -> Iterator[None]:
-    """Inside the blocks of ResNet-50 are a sixteenth of the channels, in those of DenseNet-161 a quarter,
-    whatever is built on these networks in this process."""
+    """Inside the blocks of ResNet-50 and DenseNet-161 are a quarter of the channels, whatever is built on
+    these networks in this process."""
     from torchvision import models  # of which most tests have no use
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "resnet50", functools.partial(models.resnet50, width_per_group=4))
+        patch.setattr(models, "resnet50", functools.partial(models.resnet50, width_per_group=16))
         patch.setattr(models, "densenet161", functools.partial(models.densenet161, bn_size=1))
         yield
 
