@@ -2,7 +2,34 @@
 
 const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 const number = (value) => value.toLocaleString("en");
+const crops = (count) => plural(count, "crop", "crops");
 const percent = (share) => `${Math.round(100 * share)} %`;
+
+/** What an entry of the journal did; what it says of erased items is not in it any more. */
+function done({ action, items, undoes, changes }) {
+  const of = (field) => changes.find((change) => change.field === field);
+  const name = of("identity");
+  const person = changes.find((change) => change.item === null)?.identity ?? "somebody who is erased by now";
+  const before = name?.before ?? "nobody";
+  const after = name?.after ?? "nobody";
+  const denied = of("not_person");
+  const pair = of("different");
+  const texts = {
+    rename: () => `${before} was renamed ${after}`,
+    merge: () => `${before} was merged into ${after}, ${crops(items)}`,
+    split: () => `${crops(items)} of ${before} were given to ${after}`,
+    name: () => `${crops(items)} without a name were named ${after}`,
+    update: () => (name ? `${crops(items)} of ${before} were given to ${after}` : `labels of ${crops(items)} were changed`),
+    hide: () => `${person} was hidden`,
+    show: () => `${person} was shown again`,
+    feature: () => `another picture stands for ${person}`,
+    different: () => (denied ? `a crop was said not to show ${denied.identity}` : `${pair?.identity ?? "two people"} was said not to be ${pair?.other ?? "the same"}`),
+    "not-different": () => `it was taken back that ${denied ? "a crop does not show" : `${pair?.other ?? "somebody"} is not`} ${(denied ?? pair)?.identity ?? "somebody"}`,
+    undo: () => `entry ${undoes} was undone, ${crops(items)}`,
+  };
+  if (!changes.length && action !== "undo") return `${action}: ${crops(items)}, which are erased by now`;
+  return (texts[action] ?? (() => action))();
+}
 
 /** A number of bytes, as people say it. */
 export function bytes(count) {
@@ -47,7 +74,7 @@ export function tiers(names) {
 export const words = {
   name: "Resight",
   skip: "Skip to the page",
-  pages: { search: "Search", gallery: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
+  pages: { search: "Search", gallery: "Gallery", people: "People", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
   nav: "Pages",
   site: "Site",
   noSite: "no site yet",
@@ -67,6 +94,7 @@ export const words = {
   percent,
   number,
   items: (count) => plural(count, "item", "items"),
+  crops,
   scopes: {
     read: "may look and search",
     write: "may enroll and erase, too",
@@ -170,6 +198,57 @@ export const words = {
     eraseText: "Images, embeddings and thumbnails go. That cannot be undone.",
     erased: (count) => `${plural(count, "crop", "crops")} erased.`,
     sheet: "Contact sheet",
+  },
+  people: {
+    title: "People",
+    text: (site) => `People at ${site} who have a name, in the order of names.`,
+    sheet: "People",
+    none: "There is nobody to show: no name fits, or nobody has one yet.",
+    find: "Find a name",
+    withHidden: "Hidden people, too",
+    hidden: "hidden",
+    all: "All people",
+    cropsOf: (name) => `Crops of ${name}`,
+    noCrops: "No crop bears this name any more.",
+    gone: (name, site) => `Nobody at ${site} is called ${name} any more: renamed, merged or erased, perhaps in another tab. `
+      + "The last changes say which.",
+    seen: (from, until) => (from === until ? from : `${from} to ${until}`),
+    stands: "stands for the person",
+    rename: "Rename or merge",
+    renameTitle: (name) => `Another name for ${name}`,
+    name: "Name",
+    renameGo: "Rename",
+    renamed: (name, to) => `${name} is called ${to} now.`,
+    looksLike: "Looks most like",
+    score: (cosine) => `cosine ${cosine.toFixed(2)}`,
+    taken: (other) => `${other} is a person here already. Is it the same one?`,
+    alike: (mean, best) => `Cosine ${mean.toFixed(2)} between their means, ${best.toFixed(2)} between the two crops that are most alike; `
+      + "1 would be the same picture.",
+    alikeUnknown: "How alike they are is not known: one of them has no embedding.",
+    mergeText: (other) => `The crops of both would be called ${other}. It can be undone under Last changes.`,
+    merge: (name, to) => `Merge ${name} into ${to}`,
+    merged: (name, to) => `${name} was merged into ${to}.`,
+    hide: "Hide from answers",
+    show: "Show in answers again",
+    wasHidden: (name) => `No query finds ${name} any more.`,
+    shown: (name) => `Queries find ${name} again.`,
+    feature: "Let it stand for the person",
+    featured: (name) => `This picture stands for ${name} now.`,
+    split: (count) => `Split off ${plural(count, "crop", "crops")}`,
+    splitTitle: (count, name) => `Whom ${count === 1 ? "does this crop" : `do these ${number(count)} crops`} of ${name} show?`,
+    splitKnown: (to, count) => `${to} is a person here already, with ${crops(count)}.`,
+    give: (count, to) => `Give ${plural(count, "crop", "crops")} to ${to}`,
+    wasSplit: (count, to) => `${plural(count, "crop is", "crops are")} called ${to} now.`,
+  },
+  journal: {
+    title: "Last changes",
+    none: "Nothing has been corrected yet.",
+    what: done,
+    by: (actor, when) => `by ${actor}, ${when}`,
+    undo: "Undo",
+    undoThis: (entry) => `Undo entry ${entry}`,
+    undone: (entry) => `Entry ${entry} was undone.`,
+    wasUndone: (by) => `undone by ${by}`,
   },
   enroll: {
     title: "Enroll",
