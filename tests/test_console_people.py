@@ -84,7 +84,7 @@ def window(chromium: Browser, server: ServerProcess, key: str) -> BrowserContext
     return opened
 
 
-def crop(person: int, number: int, noise: int = 12) -> bytes:
+def crop(person: int, number: int, noise: int = 4) -> bytes:
     """A crop of somebody: one colour a block, about as in the person's other crops."""
     colours = np.random.default_rng(person).integers(0, 256, (ROWS, COLUMNS, 3))
     moved = np.random.default_rng((person, number)).integers(-noise, noise + 1, colours.shape)
@@ -268,4 +268,107 @@ def test_a_read_key_sees_people_and_cannot_change_them(readers: BrowserContext, 
     tab.get_by_text("ada was renamed bea").wait_for()
     for name in ("Rename or merge", "Hide from answers", "Choose several", "Undo"):
         assert tab.get_by_role("button", name=name).count() == 0
+    tab.close()
+
+
+def enroll_unknown(client: Client, site: str, **named: int) -> None:
+    """Three people without a name, of 5, 4 and 3 crops, and some with one: name=person."""
+    for place, person in enumerate((11, 12, 13)):
+        enroll(client, site, None, person, 5 - place)
+    for name, person in named.items():
+        enroll(client, site, name, person)
+
+
+def test_unknown_people_are_named_as_a_whole_one_enter_each_and_that_is_undone(
+    page: Page, client: Client
+) -> None:
+    enroll_unknown(client, "unknown")
+    page.goto("/#/unknown/unknown")
+    page.get_by_text("12 crops have no name.").wait_for()
+    assert page.locator(".cluster h2").all_inner_texts() == ["5 crops", "4 crops", "3 crops"]
+    assert page.locator(".cluster").first.locator(".crop").count() == 5
+    page.get_by_label("Who is it?").first.focus()
+    page.keyboard.type("ada")
+    page.keyboard.press("Enter")
+    page.get_by_text("5 crops are called ada now.").last.wait_for()
+    page.keyboard.type("not her")
+    page.keyboard.press("Escape")
+    page.keyboard.type("bea")
+    page.keyboard.press("Enter")
+    page.get_by_text("4 crops are called bea now.").last.wait_for()
+    page.get_by_text("3 crops have no name.").wait_for()
+    assert names_of(client, "unknown") == {"ada": 5, "bea": 4}
+    page.get_by_role("button", name="Undo").first.click()
+    page.locator(".cluster h2", has_text="5 crops").wait_for()
+    page.get_by_text("8 crops have no name.").wait_for()
+    assert page.evaluate("document.activeElement.value") == "ada"  # what was typed is still there
+    assert names_of(client, "unknown") == {"bea": 4}
+
+
+def test_the_person_whom_a_cluster_looks_most_like_is_suggested(page: Page, client: Client) -> None:
+    enroll_unknown(client, "suggest", zoe=12, ada=99)
+    page.goto("/#/unknown/suggest")
+    row = page.locator(".cluster", has_text="4 crops")
+    row.locator(".nearest", has_text="zoe").click()
+    assert row.get_by_label("Who is it?").input_value() == "zoe"
+    assert names_of(client, "suggest") == {"ada": 4, "zoe": 4}
+    page.keyboard.press("Enter")
+    page.get_by_text("4 crops were added to zoe, who was known already.").last.wait_for()
+    assert names_of(client, "suggest") == {"ada": 4, "zoe": 8}
+    page.get_by_role("link", name="Look at zoe").click()
+    page.locator(".lead", has_text="8 crops").wait_for()
+
+
+def test_a_cluster_that_somebody_else_named_or_that_grew_is_not_named_unseen(
+    page: Page, client: Client
+) -> None:
+    enroll_unknown(client, "race")
+    page.goto("/#/unknown/race")
+    boxes = page.get_by_label("Who is it?")
+    boxes.nth(2).wait_for()
+    clusters = client.clusters("race").clusters
+    client.name_cluster("race", clusters[0].cluster, "ada")
+    boxes.first.fill("carl")
+    page.keyboard.press("Enter")
+    told = page.get_by_text("Somebody was faster: these crops are called ada by now.")
+    told.wait_for()
+    assert "Your name for them, carl, was not given." in told.inner_text()
+    assert names_of(client, "race") == {"ada": 5}
+    client.enroll("race", [crop(12, 50)])
+    boxes.first.fill("dora")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").get_by_text("has 5 items by now, and you have seen 4").wait_for()
+    page.get_by_role("button", name="Name all 5").wait_for()
+    assert boxes.first.input_value() == "dora"
+    assert names_of(client, "race") == {"ada": 5}
+    boxes.first.press("Enter")
+    page.get_by_text("5 crops are called dora now.").last.wait_for()
+    assert names_of(client, "race") == {"ada": 5, "dora": 5}
+
+
+def test_all_crops_of_a_large_cluster_are_shown_and_more_clusters_come(page: Page, client: Client) -> None:
+    enroll(client, "large", None, 1, 12)
+    for person in range(2, 10):
+        enroll(client, "large", None, person, 3)
+    page.goto("/#/unknown/large")
+    page.get_by_role("button", name="Show all 12").click()
+    page.locator(".sheet .crop").nth(7).wait_for()
+    page.get_by_role("button", name="Show fewer").click()
+    page.locator(".sheet").wait_for(state="detached")
+    assert page.locator(".cluster").count() == 6
+    page.get_by_label("Who is it?").last.fill("the last one that is shown")
+    page.keyboard.press("Enter")
+    page.get_by_text("3 crops are called the last one that is shown now.").last.wait_for()
+    page.get_by_role("button", name="Show more").click()
+    page.locator(".cluster").nth(8).wait_for()
+    assert page.get_by_label("Who is it?").count() == 8
+
+
+def test_a_read_key_sees_unknown_people_and_cannot_name_them(readers: BrowserContext, client: Client) -> None:
+    enroll_unknown(client, "read-unknown", zoe=12)
+    tab = readers.new_page()
+    tab.goto("/#/unknown/read-unknown")
+    tab.locator(".cluster").nth(2).wait_for()
+    tab.locator(".nearest", has_text="zoe").first.wait_for()
+    assert tab.locator("form, .nearest button").count() == 0
     tab.close()

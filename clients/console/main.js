@@ -9,6 +9,7 @@ const PAGES = {
   search: { load: () => import("./pages/search.js"), site: true },
   gallery: { load: () => import("./pages/gallery.js"), site: true },
   people: { load: () => import("./pages/people.js"), site: true },
+  unknown: { load: () => import("./pages/unknown.js"), site: true },
   enroll: { load: () => import("./pages/enroll.js"), scope: "write" },
   site: { load: () => import("./pages/site.js"), site: true },
   system: { load: () => import("./pages/system.js") },

@@ -51,6 +51,9 @@ export function time(iso, seconds = false) {
   return new Date(iso).toLocaleString("en-GB", style);
 }
 
+/** The same without year and seconds, where there is little room. */
+export const shortTime = (iso) => new Date(iso).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
 /** How long something took or lasts. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "none yet";
@@ -74,7 +77,7 @@ export function tiers(names) {
 export const words = {
   name: "Resight",
   skip: "Skip to the page",
-  pages: { search: "Search", gallery: "Gallery", people: "People", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
+  pages: { search: "Search", gallery: "Gallery", people: "People", unknown: "Unknown", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
   nav: "Pages",
   site: "Site",
   noSite: "no site yet",
@@ -239,6 +242,30 @@ export const words = {
     splitKnown: (to, count) => `${to} is a person here already, with ${crops(count)}.`,
     give: (count, to) => `Give ${plural(count, "crop", "crops")} to ${to}`,
     wasSplit: (count, to) => `${plural(count, "crop is", "crops are")} called ${to} now.`,
+  },
+  unknown: {
+    title: "Unknown people",
+    text: (unnamed) => `${plural(unnamed, "crop has", "crops have")} no name. Those that look like one person stand together, `
+      + "the largest group first: look at all of a group, then name it as a whole.",
+    grouping: "Crops without a name are being compared.",
+    none: (unnamed) => (unnamed ? `${plural(unnamed, "crop has", "crops have")} no name, and no two of them look like one person.`
+      : "Every crop here has a name."),
+    newest: (count) => `Only the newest ${number(count)} of them were looked at.`,
+    measured: (cosine) => `Crops stand together that share their neighbours and have a cosine of at least ${cosine.toFixed(2)}, by the names of this site.`,
+    guess: (cosine) => `Crops stand together that share their neighbours and have a cosine of at least ${cosine.toFixed(2)}. `
+      + "That is a guess until names of this site have been measured (Calibration).",
+    name: "Who is it?",
+    go: (count) => `Name all ${number(count)}`,
+    noName: "Say who these crops show.",
+    looksLike: "looks most like",
+    all: (count) => `Show all ${number(count)}`,
+    fewer: "Show fewer",
+    named: (count, name) => `${plural(count, "crop is", "crops are")} called ${name} now.`,
+    joined: (count, name) => `${plural(count, "crop was", "crops were")} added to ${name}, who was known already.`,
+    look: (name) => `Look at ${name}`,
+    taken: (name) => `Somebody was faster: these crops are called ${name} by now.`,
+    fallen: "These crops do not stand together any more: some were erased or named, perhaps in another tab.",
+    notGiven: (name) => `Your name for them, ${name}, was not given.`,
   },
   journal: {
     title: "Last changes",
