@@ -11,6 +11,8 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
+from tests.test_calibration import PEOPLE, SEEN
+from tests.test_calibration import crop as labelled_crop
 from tests.test_console import new_key, sign_in
 from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
 
@@ -371,4 +373,57 @@ def test_a_read_key_sees_unknown_people_and_cannot_name_them(readers: BrowserCon
     tab.locator(".cluster").nth(2).wait_for()
     tab.locator(".nearest", has_text="zoe").first.wait_for()
     assert tab.locator("form, .nearest button").count() == 0
+    tab.close()
+
+
+def enroll_labelled(client: Client, site: str, people: int = PEOPLE) -> None:
+    """People at two cameras, so many of them with a name."""
+    records = [
+        {"camera": f"c{camera}", "identity": f"person-{person}" if person < people else None}
+        for person, camera, _ in SEEN
+    ]
+    client.enroll(site, [labelled_crop(*seen) for seen in SEEN], records=records)
+
+
+def test_the_slider_says_which_cosine_a_rate_is_and_whom_it_misses(page: Page, client: Client) -> None:
+    enroll_labelled(client, "curve")
+    page.goto("/#/calibration/curve")
+    page.get_by_text("Nothing says yet what scores mean at this site.").wait_for()
+    page.get_by_role("button", name="Measure now").click()
+    slider = page.get_by_label("False alarms in 1,000 queries of unknown people")
+    slider.wait_for()
+    assert f"{PEOPLE}, with a name and a camera" in page.locator("main").inner_text()
+    slider.focus()
+    missed = []
+    for key, rate in (("ArrowRight", 15), ("End", 500)):
+        page.keyboard.press(key)
+        page.locator(".figures", has_text=f"{rate} in 1,000").wait_for()
+        answer = client.query("curve", labelled_crop(0, 0, 9), threshold={"false_alarms_per_1000": rate})
+        assert answer.threshold is not None
+        assert f"{answer.threshold:.3f}" in page.locator(".figures").inner_text()
+        missed.append(page.locator(".figures .big").nth(2).inner_text())
+        assert slider.get_attribute("aria-valuetext") == f"{rate} in 1,000, {missed[-1]} missed"
+    assert int(missed[0].removesuffix(" %")) > int(missed[1].removesuffix(" %"))
+    page.keyboard.press("Home")
+    page.get_by_text(f"That takes 317 labelled people, and {PEOPLE} were compared.").wait_for()
+    assert page.locator("svg.curve circle").count() == 0
+
+
+def test_too_few_labels_are_refused_honestly_and_what_stood_before_stands(page: Page, client: Client) -> None:
+    enroll_labelled(client, "few", 20)
+    page.goto("/#/calibration/few")
+    page.get_by_role("button", name="Measure now").click()
+    page.get_by_role("alert").get_by_text("20 of its people have an identity and were seen by two").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Measure now"
+    page.get_by_text("Nothing says yet what scores mean at this site.").wait_for()
+
+
+def test_a_read_key_sees_the_calibration_and_cannot_measure(readers: BrowserContext, client: Client) -> None:
+    enroll_labelled(client, "seen")
+    client.calibrate("seen")
+    tab = readers.new_page()
+    tab.goto("/#/calibration/seen")
+    tab.locator("svg.curve circle").wait_for()
+    tab.get_by_text("Measuring needs a key of scope admin.").wait_for()
+    assert tab.get_by_role("button", name="Measure").count() == 0
     tab.close()

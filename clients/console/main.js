@@ -12,6 +12,7 @@ const PAGES = {
   unknown: { load: () => import("./pages/unknown.js"), site: true },
   enroll: { load: () => import("./pages/enroll.js"), scope: "write" },
   site: { load: () => import("./pages/site.js"), site: true },
+  calibration: { load: () => import("./pages/calibration.js"), site: true },
   system: { load: () => import("./pages/system.js") },
   keys: { load: () => import("./pages/keys.js"), scope: "admin" },
 };
