@@ -392,6 +392,7 @@ export const words = {
     title: "Calibration",
     text: "A cosine says how alike two crops are, not whether they show one person. Say how many false alarms you can bear; "
       + "the names at this site say which cosine that is, and whom it misses.",
+    costs: "What a rate of false alarms costs",
     slider: "False alarms in 1,000 queries of unknown people",
     alarms: (rate) => `${rate.toLocaleString("en")} in 1,000`,
     threshold: "Lowest cosine that counts",

@@ -57,7 +57,7 @@ function tuner({ curve: points, compared }) {
   slider.value = Math.max(wished, reached);
   const figures = h("div.figures", {});
   const said = h("p", {});
-  const drawing = h("div", {});
+  const drawing = h("div.plot", { tabIndex: 0, role: "group", "aria-label": w.chart });
   const use = h("div", {});
 
   function draw() {
@@ -76,7 +76,7 @@ function tuner({ curve: points, compared }) {
 
   draw();
   return h("section.card.tuner", {},
-    figures, said,
+    h("h2", {}, w.costs), figures, said,
     h("div.field", {}, h("label", { htmlFor: slider.id }, w.slider), slider),
     drawing, use);
 }

@@ -10,6 +10,7 @@ import { renderPerson } from "./person.js";
 
 const w = words.people;
 const PAGE = 1000; // people of one request
+const TYPED_MS = 200; // without another letter: what is typed is looked for
 
 export async function render(main, { site, query }) {
   const name = query.get("person");
@@ -23,9 +24,13 @@ export async function render(main, { site, query }) {
     keyOf: (person) => person.identity,
     cellOf: (person) => personCell(person, site),
   });
+  let typing = null;
   const find = h("input", { type: "text", spellcheck: false, autocomplete: "off", "aria-label": w.find, placeholder: w.find, oninput: () => {
-    shown.text = find.value.trim().toLowerCase();
-    sheet.reload();
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      shown.text = find.value.trim().toLowerCase();
+      sheet.reload();
+    }, TYPED_MS);
   } });
   const hidden = h("input", { type: "checkbox", onchange: () => { shown.hidden = hidden.checked; sheet.reload(); } });
   const changes = lastChanges(site, sheet.reload);
@@ -36,7 +41,7 @@ export async function render(main, { site, query }) {
     changes.element,
     sheet.element);
   await sheet.reload();
-  return sheet.end;
+  return () => { clearTimeout(typing); sheet.end(); };
 }
 
 /** A page of people whose names hold the text that is looked for. */

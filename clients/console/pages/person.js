@@ -21,9 +21,9 @@ export async function renderPerson(main, site, name) {
     empty: w.noCrops,
     pageOf: (cursor) => itemsOf(site, { identity: name }, cursor),
     keyOf: (item) => item.id,
-    cellOf: (item) => cropButton(item, site, () => refresh(), captionOf(item, person)),
+    cellOf: (item) => cropButton(item, site, anew, captionOf(item, person)),
   });
-  const changes = lastChanges(site, () => refresh());
+  const changes = lastChanges(site, refresh);
   const choose = may("write") && chooser(sheet, [
     { label: w.split, go: split },
     { label: () => w.feature, most: 1, go: feature },
@@ -41,15 +41,17 @@ export async function renderPerson(main, site, name) {
     await Promise.all([person && sheet.reload(), changes.refresh()]);
   }
 
+  const anew = () => refresh().catch((error) => notice(error.message, "bad"));
+
   async function rename() {
     const { to, refused } = await askName(site, person);
     if (to) go("people", site, `?person=${encodeURIComponent(to)}`);
-    else if (refused) await refresh(); // somebody was faster
+    else if (refused) await anew(); // somebody was faster
   }
 
   async function split() {
     const { done, refused } = await askSplit(site, person, sheet.picked());
-    if (done || refused) await refresh();
+    if (done || refused) await anew();
   }
 
   async function feature() {
@@ -68,7 +70,7 @@ export async function renderPerson(main, site, name) {
     } catch (error) {
       notice(error.message, "bad");
     }
-    await refresh().catch((error) => notice(error.message, "bad"));
+    await anew();
   }
 
   fill(main, heading, actions, changes.element, sheet.element);

@@ -6,7 +6,7 @@ import { words } from "../words.js";
 import { clusterRow } from "./unknown_cluster.js";
 
 const w = words.unknown;
-const ROWS = 6; // clusters of one request
+const ROWS = 5; // clusters of one request
 
 export async function render(main, { site }) {
   const lead = h("div", {});
