@@ -19,7 +19,6 @@ from resight_client import Client, JobFailed
 from benchmarks.crops import drawn_jpegs
 from benchmarks.serving import DEMO, ServerProcess
 from reid.bundle import Bundle
-from reid.engines import choose_engine
 from reid.images import decode_crop
 
 TIERS = ("0", "1+0", "auto", "2")
@@ -35,9 +34,8 @@ def main() -> None:
     parser.add_argument("--crops", type=int, nargs="+", default=[60, 316, 900])
     arguments = parser.parse_args()
     bundle, jpegs = Bundle.load(arguments.bundle), drawn_jpegs(max(arguments.crops))
-    manifest, engine = bundle.manifest, choose_engine(bundle, "cpu")
+    manifest = bundle.manifest
     decoded = np.stack([decode_crop(data, manifest.height, manifest.width) for data in jpegs])
-    engine.embed(decoded[:32])
     print(f"{manifest.name}; each stage in units of embedding the N crops once")
     print(f"{'N':>5} {'tier':>5} " + " ".join(f"{stage:>10}" for stage in (*STAGES, "together")))
     with (
@@ -45,6 +43,8 @@ def main() -> None:
         ServerProcess(arguments.bundle, Path(folder) / "data") as server,
         Client(server.url, timeout_s=3600) as client,
     ):
+        engine = server.engine(bundle)
+        engine.embed(decoded[:32])
         client.enroll("warm", jpegs[:32])
         client.wait(client.adapt("warm", "2", gate=False).job)  # the first adaptation loads torch
         for count in arguments.crops:

@@ -22,7 +22,7 @@ from resight_client import Client
 from benchmarks.crops import drawn_jpegs
 from benchmarks.serving import DEMO, ServerProcess
 from reid.bundle import Bundle
-from reid.engines import Engine, choose_engine
+from reid.engines import Engine
 from reid.images import decode_crop
 
 _REQUEST = 64  # crops a request
@@ -67,7 +67,6 @@ def main() -> None:
     bundle = Bundle.load(arguments.bundle)
     jpegs = drawn_jpegs(arguments.crops)
     decoded = np.stack([decode_crop(data, bundle.manifest.height, bundle.manifest.width) for data in jpegs])
-    engine = choose_engine(bundle, "cpu")
     ratios, by_hand = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -75,6 +74,7 @@ def main() -> None:
     ):
         with Client(server.url) as client:
             batch = client.info()["max_batch"]
+        engine = server.engine(bundle)
         bare(engine, decoded[:128], batch)
         over_http(server.url, "warm", jpegs[:128], arguments.clients)
         files = Path(folder) / "crops"

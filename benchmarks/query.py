@@ -22,7 +22,6 @@ from resight_client import Client
 from benchmarks.crops import drawn_jpegs
 from benchmarks.serving import DEMO, ServerProcess
 from reid.bundle import Bundle
-from reid.engines import choose_engine
 from reid.images import decode_crop
 from server.gallery.records import NewItem
 from server.gallery.store import Store
@@ -69,13 +68,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     arguments = parser.parse_args()
     bundle, jpegs = Bundle.load(arguments.bundle), drawn_jpegs(64)
-    manifest, engine = bundle.manifest, choose_engine(bundle, "cpu")
+    manifest = bundle.manifest
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "data"
         with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
             space_id = client.enroll(SITE, jpegs[:1]).space_id
             timed(lambda jpeg: client.query(SITE, jpeg), jpegs)
+            engine = server.engine(bundle)
             empty_ready, empty_bytes = server.ready_after_s, server.resident_bytes()
         exact = faiss.IndexFlatIP(manifest.dim)
         exact.add(engine.embed(decode_crop(jpegs[0], manifest.height, manifest.width)[None]))

@@ -13,6 +13,10 @@ from typing import Any
 
 import httpx
 
+from reid.bundle import Bundle
+from reid.engines import Engine, choose_engine
+from reid.engines.chooser import INT8
+
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "deploy/demo/demo.resight"
 
@@ -41,6 +45,11 @@ class ServerProcess:
         self.environment = clean | {f"RESIGHT_{k.upper()}": str(v) for k, v in names.items()}
         self.started_at = self.ready_after_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
+
+    def engine(self, bundle: Bundle) -> Engine:
+        """The engine that this server chose, opened here once more."""
+        info = httpx.get(f"{self.url}/info", timeout=30).json()["engine"]
+        return choose_engine(bundle, "cpu", INT8 if info["precision"] == "int8" else info["engine"])
 
     def __enter__(self) -> ServerProcess:
         """Starts and waits until /ready answers.

@@ -24,7 +24,9 @@ from cli.enroll import enroll
 from cli.gallery import adapt, adapt_after, adapt_report, query, rollback
 from cli.items import delete_site, erase, list_items, sites
 from cli.models import bundle_card, bundle_info, evaluate, export, visualize
+from cli.quantize import bundle_quantize
 from cli.recipes import recipes_list, recipes_show
+from cli.review import review_answer, review_list
 from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
@@ -76,6 +78,10 @@ clusters.command("list")(clusters_list)
 clusters.command("show")(clusters_show)
 clusters.command("name")(clusters_name)
 app.add_typer(clusters, name="clusters")
+review = typer.Typer(help="Doubtful cases of a site, which people decide.", no_args_is_help=True)
+review.command("list")(review_list)
+review.command("answer")(review_answer)
+app.add_typer(review, name="review")
 journal = typer.Typer(help="What was corrected at a site, and its undoing.", no_args_is_help=True)
 journal.command("list")(journal_list)
 journal.command("undo")(journal_undo)
@@ -87,6 +93,7 @@ bundles = typer.Typer(help="Deployable models.", no_args_is_help=True)
 bundles.command("info")(bundle_info)
 bundles.command("card")(bundle_card)
 bundles.command("wrap")(bundle_wrap)
+bundles.command("quantize")(bundle_quantize)
 app.add_typer(bundles, name="bundle")
 weights = typer.Typer(
     help="Weights that trainings start from: alone, what each recipe's paper starts from.",

@@ -50,7 +50,7 @@ def sentence_of(error: ResightError) -> str:
 _OPTIONS = {"item_id": "--item", "all=true": "--all"}  # whose names differ
 _FIELDS = (
     "query_camera exclude_same_camera captured_after captured_before top_k max_samples item_id all=true "
-    "false_alarms_per_1000"
+    "raw_space_id false_alarms_per_1000"
 )
 # words like any other, but in front
 _LEADING = "site identity camera filter threshold limit cursor seed tier items hours"

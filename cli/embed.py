@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def embed(
     paths: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
-    out: Annotated[Path, typer.Option(help="NAME.npz: vectors float32 [N,D] and paths [N]")],
+    out: Annotated[Path, typer.Option(help="NAME.npz: vectors float32 [N,D], paths [N] and raw_space_id")],
     bundle: Annotated[Path, typer.Option(envvar="RESIGHT_BUNDLE", help="the .resight folder")],
     partial: Annotated[
         bool, typer.Option("--partial", help="skip unreadable images instead of stopping")
@@ -50,7 +50,8 @@ def embed(
     unfinished = out.with_name(f"{out.name}.new.npz")
     try:
         with usual_mode(unfinished):
-            np.savez(unfinished, vectors=vectors, paths=np.array([str(path) for path in embedded]))
+            named = np.array([str(path) for path in embedded])
+            np.savez(unfinished, vectors=vectors, paths=named, raw_space_id=np.array(model.raw_space_id))
         unfinished.replace(out)
     except OSError as error:
         fail(f"--out {out}: {error.strerror}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.connection import LOCAL, Filter, Key, Server, Site, connect
-from cli.output import fail, table, written
+from cli.output import fail, shown, table, written
+from cli.vector_files import read_vectors
 
 if TYPE_CHECKING:
     from resight_client import Answer, Client, Job
@@ -22,6 +23,16 @@ def query(
         Optional[list[Path]], typer.Argument(help="one crop, or the crops of one tracklet")
     ] = None,
     item: Annotated[Optional[str], typer.Option(help="id of an enrolled item, instead of images")] = None,
+    vector: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="a file of vectors instead of images, of one crop or one tracklet: NAME.npz of resight "
+            "embed, NAME.npy, or the JSON that POST /embed answered"
+        ),
+    ] = None,
+    raw_space_id: Annotated[
+        Optional[str], typer.Option(help="of the vectors, where their file does not name it")
+    ] = None,
     top_k: Annotated[int, typer.Option(help="matches to return")] = 10,
     query_camera: Annotated[Optional[str], typer.Option(help="where the query was seen")] = None,
     camera: Annotated[Optional[str], typer.Option(help="the older name of --query-camera")] = None,
@@ -47,15 +58,26 @@ def query(
     server: Server = LOCAL,
     api_key: Key = None,
 ) -> None:
-    """Rank a site's gallery for a crop, the crops of one tracklet, or an enrolled item."""
+    """Rank a site's gallery for a crop, the crops of one tracklet, their vectors, or an enrolled item."""
     import dataclasses
 
-    if images and item is not None:
-        fail("images and --item contradict each other; give one or the other")
+    if bool(images) + (item is not None) + (vector is not None) > 1:
+        fail("images, --item and --vector contradict each other; give one of them")
+    if raw_space_id is not None and vector is None:
+        fail("--raw-space-id is of vectors; give them with --vector, or leave it out")
     if threshold is not None and false_alarms_per_1000 is not None:
         fail("--threshold and --false-alarms-per-1000 contradict each other; give one or the other")
-    if not images and not item:
-        fail("nothing says what to look for: give an image, or the id of an enrolled item with --item")
+    if not images and not item and vector is None:
+        fail(
+            "nothing says what to look for: give an image, its vector with --vector, or the id of an "
+            "enrolled item with --item"
+        )
+    vectors = None
+    if vector is not None:
+        vectors, named = read_vectors("--vector", vector)
+        raw_space_id = raw_space_id or named
+        if raw_space_id is None:
+            fail(f"--vector {shown(vector)} does not name its raw space; give it with --raw-space-id")
     for path in images or []:
         if path.is_dir():
             fail(f"{path} is a folder; a query takes one crop, or the crops of one tracklet, as files")
@@ -67,6 +89,8 @@ def query(
         answer = client.query(
             site,
             images or None,
+            vectors=vectors,
+            raw_space_id=raw_space_id,
             item_id=item,
             top_k=top_k,
             query_camera=query_camera,

@@ -35,6 +35,9 @@ def list_items(
     filter: Filter = None,
     limit: Annotated[int, typer.Option(help="items to list")] = 100,
     cursor: Annotated[Optional[str], typer.Option(help="of the list before, which says it")] = None,
+    with_vectors: Annotated[
+        bool, typer.Option("--with-vectors", help="each item with its vector; needs --json")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
@@ -42,9 +45,11 @@ def list_items(
     """List a site's items that meet every condition, in order of enrolling."""
     import dataclasses
 
+    if with_vectors and not as_json:
+        fail("--with-vectors needs --json: no table has room for vectors")
     where = _where(camera, identity, after, before, filter)
     with connect(server, api_key) as client:
-        page = client.items(site, **where, limit=limit, cursor=cursor)
+        page = client.items(site, **where, limit=limit, cursor=cursor, with_vectors=with_vectors)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(page), indent=2))
         return

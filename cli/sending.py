@@ -1,10 +1,11 @@
-"""Sending images to be enrolled, each at most once, however often a command is repeated."""
+"""Sending images or vectors to be enrolled, each at most once, however often a command is repeated."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import struct
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sending:
-    """A file to enroll with its labels. `original`: the id that it had elsewhere, which tells it from its
-    copies; empty: copies are one item."""
+class SentVector:
+    """A vector instead of an image: little-endian float32 numbers of a raw space, and the line of the file
+    that it stands in."""
 
-    file: Path
+    line: str
+    numbers: bytes
+    raw_space_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sending:
+    """A file, or a vector, to enroll with its labels. `original`: the id that it had elsewhere, which tells
+    it from its copies; empty: copies are one item."""
+
+    file: Path | SentVector
     fields: dict[str, Any]
     original: str = ""
 
@@ -52,19 +63,30 @@ class Sender:
         """Sends one file."""
         from resight_client import ResightError
 
-        name = shown(sending.file)
-        try:
-            data = sending.file.read_bytes()
-        except OSError as error:
-            return Result(name, None, f"it cannot be read: {error.strerror}", True)
+        file = sending.file
+        content: dict[str, Any]
+        if isinstance(file, SentVector):
+            name, data = file.line, file.raw_space_id.encode() + file.numbers
+            numbers = struct.unpack(f"<{len(file.numbers) // 4}f", file.numbers)
+            content = {"vectors": numbers, "raw_space_id": file.raw_space_id}
+        else:
+            name = shown(file)
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                return Result(name, None, f"it cannot be read: {error.strerror}", True)
+            content = {"images": [data]}
         key = content_key(self.site, sending.fields, data, sending.original)
         try:
             with self.sending.setdefault(key, threading.Lock()):
-                answer = self.client.enroll(self.site, [data], records=[sending.fields], idempotency_key=key)
+                answer = self.client.enroll(
+                    self.site, **content, records=[sending.fields], idempotency_key=key
+                )
         except ResightError as error:
             if error.code == "conflict" and "were erased" in error.detail:
                 return Result(name, None, "it was enrolled and erased, and is not brought back", True)
-            return Result(name, None, sentence_of(error).removeprefix("image 0: "), "index" in error.facts)
+            sentence = sentence_of(error).removeprefix("image 0: ").removeprefix("vector 0 ")
+            return Result(name, None, sentence, "index" in error.facts)
         return Result(name, answer.items[0].id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reid.bundle import Manifest
+from reid.bundle import Manifest, Quantized
 
 _COLUMNS = (
     "mAP",
@@ -39,6 +39,7 @@ def card(manifest: Manifest) -> str:
         ("trained on", ", ".join(in_short(domain) for domain in manifest.training_domains) or "unknown"),
         ("method", _method(manifest.recipe)),
         ("engines", ", ".join(engines)),
+        *([("int8", _int8(manifest.int8))] if manifest.int8 is not None else []),
         ("terms", manifest.weights_licence),
     ]
     lines = [
@@ -62,6 +63,14 @@ def card(manifest: Manifest) -> str:
             *_table(calibrated, _CALIBRATION),
         ]
     return "\n".join([*lines, "", *(f"    {m['command']}" for m in manifest.metrics), ""])
+
+
+def _int8(measured: Quantized) -> str:
+    return (
+        f"rounded between the lowest and highest activations of {measured.crops} crops of "
+        f"{measured.calibrated_on}; on {measured.evaluated_on} ({measured.queries} queries) mAP "
+        f"{measured.map_int8} instead of {measured.map_fp32} in float32"
+    )
 
 
 def _table(metrics: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:

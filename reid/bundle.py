@@ -4,6 +4,8 @@ manifest.json         what it is, what it was trained on, what it scored, the sh
 model.onnx            the graph: uint8 crops in, unit embeddings out; its tensors are in weights.safetensors
 weights.safetensors   the whole model with its self-supervised heads, stored once
 probe.safetensors     what the network made of a few generated crops at its export; older bundles have none
+int8.safetensors      between which values activations are rounded to eight bits, where `resight bundle
+                      quantize` measured that the ranking stays; and what it makes of the same crops then
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnx
@@ -30,6 +32,7 @@ from reid.profile import Profile
 SCHEMA = 1
 MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
 PROBE, _EMBEDDINGS = "probe.safetensors", "embeddings"
+INT8, _RANGE = "int8.safetensors", "range of "  # before the name of a tensor
 _HALF = ".half"  # behind the name of a weight that is stored in half precision
 PREPROCESSING = "exif-upright, RGB, antialiased bilinear, v1"
 
@@ -43,6 +46,24 @@ class EngineParity(BaseModel):
 
     precision: Literal["fp32", "bf16", "fp16"]
     min_cosine: float
+
+
+class Quantized(BaseModel):
+    """What `resight bundle quantize` measured before it let convolutions be computed in integers."""
+
+    calibrated_on: str = Field(description="the dataset whose training crops gave the ranges")
+    crops: int
+    evaluated_on: str
+    queries: int
+    map_fp32: float = Field(description="mAP in percent, as float32 ranks")
+    map_int8: float
+
+
+class Int8(NamedTuple):
+    """The file `int8.safetensors`."""
+
+    ranges: dict[str, tuple[float, float]]  # a tensor's name -> its lowest and highest value
+    embeddings: np.ndarray  # float32 [N,D] of `probe_crops(H, W, N)`, rounded but computed in float32
 
 
 class Manifest(BaseModel):
@@ -69,6 +90,7 @@ class Manifest(BaseModel):
     engines: dict[str, EngineParity] = Field(
         default_factory=dict, description="precision that passed the parity gate"
     )
+    int8: Quantized | None = None
     files: dict[str, str] = Field(default_factory=dict, description="sha256 of every other file")
 
 
@@ -133,13 +155,36 @@ class Bundle:
         at its export; None where the bundle does not say. Raises BundleError."""
         if PROBE not in self.manifest.files:
             return None
+        return self._embeddings_of(PROBE, self._tensors_of(PROBE))
+
+    def int8(self) -> Int8 | None:
+        """How activations are rounded; None where the bundle does not say. Raises BundleError."""
+        if INT8 not in self.manifest.files:
+            return None
+        tensors = self._tensors_of(INT8)
+        ranges = {}
+        for name, values in tensors.items():
+            if name.startswith(_RANGE):
+                if values.shape != (2,) or not np.isfinite(values).all():
+                    raise BundleError(f"bundle {self.path}: {INT8}: {name!r} is not two finite numbers")
+                ranges[name.removeprefix(_RANGE)] = (float(values[0]), float(values[1]))
+        return Int8(ranges, self._embeddings_of(INT8, tensors))
+
+    def precision_id(self, precision: str) -> str:
+        """Names how embeddings are computed: a precision, and for int8 with which ranges too."""
+        return f"int8-{self.manifest.files[INT8][:8]}" if precision == "int8" else precision
+
+    def _tensors_of(self, name: str) -> dict[str, np.ndarray]:
         try:
-            embeddings: np.ndarray = load_file(self.path / PROBE)[_EMBEDDINGS]
-        except (SafetensorError, KeyError) as error:
-            raise BundleError(f"bundle {self.path}: {PROBE} is damaged: {error}") from error
+            return load_file(self.path / name)
+        except SafetensorError as error:
+            raise BundleError(f"bundle {self.path}: {name} is damaged: {error}") from error
+
+    def _embeddings_of(self, name: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
+        embeddings = tensors.get(_EMBEDDINGS, np.empty(0))
         if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim or not len(embeddings):
             raise BundleError(
-                f"bundle {self.path}: {PROBE} holds {list(embeddings.shape)} values, and the manifest says "
+                f"bundle {self.path}: {name} holds {list(embeddings.shape)} values, and the manifest says "
                 f"[N, {self.manifest.dim}]; export it again"
             )
         return embeddings
@@ -211,6 +256,19 @@ def write_probe(bundle: Bundle, embeddings: np.ndarray) -> Bundle:
         save_file({_EMBEDDINGS: np.ascontiguousarray(embeddings, np.float32)}, bundle.path / PROBE)
     files = bundle.manifest.files | {PROBE: _sha256(bundle.path / PROBE)}
     return write_manifest(bundle, bundle.manifest.model_copy(update={"files": files}))
+
+
+def write_int8(bundle: Bundle, int8: Int8, measured: Quantized) -> Bundle:
+    """Adds how activations are rounded to a bundle, or replaces it. Ended midway, it leaves the bundle
+    without."""
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name != INT8}
+    bundle = write_manifest(bundle, bundle.manifest.model_copy(update={"files": files, "int8": None}))
+    tensors = {_RANGE + name: np.array(limits, np.float32) for name, limits in int8.ranges.items()}
+    tensors[_EMBEDDINGS] = np.ascontiguousarray(int8.embeddings, np.float32)
+    with usual_mode(bundle.path / INT8):
+        save_file(tensors, bundle.path / INT8)
+    files |= {INT8: _sha256(bundle.path / INT8)}
+    return write_manifest(bundle, bundle.manifest.model_copy(update={"files": files, "int8": measured}))
 
 
 def write_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:

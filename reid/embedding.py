@@ -14,6 +14,7 @@ from reid.bundle import Bundle
 from reid.engines import Device, Engine, choose_engine
 from reid.images import Crop, ImageError
 from reid.pictures import Picture, crop_of, is_one, named
+from reid.profile import space_id
 
 
 class Model:
@@ -35,6 +36,13 @@ class Model:
         """
         rows = [self.engine.embed(np.stack(crops)) for crops in self._batches(pictures, batch)]
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    @property
+    def raw_space_id(self) -> str:
+        """The name of the space of its vectors: that of a server with the same bundle and precision, at a
+        site that is not adapted."""
+        bundle, precision = self.bundle, self.engine.describe().precision
+        return space_id(bundle.base_id, bundle.profile().id, bundle.manifest.preprocessing, precision)
 
     def __repr__(self) -> str:
         """What runs where."""

@@ -23,7 +23,7 @@ from server.gallery.index import SCORE_DIGITS, SearchFilter
 from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
-from server.sites import Site, Sites, SiteState
+from server.sites import Site, Sites, SiteState, compared
 from server.thresholds import report_of
 
 MOST_ITEMS = 20_000  # the newest, that are looked at: time grows with their square
@@ -91,7 +91,7 @@ class Members:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Grouped:
+class Grouped:
     """The clusters of some items as one version compares them.
 
     Args:
@@ -112,7 +112,7 @@ class Clustering:
 
     def __init__(self, store: Store, sites: Sites, correcting: Correcting) -> None:
         self.store, self.sites, self.correcting = store, sites, correcting
-        self.kept: OrderedDict[str, _Grouped] = OrderedDict()  # by site; of the worker alone
+        self.kept: OrderedDict[str, Grouped] = OrderedDict()  # by site; of the worker alone
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Clustering:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and {_MOST_LISTED}")
         if threshold is not None:
             cosine(threshold)
-        return await self._in_worker(lambda: self._page(site, cursor, limit, threshold))
+        return await self.in_worker(lambda: self._page(site, cursor, limit, threshold))
 
     async def members(
         self, site_name: str, item_id: str, cursor: str | None, limit: int, threshold: float | None = None
@@ -149,7 +149,7 @@ class Clustering:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and {_MOST_SHOWN}")
         if threshold is not None:
             cosine(threshold)
-        return await self._in_worker(lambda: self._members(site, item_id, cursor, limit, threshold))
+        return await self.in_worker(lambda: self._members(site, item_id, cursor, limit, threshold))
 
     async def name(
         self,
@@ -172,7 +172,7 @@ class Clustering:
             raise BadRequest("identity is missing; say who the items show")
         if threshold is not None:
             cosine(threshold)
-        seqs = await self._in_worker(lambda: self._seqs(site, item_id, threshold))
+        seqs = await self.in_worker(lambda: self._seqs(site, item_id, threshold))
         if items is not None and items != len(seqs):
             raise Conflict(
                 f"the cluster of item {item_id!r} has {len(seqs)} items by now, and you have seen {items}; "
@@ -191,13 +191,14 @@ class Clustering:
 
         return await self.correcting.apply(site, actor, "name", plan)
 
-    async def _in_worker(self, work: Callable[[], T]) -> T:
+    async def in_worker(self, work: Callable[[], T]) -> T:
+        """What `work` returns, in the thread in which clusters are made: one site at a time."""
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
 
     def _page(self, site: Site, cursor: str | None, limit: int, threshold: float | None) -> Clusters:
         state = site.state
         floor, guess = _floor(state, threshold)
-        grouped, unnamed = self._grouped(site, state, floor)
+        grouped, unnamed = self.grouped(site, state, floor)
         start = 0
         if cursor is not None:
             number = self._number(site, grouped, cursor)
@@ -215,7 +216,7 @@ class Clustering:
         self, site: Site, item_id: str, cursor: str | None, limit: int, threshold: float | None
     ) -> Members:
         state = site.state
-        grouped, _ = self._grouped(site, state, _floor(state, threshold)[0])
+        grouped, _ = self.grouped(site, state, _floor(state, threshold)[0])
         number = self._require(site, grouped, item_id)
         seqs = grouped.members[number]
         if cursor is not None:
@@ -229,17 +230,17 @@ class Clustering:
 
     def _seqs(self, site: Site, item_id: str, threshold: float | None) -> np.ndarray:
         state = site.state
-        grouped, _ = self._grouped(site, state, _floor(state, threshold)[0])
+        grouped, _ = self.grouped(site, state, _floor(state, threshold)[0])
         return grouped.members[self._require(site, grouped, item_id)]
 
-    def _require(self, site: Site, grouped: _Grouped, item_id: str) -> int:
+    def _require(self, site: Site, grouped: Grouped, item_id: str) -> int:
         """The number of an item's cluster. Raises NotFound."""
         number = self._number(site, grouped, item_id)
         if number is None:
             raise _no_cluster(site, item_id)
         return number
 
-    def _number(self, site: Site, grouped: _Grouped, item_id: str) -> int | None:
+    def _number(self, site: Site, grouped: Grouped, item_id: str) -> int | None:
         """The number of an item's cluster; None for one that is in none. Raises NotFound for no item."""
         seq = require_item(self.store, item_id, site.name).seq
         for number, seqs in enumerate(grouped.members):
@@ -248,8 +249,8 @@ class Clustering:
                 return number
         return None
 
-    def _grouped(self, site: Site, state: SiteState, floor: float) -> tuple[_Grouped, int]:
-        """The clusters of a site's unnamed items, and how many these are."""
+    def grouped(self, site: Site, state: SiteState, floor: float) -> tuple[Grouped, int]:
+        """The clusters of a site's unnamed items, and how many these are. Call it in the worker."""
         seqs, cameras = self.store.items.unnamed(site.name)
         unnamed = len(seqs)
         seqs, cameras = seqs[-MOST_ITEMS:], cameras[-MOST_ITEMS:]
@@ -270,14 +271,10 @@ class Clustering:
         seqs: np.ndarray,
         cameras: Sequence[str | None],
         of: tuple[object, ...],
-    ) -> _Grouped:
-        stored = self.store.embeddings.some(seqs.tolist(), state.version.raw_space_id)
-        rows = [row for row, seq in enumerate(seqs.tolist()) if seq in stored]
+    ) -> Grouped:
+        rows, vectors = compared(self.store, state, seqs, cameras)
         if not rows:
-            return _Grouped(of, [], np.empty((0, 0), np.float32), [])
-        data = b"".join(stored[int(seqs[row])] for row in rows)
-        embedded = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1)
-        vectors = state.compare(embedded, [cameras[row] for row in rows]).astype(np.float32)
+            return Grouped(of, [], vectors, [])
         numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
         clusters = []
         for number in range(int(numbers.max(initial=-1)) + 1):
@@ -288,10 +285,10 @@ class Clustering:
             clusters.append((of_rows[inside], mean, int(of_rows[feature])))
         clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
         means = np.array([mean for _, mean, _ in clusters], np.float32)
-        return _Grouped(of, [each for each, _, _ in clusters], means, [seq for *_, seq in clusters])
+        return Grouped(of, [each for each, _, _ in clusters], means, [seq for *_, seq in clusters])
 
     def _described(
-        self, site: Site, state: SiteState, grouped: _Grouped, numbers: Sequence[int]
+        self, site: Site, state: SiteState, grouped: Grouped, numbers: Sequence[int]
     ) -> list[Cluster]:
         """Clusters as callers see them, without items that were erased by now."""
         named = self.store.items.named(site.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from server.gallery import changes, embeddings
 from server.gallery import tables as t
 from server.gallery.changes import LABELS, Cell, Change
 from server.gallery.filters import ItemFilter
-from server.gallery.journal import Plan
+from server.gallery.journal import Plan, Written
 from server.gallery.records import Item, Version
 from server.gallery.store import Store
 from server.items import require_item
@@ -33,6 +33,7 @@ from server.sites import Site, Sites, SiteState, put_moved
 _CHUNK = 64  # crops that are embedded at once
 _RETRIES = 5
 Labels = Mapping[str, Any]  # new values by the names in LABELS
+Beside = Callable[[sa.Connection, Written], None]  # what is kept in the transaction of a correction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,19 +120,37 @@ class Correcting:
         return await self.apply(site, actor, "update", plan)
 
     async def apply(
-        self, site: Site, actor: str, action: str, plan: Plan, undoes: int | None = None
+        self,
+        site: Site,
+        actor: str,
+        action: str,
+        plan: Plan,
+        undoes: int | None = None,
+        beside: Beside | None = None,
     ) -> Corrected:
-        """Makes what `plan` says, with its entry in the journal, and brings the index after it."""
-        return await asyncio.to_thread(self._apply, site, actor, action, plan, undoes)
+        """Makes what `plan` says, with its entry in the journal, and brings the index after it.
 
-    def _apply(self, site: Site, actor: str, action: str, plan: Plan, undoes: int | None) -> Corrected:
+        Args:
+            beside: writes what has to be kept with the correction, or not at all.
+        """
+        return await asyncio.to_thread(self._apply, site, actor, action, plan, undoes, beside)
+
+    def _apply(
+        self,
+        site: Site,
+        actor: str,
+        action: str,
+        plan: Plan,
+        undoes: int | None,
+        beside: Beside | None,
+    ) -> Corrected:
         if self.store.journal.drop_old(self.settings.journal_s):
             self.store.purge.after_erasure()
         embedded: dict[tuple[str, int, str | None], np.ndarray] = {}
         for _ in range(_RETRIES):
             try:
                 with site.lock:
-                    return self._commit(site, actor, action, plan, undoes, embedded)
+                    return self._commit(site, actor, action, plan, undoes, beside, embedded)
             except _Unembedded as lacking:
                 embedded |= self._embed(lacking)
         raise Overloaded("the site was changed again and again while these items were embedded; try again")
@@ -143,6 +162,7 @@ class Correcting:
         action: str,
         plan: Plan,
         undoes: int | None,
+        beside: Beside | None,
         embedded: Mapping[tuple[str, int, str | None], np.ndarray],
     ) -> Corrected:
         """One attempt; call it with the site's lock. Raises _Unembedded, with nothing committed, where items
@@ -153,6 +173,8 @@ class Correcting:
             before = {c.cell.seq: c.before for c in written.changes if c.cell.field == "camera"}
             moved = changes.items_by_seq(db, [seq for seq in before if seq is not None])
             self._embed_moved(db, site, list(moved.values()), before, embedded)
+            if beside is not None:
+                beside(db, written)
         if moved:
             site.moved.update(moved)
             put_moved(self.store, site.state, sorted(moved))

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reid.bundle import PROBE, Bundle
+from reid.bundle import INT8, PROBE, Bundle
 from reid.engines.trial import Trial, trial_of
 
 log = logging.getLogger("resight")
@@ -81,7 +81,8 @@ def _circumstances(bundle: Bundle) -> str:
             packages.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    parts = [bundle.base_id, bundle.manifest.files.get(PROBE, ""), platform.machine(), _cpu(), *packages]
+    files = [bundle.manifest.files.get(name, "") for name in (PROBE, INT8)]
+    parts = [bundle.base_id, *files, platform.machine(), _cpu(), *packages]
     engines = bundle.manifest.engines  # say in which precision an engine runs
     parts += [f"{name} {parity.precision}" for name, parity in sorted(engines.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

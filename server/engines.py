@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from reid.bundle import Bundle
 from reid.engines import Engine, EngineError, EngineInfo, GpuOptions, RowsEngine, choose_with_reasons
+from reid.engines.agreement import FLOORS
 from reid.profile import Centres, Profile, ProfileError, has_centres, space_id, tables_id_of
 from server.batching import Batcher, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
@@ -63,7 +64,7 @@ class Engines:
         self.fallbacks = gpu.fallbacks
         trials = EngineTrials(bundle, settings.data)
         engine, self.refused = choose_with_reasons(
-            bundle, settings.device, settings.engine, gpu=gpu, trial=trials
+            bundle, settings.device, settings.engine, gpu=gpu, trial=trials, stored=self._stored()
         )
         self.trials = trials.results
         self.info: EngineInfo = engine.describe()
@@ -87,9 +88,24 @@ class Engines:
 
     def space(self, profile_id: str) -> str:
         """The space in which embeddings of a profile are compared, under this bundle and precision."""
-        return space_id(
-            self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, self.info.precision
-        )
+        return self._space_in(self.bundle.precision_id(self.info.precision), profile_id)
+
+    def _space_in(self, precision: str, profile_id: str) -> str:
+        return space_id(self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, precision)
+
+    def _stored(self) -> str | None:
+        """In which precision the live galleries were embedded, as far as this bundle made them; None where
+        there are none, or where they may be embedded again."""
+        if self.settings.reembed:
+            return None
+        precisions = [name for name in FLOORS if name != "int8"]
+        if self.bundle.manifest.int8 is not None:
+            precisions.append(self.bundle.precision_id("int8"))
+        for live in self.store.versions.live():
+            for precision in precisions:
+                if live.raw_space_id == self._space_in(precision, tables_id_of(live.profile_id)):
+                    return precision
+        return None
 
     def raw_space(self, profile_id: str) -> str:
         """The space of what is embedded and stored: that of the profile's tables, whatever its centres."""

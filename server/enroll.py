@@ -1,4 +1,7 @@
-"""Enroll: crops are decoded, embedded, committed and put into the index, in this order."""
+"""Enroll: crops are decoded, embedded, committed and put into the index, in this order.
+
+Vectors that were sent instead need the last two steps alone.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +21,56 @@ from server.embedding import Embedding
 from server.errors import BadRequest, Conflict, Overloaded, Problem, TooLarge, Unprocessable
 from server.gallery.records import EnrollRequest, Item, NewItem, Version
 from server.gallery.store import Store
+from server.sent_vectors import require_space, unit_vectors
 from server.settings import Settings
 from server.sites import Site, Sites, check_site_name
 from server.telemetry import Telemetry
 
 _SWAP_RETRIES = 5
 _MAX_KEY = 256  # characters of an idempotency key
+WITHOUT_IMAGES = (
+    "these items are kept without images, so they cannot be embedded again: while the site holds them, it "
+    "can be adapted by tier 0 alone, and not be re-embedded for other BatchNorm tables or another model"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Enrolled:
-    """What an enroll committed; `errors` only with `partial`."""
+    """What an enroll committed; `errors` only with `partial`.
+
+    Args:
+        note: what the items cannot do, where vectors were enrolled.
+    """
 
     site: str
     version: int
     space_id: str
     items: list[Item]
     errors: list[dict[str, Any]]
+    note: str | None = None
 
 
 @dataclasses.dataclass
 class _Crops:
-    """The crops of a request that are still to be committed; rows of all four belong together."""
+    """The crops of a request that are still to be committed; rows of all belong together.
 
-    crops: np.ndarray  # uint8 [n,H,W,3]
-    images: list[bytes]
+    Args:
+        crops: uint8 [n,H,W,3] of images, or float32 [n,D], unit length: vectors of the raw space
+            `raw_space_id`, which have no `images`.
+        indices: places in the request.
+    """
+
+    crops: np.ndarray
+    images: list[bytes] | None
     records: list[NewItem]
-    indices: list[int]  # places in the request
+    indices: list[int]
+    raw_space_id: str | None = None
 
     def keep(self, rows: list[int]) -> _Crops:
         """Only these rows."""
-        images, records = [self.images[row] for row in rows], [self.records[row] for row in rows]
-        return _Crops(self.crops[rows], images, records, [self.indices[row] for row in rows])
+        images = [self.images[row] for row in rows] if self.images is not None else None
+        records, indices = [self.records[row] for row in rows], [self.indices[row] for row in rows]
+        return _Crops(self.crops[rows], images, records, indices, self.raw_space_id)
 
 
 class Enrolling:
@@ -73,47 +94,64 @@ class Enrolling:
         records: Sequence[NewItem],
         idempotency_key: str | None = None,
         partial: bool = False,
+        vectors: Sequence[np.ndarray] = (),
+        raw_space_id: str | None = None,
     ) -> Enrolled:
         """Embeds and commits crops; returns when they are on disk and in the index.
 
         Args:
-            records: one per image.
+            vectors: float [D] each, of crops instead of their images, as they were embedded at their cameras.
+                raw_space_id: of these vectors, which is that of the site.
+            records: one per image or vector.
             idempotency_key: repeating the request under it returns the first answer.
             partial: store the good crops and report the bad ones, instead of storing nothing.
         """
-        self._check_counts(images, records)
+        self._check_counts(images, vectors, records)
+        if raw_space_id and not vectors:
+            raise BadRequest("raw_space_id says of which space vectors are; leave it out where none are sent")
         fingerprint = ""
         if idempotency_key is not None:
             _check_key(idempotency_key)
-            fingerprint = await asyncio.to_thread(_fingerprint, site_name, images, records)
+            sent = images or [str(raw_space_id).encode(), *(vector.tobytes() for vector in vectors)]
+            fingerprint = await asyncio.to_thread(_fingerprint, site_name, sent, records)
             earlier = await self._earlier(idempotency_key, fingerprint, partial)
             if earlier is not None:
                 return earlier
         check_site_name(site_name)
         site = self.sites.by_name.get(site_name)
-        profile_id = site.state.version.profile_id if site is not None else self.embedding.engines.base_id
-        self.embedding.admit(profile_id, len(images))
-        decoded, problems = await self.embedding.decode(images, partial)
-        good = [i for i in range(len(images)) if i not in problems]
-        items: list[Item] = []
         version = site.state.version if site is not None else self.sites.first_version(site_name)
+        if vectors:
+            require_space(version, raw_space_id)
+            usable, problems = await asyncio.to_thread(unit_vectors, vectors, version.dim, partial)
+        else:
+            self.embedding.admit(version.profile_id, len(images))
+            usable, problems = await self.embedding.decode(images, partial)
+        good = [i for i in range(len(records)) if i not in problems]
+        items: list[Item] = []
+        note = WITHOUT_IMAGES if vectors and good else None
         if good:
-            crops = _Crops(decoded, [images[i] for i in good], [records[i] for i in good], good)
+            kept = [images[i] for i in good] if images else None
+            crops = _Crops(usable, kept, [records[i] for i in good], good, raw_space_id)
             request = (idempotency_key, fingerprint) if idempotency_key else None
             items, version = await self._commit(site or site_name, crops, problems, request, partial)
         self.telemetry.enrolled.labels(site_name).inc(len(items))
-        return Enrolled(site_name, version.version, version.space_id, items, _errors_of(problems))
+        errors = _errors_of(problems)
+        return Enrolled(site_name, version.version, version.space_id, items, errors, note)
 
-    def _check_counts(self, images: Sequence[bytes], records: Sequence[NewItem]) -> None:
+    def _check_counts(
+        self, images: Sequence[bytes], vectors: Sequence[np.ndarray], records: Sequence[NewItem]
+    ) -> None:
         limit = self.settings.max_images
-        if not images:
-            raise BadRequest("no images: send at least one")
-        if len(images) > limit:
-            raise TooLarge(f"{len(images)} images in one request; at most {limit} are accepted")
-        if len(images) != len(records):
+        if images and vectors:
+            raise BadRequest("images and vectors in one request; send each in a request of their own")
+        sent, what, one = (vectors, "vectors", "a vector") if vectors else (images, "images", "an image")
+        if not sent:
+            raise BadRequest("no images: send at least one, or vectors of crops")
+        if len(sent) > limit:
+            raise TooLarge(f"{len(sent)} {what} in one request; at most {limit} are accepted")
+        if len(sent) != len(records):
             raise BadRequest(
-                f"{len(images)} images but {len(records)} records; send one record an image, in the same "
-                f"order"
+                f"{len(sent)} {what} but {len(records)} records; send one record for {one}, in the same order"
             )
 
     async def _commit(
@@ -138,8 +176,12 @@ class Enrolling:
                 place = self.sites.by_name.get(place, place)
             version = self.sites.first_version(place) if isinstance(place, str) else place.state.version
             try:
-                cameras = [record.camera for record in crops.records]
-                vectors = await self.embedding.embed(version.profile_id, crops.crops, cameras, "bulk")
+                if crops.images is None:
+                    require_space(version, crops.raw_space_id)
+                    vectors = crops.crops
+                else:
+                    cameras = [record.camera for record in crops.records]
+                    vectors = await self.embedding.embed(version.profile_id, crops.crops, cameras, "bulk")
             except EmbedError as error:
                 failed = _problems_of(error, crops.indices)
                 if not partial:
@@ -198,8 +240,14 @@ class Enrolling:
                 return None
             repeatable = None
             if request is not None:
-                answer = {"site": site.name, "version": version.version, "space_id": version.space_id}
+                answer: dict[str, Any] = {
+                    "site": site.name,
+                    "version": version.version,
+                    "space_id": version.space_id,
+                }
                 answer["errors"] = _errors_of(problems)
+                if crops.images is None:
+                    answer["note"] = WITHOUT_IMAGES
                 repeatable = EnrollRequest(*request, answer)
             images = crops.images if self.settings.keep_images else None
             items = self.store.items.enroll(
@@ -229,11 +277,13 @@ class Enrolling:
         answer = earlier.answer
         errors = answer.get("errors", [])  # older databases do not keep them
         if errors and not partial:
+            what = "image" if answer.get("note") is None else "vector"
             raise Conflict(
-                f"idempotency key {key!r} was used with partial, and image {errors[0]['index']} was not "
-                f"stored then; repeat it with partial, or take a new key to store all images or none"
+                f"idempotency key {key!r} was used with partial, and {what} {errors[0]['index']} was not "
+                f"stored then; repeat it with partial, or take a new key to store all {what}s or none"
             )
-        return Enrolled(answer["site"], answer["version"], answer["space_id"], items, errors)
+        site, version, space_id = answer["site"], answer["version"], answer["space_id"]
+        return Enrolled(site, version, space_id, items, errors, answer.get("note"))
 
 
 def _errors_of(problems: dict[int, Problem]) -> list[dict[str, Any]]:
@@ -257,8 +307,8 @@ def _problems_of(error: EmbedError, indices: list[int]) -> dict[int, Problem]:
     return problems
 
 
-def _fingerprint(site: str, images: Sequence[bytes], records: Sequence[NewItem]) -> str:
+def _fingerprint(site: str, sent: Sequence[bytes], records: Sequence[NewItem]) -> str:
     digest = hashlib.sha256(json.dumps([site, [vars(r) for r in records]], sort_keys=True).encode())
-    for data in images:
+    for data in sent:
         digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()

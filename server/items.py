@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from server.errors import BadRequest, NotFound
 from server.fields import is_id
@@ -14,7 +17,25 @@ from server.gallery.store import Store
 from server.settings import Settings
 from server.sites import Site, Sites
 
+# Numbers in the vectors of one page: 2.8 MB over gRPC, of which most clients read no message beyond 4 MiB.
+MOST_NUMBERS = 700_000
 _CURSOR = re.compile(r"\d{1,18}", re.ASCII)  # a seq, which is an integer of 64 bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Items in order of enrolling.
+
+    Args:
+        cursor: of the next page; None on the last.
+        vectors: float32 [D] of each item in a raw space, as embedded and in the half precision that is
+            stored; None for an item that has none. Both are None where they were not asked for.
+    """
+
+    items: list[Item]
+    cursor: str | None
+    raw_space_id: str | None = None
+    vectors: list[np.ndarray | None] | None = None
 
 
 class Items:
@@ -37,19 +58,53 @@ class Items:
         return data
 
     async def page(
-        self, site_name: str, where: ItemFilter, cursor: str | None, limit: int
-    ) -> tuple[list[Item], str | None]:
-        """Items in order of enrolling, and the cursor of the next page where there are more."""
-        self.sites.get(site_name)
+        self,
+        site_name: str,
+        where: ItemFilter,
+        cursor: str | None,
+        limit: int,
+        without_metadata: bool = False,
+        with_vectors: bool = False,
+        actor: str = "",
+    ) -> Page:
+        """Items in order of enrolling.
+
+        Args:
+            without_metadata: with empty metadata.
+            with_vectors: with their vectors in the live raw space. A page then ends before `limit` where it
+                would be longer than MOST_NUMBERS, and the audit log notes who read vectors of how many items.
+        """
+        site = self.sites.get(site_name)
         if not 1 <= limit <= 1000:
             raise BadRequest(f"limit is {limit}; it must lie between 1 and 1000")
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise BadRequest(f"cursor {cursor[:80]!r} was not returned by a listing")
         after = int(cursor or 0)
+        if with_vectors:
+            limit = min(limit, max(1, MOST_NUMBERS // site.state.version.dim))
         items = await asyncio.to_thread(self.store.items.page, site_name, where, after, limit + 1)
-        if len(items) <= limit:
-            return items, None
-        return items[:limit], str(items[limit - 1].seq)
+        following = str(items[limit - 1].seq) if len(items) > limit else None
+        items = items[:limit]
+        if without_metadata:
+            items = [item.without_metadata() for item in items]
+        if not with_vectors:
+            return Page(items, following)
+        raw_space_id, vectors = await asyncio.to_thread(self._vectors, site, items)
+        await asyncio.to_thread(
+            self.store.audit.note, actor, "read-vectors", site_name, {"items": len(items)}
+        )
+        return Page(items, following, raw_space_id, vectors)
+
+    def _vectors(self, site: Site, items: Sequence[Item]) -> tuple[str, list[np.ndarray | None]]:
+        """The live raw space, and float32 [D] of each item in it; None for an item without one."""
+        seqs = [item.seq for item in items]
+        while True:
+            space = site.state.version.raw_space_id
+            found = self.store.embeddings.some(seqs, space)
+            if len(found) == len(seqs) or site.state.version.raw_space_id == space:
+                break  # otherwise the site was swapped, and nobody needs the space before any more
+        stored = {seq: np.frombuffer(data, "<f2").astype(np.float32) for seq, data in found.items()}
+        return space, [stored.get(seq) for seq in seqs]
 
     async def erase_item(self, item_id: str, actor: str, site_name: str | None = None) -> Erased:
         """Erases one item: image, embeddings of every version, index.

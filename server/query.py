@@ -1,4 +1,4 @@
-"""Query: a crop, a tracklet or an enrolled item -> the gallery's items or people, ranked."""
+"""Query: a crop, a tracklet, their vectors or an enrolled item -> the gallery's items or people, ranked."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
 from server.people import EVIDENCE, Match, People, by_person, decide, rows_of_people
+from server.sent_vectors import require_space, unit_vectors
 from server.settings import Settings
 from server.sites import Sites, SiteState
 from server.thresholds import calibration_of, report_of, threshold_for
@@ -75,11 +76,15 @@ class Querying:
         threshold: float | AllowedAlarms | None = None,
         group_by: str | None = None,
         include_hidden: bool = False,
+        vectors: Sequence[np.ndarray] = (),
+        raw_space_id: str | None = None,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item,
         which is no match of its own.
 
         Args:
+            vectors: float [D] each, of such crops instead of images, as they were embedded at `query_camera`.
+                raw_space_id: of these vectors.
             query_camera: where the query was seen, whose table and centre it gets; an enrolled item brings
                 its own. Without one, the site's.
             exclude_same_camera: leaves out that camera's items.
@@ -90,16 +95,22 @@ class Querying:
         """
         if group_by not in (None, "identity"):
             raise BadRequest(f"group_by is {group_by[:80]!r}; send identity, or leave it out")
-        if bool(images) == bool(item_id):
-            raise BadRequest("send either images (one crop, or the crops of one tracklet) or item_id")
+        if bool(images) + bool(item_id) + bool(vectors) != 1:
+            raise BadRequest(
+                "send either images (one crop, or the crops of one tracklet), the vectors of such crops, or "
+                "item_id"
+            )
+        if raw_space_id and not vectors:
+            raise BadRequest("raw_space_id says of which space vectors are; leave it out where none are sent")
         if not 1 <= top_k <= self.settings.max_top_k:
             raise BadRequest(f"top_k is {top_k}; it must lie between 1 and {self.settings.max_top_k}")
         if threshold is not None and not isinstance(threshold, AllowedAlarms):
             cosine(threshold)
-        if len(images) > self.settings.max_tracklet:
-            raise TooLarge(
-                f"{len(images)} images in one query; a tracklet may have {self.settings.max_tracklet}"
-            )
+        for sent, what in ((images, "images"), (vectors, "vectors")):
+            if len(sent) > self.settings.max_tracklet:
+                raise TooLarge(
+                    f"{len(sent)} {what} in one query; a tracklet may have {self.settings.max_tracklet}"
+                )
         state = self.sites.get(site_name).state  # taken once: everything below is of this version
         lowest: float | None
         if isinstance(threshold, AllowedAlarms):
@@ -112,6 +123,10 @@ class Querying:
             item = await asyncio.to_thread(require_item, self.store, item_id, site_name)
             query_camera = _one_camera(query_camera, item)
             vector = await self._stored_vector(state, item)
+        elif vectors:
+            require_space(state.version, raw_space_id)
+            given, _ = unit_vectors(vectors, state.version.dim)
+            vector = _mean(state, given, query_camera)
         else:
             vector = await self._embedded_vector(state, images, query_camera, seconds)
         if exclude_same_camera and query_camera is None:
@@ -161,12 +176,9 @@ class Querying:
         except EmbedError as error:
             row, why = next(iter(error.rows.items()))
             raise Unprocessable(f"image {row}: {why}", index=row) from error
-        mean = state.compare(vectors, cameras).mean(axis=0)
-        norm = float(np.linalg.norm(mean))
-        if norm < 1e-6:
-            raise Unprocessable("the crops of this tracklet cancel each other out; send crops of one person")
+        mean = _mean(state, vectors, camera)
         seconds["embed"] = time.perf_counter() - began
-        return mean / norm
+        return mean
 
     def _items(self, search: _Search, top_k: int) -> list[Match]:
         """The nearest items."""
@@ -252,6 +264,15 @@ class _Search:
     threshold: float | None
     query_item: Item | None
     include_hidden: bool
+
+
+def _mean(state: SiteState, vectors: np.ndarray, camera: str | None) -> np.ndarray:
+    """float [N,D] as embedded, all of one camera -> float [D], unit length: the mean of what is compared."""
+    mean = state.compare(vectors, [camera] * len(vectors)).mean(axis=0)
+    norm = float(np.linalg.norm(mean))
+    if norm < 1e-6:
+        raise Unprocessable("the crops of this tracklet cancel each other out; send crops of one person")
+    return mean / norm
 
 
 def _one_camera(query_camera: str | None, item: Item) -> str | None:

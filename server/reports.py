@@ -268,6 +268,7 @@ class SiteReport(BaseModel):
     site: str
     version: int
     space_id: str
+    raw_space_id: str = Field(description="the space of vectors that it takes, whatever its centres")
     profile: str
     items: int
     adapted: bool = Field(description="whether it has another profile than the bundle's")
@@ -327,6 +328,7 @@ class TrialReport(BaseModel):
     undecided: str | None = Field(description="why there is no result; says nothing against it")
     min_cosine: float | None = Field(description="lowest cosine to the embeddings that the bundle records")
     crops_per_second: float | None = Field(description="at batch 32, when it was tried")
+    speed_up: float | None = Field(description="of int8: times the rate of float, measured in turns")
 
 
 class FallbackReport(BaseModel):
@@ -355,5 +357,6 @@ class ServerReport(BaseModel):
         description="engines open beside the bundle's own: folded ones, the shared one"
     )
     keep_images: bool
+    raw_space_id: str = Field(description="the space of vectors that a new site takes")
     tiers: list[str] = Field(description="what POST /adapt takes as its tier; single ones can be joined: 1+0")
     uptime_s: float

@@ -22,6 +22,7 @@ from server.naming import Naming
 from server.query import Querying
 from server.rebuild import Rebuilder
 from server.reembedding import Reembedding
+from server.review import Reviewing
 from server.schedule import Schedule
 from server.settings import Settings
 from server.site_deletion import SiteDeletion
@@ -64,6 +65,7 @@ class Service:
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.clustering = Clustering(store, sites, self.correcting)
+        self.reviewing = Reviewing(store, sites, self.clustering, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)
         self.schedule = Schedule(store, sites, self.adapting, self.calibrating)

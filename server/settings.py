@@ -63,7 +63,8 @@ class Settings(GallerySettings):
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: str = Field(
-        default="auto", description="auto, or one of tensorrt, cuda, openvino, onnxruntime, torch"
+        default="auto",
+        description="auto, or one of tensorrt, cuda, openvino-int8, openvino, onnxruntime, torch",
     )
     search: Literal["auto", "cpu", "gpu"] = Field(
         default="cpu",

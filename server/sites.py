@@ -75,6 +75,23 @@ def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
         state.put(items, np.stack([np.frombuffer(stored[item.seq], "<f2") for item in items]))
 
 
+def compared(
+    store: Store, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None]
+) -> tuple[list[int], np.ndarray]:
+    """Rows of items that have an embedding, and float32 [N,D] of these, unit length, as they are compared.
+
+    Args:
+        seqs: int64 [M]. cameras: of each item.
+    """
+    stored = store.embeddings.some(seqs.tolist(), state.version.raw_space_id)
+    rows = [row for row, seq in enumerate(seqs.tolist()) if seq in stored]
+    if not rows:
+        return [], np.empty((0, state.version.dim), np.float32)
+    data = b"".join(stored[int(seqs[row])] for row in rows)
+    embedded = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1)
+    return rows, state.compare(embedded, [cameras[row] for row in rows]).astype(np.float32)
+
+
 def check_site_name(name: str) -> None:
     """Raises BadRequest for a name that no site can have."""
     if not _NAME.fullmatch(name):

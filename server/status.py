@@ -51,6 +51,7 @@ class Status:
             site=site.name,
             version=version.version,
             space_id=version.space_id,
+            raw_space_id=version.raw_space_id,
             profile=version.profile_id,
             items=len(state.index),
             adapted=version.profile_id != self.engines.base_id,
@@ -94,6 +95,7 @@ class Status:
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,
+            raw_space_id=self.engines.raw_space(self.engines.base_id),
             tiers=list(TIER_CHOICES),
             uptime_s=round(time.time() - self.started_at, 1),
         )

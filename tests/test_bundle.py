@@ -11,7 +11,7 @@ from benchmarks.serving import ROOT
 from export.bundle import _without_folders, export_bundle
 from export.card import card
 from export.parity import ParityError
-from reid.bundle import Bundle, BundleError
+from reid.bundle import Bundle, BundleError, Quantized
 from reid.checkpoint import CheckpointError, read_embedder
 from reid.models.spec import ModelSpec
 from tests.conftest import ELSEWHERE, make_checkpoint
@@ -109,6 +109,10 @@ def test_a_card_says_what_the_manifest_says(bundle: Bundle) -> None:
     assert "| market1501 | 12.5 | -7.0 | 2.5 |" in text and text.count("viper") == 1
     assert "    resight evaluate x.resight\n    y\n" in text and bundle.manifest.weights_licence in text
     assert "Scores" not in card(bundle.manifest.model_copy(update={"metrics": []}))
+    assert "| int8 |" not in text
+    int8 = Quantized(calibrated_on="a", crops=32, evaluated_on="b", queries=9, map_fp32=80.0, map_int8=80.1)
+    text = card(bundle.manifest.model_copy(update={"int8": int8}))
+    assert "32 crops of a; on b (9 queries) mAP 80.1 instead of 80.0" in text
 
 
 def test_export_needs_a_checkpoint(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ COMMANDS: Any = typer.main.get_group(commands)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with three items of ada, one of visitor-7 and two of somebody unknown at site `lobby`."""
+    """A service with three items of ada, one of visitor-7, two of somebody unknown, and one that shows
+    visitor-7 without the name, at site `lobby`."""
     folder = tmp_path_factory.mktemp("page")
     opened = open_tiny(make_tiny_bundle(folder), folder / "data")
-    names = ("ada", "ada", "ada", "visitor-7", None, None)
+    names = ("ada", "ada", "ada", "visitor-7", None, None, None)
     records = [NewItem("dor", name) for name in names]
-    pictures = [picture(min(n, 4)) for n in range(len(names))]
+    pictures = [picture(seed) for seed in (0, 1, 2, 3, 4, 4, 3)]
     asyncio.run(opened.enrolling.enroll("lobby", pictures, records))
     yield opened
     opened.close()
@@ -62,7 +63,7 @@ def state(client: Client) -> tuple[Any, Any]:
 
 
 def test_the_page_has_its_commands() -> None:
-    assert len(LINES) == 19
+    assert len(LINES) == 23
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -91,6 +92,8 @@ def entry_of(
     """Runs a line; the entry that it made."""
     revision = client.item(items[0]).revision
     line = line.replace("CLUSTER", client.clusters("lobby").clusters[0].cluster)
+    if "CASE" in line:
+        line = line.replace("CASE", client.review("lobby").cases[0].case)
     line = line.replace("ITEM ITEM", f"{items[0]} {items[1]}").replace("ITEM", items[0])
     line = line.replace('"identity": "ada"', '"identity": "cy"').replace("--identity ada", "--identity cy")
     if line.startswith("client."):
@@ -112,12 +115,28 @@ def entry_of(
 
     monkeypatch.setattr("cli.corrections.connect", connect)
     monkeypatch.setattr("cli.clusters.connect", connect)
+    monkeypatch.setattr("cli.review.connect", connect)
     with pytest.raises(SystemExit) as ended:
         COMMANDS.main(shlex.split(line)[1:], "resight")
     printed = capsys.readouterr().out
     assert ended.value.code == 0, printed
     said = re.search(r"resight journal undo (\d+)", printed)
     return int(said[1]) if said is not None else None
+
+
+def test_the_list_of_cases_prints_why_each_is_asked_and_both_sides(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = client.review("lobby").cases[0]
+    client.answer_review("lobby", case.case, "skip")
+    monkeypatch.setattr("cli.review.connect", lambda server, key: nullcontext(client))
+    with pytest.raises(SystemExit):
+        COMMANDS.main(["review", "list", "--site", "lobby"], "resight")
+    printed = capsys.readouterr().out
+    assert f"{case.case}  {case.reason} (skipped)" in printed
+    for side in case.sides:
+        said = f"{side.identity or 'no name'}, {side.items} item(s): {side.evidence[0].id}"
+        assert said in printed
 
 
 def test_both_writers_are_told_by_the_client(client: Client) -> None:

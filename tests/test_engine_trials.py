@@ -69,7 +69,7 @@ def test_the_next_engine_serves_where_one_is_ruled_out(probed: Bundle) -> None:
     outcomes = {"openvino": crash, "onnxruntime": Trial(min_cosine=1.0)}
     choice = choose_with_reasons(probed, "cpu", trial=outcomes.__getitem__)
     assert choice.engine.describe().engine == "onnxruntime"
-    assert choice.refused == {"openvino": f"openvino: {crash.refused}"}
+    assert choice.refused["openvino"] == f"openvino: {crash.refused}"
     with pytest.raises(EngineError, match="SIGILL"):
         choose_with_reasons(probed, "cpu", "openvino", trial=outcomes.__getitem__)
 

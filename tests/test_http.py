@@ -229,6 +229,7 @@ def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
         f"/people{path}" for path in ("", "/different", "/feature", "/hide", "/merge", "/rename", "/split")
     }
     expected |= {"/clusters", "/clusters/{item}", "/clusters/name"}
+    expected |= {"/sites/{site}/review", "/sites/{site}/review/{case}"}
     expected |= {"/gallery/update", "/journal", "/journal/{entry}", "/journal/{entry}/undo"}
     assert set(paths) == expected
     assert all("default" in call["responses"] for calls in paths.values() for call in calls.values())

@@ -7,6 +7,7 @@ name sites, items, jobs and images that exist, so that every call also succeeds.
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import uuid
 from collections import Counter
@@ -84,6 +85,13 @@ class Seeds:
         number = self.random.randrange(50)
         return self.client.enroll(SITE, [picture(number), picture(number)]).items[0].id
 
+    def _case(self) -> str:
+        """A doubtful case at site `doubtful`, where somebody is enrolled with and without a name."""
+        number, site = self.random.getrandbits(32), "doubtful"
+        self.client.enroll(site, [picture(number)], records=[{"identity": f"person-{number}"}])
+        self.client.enroll(site, [picture(number)])
+        return self.client.review(site, limit=1).cases[0].case
+
     def _adapted_site(self) -> str:
         name = f"site-{uuid.UUID(int=self.random.getrandbits(128)).hex[:12]}"
         self.client.enroll(name, [picture(number) for number in range(16)])
@@ -107,6 +115,9 @@ class Seeds:
         """A path parameter that the call succeeds with."""
         if call.endswith("/calibrate"):
             return "labelled"
+        if "/review" in call:
+            case = self._case()
+            return case if name == "case" else "doubtful"
         if name == "site":
             own = call.endswith("rollback") or call.startswith("DELETE ")
             return self._adapted_site() if own else SITE
@@ -123,6 +134,10 @@ class Seeds:
             return {"site": SITE, "identity": "person-1"}
         if call == "GET /clusters/{item}":
             return {"site": SITE}
+        if call == "GET /gallery" and self.random.random() < 0.5:
+            return {"site": SITE, "with_vectors": True}
+        if call == "GET /sites/{site}/review":
+            return {"limit": self.random.randint(1, 5)}
         lists = ("GET /gallery", "GET /people", "GET /journal", "GET /clusters")
         return {"site": SITE, "limit": self.random.randint(1, 5)} if call in lists else {}
 
@@ -136,10 +151,16 @@ class Seeds:
             return {"site": SITE, "items": [self._item()], "values": {"identity": "corrected"}}
         if call.startswith("PATCH "):
             return {"identity": "corrected"}
+        if "/review/" in call:
+            return {"answer": self.random.choice(["same", "different", "skip"])}
         if call == "POST /clusters/name":
             return {"site": SITE, "item": self._clustered_item(), "identity": "corrected"}
         if call.startswith("POST /people/"):
             return self._about_a_person(call)
+        if call in ("POST /query", "POST /gallery") and self.random.random() < 0.3:
+            embedded = self.client.embed(SITE, [picture(self.random.randrange(50))])
+            vector = json.dumps(embedded.vectors[0])
+            return {"site": SITE, "vector": [vector], "raw_space_id": self.client.site(SITE).raw_space_id}
         if call == "POST /query" and self.random.random() < 0.5:
             return {"site": SITE, "item_id": self._item(), "top_k": 3}
         return {"site": SITE, "images": [picture(self.random.randrange(50))]}

@@ -85,7 +85,8 @@ def test_a_form_field_has_its_kind_and_is_sent_once(server: ServerProcess, pair:
         return
     assert f"{field.alias} is sent as a file" in send(server, call, files={field.alias: FILE})
     twice = [(field.alias, (None, "1")), (field.alias, (None, "2"))]
-    assert f"{field.alias} is sent 2 times" in send(server, call, files=twice)
+    if field.alias != "vector":  # those of a tracklet, or of many items
+        assert f"{field.alias} is sent 2 times" in send(server, call, files=twice)
     assert "here it is a form field" in send(server, call, params={field.alias: "x"})
 
 

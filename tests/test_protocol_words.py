@@ -184,7 +184,7 @@ def test_who_sends_no_key_is_told_where_it_goes(service: Service) -> None:
 
 FILE = [("images", ("x.png", picture(0), "image/png"))]
 REQUESTS: list[tuple[str, str, dict[str, Any], str]] = [
-    ("POST", "/gallery", {"data": {"site": "lobby"}}, "images is missing"),
+    ("POST", "/gallery", {"data": {"site": "lobby"}}, "no images: send at least one, or vectors"),
     ("POST", "/gallery", {"files": FILE}, "site is missing"),
     (
         "POST",

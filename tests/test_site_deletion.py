@@ -28,7 +28,7 @@ from server.jobs import Handle
 from server.service import Service
 from tests.tiny import make_tiny_bundle, open_tiny, picture, tiny_server
 
-OF_A_SITE = (t.items, t.versions, t.jobs, t.schedules, t.fits)
+OF_A_SITE = (t.items, t.versions, t.jobs, t.schedules, t.fits, t.reviews)
 
 
 @pytest.fixture(scope="module")

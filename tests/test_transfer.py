@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from resight_client import Client, Match, ResightError
+from resight_client import Client, Item, Match, ResightError
 from typer.testing import CliRunner
 
 from benchmarks.serving import ServerProcess
@@ -127,7 +129,15 @@ def test_an_export_is_updated_and_forgets_what_was_erased(
         ('{"id": "x", "image": 7}', "image 7 is no file in images/"),
         ('{"id": "x", "image": "images/gone.png"}', "there is no file"),
         ('{"id": "x", "image": "images/link.png"}', "there is no file"),
-        ('{"id": "x", "image": null}', "line 2: the item has no image"),
+        ('{"id": "x", "image": null}', "line 2: the item has no image and no vector"),
+        ('{"id": "x", "image": null, "vector": "AAA"}', "line 2: vector is no base64"),
+        ('{"id": "x", "image": null, "vector": "AAAA"}', "line 2: vector is no base64"),
+        ('{"id": "x", "image": null, "vector": [1.0]}', "line 2: vector is no base64"),
+        ('{"id": "x", "image": null, "vector": "AACAPw=="}', "line 2: a vector needs the raw_space_id"),
+        (
+            '{"id": "x", "image": null, "vector": "AACAPw==", "raw_space_id": "space-0"}',
+            "line 2: its vector is of raw space space-0, and site hostile takes those of space-",
+        ),
     ],
 )
 def test_a_wrong_line_is_named_before_anything_is_sent(
@@ -143,23 +153,92 @@ def test_a_wrong_line_is_named_before_anything_is_sent(
     assert "hostile" not in [site.site for site in client.sites()]
 
 
-def test_items_without_an_image_are_exported_and_skipped_on_request(
-    server: ServerProcess, client: Client, tmp_path: Path
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of the site `bare` of a server that keeps no images: an item without labels, and one with."""
+    folder = tmp_path_factory.mktemp("bare")
+    with tiny_server(folder, keep_images="false") as other, Client(other.url) as elsewhere:
+        elsewhere.enroll(
+            "bare", [picture(0), picture(1)], records=[{}, {"identity": "ada", "camera": "door"}]
+        )
+        said = gallery(other, "export", "--site", "bare", "--out", folder / "out")
+        answer = elsewhere.query("bare", picture(1), top_k=2).matches
+    assert "the image of 2 of them was not kept: they are written with their vectors" in said
+    (folder / "answer.json").write_text(json.dumps(ranking(answer)))
+    return folder
+
+
+def test_items_without_an_image_come_back_by_their_vectors(
+    server: ServerProcess, client: Client, bare: Path
 ) -> None:
-    with tiny_server(tmp_path / "other", keep_images="false") as other, Client(other.url) as elsewhere:
-        elsewhere.enroll("bare", [picture(0)], identity="ada")
-        said = gallery(other, "export", "--site", "bare", "--out", tmp_path / "out")
-    assert "the image of 1 of them was not kept" in said
-    line = json.loads((tmp_path / "out/items.jsonl").read_text())
-    assert (line["identity"], line["image"]) == ("ada", None)
-    assert "line 1: the item has no image" in gallery(
-        server, "import", tmp_path / "out", "--site", "bare", status=1
-    )
-    (tmp_path / "out/images/broken.png").write_bytes(b"no picture")
-    (tmp_path / "out/images/good.png").write_bytes(picture(3))
-    rest = '{"id": "b", "image": "images/broken.png"}\n{"id": "c", "image": "images/good.png"}\n'
-    with (tmp_path / "out/items.jsonl").open("a") as file:
-        file.write(rest)
-    said = gallery(server, "import", tmp_path / "out", "--site", "bare", "--partial")
-    assert "enrolled 1 of 3" in said
+    lines = [json.loads(line) for line in (bare / "out/items.jsonl").read_text().splitlines()]
+    assert [(line["identity"], line["image"]) for line in lines] == [(None, None), ("ada", None)]
+    for _ in range(2):
+        assert "enrolled 2 of 2" in gallery(server, "import", bare / "out", "--site", "vectors")
+    answer = client.query("vectors", picture(1), top_k=2).matches
+    assert json.loads(json.dumps(ranking(answer))) == json.loads((bare / "answer.json").read_text())
+    item = client.items("vectors", identity="ada", with_vectors=True).items[0]
+    assert item.vector is not None
+    assert struct.pack(f"<{len(item.vector)}f", *item.vector) == base64.b64decode(lines[1]["vector"])
+    assert item.raw_space_id == lines[1]["raw_space_id"] == client.info()["raw_space_id"]
+    assert client.site("vectors").raw_space_id == item.raw_space_id
+
+
+def test_an_item_that_changes_before_its_vector_is_read_is_exported_as_it_is_then(
+    server: ServerProcess, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.enroll("beginning", [picture(0)])
+    given = client.embed("beginning", [picture(0), picture(1)])
+    enrolled = client.enroll("fleeting", vectors=given.vectors, raw_space_id=given.raw_space_id)
+    gone, changed = (item.id for item in enrolled.items)
+    iter_items = Client.iter_items
+
+    def changing(self: Client, site: str, **options: Any) -> Iterator[Item]:
+        if options.get("with_vectors"):
+            client.erase(gone)
+            client.update(changed, {"identity": "new name"})
+        return iter_items(self, site, **options)
+
+    monkeypatch.setattr(Client, "iter_items", changing)
+    assert "wrote 1 item(s)" in gallery(server, "export", "--site", "fleeting", "--out", tmp_path / "out")
+    (line,) = [json.loads(line) for line in (tmp_path / "out/items.jsonl").read_text().splitlines()]
+    assert (line["id"], line["identity"]) == (changed, "new name")
+
+
+def test_vectors_of_another_raw_space_are_named_and_left_out(
+    server: ServerProcess, client: Client, bare: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(picture(7))
+    text = (bare / "out/items.jsonl").read_text()
+    space = json.loads(text.splitlines()[0])["raw_space_id"]
+    text = text.replace(space, "space-of-another-model", 1)
+    (tmp_path / "items.jsonl").write_text(text + '{"id": "a", "image": "images/a.png"}\n')
+    why = f"line 1: its vector is of raw space space-of-another-model, and site new takes those of {space}"
+    said = gallery(server, "import", tmp_path, "--site", "new", status=1)
+    assert why in said and "nothing was enrolled" in said
+    assert "new" not in [site.site for site in client.sites()]
+    said = gallery(server, "import", tmp_path, "--site", "new", "--partial")
+    assert f"skipped {tmp_path}/items.jsonl, {why}" in said and "enrolled 2 of 3" in said
+
+
+def test_items_without_image_and_vector_are_skipped_on_request(
+    server: ServerProcess, bare: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    lines = [json.loads(line) for line in (bare / "out/items.jsonl").read_text().splitlines()]
+    del lines[1]["vector"], lines[1]["raw_space_id"]
+    text = json.dumps(lines[1]) + "\n"
+    (tmp_path / "items.jsonl").write_text(text)
+    said = gallery(server, "import", tmp_path, "--site", "nothing", status=1)
+    assert "line 1: the item has no image and no vector" in said
+    (tmp_path / "images/broken.png").write_bytes(b"no picture")
+    (tmp_path / "images/good.png").write_bytes(picture(3))
+    text += '{"id": "b", "image": "images/broken.png"}\n{"id": "c", "image": "images/good.png"}\n'
+    lines[0] |= {"vector": "AACAPw=="}
+    (tmp_path / "items.jsonl").write_text(text + json.dumps(lines[0]) + "\n")
+    said = gallery(server, "import", tmp_path, "--site", "nothing", "--partial")
+    assert "enrolled 1 of 4" in said
+    assert "items.jsonl, line 1: the item has no image and no vector" in said
     assert "skipped" in said and "broken.png" in said
+    assert "items.jsonl, line 4: has 1 numbers; the site's vectors have 24" in said

@@ -68,6 +68,12 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/no --site s", "{t}/no does not exist"),
         ("{t}/folder --site s", "{t}/folder is a folder"),
         ("{t}/crop.png --site s --item i", "contradict each other"),
+        ("--vector {t}/no --item i --site s", "contradict each other"),
+        ("--vector {t}/no --site s", "--vector {t}/no does not exist"),
+        ("--vector {t}/folder --site s", "--vector {t}/folder is a folder"),
+        ("--vector /dev/zero --site s", "is a device or a pipe"),
+        ("--vector {t}/crop.png --site s", "--vector {t}/crop.png holds no vectors"),
+        ("{t}/crop.png --site s --raw-space-id x", "--raw-space-id is of vectors"),
         ("{t}/crop.png --site s --threshold high", "--threshold"),
         ("{t}/crop.png --site s --server localhost:8000", "put http:// or https:// in front"),
         ("{t}/crop.png --site s --server http://[", "is no URL of a server"),
@@ -75,6 +81,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/crop.png --site s --server {page}", "is it a Resight server?"),
     ],
     "list": [
+        ("--site s --with-vectors", "--with-vectors needs --json"),
         ("--site s --server {nobody}", "no answer from {nobody}"),
         ("--site s --server {page}", "is it a Resight server?"),
     ],
@@ -96,6 +103,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
     "clusters name": [
         ("--site s i a --server {page}", "is it a Resight server?"),
         ("--site s i", "'identity'"),
+    ],
+    "review list": [
+        ("--site s --server {page}", "is it a Resight server?"),
+        ("", "missing option '--site'"),
+    ],
+    "review answer": [
+        ("--site s c same --server {nobody}", "no answer from {nobody}"),
+        ("--site s c", "'answer'"),
+        ("--site s c yes", "'yes' is not one of"),
     ],
     "gallery export": [
         ("--site s --out {t}/crop.png", "{t}/crop.png is no folder"),
@@ -268,6 +284,15 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/torn.resight", "manifest"),
     ],
     "bundle card": [("{t}/no", "no bundle at"), ("{t}/torn.resight", "manifest")],
+    "bundle quantize": [
+        ("{t}/no --dataset folders:data --data {t}", "no bundle at"),
+        ("{t}/torn.resight --dataset folders:data --data {t}", "manifest"),
+        ("{t}/tiny.resight --dataset none --data {t}", "unknown dataset 'none'"),
+        ("{t}/tiny.resight --dataset folders:data+folders:data --data {t}", "one"),
+        ("{t}/tiny.resight --dataset folders:data --data {t} --crops 3", "--crops"),
+        ("{t}/tiny.resight --dataset folders:data --data {t}", "training crops and --crops 512 were asked"),
+        ("{t}/tiny.resight --dataset folders:data --crops-of folders:no --data {t}", "no"),
+    ],
     "bundle wrap": [
         ("{t}/no.onnx", "does not exist"),
         ("{t}/folder", "is a folder"),

@@ -15,10 +15,14 @@ from reid.engines.trial import TRIED, Trial, check_probe
 from reid.profile import Profile
 
 log = logging.getLogger("resight")
-ENGINES = ("tensorrt", "cuda", "openvino", "onnxruntime", "torch")
+INT8 = "openvino-int8"
+ENGINES = ("tensorrt", "cuda", INT8, "openvino", "onnxruntime", "torch")
+# Below it, the precision of float is worth more, and a trial beside other work is off by as much.
+_WORTH_INT8 = 1.15
 _MODULES = {
     "tensorrt": "onnxruntime",
     "cuda": "onnxruntime",
+    INT8: "openvino",
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
     "torch": "torch",
@@ -46,16 +50,20 @@ def choose_with_reasons(
     profile: Profile | None = None,
     gpu: GpuOptions = GpuOptions(),
     trial: Callable[[str], Trial] | None = None,
+    stored: str | None = None,
 ) -> Choice:
     """The first engine of `ENGINES` that works here, or the one that is named. Each refusal is logged.
     With the bundle's own values an engine must also embed the bundle's probe as it is recorded.
+
+    int8 is taken without being named only where its trial was faster than that of OpenVINO in float.
 
     Args:
         device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
             a warning if it cannot be used.
         name: `auto`, or one of `ENGINES`: then exactly this one. gpu: how a GPU is used.
         trial: what came out for an engine in a process of its own; those of `TRIED` have one before they are
-            opened here.
+            opened here. stored: in which precision (`Bundle.precision_id`) the gallery was embedded that the
+            engine is for; None where there is none, or where it is going to be embedded again.
 
     Raises EngineError when no such engine works; the message says why for each.
     """
@@ -65,6 +73,12 @@ def choose_with_reasons(
         return Choice(_tried(name, bundle, profile, device, gpu, trial), {})
     refused: dict[str, str] = {}
     for candidate in _candidates(device):
+        if candidate == INT8:
+            reason = _why_not_int8(bundle, trial, stored)
+            if reason is not None:
+                log.info("engine %s is not used: %s", candidate, reason)
+                refused |= {candidate: reason} if trial is not None else {}
+                continue
         try:
             engine = _tried(candidate, bundle, profile, device, gpu, trial)
         except EngineError as error:
@@ -78,8 +92,8 @@ def choose_with_reasons(
 
 
 def installed_engines(device: Device = "cpu") -> list[str]:
-    """Engines whose packages are importable here and that may run on the device."""
-    return [name for name in _candidates(device) if find_spec(_MODULES[name]) is not None]
+    """Engines whose packages are importable here and that may run on the device with every bundle."""
+    return [name for name in _candidates(device) if name != INT8 and find_spec(_MODULES[name]) is not None]
 
 
 def require_installed(name: str) -> None:
@@ -100,10 +114,32 @@ def _in_one_line(refused: dict[str, str]) -> str:
 
 
 def _candidates(device: Device) -> list[str]:
-    gpu, cpu = ["tensorrt", "cuda"], ["openvino", "onnxruntime", "torch"]
+    gpu, cpu = ["tensorrt", "cuda"], [INT8, "openvino", "onnxruntime", "torch"]
     if device == "cuda":
         return [*gpu, "torch"]
     return cpu if device == "cpu" or not gpu_present() else gpu + cpu
+
+
+def _why_not_int8(bundle: Bundle, trial: Callable[[str], Trial] | None, stored: str | None) -> str | None:
+    """Why int8 is not taken without being named; None where it is."""
+    if bundle.manifest.int8 is None:
+        return "the bundle does not say how to round; see: resight bundle quantize --help"
+    if stored is not None:
+        if stored == bundle.precision_id("int8"):
+            return None
+        return f"the gallery was embedded in {stored}; resight serve --reembed embeds it again"
+    if trial is None or find_spec(_MODULES[INT8]) is None:
+        return "nothing was measured"
+    outcome = trial(INT8)
+    if outcome.refused is not None:
+        return outcome.refused
+    if outcome.speed_up is None:
+        return outcome.undecided or "its trial did not say how fast it is"
+    if outcome.speed_up < _WORTH_INT8:
+        return (
+            f"it embeds {outcome.speed_up:.2f} times as many crops a second as float; needed: {_WORTH_INT8}"
+        )
+    return None
 
 
 def _tried(
@@ -130,6 +166,7 @@ def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device, gp
     makers: dict[str, Callable[[], Engine]] = {
         "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt", gpu),
         "cuda": lambda: _onnxruntime(bundle, profile, "cuda", gpu),
+        INT8: lambda: _openvino(bundle, profile, "int8"),
         "openvino": lambda: _openvino(bundle, profile),
         "onnxruntime": lambda: _onnxruntime(bundle, profile, "cpu", gpu),
         "torch": lambda: _torch(bundle, profile, device),
@@ -152,10 +189,10 @@ def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str, gpu: Gp
     return OnnxRuntimeEngine(bundle, profile, provider, gpu).verify()
 
 
-def _openvino(bundle: Bundle, profile: Profile | None) -> Engine:
+def _openvino(bundle: Bundle, profile: Profile | None, precision: str | None = None) -> Engine:
     from reid.engines.open_vino import OpenVinoEngine
 
-    return OpenVinoEngine(bundle, profile)
+    return OpenVinoEngine(bundle, profile, precision)
 
 
 def _torch(bundle: Bundle, profile: Profile | None, device: Device) -> Engine:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the fastest engine there, and the only one with bf16."""
+"""OpenVINO on the CPU: the fastest engine there, and the only one with bf16 and int8."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from onnx import ModelProto
 from reid.batchnorm import write_into_onnx
 from reid.bundle import Bundle
 from reid.crops import checked_crops, checked_rows
-from reid.engines.protocol import EngineInfo
+from reid.engines.int8 import int8_graph
+from reid.engines.protocol import EngineError, EngineInfo
 from reid.engines.rows import ROWS, TABLES, rows_channels, rows_graph, rows_layers
 from reid.profile import Profile
 
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+# Around its convolutions int8 computes in float32, so that it answers the same on CPUs with and without bf16.
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 
 
 class OpenVinoEngine:
@@ -23,8 +25,10 @@ class OpenVinoEngine:
 
     Args:
         bundle: what to run. profile: BN values; None keeps the bundle's own.
-        precision: fp32 or bf16; None takes what passed the export's parity gate, fp32 where nothing did.
-            A CPU without bf16 computes in fp32 all the same; `describe` reports it.
+        precision: fp32, bf16 or int8; None takes what passed the export's parity gate, fp32 where nothing
+            did. A CPU without bf16 computes in fp32 all the same; `describe` reports it.
+
+    Raises EngineError for int8 where the bundle does not say how to round.
     """
 
     def __init__(self, bundle: Bundle, profile: Profile | None = None, precision: str | None = None) -> None:
@@ -36,7 +40,7 @@ class OpenVinoEngine:
         model = bundle.onnx_model()
         if profile is not None:
             write_into_onnx(profile, model)
-        self.compiled = _compile(model, precision)
+        self.compiled = _compile(_in_precision(model, bundle, precision), precision)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
@@ -57,20 +61,21 @@ class OpenVinoEngine:
 
     def describe(self) -> EngineInfo:
         """What the compiled model reports."""
-        return _info(self.compiled)
+        return _info(self.compiled, self.requested_precision)
 
 
 class OpenVinoRows:
     """A compiled model over the bundle's graph in which every crop has its table.
 
     Args:
-        precision: fp32 or bf16, as of OpenVinoEngine.
+        precision: as of OpenVinoEngine.
     """
 
     def __init__(self, bundle: Bundle, precision: str) -> None:
         model = bundle.onnx_model()
         self.layers, self.channels, self.size = rows_layers(model), rows_channels(model), bundle.size
-        self.compiled = _compile(rows_graph(model), precision)
+        self.precision = precision
+        self.compiled = _compile(_in_precision(rows_graph(model), bundle, precision), precision)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
@@ -84,7 +89,19 @@ class OpenVinoRows:
 
     def describe(self) -> EngineInfo:
         """What the compiled model reports."""
-        return _info(self.compiled)
+        return _info(self.compiled, self.precision)
+
+
+def _in_precision(model: ModelProto, bundle: Bundle, precision: str) -> ModelProto:
+    """The graph to compile; one of another precision than int8 stays as it is."""
+    if precision != "int8":
+        return model
+    int8 = bundle.int8()
+    if int8 is None:
+        raise EngineError(
+            f"bundle {bundle.manifest.name} does not say how to round; see: resight bundle quantize --help"
+        )
+    return int8_graph(model, int8.ranges)
 
 
 def _compile(model: ModelProto, precision: str) -> ov.CompiledModel:
@@ -94,7 +111,8 @@ def _compile(model: ModelProto, precision: str) -> ov.CompiledModel:
     return core.compile_model(core.read_model(model.SerializeToString(), b""), "CPU", settings)
 
 
-def _info(compiled: ov.CompiledModel) -> EngineInfo:
+def _info(compiled: ov.CompiledModel, requested: str) -> EngineInfo:
     hint = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
     precision = "bf16" if "bf" in hint else "fp16" if "16" in hint else "fp32"
+    precision = requested if requested == "int8" else precision
     return EngineInfo("openvino", ov.__version__.split("-")[0], "CPU", "cpu", precision)

@@ -24,7 +24,7 @@ class EngineInfo:
     version: str
     provider: str  # CPUExecutionProvider, CUDAExecutionProvider, CPU, cuda:0, ...
     device: str
-    precision: str  # fp32 | bf16 | fp16
+    precision: str  # fp32 | bf16 | fp16 | int8
 
 
 @runtime_checkable

@@ -31,8 +31,12 @@ def record_of(values: dict[str, Any], where: str = "", metadata: str = "metadata
     )
 
 
-def records_of(text: str | None, shared: dict[str, Any], count: int) -> list[NewItem]:
-    """One record an image: from the JSON array `records`, or the shared fields for all of them."""
+def records_of(text: str | None, shared: dict[str, Any], count: int, what: str = "images") -> list[NewItem]:
+    """One record an image: from the JSON array `records`, or the shared fields for all of them.
+
+    Args:
+        what: is called so in errors.
+    """
     if text is None:
         return [record_of(shared)] * count
     if any(value is not None for value in shared.values()):
@@ -41,7 +45,7 @@ def records_of(text: str | None, shared: dict[str, Any], count: int) -> list[New
         )
     values = json_of(text, "records")
     if not isinstance(values, list) or len(values) != count:
-        raise BadRequest(f"records must be a JSON array with one object for each of the {count} images")
+        raise BadRequest(f"records must be a JSON array with one object for each of the {count} {what}")
     return [record_of(object_of(value, f"records[{i}]"), f"records[{i}].") for i, value in enumerate(values)]
 
 

@@ -36,6 +36,20 @@ class Named:
     feature: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What was said of a site's people beside the names of items.
+
+    Args:
+        hidden: people who are no match. denied: names that an item does not show, by seq.
+        different: pairs of names that are different people, the lesser name first.
+    """
+
+    hidden: frozenset[str]
+    denied: dict[int, frozenset[str]]
+    different: frozenset[tuple[str, str]]
+
+
 class PeopleRows:
     """What the store knows of people."""
 
@@ -100,6 +114,21 @@ class PeopleRows:
         with self.database.read() as db:
             left = {seq for query in seqs for seq in db.execute(query).scalars()}
         return np.array(sorted(left), np.int64)
+
+    def said(self, site: str) -> Said:
+        """What was said of a site's people."""
+        hidden = sa.select(t.people.c.identity).where(t.people.c.site == site, t.people.c.hidden)
+        of_site = sa.and_(t.items.c.seq == t.denials.c.seq, t.items.c.site == site)
+        denials = sa.select(t.denials.c.seq, t.denials.c.identity).join(t.items, of_site)
+        pairs = sa.select(t.differences.c.identity, t.differences.c.other)
+        denied: dict[int, set[str]] = defaultdict(set)
+        with self.database.read() as db:
+            for seq, name in db.execute(denials):
+                denied[seq].add(name)
+            different = db.execute(pairs.where(t.differences.c.site == site)).all()
+            names = frozenset(db.execute(hidden).scalars())
+        by_seq = {seq: frozenset(names) for seq, names in denied.items()}
+        return Said(names, by_seq, frozenset((one, other) for one, other in different))
 
     def sample(self, site: str, identity: str, most: int) -> list[int]:
         """Seqs of some items of a person: all, or that many at equal distances in the order of enrolling."""

@@ -21,6 +21,7 @@ from server.gallery.owner import Owner
 from server.gallery.people import PeopleRows
 from server.gallery.purge import Purge
 from server.gallery.requests import RequestRows
+from server.gallery.reviews import ReviewRows
 from server.gallery.schedules import ScheduleRows
 from server.gallery.versions import VersionRows
 
@@ -63,6 +64,7 @@ class Store:
         self.embeddings = EmbeddingRows(self.database, self.versions)
         self.people = PeopleRows(self.database)
         self.journal = JournalRows(self.database)
+        self.reviews = ReviewRows(self.database)
         self.requests = RequestRows(self.database)
         self.jobs = JobRows(self.database)
         self.schedules = ScheduleRows(self.database)

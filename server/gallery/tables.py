@@ -205,6 +205,19 @@ journal_changes = sa.Table(  # what an entry changed, a value a row; without nam
     sa.Column("after", sa.Text, nullable=False),
 )
 
+reviews = sa.Table(  # answers of the review queue, one for each pair of items that a case of a kind showed
+    "reviews",
+    metadata,
+    sa.Column("first", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True),
+    sa.Column("second", _SEQ, sa.ForeignKey("items.seq", ondelete="CASCADE"), primary_key=True, index=True),
+    sa.Column("kind", sa.String, primary_key=True),  # unnamed | merge | misnamed
+    sa.Column("site", sa.String, sa.ForeignKey("sites.name", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("answer", sa.String, nullable=False),  # same | different | skip
+    sa.Column("entry", _SEQ),  # of the journal, whose undoing takes the answer back; NULL: none
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
 owner = sa.Table(
     "owner",
     metadata,

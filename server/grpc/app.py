@@ -44,6 +44,8 @@ SCOPES: dict[str, str | None] = {
     f"/{_CORRECTIONS}/ListClusters": "read",
     f"/{_CORRECTIONS}/GetCluster": "read",
     f"/{_CORRECTIONS}/NameCluster": "write",
+    f"/{_CORRECTIONS}/ListReview": "read",
+    f"/{_CORRECTIONS}/AnswerReview": "write",
     f"/{_CORRECTIONS}/ListJournal": "read",
     f"/{_CORRECTIONS}/GetEntry": "read",
     f"/{_CORRECTIONS}/Undo": "write",

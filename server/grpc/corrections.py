@@ -17,6 +17,7 @@ from server.grpc import messages
 from server.grpc.guard import actor
 from server.journal import ShownChange, shown
 from server.naming import Alike
+from server.review import Case
 from server.service import Service
 
 
@@ -127,6 +128,17 @@ class Corrections(rpc.CorrectionsServicer):
             )
         )
 
+    async def ListReview(self, request: pb.ListReviewRequest, context: Any) -> pb.ListReviewResponse:
+        """The first doubtful cases."""
+        queue = await self.service.reviewing.page(request.site, request.limit or 20)
+        cases = [_case(each) for each in queue.cases]
+        return pb.ListReviewResponse(cases=cases, open=queue.open, guess=queue.guess)
+
+    async def AnswerReview(self, request: pb.AnswerReviewRequest, context: Any) -> pb.Corrected:
+        """What somebody says of a case."""
+        answer = request.answer or None
+        return _corrected(await self.service.reviewing.answer(request.site, request.case, answer, actor()))
+
     async def ListJournal(self, request: pb.ListJournalRequest, context: Any) -> pb.ListJournalResponse:
         """A page of the journal."""
         entries, following = await self.service.journal.page(
@@ -173,6 +185,18 @@ def _cluster(cluster: Cluster) -> pb.Cluster:
     if cluster.nearest is not None:
         values = values | {"nearest": pb.Nearest(**vars(cluster.nearest))}
     return pb.Cluster(**values)
+
+
+def _case(case: Case) -> pb.Case:
+    sides = [
+        pb.CaseSide(
+            identity=side.identity or "",
+            items=side.items,
+            evidence=[messages.item(item) for item in side.evidence],
+        )
+        for side in case.sides
+    ]
+    return pb.Case(**vars(case) | {"sides": sides})
 
 
 def _threshold(

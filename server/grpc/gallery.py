@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
@@ -53,6 +55,8 @@ class Gallery(rpc.GalleryServicer):
             _threshold_of(request),
             request.group_by or None,
             request.include_hidden,
+            messages.vectors(request.vectors),
+            request.raw_space_id or None,
         )
         # in a thread: twenty thousand matches take a while
         return await asyncio.to_thread(messages.answer, ranking, request.without_metadata)
@@ -73,12 +77,16 @@ class Gallery(rpc.GalleryServicer):
     async def List(self, request: pb.ListRequest, context: Any) -> pb.ListResponse:
         """A page of items."""
         where = messages.item_filter(request)
-        items, following = await self.service.items.page(
-            request.site, where, request.cursor or None, request.limit or 100
+        page = await self.service.items.page(
+            request.site,
+            where,
+            request.cursor or None,
+            request.limit or 100,
+            request.without_metadata,
+            request.with_vectors,
+            actor(),
         )
-        if request.without_metadata:
-            items = [item.without_metadata() for item in items]
-        return pb.ListResponse(items=[messages.item(i) for i in items], cursor=following or "")
+        return await asyncio.to_thread(messages.page, page)
 
     async def Erase(self, request: pb.EraseRequest, context: Any) -> pb.EraseResponse:
         """An item, or the items that meet every condition."""
@@ -104,13 +112,31 @@ class Gallery(rpc.GalleryServicer):
 
     async def _enroll(self, request: pb.EnrollRequest) -> pb.EnrollResponse:
         if not request.crops:
-            raise BadRequest("no crops: send at least one in crops, with its image")
+            raise BadRequest("no crops: send at least one in crops, with its image or its vector")
         records = [messages.record(crop, i) for i, crop in enumerate(request.crops)]
-        images = [crop.image for crop in request.crops]
+        images, vectors = _contents(request.crops)
         committed = await self.service.enrolling.enroll(
-            request.site, images, records, request.idempotency_key or None, request.partial
+            request.site,
+            images,
+            records,
+            request.idempotency_key or None,
+            request.partial,
+            vectors,
+            request.raw_space_id or None,
         )
         return messages.enrolled(committed)
+
+
+def _contents(crops: Sequence[pb.Crop]) -> tuple[list[bytes], list[np.ndarray]]:
+    """The images of crops, or their vectors. Raises BadRequest where both are sent."""
+    with_vector = [crop for crop in crops if crop.HasField("vector")]
+    if not with_vector:
+        return [crop.image for crop in crops], []
+    for index, crop in enumerate(crops):
+        if crop.image:
+            also = "an image and a vector" if crop.HasField("vector") else "an image, and others a vector"
+            raise BadRequest(f"crops[{index}] has {also}; send each in a request of their own")
+    return [], messages.vectors([crop.vector for crop in crops])
 
 
 def _threshold_of(request: pb.QueryRequest) -> float | AllowedAlarms | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+
+import numpy as np
 
 from proto.resight.v1 import resight_pb2 as pb
 from server.enroll import Enrolled
 from server.fields import filter_of, record_of
 from server.gallery.filters import ItemFilter
 from server.gallery.records import AdaptAfter, Item, NewItem
+from server.items import Page
 from server.job import Job
 from server.people import Match, Person
 from server.query import Answer
@@ -33,6 +37,11 @@ def item_filter(request: pb.ListRequest | pb.EraseRequest) -> ItemFilter:
     return filter_of(request.filter_json or None, "filter_json", **sent)
 
 
+def vectors(sent: Sequence[pb.Vector]) -> list[np.ndarray]:
+    """float32 [n] of each vector."""
+    return [np.array(vector.values, np.float32) for vector in sent]
+
+
 def item(stored: Item) -> pb.Item:
     """A gallery item."""
     return pb.Item(
@@ -47,6 +56,18 @@ def item(stored: Item) -> pb.Item:
     )
 
 
+def page(listed: Page) -> pb.ListResponse:
+    """A page of items, with their vectors where these were asked for."""
+    response = pb.ListResponse(cursor=listed.cursor or "", raw_space_id=listed.raw_space_id or "")
+    vectors = listed.vectors or [None] * len(listed.items)
+    for each, vector in zip(listed.items, vectors, strict=True):
+        message = item(each)
+        if vector is not None:
+            message.vector.values.extend(vector.tolist())
+        response.items.append(message)
+    return response
+
+
 def enrolled(committed: Enrolled) -> pb.EnrollResponse:
     """The answer of an enroll."""
     errors = [pb.CropError(index=e["index"], code=e["code"], detail=e["detail"]) for e in committed.errors]
@@ -56,6 +77,7 @@ def enrolled(committed: Enrolled) -> pb.EnrollResponse:
         space_id=committed.space_id,
         items=[item(i) for i in committed.items],
         errors=errors,
+        note=committed.note or "",
     )
 
 

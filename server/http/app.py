@@ -9,7 +9,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from server.auth import Auth
-from server.http import adapt, clusters, console_calls, corrections, gallery, query, session, system, vectors
+from server.http import (
+    adapt,
+    clusters,
+    console_calls,
+    corrections,
+    gallery,
+    query,
+    review,
+    session,
+    system,
+    vectors,
+)
 from server.http.access import KeyedRoute
 from server.http.bodies import BodyLimits
 from server.http.console import add_console
@@ -29,6 +40,7 @@ ROUTERS = (
     vectors.router,
     corrections.router,
     clusters.router,
+    review.router,
     adapt.router,
     system.router,
     system.open_router,

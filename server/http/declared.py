@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from server.errors import BadRequest, Problem, TooLarge
 from server.fields.json_text import json_of, shown
 
+_FIELDS = 100  # of a form, beside the vectors of a request
 EMPTY_IS_NONE: Any = {"x-empty-is-none": True}  # json_schema_extra of a field that may be sent empty
 
 
@@ -88,10 +89,16 @@ class _Declared:
         most = max(settings.max_images, settings.max_tracklet)
         try:
             # One file more than any call takes, so that the call itself says how many it takes.
-            form = await request.form(max_files=most + 1, max_part_size=settings.max_request_bytes)
+            form = await request.form(
+                max_files=most + 1, max_fields=most + _FIELDS, max_part_size=settings.max_request_bytes
+            )
         except (Problem, ClientDisconnect):
             raise
         except (HTTPException, MultiPartException) as error:
+            if "Too many fields" in str(error):
+                raise TooLarge(
+                    f"more than {most + _FIELDS} fields in one request; at most {most} vectors are accepted"
+                ) from error
             if "Too many files" in str(error):
                 raise TooLarge(
                     f"more than {most} images in one request; at most {most} are accepted"

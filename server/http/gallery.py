@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
 from server.fields import filter_of, records_of
+from server.fields.vectors import vectors_of
 from server.http.access import KeyedRoute, Reader, ServiceDep, Writer
 from server.http.declared import EMPTY_IS_NONE
 from server.http.schemas import (
@@ -36,8 +38,23 @@ Filter = Annotated[str | None, Query(description=FILTER_HELP, examples=[FILTER_E
 async def enroll(
     service: ServiceDep,
     actor: Writer,
-    images: Images,
+    images: Annotated[
+        list[UploadFile],
+        File(default_factory=list, description="JPEG, PNG, WebP or AVIF crops of one person each"),
+    ],
+    vector: Annotated[
+        list[str],
+        Form(
+            default_factory=list,
+            examples=[["[0.12, -0.03]"]],
+            description="instead of images, one or several times: a vector as /embed answers it, as a JSON "
+            "array of numbers or base64 of little-endian float32. Its item has no image",
+        ),
+    ],
     site: Annotated[str, Form(examples=["lobby"])],
+    raw_space_id: Annotated[
+        str | None, Form(description="of the vectors: the site's own; those of another are refused")
+    ] = None,
     camera: Annotated[
         str | None,
         Form(
@@ -65,7 +82,8 @@ async def enroll(
         ),
     ] = None,
     records: Annotated[
-        str | None, Form(description="a JSON array, one object an image, instead of the single fields")
+        str | None,
+        Form(description="a JSON array, one object an image or vector, instead of the single fields"),
     ] = None,
     partial: Annotated[bool, Form(description="store the good images and report the bad ones")] = False,
     idempotency_key: Annotated[
@@ -81,14 +99,15 @@ async def enroll(
         "metadata": metadata,
     }
     data = [await image.read() for image in images]
+    vectors = await asyncio.to_thread(vectors_of, vector)  # may be two million numbers
+    count, what = (len(vectors), "vectors") if vectors else (len(data), "images")
+    new = records_of(records, shared, count, what)
     return EnrolledModel.of(
-        await service.enrolling.enroll(
-            site, data, records_of(records, shared, len(data)), idempotency_key, partial
-        )
+        await service.enrolling.enroll(site, data, new, idempotency_key, partial, vectors, raw_space_id)
     )
 
 
-@router.get("")
+@router.get("", response_model=PageModel)
 async def listing(
     service: ServiceDep,
     actor: Reader,
@@ -101,7 +120,14 @@ async def listing(
     cursor: Annotated[str | None, Query(description="of the page before; without it, the first page")] = None,
     limit: Annotated[int, Query(description="1 to 1000")] = 100,
     without_metadata: Annotated[bool, Query(description=WITHOUT_METADATA_HELP)] = False,
-) -> PageModel:
+    with_vectors: Annotated[
+        bool,
+        Query(
+            description="each item with its vector. A page may then end before limit, and the audit log "
+            "notes that vectors were read"
+        ),
+    ] = False,
+) -> Response:
     """Items of a site in order of enrolling: those that meet every condition."""
     where = filter_of(
         filter,
@@ -110,10 +136,10 @@ async def listing(
         captured_after=captured_after,
         captured_before=captured_before,
     )
-    items, following = await service.items.page(site, where, cursor, limit)
-    if without_metadata:
-        items = [item.without_metadata() for item in items]
-    return PageModel(items=[ItemModel.of(item) for item in items], cursor=following)
+    page = await service.items.page(site, where, cursor, limit, without_metadata, with_vectors, actor)
+    # in a thread: vectors are up to 700,000 numbers
+    body = await asyncio.to_thread(lambda: PageModel.of(page).model_dump_json())
+    return Response(body, media_type="application/json")
 
 
 @router.delete("")

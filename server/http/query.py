@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from server.fields import filter_of, query_camera_of, threshold_of
+from server.fields.vectors import vectors_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
 from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, WITHOUT_METADATA_HELP, AnswerModel
 from server.query import Answer
@@ -23,6 +24,18 @@ async def query(
     images: Annotated[
         list[UploadFile], File(default_factory=list, description="one crop, or the crops of one tracklet")
     ],
+    vector: Annotated[
+        list[str],
+        Form(
+            default_factory=list,
+            examples=[["[0.12, -0.03]"]],
+            description="a vector as /embed answers it, instead of an image: a JSON array of numbers, or "
+            "base64 of little-endian float32; sent several times: those of one tracklet",
+        ),
+    ],
+    raw_space_id: Annotated[
+        str | None, Form(description="of the vectors: the site's own; those of another are refused")
+    ] = None,
     item_id: Annotated[
         str | None, Form(description="an enrolled item instead of images; it is no match of its own")
     ] = None,
@@ -67,6 +80,8 @@ async def query(
         threshold_of(threshold),
         group_by,
         include_hidden,
+        await asyncio.to_thread(vectors_of, vector),  # a tracklet's may be a hundred thousand numbers
+        raw_space_id,
     )
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.

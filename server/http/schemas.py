@@ -10,6 +10,7 @@ from reid.adaptation.ladder import TIERS
 from server.enroll import Enrolled
 from server.fields import iso
 from server.gallery import records
+from server.items import Page
 from server.job import Job
 from server.people import Decision, Match, Person
 from server.query import Answer
@@ -85,7 +86,10 @@ class EnrolledModel(BaseModel):
     space_id: str = Field(description="embeddings of different spaces are never compared")
     items: list[ItemModel]
     errors: list[dict[str, Any]] = Field(
-        default=[], description="with partial=true: the images that were left out, and why"
+        default=[], description="with partial=true: the images or vectors that were left out, and why"
+    )
+    note: str | None = Field(
+        None, description="of vectors: what their items cannot do, because they have no image"
     )
 
     @classmethod
@@ -98,6 +102,7 @@ class EnrolledModel(BaseModel):
             space_id=committed.space_id,
             items=items,
             errors=committed.errors,
+            note=committed.note,
         )
 
 
@@ -213,11 +218,30 @@ class AnswerModel(BaseModel):
         )
 
 
+class ItemWithVectorModel(ItemModel):
+    """A gallery item with its vector."""
+
+    vector: list[float] | None = Field(
+        description="as embedded, before a camera's centre is subtracted, in the half precision that is "
+        "stored; null where the item has none in the live raw space"
+    )
+
+
 class PageModel(BaseModel):
     """A page of a listing."""
 
-    items: list[ItemModel]
+    items: list[ItemWithVectorModel | ItemModel] = Field(description="with their vectors where asked for")
     cursor: str | None = Field(description="of the next page; null on the last")
+    raw_space_id: str | None = Field(None, description="of the vectors; null where they were not asked for")
+
+    @classmethod
+    def of(cls, page: Page) -> PageModel:
+        """A page as callers see it."""
+        items: list[ItemWithVectorModel | ItemModel] = [ItemModel.of(item) for item in page.items]
+        for place, vector in enumerate(page.vectors or ()):
+            numbers = vector.tolist() if vector is not None else None
+            items[place] = ItemWithVectorModel(**dict(items[place]), vector=numbers)
+        return cls(items=items, cursor=page.cursor, raw_space_id=page.raw_space_id)
 
 
 class ErasedModel(BaseModel):

@@ -17,6 +17,8 @@ from resight_client.aio import AsyncClient
 from resight_client.client import Client
 from resight_client.corrected import (
     Alike,
+    Case,
+    CaseSide,
     Change,
     Cluster,
     ClusterItems,
@@ -28,6 +30,7 @@ from resight_client.corrected import (
     NamedPerson,
     Nearest,
     PeoplePage,
+    ReviewQueue,
 )
 from resight_client.values import (
     AdaptAfter,
@@ -56,6 +59,8 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "Calibration",
+    "Case",
+    "CaseSide",
     "Change",
     "Client",
     "Cluster",
@@ -78,6 +83,7 @@ __all__ = [
     "PeoplePage",
     "Person",
     "ResightError",
+    "ReviewQueue",
     "Rung",
     "Site",
     "Vectors",

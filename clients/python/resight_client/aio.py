@@ -18,6 +18,7 @@ from resight_client.corrected import (
     ItemCorrected,
     JournalPage,
     PeoplePage,
+    ReviewQueue,
 )
 from resight_client.fields import Filter, Threshold, Time
 from resight_client.pictures import Image
@@ -35,6 +36,7 @@ from resight_client.values import (
     Site,
     Vectors,
 )
+from resight_client.vectors import OneOrMore
 
 Parsed = TypeVar("Parsed")
 
@@ -70,8 +72,10 @@ class AsyncClient:
     async def enroll(
         self,
         site: str,
-        images: Image | Iterable[Image],
+        images: Image | Iterable[Image] | None = None,
         *,
+        vectors: OneOrMore | None = None,
+        raw_space_id: str | None = None,
         camera: str | None = None,
         identity: str | None = None,
         captured_at: Time | None = None,
@@ -84,10 +88,22 @@ class AsyncClient:
 
         Args:
             images: paths, encoded bytes, open files, arrays uint8 [H,W,3] in RGB or Pillow images, or one.
+            vectors: one or several as `embed` answers them, instead of images. Their items have no image,
+                and the answer's `note` says what they cannot do. raw_space_id: that came with them.
             captured_at: ISO 8601, seconds since 1970, or a datetime, which means UTC where it has no zone.
         """
         call = calls.enroll(
-            site, images, camera, identity, captured_at, metadata, records, partial, idempotency_key
+            site,
+            images,
+            camera,
+            identity,
+            captured_at,
+            metadata,
+            records,
+            partial,
+            idempotency_key,
+            vectors,
+            raw_space_id,
         )
         return await self._send(call, values.enrolled)
 
@@ -96,6 +112,8 @@ class AsyncClient:
         site: str,
         images: Image | Iterable[Image] | None = None,
         *,
+        vectors: OneOrMore | None = None,
+        raw_space_id: str | None = None,
         item_id: str | None = None,
         top_k: int = 10,
         query_camera: str | None = None,
@@ -107,9 +125,11 @@ class AsyncClient:
         without_metadata: bool = False,
         include_hidden: bool = False,
     ) -> Answer:
-        """Ranks a site's gallery for a crop, the crops of one tracklet, or an enrolled item.
+        """Ranks a site's gallery for a crop, a tracklet's crops, vectors of these, or an enrolled item.
 
         Args:
+            vectors: one or several as `embed` answers them, instead of images: sequences of numbers, or an
+                array [D] or [N,D]. raw_space_id: that came with them.
             query_camera: where the query was seen; `camera` is its older name. It restricts nothing by
                 itself: `filter` does, see docs/filters.md.
             threshold: lowest cosine to return; or {"false_alarms_per_1000": 5}, the cosine by which so many
@@ -119,7 +139,8 @@ class AsyncClient:
             include_hidden: hidden people too, who are no match otherwise.
         """
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
-        call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden)
+        given = (vectors, raw_space_id)
+        call = calls.query(site, images, item_id, top_k, *options, without_metadata, include_hidden, *given)
         return await self._send(call, values.answer)
 
     async def embed(
@@ -156,13 +177,18 @@ class AsyncClient:
         filter: Filter | None = None,
         page_size: int = 1000,
         without_metadata: bool = False,
+        with_vectors: bool = False,
     ) -> AsyncIterator[Item]:
-        """Every item of a site that meets every condition, in order of enrolling, a page a request."""
+        """Every item of a site that meets every condition, in order of enrolling, a page a request.
+
+        Args:
+            with_vectors: each with its `vector` and the `raw_space_id` of that.
+        """
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
         cursor: str | None = None
         while True:
             page = await self._send(
-                calls.listing(site, where, cursor, page_size, without_metadata), values.page
+                calls.listing(site, where, cursor, page_size, without_metadata, with_vectors), values.page
             )
             for item in page.items:
                 yield item
@@ -182,10 +208,14 @@ class AsyncClient:
         cursor: str | None = None,
         limit: int = 100,
         without_metadata: bool = False,
+        with_vectors: bool = False,
     ) -> Page:
-        """A page of a site's items: those that meet every condition."""
+        """A page of a site's items: those that meet every condition; `with_vectors`, which may end it before
+        `limit`, each with its `vector`."""
         where = calls.conditions(camera, identity, captured_after, captured_before, filter)
-        return await self._send(calls.listing(site, where, cursor, limit, without_metadata), values.page)
+        return await self._send(
+            calls.listing(site, where, cursor, limit, without_metadata, with_vectors), values.page
+        )
 
     async def erase(self, item_id: str, site: str | None = None) -> Erased:
         """Erases an item; with `site`, only if it is of that site."""
@@ -289,6 +319,15 @@ class AsyncClient:
         you have seen; refused where the cluster has others by now."""
         call = corrections.name_cluster(site, item, identity, items, threshold)
         return await self._send(call, parse.corrected)
+
+    async def review(self, site: str, *, limit: int = 20) -> ReviewQueue:
+        """The first doubtful cases of a site, the most useful first."""
+        return await self._send(corrections.review(site, limit), parse.review)
+
+    async def answer_review(self, site: str, case: str, answer: str) -> Corrected:
+        """Answers a case with `same`, `different` or `skip`. One that is not open any more is an error, and
+        nothing is changed."""
+        return await self._send(corrections.answer_review(site, case, answer), parse.corrected)
 
     async def rename(self, site: str, identity: str, to: str) -> Corrected:
         """Gives a person a name that nobody has; where somebody has it, the error says how alike both are."""

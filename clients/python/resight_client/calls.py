@@ -12,6 +12,7 @@ import httpx
 from resight_client.fields import Filter, Threshold, Time, filter_text, json_text, threshold_text, time_text
 from resight_client.pictures import Image, parts
 from resight_client.values import ResightError
+from resight_client.vectors import OneOrMore, vector_texts
 
 # what httpx raises where nothing was answered: its own errors, and a RuntimeError of a closed client or loop
 NO_ANSWER = (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError)
@@ -27,7 +28,7 @@ class Call(NamedTuple):
 
 def enroll(
     site: str,
-    images: Image | Iterable[Image],
+    images: Image | Iterable[Image] | None,
     camera: str | None,
     identity: str | None,
     captured_at: Time | None,
@@ -35,9 +36,11 @@ def enroll(
     records: Sequence[dict[str, Any]] | None,
     partial: bool,
     idempotency_key: str | None,
+    vectors: OneOrMore | None = None,
+    raw_space_id: str | None = None,
 ) -> Call:
     """POST /gallery."""
-    fields = {
+    fields: dict[str, Any] = {
         "site": site,
         "camera": camera,
         "identity": identity,
@@ -46,9 +49,12 @@ def enroll(
     }
     fields["metadata"] = json_text(metadata, "metadata") if metadata is not None else None
     fields["records"] = json_text(list(records), "records") if records is not None else None
-    return Call(
-        "POST", "/gallery", {"data": _set(fields), "files": parts(images), "headers": _key(idempotency_key)}
-    )
+    fields["vector"] = vector_texts(vectors) if vectors is not None else None
+    fields["raw_space_id"] = raw_space_id
+    options: dict[str, Any] = {"data": _set(fields), "headers": _key(idempotency_key)}
+    if images is not None:
+        options["files"] = parts(images)
+    return Call("POST", "/gallery", options)
 
 
 def query(
@@ -64,9 +70,14 @@ def query(
     group_by: str | None,
     without_metadata: bool,
     include_hidden: bool = False,
+    vectors: OneOrMore | None = None,
+    raw_space_id: str | None = None,
 ) -> Call:
     """POST /query."""
+    fields: dict[str, Any]
     fields = {"site": site, "item_id": item_id, "top_k": str(top_k), "group_by": group_by}
+    fields["vector"] = vector_texts(vectors) if vectors is not None else None
+    fields["raw_space_id"] = raw_space_id
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["without_metadata"] = "true" if without_metadata else None
     fields["include_hidden"] = "true" if include_hidden else None
@@ -124,10 +135,18 @@ def conditions(
     }
 
 
-def listing(site: str, where: dict[str, Any], cursor: str | None, limit: int, without_metadata: bool) -> Call:
+def listing(
+    site: str,
+    where: dict[str, Any],
+    cursor: str | None,
+    limit: int,
+    without_metadata: bool,
+    with_vectors: bool = False,
+) -> Call:
     """GET /gallery."""
     values = {"site": site, **where, "cursor": cursor, "limit": limit}
     values["without_metadata"] = "true" if without_metadata else None
+    values["with_vectors"] = "true" if with_vectors else None
     return Call("GET", "/gallery", {"params": _set(values)})
 
 

@@ -98,6 +98,37 @@ class ClusterItems:
 
 
 @dataclasses.dataclass(frozen=True)
+class CaseSide:
+    """One side of a doubtful case."""
+
+    identity: str | None  # None where nobody has named the items
+    items: int  # how many it has
+    evidence: list[Item]  # those that are most like the other side, best first
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A doubtful case: do both sides show the same person?"""
+
+    case: str  # what it is called, as long as it asks the same and shows the same items
+    kind: str  # unnamed, merge or misnamed
+    score: float  # cosine of both sides
+    probability: float | None  # that it is the same person; None where nothing says what a cosine means
+    reason: str  # why it is asked
+    skipped: bool  # whether somebody put it behind the others
+    sides: list[CaseSide]  # two; with `same` the first one gets the name of the second
+
+
+@dataclasses.dataclass(frozen=True)
+class ReviewQueue:
+    """The first doubtful cases of a site, the most useful first."""
+
+    cases: list[Case]
+    open: int  # how many there are
+    guess: bool  # whether probabilities do not rest on labels of the site
+
+
+@dataclasses.dataclass(frozen=True)
 class Change:
     """One value that a correction changed."""
 
@@ -169,6 +200,19 @@ def cluster(values: dict[str, Any]) -> ClusterItems:
     """Reads a cluster with its items."""
     items = [item(each) for each in values["items"]]
     return ClusterItems(_cluster(values["cluster"]), items, values["cursor"])
+
+
+def review(values: dict[str, Any]) -> ReviewQueue:
+    """Reads the first cases of a review queue."""
+    cases = []
+    for case in values["cases"]:
+        sides = [
+            known(CaseSide, side | {"evidence": [item(each) for each in side["evidence"]]})
+            for side in case["sides"]
+        ]
+        cases.append(known(Case, case | {"sides": sides}))
+    result: ReviewQueue = known(ReviewQueue, values | {"cases": cases})
+    return result
 
 
 def entry(values: dict[str, Any]) -> Entry:

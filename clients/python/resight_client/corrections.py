@@ -70,6 +70,16 @@ def name_cluster(site: str, item: str, identity: str, items: int | None, thresho
     return Call("POST", "/clusters/name", _json(_set(body)))
 
 
+def review(site: str, limit: int) -> Call:
+    """GET /sites/{site}/review."""
+    return Call("GET", path("sites", site, "review"), {"params": {"limit": limit}})
+
+
+def answer_review(site: str, case: str, answer: str) -> Call:
+    """POST /sites/{site}/review/{case}."""
+    return Call("POST", path("sites", site, "review", case), _json({"answer": answer}))
+
+
 def journal(site: str, item: str | None, cursor: str | None, limit: int) -> Call:
     """GET /journal."""
     values = {"site": site, "item": item, "cursor": cursor, "limit": limit}

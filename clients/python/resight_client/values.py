@@ -45,6 +45,9 @@ class Item:
     metadata: dict[str, Any]
     enrolled_at: str | None = None  # ISO 8601, UTC
     revision: int = 1  # one more with every correction
+    # only of a listing with vectors; the vector is None where the item has none in the live raw space
+    vector: list[float] | None = None
+    raw_space_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Enrolled:
     space_id: str
     items: list[Item]
     errors: list[dict[str, Any]]
+    note: str | None = None  # of vectors: what their items cannot do, because they have no image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +230,9 @@ class Site:
     fitted_on_erased: int | None = None  # how many of these are erased by now
     adapt_after: AdaptAfter | None = None  # None: never
     calibration: Calibration | None = None  # what scores mean; None: the server cannot say
+    raw_space_id: str | None = (
+        None  # of vectors that it takes; None where the server is older than this field
+    )
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
@@ -265,7 +272,9 @@ def _person(values: dict[str, Any]) -> Person:
 
 def page(values: dict[str, Any]) -> Page:
     """Reads a page."""
-    return Page([known(Item, item) for item in values["items"]], values["cursor"])
+    space = values.get("raw_space_id")
+    items = [known(Item, item | {"raw_space_id": space}) for item in values["items"]]
+    return Page(items, values["cursor"])
 
 
 def item(values: dict[str, Any]) -> Item:

@@ -7,33 +7,37 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Crop(_message.Message):
-    __slots__ = ("image", "camera", "identity", "captured_at", "metadata_json")
+    __slots__ = ("image", "camera", "identity", "captured_at", "metadata_json", "vector")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     camera: str
     identity: str
     captured_at: float
     metadata_json: str
-    def __init__(self, image: _Optional[bytes] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+    vector: Vector
+    def __init__(self, image: _Optional[bytes] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("site", "crops", "idempotency_key", "partial")
+    __slots__ = ("site", "crops", "idempotency_key", "partial", "raw_space_id")
     SITE_FIELD_NUMBER: _ClassVar[int]
     CROPS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     site: str
     crops: _containers.RepeatedCompositeFieldContainer[Crop]
     idempotency_key: str
     partial: bool
-    def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., partial: _Optional[bool] = ...) -> None: ...
+    raw_space_id: str
+    def __init__(self, site: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., partial: _Optional[bool] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at", "revision")
+    __slots__ = ("id", "site", "camera", "identity", "captured_at", "metadata_json", "enrolled_at", "revision", "vector")
     ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +46,7 @@ class Item(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     id: str
     site: str
     camera: str
@@ -50,7 +55,8 @@ class Item(_message.Message):
     metadata_json: str
     enrolled_at: float
     revision: int
-    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ..., revision: _Optional[int] = ...) -> None: ...
+    vector: Vector
+    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_at: _Optional[float] = ..., metadata_json: _Optional[str] = ..., enrolled_at: _Optional[float] = ..., revision: _Optional[int] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
 
 class CropError(_message.Message):
     __slots__ = ("index", "code", "detail")
@@ -63,21 +69,23 @@ class CropError(_message.Message):
     def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class EnrollResponse(_message.Message):
-    __slots__ = ("site", "version", "space_id", "items", "errors")
+    __slots__ = ("site", "version", "space_id", "items", "errors", "note")
     SITE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
     site: str
     version: int
     space_id: str
     items: _containers.RepeatedCompositeFieldContainer[Item]
     errors: _containers.RepeatedCompositeFieldContainer[CropError]
-    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ...) -> None: ...
+    note: str
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ..., note: _Optional[str] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden", "false_alarms_per_1000")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden", "false_alarms_per_1000", "vectors", "raw_space_id")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +99,8 @@ class QueryRequest(_message.Message):
     WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     FALSE_ALARMS_PER_1000_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -104,7 +114,9 @@ class QueryRequest(_message.Message):
     without_metadata: bool
     include_hidden: bool
     false_alarms_per_1000: float
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ..., false_alarms_per_1000: _Optional[float] = ...) -> None: ...
+    vectors: _containers.RepeatedCompositeFieldContainer[Vector]
+    raw_space_id: str
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ..., false_alarms_per_1000: _Optional[float] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -189,7 +201,7 @@ class EmbedResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., raw_space_id: _Optional[str] = ..., dim: _Optional[int] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata")
+    __slots__ = ("site", "filter_json", "camera", "identity", "captured_after", "captured_before", "cursor", "limit", "without_metadata", "with_vectors")
     SITE_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +211,7 @@ class ListRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     site: str
     filter_json: str
     camera: str
@@ -208,15 +221,18 @@ class ListRequest(_message.Message):
     cursor: str
     limit: int
     without_metadata: bool
-    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ..., without_metadata: _Optional[bool] = ...) -> None: ...
+    with_vectors: bool
+    def __init__(self, site: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., identity: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., cursor: _Optional[str] = ..., limit: _Optional[int] = ..., without_metadata: _Optional[bool] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
 
 class ListResponse(_message.Message):
-    __slots__ = ("items", "cursor")
+    __slots__ = ("items", "cursor", "raw_space_id")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     cursor: str
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+    raw_space_id: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[str] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class EraseRequest(_message.Message):
     __slots__ = ("item_id", "site", "identity", "filter_json", "camera", "captured_after", "captured_before", "all")
@@ -447,6 +463,62 @@ class NameClusterRequest(_message.Message):
     threshold: float
     def __init__(self, site: _Optional[str] = ..., item: _Optional[str] = ..., identity: _Optional[str] = ..., items: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
 
+class ListReviewRequest(_message.Message):
+    __slots__ = ("site", "limit")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    limit: int
+    def __init__(self, site: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListReviewResponse(_message.Message):
+    __slots__ = ("cases", "open", "guess")
+    CASES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    GUESS_FIELD_NUMBER: _ClassVar[int]
+    cases: _containers.RepeatedCompositeFieldContainer[Case]
+    open: int
+    guess: bool
+    def __init__(self, cases: _Optional[_Iterable[_Union[Case, _Mapping]]] = ..., open: _Optional[int] = ..., guess: _Optional[bool] = ...) -> None: ...
+
+class Case(_message.Message):
+    __slots__ = ("case", "kind", "score", "probability", "reason", "skipped", "sides")
+    CASE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    SIDES_FIELD_NUMBER: _ClassVar[int]
+    case: str
+    kind: str
+    score: float
+    probability: float
+    reason: str
+    skipped: bool
+    sides: _containers.RepeatedCompositeFieldContainer[CaseSide]
+    def __init__(self, case: _Optional[str] = ..., kind: _Optional[str] = ..., score: _Optional[float] = ..., probability: _Optional[float] = ..., reason: _Optional[str] = ..., skipped: _Optional[bool] = ..., sides: _Optional[_Iterable[_Union[CaseSide, _Mapping]]] = ...) -> None: ...
+
+class CaseSide(_message.Message):
+    __slots__ = ("identity", "items", "evidence")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    items: int
+    evidence: _containers.RepeatedCompositeFieldContainer[Item]
+    def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., evidence: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
+
+class AnswerReviewRequest(_message.Message):
+    __slots__ = ("site", "case", "answer")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    CASE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    case: str
+    answer: str
+    def __init__(self, site: _Optional[str] = ..., case: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
+
 class RenameRequest(_message.Message):
     __slots__ = ("site", "identity", "to")
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -666,7 +738,7 @@ class GetSiteRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ...) -> None: ...
 
 class Site(_message.Message):
-    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after", "calibration")
+    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after", "calibration", "raw_space_id")
     SITE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -682,6 +754,7 @@ class Site(_message.Message):
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     site: str
     version: int
     space_id: str
@@ -697,7 +770,8 @@ class Site(_message.Message):
     cause: str
     adapt_after: SiteAdaptAfter
     calibration: Calibration
-    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...
+    raw_space_id: str
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class Calibration(_message.Message):
     __slots__ = ("slope", "intercept", "thresholds", "space_id", "guess", "measured_on", "people", "error", "measured")
@@ -809,7 +883,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Info(_message.Message):
-    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials")
+    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials", "raw_space_id")
     class RefusedEnginesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -842,6 +916,7 @@ class Info(_message.Message):
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     ENGINE_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     bundle: BundleInfo
     engine: EngineInfo
     refused_engines: _containers.ScalarMap[str, str]
@@ -853,19 +928,22 @@ class Info(_message.Message):
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     search: str
     engine_trials: _containers.MessageMap[str, Trial]
-    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ...) -> None: ...
+    raw_space_id: str
+    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
 
 class Trial(_message.Message):
-    __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second")
+    __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second", "speed_up")
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     UNDECIDED_FIELD_NUMBER: _ClassVar[int]
     MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
     CROPS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    SPEED_UP_FIELD_NUMBER: _ClassVar[int]
     refused: str
     undecided: str
     min_cosine: float
     crops_per_second: float
-    def __init__(self, refused: _Optional[str] = ..., undecided: _Optional[str] = ..., min_cosine: _Optional[float] = ..., crops_per_second: _Optional[float] = ...) -> None: ...
+    speed_up: float
+    def __init__(self, refused: _Optional[str] = ..., undecided: _Optional[str] = ..., min_cosine: _Optional[float] = ..., crops_per_second: _Optional[float] = ..., speed_up: _Optional[float] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("what", "reason", "times")

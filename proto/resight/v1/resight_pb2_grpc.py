@@ -478,6 +478,16 @@ class CorrectionsStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
                 _registered_method=True)
+        self.ListReview = channel.unary_unary(
+                '/resight.v1.Corrections/ListReview',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewResponse.FromString,
+                _registered_method=True)
+        self.AnswerReview = channel.unary_unary(
+                '/resight.v1.Corrections/AnswerReview',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.AnswerReviewRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+                _registered_method=True)
         self.ListJournal = channel.unary_unary(
                 '/resight.v1.Corrections/ListJournal',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListJournalRequest.SerializeToString,
@@ -583,6 +593,20 @@ class CorrectionsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReview(self, request, context):
+        """Doubtful cases of a site, the most useful first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerReview(self, request, context):
+        """Decides a case, or puts it behind the others. Refused where it is not open any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJournal(self, request, context):
         """Corrections of a site, the newest first, each with the first of its changes.
         """
@@ -665,6 +689,16 @@ def add_CorrectionsServicer_to_server(servicer, server):
             'NameCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.NameCluster,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
+            ),
+            'ListReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReview,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewResponse.SerializeToString,
+            ),
+            'AnswerReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerReview,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.AnswerReviewRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.SerializeToString,
             ),
             'ListJournal': grpc.unary_unary_rpc_method_handler(
@@ -1007,6 +1041,60 @@ class Corrections:
             target,
             '/resight.v1.Corrections/NameCluster',
             proto_dot_resight_dot_v1_dot_resight__pb2.NameClusterRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/ListReview',
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.ListReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/AnswerReview',
+            proto_dot_resight_dot_v1_dot_resight__pb2.AnswerReviewRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.Corrected.FromString,
             options,
             channel_credentials,
