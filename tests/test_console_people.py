@@ -198,7 +198,7 @@ def test_a_person_is_hidden_shown_again_and_gets_another_picture(page: Page, cli
     page.get_by_role("button", name="Choose several").click()
     page.locator(".sheet .crop").nth(1).click()
     page.get_by_role("button", name="Let it stand for the person").click()
-    page.locator(".sheet .crop", has_text="stands for the person").wait_for()
+    page.locator(".sheet .crop").nth(1).get_by_text("stands for the person").wait_for()
     assert client.people("hide").people[0].feature == ids[1]
     page.get_by_role("button", name="Hide from answers").click()
     page.get_by_role("button", name="Show in answers again").wait_for()
