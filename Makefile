@@ -9,6 +9,7 @@ VENV := .venv
 demo: $(VENV)/demo  ## serve the demo bundle on 127.0.0.1:8000
 	scripts/demo.sh $(VENV)/bin/resight $(PORT)
 
+# files in the order of collection, which tests/longest_first.py decides
 test: $(VENV)/dev lint  ## install what is needed and run every check that needs no GPU
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

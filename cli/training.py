@@ -186,7 +186,7 @@ def synth(
         ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="of a crop, HEIGHTxWIDTH")] = "128x64",
-    workers: Annotated[int, typer.Option(min=0, max=1024, help="processes; 0 for one a core")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="processes; 0 for one a core, at most")] = 0,
     sheet: Annotated[
         Optional[Path],
         typer.Option(help="a picture of twelve people of each site: people in rows, cameras in columns"),

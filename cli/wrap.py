@@ -108,7 +108,7 @@ def _probes(height: int, width: int) -> Probes:
     from export.preprocessing import Probes
     from reid.pictures import crop_of
 
-    files = sorted(_PROBES.glob("*/*.jpg"))[::2]
+    files = sorted(path for folder in ("gallery", "query") for path in (_PROBES / folder).glob("*.jpg"))[::2]
     if not files:
         fail("the probe crops are only in a source checkout (deploy/demo): give --input, --mean and --std")
     labels = [_NAMES.match(file.name) for file in files]

@@ -42,7 +42,7 @@ inside() { within 120 $engine exec "$name" "$@"; }
 ask() { curl --silent --show-error --max-time 120 --header "X-API-Key: $key" "$@"; }
 
 query() {
-  ask --fail -F images=@deploy/demo/crops/query/0046_c1s1_000135_00.jpg -F site=demo -F top_k=1 "$url/query" |
+  ask --fail -F images=@deploy/demo/crops/query/0109_c1_1780329887.jpg -F site=demo -F top_k=1 "$url/query" |
     field '["matches"][0]["identity"]'
 }
 
@@ -91,7 +91,7 @@ step="enrolling failed"
 within 300 $engine exec --env RESIGHT_API_KEY="$key" "$name" resight enroll deploy/demo/crops/gallery --site demo \
   --server http://127.0.0.1:8000 --pattern '(?P<identity>\d+)_(?P<camera>c\d)'
 step="the query did not find its person"
-[ "$(query)" = 0046 ]
+[ "$(query)" = 0109 ]
 step="adapting with tier 0 failed"
 answer=$(adapt 0)
 echo "tier 0: ${answer:0:200}"
@@ -107,12 +107,12 @@ await_ready
 step="what was adapted is lost after a restart"
 [ "$(profile)" = "$live" ]
 step="the query after a restart did not find its person"
-[ "$(query)" = 0046 ]
+[ "$(query)" = 0109 ]
 step="rolling back failed"
 answer=$(follow --request POST "$url/sites/demo/rollback")
 [[ $answer == succeeded* ]]
 [ "$(profile)" != "$live" ]
 step="the query after rolling back did not find its person"
-[ "$(query)" = 0046 ]
+[ "$(query)" = 0109 ]
 step=
 echo ACCEPTED

@@ -27,7 +27,14 @@ from training.synthetic.body import SynthError
 from training.synthetic.drawn import draw, make_camera, make_identity
 from training.synthetic.paint import jpeg
 
-pytest_plugins = ["tests.postgres", "tests.left_out", "tests.chromium"]
+pytest_plugins = [
+    "tests.postgres",
+    "tests.left_out",
+    "tests.chromium",
+    "tests.longest_first",
+    "tests.thin",
+    "pytester",
+]
 SMALL = ModelSpec("resnet18", 96, 48)
 ELSEWHERE = "/folder/of/the/training/machine"  # where the bundle's recipe had its files
 RECIPE = {

@@ -47,7 +47,7 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             if "Ctrl-C ends the demo" in line:
                 break
         blocks = re.findall(r"^    \$ (curl .*)\n((?:    (?!\$ ).*\n)*)", README, re.MULTILINE)
-        assert len(blocks) >= 4
+        assert len(blocks) >= 5
         job = ""
         for command, shown in blocks:
             words = shlex.split(
@@ -62,6 +62,9 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             job = answer.get("job", job)
             missing = [key for key in re.findall(r'"(\w+)":', shown) if f'"{key}"' not in json.dumps(answer)]
             assert not missing, f"{command} does not answer {missing}"
+            for value in re.findall(r'"(?:decision|identity)":"\w+"', shown):
+                answered = json.dumps(answer, separators=(",", ":"))
+                assert value in answered, f"{command} does not answer {value}"
     finally:
         demo.send_signal(
             signal.SIGTERM

@@ -4,18 +4,19 @@ import pytest
 import torch
 
 from reid.models.build import build
-from tests.test_shards import PLAIN, TINY
+from tests.test_shards import TALL, TINY
 from training.data.loader import Batch
 from training.methods import METHODS
 from training.recipe import load_recipe
 
+pytestmark = pytest.mark.usefixtures("thin_networks")
 RECIPES = {
-    "bot-unseen": PLAIN,
-    "m3l": [*PLAIN, "model.ssl_heads=false"],  # its copy runs with other parameters than the module holds
+    "bot-unseen": TALL,
+    "m3l": [*TALL, "model.ssl_heads=false"],  # its copy runs with other parameters than the module holds
     "dcsd": [*TINY, "model.ssl_heads=false"],  # hooks see the second computation too
     "snr": [*TINY, "model.ssl_heads=false"],
     "ptl-densenet161": [*TINY, "model.ssl_heads=false"],
-    "mgn": [*PLAIN, "model.arch=mgn"],
+    "mgn": [*TALL, "model.arch=mgn"],
 }
 
 

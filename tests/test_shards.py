@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from reid.models.build import build
 from reid.models.spec import ModelSpec
+from tests.thin import thin
 from training.checkpoint import load_checkpoint
 from training.data import read_dataset
 from training.data.loader import Batch
@@ -22,6 +23,7 @@ from training.recipe import Recipe, RecipeError, load_recipe
 from training.step import Stepper
 from training.synthetic.drawn import draw_sites
 
+pytestmark = pytest.mark.usefixtures("thin_networks")
 TINY = [
     "model.height=64",
     "model.width=32",
@@ -30,11 +32,11 @@ TINY = [
     "precision=32-true",
     "threads=1",
 ]  # one thread adds in one order
-PLAIN = [*TINY, "model.arch=resnet18", "model.height=96"]
+TALL = [*TINY, "model.height=96"]
 RECIPES = {
-    "bot": PLAIN,  # centres have an optimiser of their own
+    "bot": TALL,  # centres have an optimiser of their own
     # memories, and an inner step of every shard
-    "m3l": [*TINY, "model.arch=resnet18", "model.ssl_heads=false"],
+    "m3l": [*TINY, "model.ssl_heads=false"],
     "ptl": [*TINY, "model.ssl_heads=false"],  # states go from step to step, in any method
 }
 
@@ -67,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_process(folder: Path) -> Path:
+def one_process(thin_networks: None, folder: Path) -> Path:
     """Three steps of every recipe, trained by this process."""
     for name in RECIPES:
         train(name, folder / "one" / name, 3)
@@ -117,8 +119,8 @@ def test_a_sharded_run_resumes_as_if_it_had_never_stopped(folder: Path, one_proc
 
 def test_shards_merge_means_and_sums_by_hand() -> None:
     torch.manual_seed(0)
-    recipe = load_recipe("m3l-baseline", [*PLAIN, "model.ssl_heads=false", "meta.metabn=false"])
-    spec = ModelSpec("resnet18", 96, 48, ssl_heads=False)
+    recipe = load_recipe("m3l-baseline", [*TALL, "model.ssl_heads=false", "meta.metabn=false"])
+    spec = ModelSpec("resnet50", 96, 48, ssl_heads=False)
     crops = torch.randint(0, 255, (16, 96, 48, 3), dtype=torch.uint8)
     labels = torch.arange(8).repeat_interleave(2)  # two domains of four people
     whole = Batch(crops, labels, torch.zeros(16, dtype=torch.long), labels // 4, torch.arange(16))
@@ -162,12 +164,13 @@ def test_shards_merge_means_and_sums_by_hand() -> None:
 
 
 def test_shards_that_processes_cannot_share_are_refused() -> None:
-    recipe = load_recipe("bot-unseen", PLAIN)
+    recipe = load_recipe("bot-unseen", TALL)
     method = METHODS["bot"](recipe, build(recipe.model), [4], 1)
     with pytest.raises(RecipeError, match="2 processes cannot share 3 shards"):
         Stepper(method, Fabric(devices=2, accelerator="cpu"), shards=3)
 
 
 if __name__ == "__main__":
-    for each in RECIPES:
-        train(each, Path(sys.argv[1]) / each, 3)
+    with thin():
+        for each in RECIPES:
+            train(each, Path(sys.argv[1]) / each, 3)

@@ -105,6 +105,7 @@ def test_the_worker_computes_what_the_library_does(folder: Path, bundle: Bundle,
 def test_the_worker_learns_from_groups_with_the_cameras_of_the_crops(
     folder: Path, bundle: Bundle, crops: np.ndarray, people: People
 ) -> None:
+    crops, people = crops[:24], people[:24]  # the first of those in the folder
     cameras = [camera for _, camera, _ in people]
     request = dataclasses.replace(request_for(bundle, crops, "3"), cameras=cameras)
     seen: set[str] = set()

@@ -13,6 +13,7 @@ from resight_client import Client
 from benchmarks.crops import drawn_jpegs
 from benchmarks.gpu import device
 from benchmarks.gpu.adaptation import returned
+from benchmarks.gpu.asking import ask
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import Plan
 from benchmarks.serving import ServerProcess
@@ -67,38 +68,12 @@ def _query(url: str, jpegs: list[bytes], clients: int, seconds: float, findings:
     seconds = max(0.2, seconds)
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
         share = clients // processes
-        works = [pool.submit(ask, url, jpegs, share, start_at, seconds) for _ in range(processes)]
+        works = [pool.submit(ask, url, SITE, jpegs, share, start_at, seconds) for _ in range(processes)]
         times = np.array(list(itertools.chain(*(work.result() for work in works))))
     findings.say(
         f"{clients:>2} clients: {len(times) / seconds:6.0f} queries/s over HTTP, p50 "
         f"{1e3 * np.percentile(times, 50):.1f} ms, p99 {1e3 * np.percentile(times, 99):.1f} ms"
     )
-
-
-def ask(url: str, jpegs: list[bytes], threads: int, start_at: float, seconds: float) -> list[float]:
-    """Seconds of each query of several threads, which ask one after the other for so many seconds.
-
-    Args:
-        start_at: when they begin to count, by `time.time`; before it they warm up.
-    """
-
-    def run(first: int) -> list[float]:
-        times: list[float] = []
-        with Client(url) as client:
-            for row in range(3):
-                client.query(SITE, jpegs[row])
-            time.sleep(max(0.0, start_at - time.time()))
-            end = time.perf_counter() + seconds
-            for row in itertools.count(first):
-                began = time.perf_counter()
-                if began >= end:
-                    return times
-                client.query(SITE, jpegs[row % len(jpegs)])
-                times.append(time.perf_counter() - began)
-        return times
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(itertools.chain(*pool.map(run, range(threads))))
 
 
 def _adapt(client: Client, on: str, findings: Findings) -> None:

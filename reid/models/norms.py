@@ -75,9 +75,8 @@ class StyleRestitution(nn.Module):
 
 def use_ibn(net: ResNet) -> None:
     """Replaces the first norm of every bottleneck of layers 1 to 3."""
-    for layer, width in ((net.layer1, 64), (net.layer2, 128), (net.layer3, 256)):
-        for block in layer:
-            block.bn1 = InstanceBatchNorm(width)
+    for block in (*net.layer1, *net.layer2, *net.layer3):
+        block.bn1 = InstanceBatchNorm(block.bn1.num_features)
 
 
 def use_dualnorm(net: ResNet) -> None:

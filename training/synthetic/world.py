@@ -46,6 +46,7 @@ _BOUNDS = (
     ("height", 32, 4096),
     ("width", 16, 4096),
 )
+_CROPS_A_PROCESS = 100  # at least: as many as one draws in the seconds that another takes to start
 _BYTES = {128: 2600, 256: 7000}  # of a crop by its height, generously
 
 
@@ -166,7 +167,7 @@ def render(
     """Renders a world under `out`, or what is missing of it, and returns how many crops that were.
 
     Args:
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one a core, or fewer where there is little to render.
         report: called with crops done and crops of the whole world.
 
     Raises SynthError for a folder with something else in it, too little disk, no OpenGL, or a missing extra.
@@ -189,7 +190,7 @@ def render(
     report(whole - left, whole)
     if not left:
         return 0
-    workers = min(workers or os.cpu_count() or 1, len(missing))
+    workers = min(workers or min(os.cpu_count() or 1, -(-left // _CROPS_A_PROCESS)), len(missing))
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     done = whole - left
     with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start) as pool:
