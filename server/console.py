@@ -9,18 +9,25 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
+from server.calibration import FEWEST_PEOPLE
 from server.engines import Engines
 from server.fields import iso
 from server.gallery.database import Database
 from server.gallery.store import Store
 from server.jobs import Jobs
-from server.reports import ServerReport, SiteReport
+from server.reports import CalibrationReport, ServerReport, SiteReport
 from server.settings import Settings
 from server.sites import Sites
 from server.status import Status
 from server.telemetry import Telemetry
+from server.thresholds import curve_of
 
 _NEWEST = 20  # versions of a site, jobs
+# of 1,000 queries of unknown people: the stops of the page's slider, about evenly on a log scale
+_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8)
+_FALSE_ALARMS = [
+    rate for unit in (0.1, 1, 10, 100) for step in _STEPS if (rate := round(step * unit, 2)) <= 500
+]
 
 
 class CameraReport(BaseModel):
@@ -62,6 +69,24 @@ class SiteOverview(BaseModel):
     cameras: list[CameraReport]
     versions: list[VersionReport]
     jobs: list[JobLine]
+
+
+class PointReport(BaseModel):
+    """What a rate of false alarms costs."""
+
+    false_alarms_per_1000: float
+    threshold: float | None = Field(description="cosine; null where labels are too few")
+    missed: float | None = Field(description="share of queries of enrolled people that are not identified")
+    people_needed: int = Field(description="how many people have to be labelled")
+
+
+class CalibrationOverview(BaseModel):
+    """What scores of a site mean, and what each rate of false alarms costs."""
+
+    calibration: CalibrationReport | None
+    curve: list[PointReport] = Field(description="by rising rate; empty unless it was measured at the site")
+    compared: int | None = Field(description="people whose crops were compared; null unless it was measured")
+    fewest_people: int = Field(description="who have to be seen by two cameras")
 
 
 class SystemOverview(BaseModel):
@@ -120,6 +145,20 @@ class Console:
         ]
         return SiteOverview(
             site=self.status.site(site), cameras=cameras, versions=versions, jobs=self._jobs(name)
+        )
+
+    def calibration(self, name: str) -> CalibrationOverview:
+        """What scores of a site mean. Raises NotFound."""
+        site = self.sites.get(name)
+        state = site.state
+        points = curve_of(state.version, len(state.index), _FALSE_ALARMS)
+        known = self.status.site(site).calibration
+        measured = state.version.calibration["measured"] if points and state.version.calibration else None
+        return CalibrationOverview(
+            calibration=known,
+            curve=[PointReport.model_validate(point._asdict()) for point in points],
+            compared=measured["compared"] + 1 if measured else None,
+            fewest_people=FEWEST_PEOPLE,
         )
 
     def system(self) -> SystemOverview:

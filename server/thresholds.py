@@ -4,8 +4,8 @@ scores, so thresholds and probabilities move with their number."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def report_of(known: Mapping[str, Any], items: int) -> CalibrationReport:
             refused[str(rate)] = _too_few(alarms, rate, people)
             continue
         threshold = thresholds[str(rate)] = round(alarms.threshold(rate, people), 4)
-        missed[str(rate)] = round(float(np.mean(np.array(measured["right_scores"]) <= threshold)), 4)
+        missed[str(rate)] = _missed(measured, threshold)
     return CalibrationReport(
         **values
         | {
@@ -68,6 +68,41 @@ def report_of(known: Mapping[str, Any], items: int) -> CalibrationReport:
             ),
         }
     )
+
+
+class RatePoint(NamedTuple):
+    """What a rate of false alarms costs.
+
+    Args:
+        threshold: the cosine that keeps the rate; None where labels are too few.
+        missed: the share of queries of enrolled people that are not identified then; None likewise.
+        people_needed: how many people have to be labelled.
+    """
+
+    false_alarms_per_1000: float
+    threshold: float | None
+    missed: float | None
+    people_needed: int
+
+
+def curve_of(version: Version, items: int, rates_per_1000: Sequence[float]) -> list[RatePoint]:
+    """What each rate of false alarms costs in a gallery of so many items, as `threshold_for` would say; empty
+    where nothing that was measured at the site says so."""
+    known = calibration_of(version)
+    if known is None or known["guess"] or known.get("measured") is None:
+        return []
+    measured = known["measured"]
+    alarms, people = _alarms(measured), people_now(known, items)
+    points = []
+    for per_1000 in rates_per_1000:
+        rate = per_1000 / 1000
+        needed = people_needed(rate, people)
+        if not alarms.reaches(rate, people):
+            points.append(RatePoint(per_1000, None, None, needed))
+            continue
+        threshold = round(alarms.threshold(rate, people), 6)
+        points.append(RatePoint(per_1000, threshold, _missed(measured, threshold), needed))
+    return points
 
 
 def threshold_for(version: Version, false_alarms_per_1000: float, items: int) -> float:
@@ -89,6 +124,11 @@ def threshold_for(version: Version, false_alarms_per_1000: float, items: int) ->
             people_needed=people_needed(rate, people),
         )
     return round(alarms.threshold(rate, people), 6)
+
+
+def _missed(measured: Mapping[str, Any], threshold: float) -> float:
+    """The share of queries of enrolled people that are not identified above a threshold."""
+    return round(float(np.mean(np.array(measured["right_scores"]) <= threshold)), 4)
 
 
 def _too_few(alarms: FalseAlarms, rate: float, people: int) -> str:

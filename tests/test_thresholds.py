@@ -23,7 +23,7 @@ from server.fields import AllowedAlarms, threshold_of
 from server.gallery.records import NewItem
 from server.http.app import create_app
 from server.service import Service
-from server.thresholds import people_now
+from server.thresholds import people_now, threshold_for
 from tests.grpc_here import refusal, served
 from tests.test_calibration import PEOPLE, crop, enroll
 from tests.tiny import make_tiny_bundle, open_tiny
@@ -137,6 +137,28 @@ def test_a_rate_is_the_threshold_at_which_it_is_reached(
     sent = calls.query("lobby", b"", None, 10, None, None, False, None, rate, None, False)
     assert threshold_of(sent.options["data"]["threshold"]) == AllowedAlarms(10)
     assert values.answer(body).threshold == body["threshold"]
+
+
+def test_the_curve_says_of_each_rate_what_a_query_with_it_goes_by(
+    service: Service, calibrated: dict[str, Any]
+) -> None:
+    overview = service.console.calibration("lobby")
+    site = service.sites.get("lobby").state
+    assert (overview.compared, len(overview.curve)) == (PEOPLE, 30)
+    for point in overview.curve:
+        rate = point.false_alarms_per_1000
+        if point.people_needed > PEOPLE:
+            assert (point.threshold, point.missed) == (None, None)
+            with pytest.raises(Conflict, match=f"need {point.people_needed} people"):
+                threshold_for(site.version, rate, len(site.index))
+        else:
+            assert point.threshold == threshold_for(site.version, rate, len(site.index))
+    known = {point.false_alarms_per_1000: point for point in overview.curve}
+    assert known[10].missed == pytest.approx(calibrated["measured"]["missed"]["0.01"], abs=0.011)
+    assert (known[0.1].missed, known[0.1].people_needed) == (None, 317)
+    missed = [point.missed for point in overview.curve if point.missed is not None]
+    assert missed == sorted(missed, reverse=True)
+    assert missed[0] > missed[-1]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ import { words } from "./words.js";
 const PAGES = {
   search: { load: () => import("./pages/search.js"), site: true },
   gallery: { load: () => import("./pages/gallery.js"), site: true },
+  people: { load: () => import("./pages/people.js"), site: true },
+  unknown: { load: () => import("./pages/unknown.js"), site: true },
   enroll: { load: () => import("./pages/enroll.js"), scope: "write" },
   site: { load: () => import("./pages/site.js"), site: true },
+  calibration: { load: () => import("./pages/calibration.js"), site: true },
   system: { load: () => import("./pages/system.js") },
   keys: { load: () => import("./pages/keys.js"), scope: "admin" },
 };
@@ -21,14 +24,15 @@ const picker = h("select", { "aria-label": words.site, onchange: () => go(route(
 const who = h("div.who");
 const lost = h("div.lost", { role: "alert", hidden: true }, words.connection.lost);
 
-/** What the address says: #/PAGE/SITE?item=ID */
+/** What the address says: #/PAGE/SITE?item=ID, or ?person=NAME */
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [page, site] = path.split("/");
   return { page: page in PAGES ? page : "search", site: site ? decodeURIComponent(site) : null, query: new URLSearchParams(query) };
 }
 
-const address = (page, site, query = "") => `#/${page}${site ? `/${encodeURIComponent(site)}` : ""}${query}`;
+/** Where a page is: the address within the console. */
+export const address = (page, site, query = "") => `#/${page}${site ? `/${encodeURIComponent(site)}` : ""}${query}`;
 
 /** Shows another page. */
 export function go(page, site, query = "") {

@@ -2,7 +2,34 @@
 
 const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 const number = (value) => value.toLocaleString("en");
+const crops = (count) => plural(count, "crop", "crops");
 const percent = (share) => `${Math.round(100 * share)} %`;
+
+/** What an entry of the journal did; what it says of erased items is not in it any more. */
+function done({ action, items, undoes, changes }) {
+  const of = (field) => changes.find((change) => change.field === field);
+  const name = of("identity");
+  const person = changes.find((change) => change.item === null)?.identity ?? "somebody who is erased by now";
+  const before = name?.before ?? "nobody";
+  const after = name?.after ?? "nobody";
+  const denied = of("not_person");
+  const pair = of("different");
+  const texts = {
+    rename: () => `${before} was renamed ${after}`,
+    merge: () => `${before} was merged into ${after}, ${crops(items)}`,
+    split: () => `${crops(items)} of ${before} were given to ${after}`,
+    name: () => `${crops(items)} without a name were named ${after}`,
+    update: () => (name ? `${crops(items)} of ${before} were given to ${after}` : `labels of ${crops(items)} were changed`),
+    hide: () => `${person} was hidden`,
+    show: () => `${person} was shown again`,
+    feature: () => `another picture stands for ${person}`,
+    different: () => (denied ? `a crop was said not to show ${denied.identity}` : `${pair?.identity ?? "two people"} was said not to be ${pair?.other ?? "the same"}`),
+    "not-different": () => `it was taken back that ${denied ? "a crop does not show" : `${pair?.other ?? "somebody"} is not`} ${(denied ?? pair)?.identity ?? "somebody"}`,
+    undo: () => `entry ${undoes} was undone, ${crops(items)}`,
+  };
+  if (!changes.length && action !== "undo") return `${action}: ${crops(items)}, which are erased by now`;
+  return (texts[action] ?? (() => action))();
+}
 
 /** A number of bytes, as people say it. */
 export function bytes(count) {
@@ -23,6 +50,9 @@ export function time(iso, seconds = false) {
   const style = { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" };
   return new Date(iso).toLocaleString("en-GB", style);
 }
+
+/** The same without year and seconds, where there is little room. */
+export const shortTime = (iso) => new Date(iso).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
 /** How long something took or lasts. */
 export function span(seconds) {
@@ -47,7 +77,7 @@ export function tiers(names) {
 export const words = {
   name: "Resight",
   skip: "Skip to the page",
-  pages: { search: "Search", gallery: "Gallery", enroll: "Enroll", site: "Site", system: "System", keys: "Keys and audit" },
+  pages: { search: "Search", gallery: "Gallery", people: "People", unknown: "Unknown", enroll: "Enroll", site: "Site", calibration: "Calibration", system: "System", keys: "Keys and audit" },
   nav: "Pages",
   site: "Site",
   noSite: "no site yet",
@@ -67,6 +97,7 @@ export const words = {
   percent,
   number,
   items: (count) => plural(count, "item", "items"),
+  crops,
   scopes: {
     read: "may look and search",
     write: "may enroll and erase, too",
@@ -170,6 +201,81 @@ export const words = {
     eraseText: "Images, embeddings and thumbnails go. That cannot be undone.",
     erased: (count) => `${plural(count, "crop", "crops")} erased.`,
     sheet: "Contact sheet",
+  },
+  people: {
+    title: "People",
+    text: (site) => `People at ${site} who have a name, in the order of names.`,
+    sheet: "People",
+    none: "There is nobody to show: no name fits, or nobody has one yet.",
+    find: "Find a name",
+    withHidden: "Hidden people, too",
+    hidden: "hidden",
+    all: "All people",
+    cropsOf: (name) => `Crops of ${name}`,
+    noCrops: "No crop bears this name any more.",
+    gone: (name, site) => `Nobody at ${site} is called ${name} any more: renamed, merged or erased, perhaps in another tab. `
+      + "The last changes say which.",
+    seen: (from, until) => (from === until ? from : `${from} to ${until}`),
+    stands: "stands for the person",
+    rename: "Rename or merge",
+    renameTitle: (name) => `Another name for ${name}`,
+    name: "Name",
+    renameGo: "Rename",
+    renamed: (name, to) => `${name} is called ${to} now.`,
+    looksLike: "Looks most like",
+    score: (cosine) => `cosine ${cosine.toFixed(2)}`,
+    taken: (other) => `${other} is a person here already. Is it the same one?`,
+    alike: (mean, best) => `Cosine ${mean.toFixed(2)} between their means, ${best.toFixed(2)} between the two crops that are most alike; `
+      + "1 would be the same picture.",
+    alikeUnknown: "How alike they are is not known: one of them has no embedding.",
+    mergeText: (other) => `The crops of both would be called ${other}. It can be undone under Last changes.`,
+    merge: (name, to) => `Merge ${name} into ${to}`,
+    merged: (name, to) => `${name} was merged into ${to}.`,
+    hide: "Hide from answers",
+    show: "Show in answers again",
+    wasHidden: (name) => `No query finds ${name} any more.`,
+    shown: (name) => `Queries find ${name} again.`,
+    feature: "Let it stand for the person",
+    featured: (name) => `This picture stands for ${name} now.`,
+    split: (count) => `Split off ${plural(count, "crop", "crops")}`,
+    splitTitle: (count, name) => `Whom ${count === 1 ? "does this crop" : `do these ${number(count)} crops`} of ${name} show?`,
+    splitKnown: (to, count) => `${to} is a person here already, with ${crops(count)}.`,
+    give: (count, to) => `Give ${plural(count, "crop", "crops")} to ${to}`,
+    wasSplit: (count, to) => `${plural(count, "crop is", "crops are")} called ${to} now.`,
+  },
+  unknown: {
+    title: "Unknown people",
+    text: (unnamed) => `${plural(unnamed, "crop has", "crops have")} no name. Those that look like one person stand together, `
+      + "the largest group first: look at all of a group, then name it as a whole.",
+    grouping: "Crops without a name are being compared.",
+    none: (unnamed) => (unnamed ? `${plural(unnamed, "crop has", "crops have")} no name, and no two of them look like one person.`
+      : "Every crop here has a name."),
+    newest: (count) => `Only the newest ${number(count)} of them were looked at.`,
+    measured: (cosine) => `Crops stand together that share their neighbours and have a cosine of at least ${cosine.toFixed(2)}, by the names of this site.`,
+    guess: (cosine) => `Crops stand together that share their neighbours and have a cosine of at least ${cosine.toFixed(2)}. `
+      + "That is a guess until names of this site have been measured (Calibration).",
+    name: "Who is it?",
+    go: (count) => `Name all ${number(count)}`,
+    noName: "Say who these crops show.",
+    looksLike: "looks most like",
+    all: (count) => `Show all ${number(count)}`,
+    fewer: "Show fewer",
+    named: (count, name) => `${plural(count, "crop is", "crops are")} called ${name} now.`,
+    joined: (count, name) => `${plural(count, "crop was", "crops were")} added to ${name}, who was known already.`,
+    look: (name) => `Look at ${name}`,
+    taken: (name) => `Somebody was faster: these crops are called ${name} by now.`,
+    fallen: "These crops do not stand together any more: some were erased or named, perhaps in another tab.",
+    notGiven: (name) => `Your name for them, ${name}, was not given.`,
+  },
+  journal: {
+    title: "Last changes",
+    none: "Nothing has been corrected yet.",
+    what: done,
+    by: (actor, when) => `by ${actor}, ${when}`,
+    undo: "Undo",
+    undoThis: (entry) => `Undo entry ${entry}`,
+    undone: (entry) => `Entry ${entry} was undone.`,
+    wasUndone: (by) => `undone by ${by}`,
   },
   enroll: {
     title: "Enroll",
@@ -281,6 +387,46 @@ export const words = {
     noJobs: "No job yet.",
     gone: (site) => `There is no site ${site} any more: it was deleted, perhaps in another tab.`,
     readOnly: "Adapting and rolling back need a key of scope admin.",
+  },
+  calibration: {
+    title: "Calibration",
+    text: "A cosine says how alike two crops are, not whether they show one person. Say how many false alarms you can bear; "
+      + "the names at this site say which cosine that is, and whom it misses.",
+    costs: "What a rate of false alarms costs",
+    slider: "False alarms in 1,000 queries of unknown people",
+    alarms: (rate) => `${rate.toLocaleString("en")} in 1,000`,
+    threshold: "Lowest cosine that counts",
+    missed: "Known people who are missed",
+    missedText: (share) => `Of 1,000 queries of people who have a name here, ${number(Math.round(1000 * share))} find nobody, or somebody else.`,
+    tooFew: "too few labels",
+    needed: (people, compared) => `That takes ${plural(people, "labelled person", "labelled people")}, and ${number(compared)} `
+      + `${compared === 1 ? "was" : "were"} compared. Name more people, or bear more false alarms.`,
+    spoken: (rate, missed) => `${rate.toLocaleString("en")} in 1,000, ${missed === null ? "too few labels" : `${percent(missed)} missed`}`,
+    across: "false alarms in 1,000 queries of unknown people",
+    up: "known people missed",
+    chart: "How many known people are missed at each rate of false alarms",
+    use: "Send it with a query",
+    none: "Nothing says yet what scores mean at this site.",
+    guess: (on) => `What scores mean here is a guess, carried over from ${on}. There is no curve until names of this site are measured.`,
+    behind: "What stands behind it",
+    facts: {
+      people: "Labelled people",
+      peopleText: (count) => `${number(count)}, with a name and a camera`,
+      now: "People at the site now",
+      nowText: (count) => `about ${number(count)}; crops without a name count as one person each`,
+      then: "When it was measured",
+      thenText: (people, items) => `${plural(people, "person", "people")}, ${crops(items)}`,
+      error: "Probabilities are off by",
+      cllr: "Cost of wrong probabilities",
+      cllrText: (bits) => `${bits.toFixed(2)} bits; 0 is best, 1 says nothing`,
+    },
+    measure: "Measure again",
+    measureFirst: "Measure now",
+    measureText: (fewest) => `It is measured by people who have a name and were seen by two cameras: ${number(fewest)} of them at least. `
+      + "Queries go on meanwhile.",
+    measuring: "Measuring",
+    measured: (people) => `Measured by ${plural(people, "named person", "named people")}.`,
+    readOnly: "Measuring needs a key of scope admin.",
   },
   system: {
     title: "System",

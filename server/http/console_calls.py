@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from server import auth
-from server.console import SiteOverview, SystemOverview
+from server.console import CalibrationOverview, SiteOverview, SystemOverview
 from server.errors import BadRequest, NotFound
 from server.fields import iso
 from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
@@ -61,6 +61,12 @@ class AuditModel(BaseModel):
 async def site_overview(service: ServiceDep, actor: Reader, site: str) -> SiteOverview:
     """A site's cameras, versions and jobs."""
     return await asyncio.to_thread(service.console.site, site)
+
+
+@router.get("/sites/{site}/calibration")
+async def calibration(service: ServiceDep, actor: Reader, site: str) -> CalibrationOverview:
+    """What scores of a site mean, and what each rate of false alarms costs."""
+    return await asyncio.to_thread(service.console.calibration, site)
 
 
 @router.get("/system")

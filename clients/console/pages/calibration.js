@@ -1,0 +1,96 @@
+// What scores mean at a site: which cosine keeps how many false alarms, and whom that misses.
+import { call, may } from "../api.js";
+import { copyable } from "../dialogs.js";
+import { fill, fresh, h, notice } from "../dom.js";
+import { words } from "../words.js";
+import { curve } from "./curve.js";
+
+const w = words.calibration;
+const WISHED = 10; // false alarms in 1,000: where the slider stands first, where labels reach that
+
+export async function render(main, { site }) {
+  const place = h("div", {});
+  const error = h("p.error", { role: "alert" });
+  const button = h("button.main", { type: "button", onclick: measure });
+  let label = w.measureFirst;
+  const path = encodeURIComponent(site);
+
+  async function draw() {
+    const overview = await call(`console/sites/${path}/calibration`);
+    const known = overview.calibration;
+    label = known?.measured ? w.measure : w.measureFirst;
+    fill(button, label);
+    fill(place,
+      overview.curve.length ? tuner(overview) : h("p.none", {}, known ? w.guess(known.measured_on) : w.none),
+      h("div.columns", {},
+        known?.measured && h("section.card", {}, h("h2", {}, w.behind), facts(overview)),
+        h("section.card", {}, h("h2", {}, label), h("p.soft", {}, w.measureText(overview.fewest_people)),
+          may("admin") ? h("div.actions", {}, button) : h("p.hint", {}, w.readOnly), error)));
+  }
+
+  async function measure() {
+    button.disabled = true;
+    button.textContent = w.measuring;
+    error.textContent = "";
+    try {
+      const { people } = await call(`sites/${path}/calibrate`, { method: "POST" });
+      notice(w.measured(people));
+      await draw();
+    } catch (failure) {
+      error.textContent = failure.message; // what stood before still stands
+    } finally {
+      button.disabled = false;
+      button.textContent = label;
+      button.focus({ preventScroll: true });
+    }
+  }
+
+  fill(main, h("h1", {}, w.title), h("p.lead", {}, w.text), place);
+  await draw();
+}
+
+/** The slider, what it costs, and the curve that it moves along. */
+function tuner({ curve: points, compared }) {
+  const reached = points.findIndex((point) => point.missed !== null);
+  const wished = points.findIndex((point) => point.false_alarms_per_1000 === WISHED);
+  const slider = h("input", { type: "range", id: fresh("slider"), min: 0, max: points.length - 1, oninput: () => draw() });
+  slider.value = Math.max(wished, reached);
+  const figures = h("div.figures", {});
+  const said = h("p", {});
+  const drawing = h("div.plot", { tabIndex: 0, role: "group", "aria-label": w.chart });
+  const use = h("div", {});
+
+  function draw() {
+    const chosen = Number(slider.value);
+    const { false_alarms_per_1000: rate, threshold, missed, people_needed: needed } = points[chosen];
+    slider.setAttribute("aria-valuetext", w.spoken(rate, missed));
+    fill(figures,
+      figure(w.slider, w.alarms(rate)),
+      figure(w.threshold, threshold === null ? w.tooFew : threshold.toFixed(3)),
+      figure(w.missed, missed === null ? w.tooFew : words.percent(missed)));
+    fill(said, missed === null ? w.needed(needed, compared) : w.missedText(missed));
+    said.className = missed === null ? "error" : "soft";
+    fill(drawing, curve(points, chosen));
+    fill(use, missed !== null && copyable(w.use, `threshold={"false_alarms_per_1000": ${rate}}`));
+  }
+
+  draw();
+  return h("section.card.tuner", {},
+    h("h2", {}, w.costs), figures, said,
+    h("div.field", {}, h("label", { htmlFor: slider.id }, w.slider), slider),
+    drawing, use);
+}
+
+const figure = (name, value) => h("div", {}, h("p.soft", {}, name), h("p.big", {}, value));
+
+function facts({ calibration: known }) {
+  const { measured } = known;
+  const rows = [
+    [w.facts.people, w.facts.peopleText(known.people)],
+    [w.facts.now, w.facts.nowText(measured.people_now)],
+    [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
+    known.error !== null && [w.facts.error, words.percent(known.error)],
+    [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+  ].filter(Boolean);
+  return h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}

@@ -1,0 +1,99 @@
+// One person: the crops that bear the name, and what can be corrected.
+import { call, json, may } from "../api.js";
+import { cropButton } from "../crop.js";
+import { fill, h, notice } from "../dom.js";
+import { lastChanges } from "../journal.js";
+import { address, go } from "../main.js";
+import { chooser, sheetOf } from "../sheet.js";
+import { time, words } from "../words.js";
+import { itemsOf } from "./gallery.js";
+import { askName, askSplit, personNamed } from "./person_names.js";
+
+const w = words.people;
+
+export async function renderPerson(main, site, name) {
+  let person = null;
+  const heading = h("div", {});
+  const actions = h("div.bar", {});
+  const sheet = sheetOf({
+    label: w.cropsOf(name),
+    least: 132,
+    empty: w.noCrops,
+    pageOf: (cursor) => itemsOf(site, { identity: name }, cursor),
+    keyOf: (item) => item.id,
+    cellOf: (item) => cropButton(item, site, anew, captionOf(item, person)),
+  });
+  const changes = lastChanges(site, refresh);
+  const choose = may("write") && chooser(sheet, [
+    { label: w.split, go: split },
+    { label: () => w.feature, most: 1, go: feature },
+  ]);
+
+  /** Everything anew, as it is by now; what was chosen stays chosen. */
+  async function refresh() {
+    person = await personNamed(site, name);
+    fill(heading, person ? headingOf(person, site) : gone(site, name));
+    fill(actions, person && may("write") && h("div.chooser", {},
+      h("button", { type: "button", onclick: rename }, w.rename),
+      h("button", { type: "button", onclick: hide }, person.hidden ? w.show : w.hide)), person && choose);
+    sheet.element.hidden = !person;
+    if (!person) changes.show();
+    await Promise.all([person && sheet.reload(), changes.refresh()]);
+  }
+
+  const anew = () => refresh().catch((error) => notice(error.message, "bad"));
+
+  async function rename() {
+    const { to, refused } = await askName(site, person);
+    if (to) go("people", site, `?person=${encodeURIComponent(to)}`);
+    else if (refused) await anew(); // somebody was faster
+  }
+
+  async function split() {
+    const { done, refused } = await askSplit(site, person, sheet.picked());
+    if (done || refused) await anew();
+  }
+
+  async function feature() {
+    const [item] = sheet.picked();
+    await change("people/feature", { item: item.id }, w.featured(name));
+  }
+
+  async function hide() {
+    await change("people/hide", { hidden: !person.hidden }, person.hidden ? w.shown(name) : w.wasHidden(name));
+  }
+
+  async function change(path, values, said) {
+    try {
+      await call(path, json("POST", { site, identity: name, ...values }));
+      notice(said);
+    } catch (error) {
+      notice(error.message, "bad");
+    }
+    await anew();
+  }
+
+  fill(main, heading, actions, changes.element, sheet.element);
+  await refresh();
+  return sheet.end;
+}
+
+function headingOf(person, site) {
+  const seen = person.first_seen && w.seen(time(person.first_seen), time(person.last_seen));
+  return [
+    h("p.back", {}, h("a", { href: address("people", site) }, w.all)),
+    h("h1", {}, person.identity, person.hidden && [" ", h("span.tag", {}, w.hidden)]),
+    h("p.lead", {}, [words.crops(person.items), person.cameras.join(", "), seen].filter(Boolean).join(" · ")),
+  ];
+}
+
+const gone = (site, name) => [
+  h("p.back", {}, h("a", { href: address("people", site) }, w.all)),
+  h("h1", {}, name),
+  h("p.lead", { role: "status" }, w.gone(name, site)),
+];
+
+const captionOf = (item, person) => [
+  h("b", {}, item.camera ?? words.noCamera),
+  h("span", {}, item.id === person?.feature ? w.stands : item.captured_at ? time(item.captured_at) : ""),
+];

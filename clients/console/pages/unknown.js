@@ -1,0 +1,87 @@
+// People without a name: clusters of crops that look like one person, the largest first.
+import { call } from "../api.js";
+import { fill, h, notice } from "../dom.js";
+import { lastChanges } from "../journal.js";
+import { words } from "../words.js";
+import { clusterRow } from "./unknown_cluster.js";
+
+const w = words.unknown;
+const ROWS = 5; // clusters of one request
+
+export async function render(main, { site }) {
+  const lead = h("div", {});
+  const list = h("ol.clusters", {});
+  const more = h("button", { type: "button", onclick: () => load().catch(said) }, words.more);
+  const changes = lastChanges(site, begin);
+  let rows = [];
+  let found = null; // what the server said last of all groups
+
+  /** All anew, as after an undo of something that is not on this page. */
+  async function begin() {
+    rows.forEach((row) => row.end());
+    rows = [];
+    fill(list);
+    await load();
+  }
+
+  async function load() {
+    const page = await following();
+    for (const cluster of page.clusters) {
+      if (rows.some((row) => row.waits() && row.id() === cluster.cluster)) continue;
+      const row = clusterRow(site, cluster, { named, changed });
+      rows.push(row);
+      list.append(row.element);
+    }
+    found = page;
+    drawLead();
+    more.hidden = page.cursor === null;
+  }
+
+  /** The clusters behind the last one that still waits for a name; from the first where none does. */
+  async function following() {
+    const last = rows.findLast((row) => row.waits());
+    try {
+      return await clustersOf(site, last?.id());
+    } catch (error) {
+      if (error.status !== 400 && error.status !== 404) throw error;
+      return clustersOf(site); // somebody else has named or erased that one
+    }
+  }
+
+  const drawLead = () => fill(lead, leadOf(found, rows.length > 0));
+
+  /** So many more crops are without a name. */
+  function changed(count) {
+    found.unnamed += count;
+    drawLead();
+    changes.refresh();
+  }
+
+  /** Goes on to the next row that waits. */
+  function named(row, count) {
+    const next = rows.slice(rows.indexOf(row) + 1).find((each) => each.waits()) ?? rows.find((each) => each.waits());
+    if (next) next.focus();
+    else if (!more.hidden) more.focus();
+    changed(-count);
+  }
+
+  more.hidden = true;
+  fill(lead, h("p.lead", { role: "status" }, w.grouping)); // the first time takes seconds
+  fill(main, h("h1", {}, w.title), lead, changes.element, list, more);
+  await load();
+  return () => rows.forEach((row) => row.end());
+}
+
+const said = (error) => notice(error.message, "bad");
+
+function clustersOf(site, cursor = null) {
+  return call(`clusters?${new URLSearchParams({ site, limit: String(ROWS), ...(cursor && { cursor }) })}`);
+}
+
+function leadOf({ unnamed, looked_at: lookedAt, threshold, guess }, some) {
+  return [
+    h("p.lead", {}, some ? w.text(unnamed) : w.none(unnamed)),
+    lookedAt < unnamed && h("p.soft", {}, w.newest(lookedAt)),
+    some && h("p.soft.how", {}, guess ? w.guess(threshold) : w.measured(threshold)),
+  ];
+}
