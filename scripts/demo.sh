@@ -30,7 +30,7 @@ fi
 cat <<END
 
 $url  is Resight: open it in a browser, and drop a crop of $demo/crops/query on it.
-The API's documentation: $url/docs
+Five minutes from page to page: docs/tour.md. The API's documentation: $url/docs
 
 Query: who is this? And who is somebody whom the site does not know?
   curl -F images=@$demo/crops/query/0109_c1_1780329887.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
