@@ -37,7 +37,7 @@ Query: who is this? And who is somebody whom the site does not know?
   curl -F images=@$demo/crops/strangers/0175_c1_1780307045.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
 
 Who came, of those whom nobody has named?
-  curl $url/clusters?site=visitors
+  curl '$url/clusters?site=visitors'
 
 Adapt the site to its own crops, and look at the job:
   curl -H 'Content-Type: application/json' -d '{"site": "demo"}' $url/adapt
