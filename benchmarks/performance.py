@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
+    if len(arguments.only) < len(names) and arguments.out == PAGE:
+        parser.error("--only makes a page of some parts: name another file with --out")
     busy = os.getloadavg()[0]
     state = "idle" if busy <= _BUSY else f"not idle (load {busy:.1f}: single figures may be far off)"
     sections = []

@@ -48,7 +48,7 @@ def bundle_quantize(
         records = read_training(crops_of or dataset, data, 0, pattern).train
         if len(records) < crops:
             raise DatasetError(
-                f"{crops_of or dataset} has {len(records)} training crops and --crops {crops} were asked for"
+                f"{crops_of or dataset} has {len(records)} training crops, and --crops is {crops}: take fewer"
             )
         drawn = np.random.default_rng(seed).choice(len(records), crops, replace=False)
         calibrating = load_crops([records[place] for place in drawn], *bundle.size)
@@ -61,11 +61,14 @@ def bundle_quantize(
             bundle = quantize_bundle(
                 bundle, calibrating, rank, crops_of or dataset, dataset, len(judged.query), show
             )
-    except (BundleError, ParityError, DatasetError, EngineError, OSError) as error:
+    except (BundleError, ParityError, DatasetError, EngineError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror or error}; it stays as it is")
     measured = bundle.manifest.int8
     assert measured is not None
     typer.echo(
         f"{path} may be computed in int8: on {dataset} it ranks with {measured.map_int8:.2f} % mAP, and with "
-        f"{measured.map_fp32:.2f} % in float32; next: resight serve --bundle {path}"
+        f"{measured.map_fp32:.2f} % in float32; next: resight serve --bundle {path} (with --reembed for a "
+        "gallery that was embedded in int8 by other ranges)"
     )

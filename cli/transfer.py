@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime
 import json
+import math
 import os
 import re
 import struct
@@ -123,8 +124,8 @@ def gallery_import(
     """Enroll the items of an export at a site, with labels and times, embedded by this server's model; those
     without an image by their vectors, where the site is of the same raw space.
 
-    Every line is checked before anything is sent. Repeating the command enrolls nothing twice and goes on
-    where an earlier one ended. Items get new ids and times of enrolling.
+    The form of every line is checked before anything is sent. Repeating the command enrolls nothing twice and
+    goes on where an earlier one ended. Items get new ids and times of enrolling.
     """
     from rich.progress import track
 
@@ -294,6 +295,9 @@ def _vector(item: dict[str, Any], place: str) -> SentVector:
         numbers = b""
     if not numbers or len(numbers) % 4:
         fail(f"{place}: vector is no base64 of little-endian float32 numbers")
+    values = struct.unpack(f"<{len(numbers) // 4}f", numbers)
+    if not all(map(math.isfinite, values)) or not any(values):
+        fail(f"{place}: vector has numbers that are not finite, or none but zeros")
     if not isinstance(space, str):
         fail(f"{place}: a vector needs the raw_space_id that it is of")
     return SentVector(place, numbers, space)

@@ -91,7 +91,7 @@ def activation_ranges(model: ModelProto, crops: np.ndarray, progress: Progress |
 def embedder_of(model: ModelProto) -> Callable[[np.ndarray], np.ndarray]:
     """Computes a graph as it is written, rounding included, in float32: uint8 [B,H,W,3] -> float32 [B,D].
 
-    Without optimisation onnxruntime takes no integer kernel, of which every CPU has others.
+    Without optimisation onnxruntime uses none of its integer kernels, which differ from CPU to CPU.
     """
     session = _session(model, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
 

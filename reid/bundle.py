@@ -22,7 +22,7 @@ import onnx
 from onnx import external_data_helper
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save, save_file
 
 from reid.batchnorm import batchnorm_layers_of, profile_from_weights
 from reid.files import usual_mode
@@ -119,12 +119,21 @@ class Bundle:
             manifest = Manifest.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
+            if first["type"] == "extra_forbidden":
+                key = ".".join(map(str, first["loc"]))
+                raise BundleError(
+                    f"bundle {path}: {MANIFEST} has a key {key} which this Resight does not know; update it"
+                ) from error
             raise BundleError(
                 f"bundle {path}: {MANIFEST}, key {'.'.join(map(str, first['loc']))}: {first['msg']}"
             ) from error
         for name in (GRAPH, WEIGHTS):
             if name not in manifest.files:
                 raise BundleError(f"bundle {path}: {MANIFEST} lists no checksum for {name}")
+        if (manifest.int8 is None) != (INT8 not in manifest.files):
+            raise BundleError(
+                f"bundle {path}: {MANIFEST} and its list of files disagree about {INT8}; quantize it again"
+            )
         for name, expected in manifest.files.items():
             _verify(path, name, expected)
         bundle = cls(path, manifest)
@@ -175,8 +184,18 @@ class Bundle:
         return f"int8-{self.manifest.files[INT8][:8]}" if precision == "int8" else precision
 
     def _tensors_of(self, name: str) -> dict[str, np.ndarray]:
+        """A small file's tensors. It is read whenever an engine is compiled, so what was verified when the
+        bundle was loaded is verified again: another process may have quantized the bundle meanwhile."""
         try:
-            return load_file(self.path / name)
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise BundleError(f"bundle {self.path}: {name} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != self.manifest.files[name]:
+            raise BundleError(
+                f"bundle {self.path}: {name} was changed since the bundle was loaded; start again with it"
+            )
+        try:
+            return load(data)
         except SafetensorError as error:
             raise BundleError(f"bundle {self.path}: {name} is damaged: {error}") from error
 
@@ -187,6 +206,8 @@ class Bundle:
                 f"bundle {self.path}: {name} holds {list(embeddings.shape)} values, and the manifest says "
                 f"[N, {self.manifest.dim}]; export it again"
             )
+        if not np.isfinite(embeddings).all():
+            raise BundleError(f"bundle {self.path}: {name} holds embeddings that are not finite")
         return embeddings
 
     def profile(self) -> Profile:
@@ -246,7 +267,7 @@ def write_bundle(
     (path / GRAPH).write_bytes(graph.SerializeToString())
     files = {name: _sha256(path / name) for name in (GRAPH, WEIGHTS)}
     manifest = manifest.model_copy(update={"files": files})
-    (path / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    (path / MANIFEST).write_text(_text(manifest))
     return Bundle.load(path)
 
 
@@ -259,24 +280,43 @@ def write_probe(bundle: Bundle, embeddings: np.ndarray) -> Bundle:
 
 
 def write_int8(bundle: Bundle, int8: Int8, measured: Quantized) -> Bundle:
-    """Adds how activations are rounded to a bundle, or replaces it. Ended midway, it leaves the bundle
-    without."""
-    files = {name: digest for name, digest in bundle.manifest.files.items() if name != INT8}
-    bundle = write_manifest(bundle, bundle.manifest.model_copy(update={"files": files, "int8": None}))
+    """Adds how activations are rounded to a bundle, or replaces it. Where the new file cannot be written the
+    bundle stays as it is; ended behind that, it has none.
+
+    Raises OSError, and BundleError where another process has changed the network meanwhile.
+    """
     tensors = {_RANGE + name: np.array(limits, np.float32) for name, limits in int8.ranges.items()}
     tensors[_EMBEDDINGS] = np.ascontiguousarray(int8.embeddings, np.float32)
-    with usual_mode(bundle.path / INT8):
-        save_file(tensors, bundle.path / INT8)
-    files |= {INT8: _sha256(bundle.path / INT8)}
-    return write_manifest(bundle, bundle.manifest.model_copy(update={"files": files, "int8": measured}))
+    data = save(tensors)
+    partial = bundle.path / (INT8 + ".partial")
+    try:
+        with usual_mode(partial):
+            partial.write_bytes(data)
+        now = Bundle.load(bundle.path)
+        if now.base_id != bundle.base_id:
+            raise BundleError(f"bundle {bundle.path} was exported again meanwhile; quantize it again")
+        files = {name: digest for name, digest in now.manifest.files.items() if name != INT8}
+        now = write_manifest(now, now.manifest.model_copy(update={"files": files, "int8": None}))
+        os.replace(partial, bundle.path / INT8)
+    finally:
+        if partial.is_file():
+            partial.unlink()
+    files |= {INT8: hashlib.sha256(data).hexdigest()}
+    return write_manifest(now, now.manifest.model_copy(update={"files": files, "int8": measured}))
 
 
 def write_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """Replaces the manifest of a bundle, atomically; the files it lists stay."""
     partial = bundle.path / (MANIFEST + ".partial")
-    partial.write_text(manifest.model_dump_json(indent=2) + "\n")
+    partial.write_text(_text(manifest))
     os.replace(partial, bundle.path / MANIFEST)
     return Bundle.load(bundle.path)
+
+
+def _text(manifest: Manifest) -> str:
+    """The manifest as it is stored. Of a bundle without int8 the key is left out, so that an older Resight
+    can read it."""
+    return manifest.model_dump_json(indent=2, exclude={"int8"} if manifest.int8 is None else None) + "\n"
 
 
 def _write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> dict[str, int]:

@@ -41,7 +41,8 @@ class Model:
     def raw_space_id(self) -> str:
         """The name of the space of its vectors: that of a server with the same bundle and precision, at a
         site that is not adapted."""
-        bundle, precision = self.bundle, self.engine.describe().precision
+        bundle = self.bundle
+        precision = bundle.precision_id(self.engine.describe().precision)
         return space_id(bundle.base_id, bundle.profile().id, bundle.manifest.preprocessing, precision)
 
     def __repr__(self) -> str:

@@ -23,8 +23,10 @@ done
 if ! curl --silent --fail --output /dev/null "$url/sites/demo"; then
   "$resight" enroll $demo/crops/gallery --site demo --server "$url" \
     --pattern '(?P<identity>\d+)_(?P<camera>c\d)_(?P<captured_at>\d{10})'
-  "$resight" enroll $demo/crops/unnamed --site visitors --server "$url" --pattern '(?P<camera>c\d)_(?P<captured_at>\d{10})'
   "$resight" calibrate --site demo --server "$url"
+fi
+if ! curl --silent --fail --output /dev/null "$url/sites/visitors"; then
+  "$resight" enroll $demo/crops/unnamed --site visitors --server "$url" --pattern '(?P<camera>c\d)_(?P<captured_at>\d{10})'
 fi
 
 cat <<END

@@ -78,6 +78,16 @@ class Adapting:
             raise Conflict(
                 f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to"
             )
+        parent = self.store.versions.get(site_name, live.parent)
+        without = self.store.items.count_without_image(site_name)
+        if parent is not None and without:
+            raw_space = self.engines.raw_space(parent.profile_id)
+            if len(self.store.embeddings.missing(site_name, raw_space)):
+                raise Conflict(
+                    f"site {site_name!r} cannot be rolled back to version {parent.version}: the images of "
+                    f"{without} of its items are not kept, so these cannot be embedded as it needs them; erase "
+                    f"them, or enroll their images"
+                )
         request = {"from": live.version, "to": live.parent}
         work = self._rollback(site_name, request)
         return await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, work)

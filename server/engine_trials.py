@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.bundle import INT8, PROBE, Bundle
+from reid.engines.chooser import INT8 as OPENVINO_INT8
 from reid.engines.trial import Trial, trial_of
 
 log = logging.getLogger("resight")
@@ -36,7 +37,8 @@ class EngineTrials:
 
     def __call__(self, name: str) -> Trial:
         """The kept result of an engine's trial, or that of one now."""
-        if PROBE not in self.bundle.manifest.files:
+        recorded = INT8 if name == OPENVINO_INT8 else PROBE
+        if recorded not in self.bundle.manifest.files:
             outcome = Trial(undecided=_NO_PROBE, lasting=False)
         else:
             outcome = self._kept().get(name) or self._try(name)

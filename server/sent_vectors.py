@@ -23,7 +23,7 @@ def require_space(version: Version, raw_space_id: str | None) -> None:
         raise Conflict(
             f"vectors of raw space {raw_space_id[:80]!r} cannot be compared with those of site "
             f"{version.site!r}, which are of {version.raw_space_id!r} in version {version.version}; embed "
-            f"their crops again at this site"
+            f"their crops again"
         )
 
 

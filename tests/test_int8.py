@@ -12,9 +12,22 @@ from onnx import helper, numpy_helper
 
 from export.parity import ParityError
 from export.quantize import activation_ranges, embedder_of, quantize_bundle
-from reid.bundle import Bundle, BundleError, Int8, Quantized, cosine, write_int8
+from reid.bundle import (
+    INT8,
+    MANIFEST,
+    PROBE,
+    Bundle,
+    BundleError,
+    Int8,
+    Quantized,
+    cosine,
+    write_int8,
+    write_manifest,
+    write_probe,
+)
+from reid.embedding import load
 from reid.engines import EngineError, choose_with_reasons
-from reid.engines.agreement import FLOORS, probe_crops
+from reid.engines.agreement import FLOORS, check_agreement, probe_crops
 from reid.engines.chooser import INT8 as OPENVINO_INT8
 from reid.engines.folding import fold_batchnorm
 from reid.engines.int8 import int8_graph, rounded_tensors
@@ -22,6 +35,7 @@ from reid.engines.onnx_runtime import OnnxRuntimeEngine
 from reid.engines.open_vino import OpenVinoEngine
 from reid.engines.rows import pack, rows_graph
 from reid.engines.trial import Trial, check_probe, tried
+from server.engine_trials import EngineTrials
 from server.engines import Engines
 from server.errors import StartError
 from tests.test_rows_engine import ROWS, varied
@@ -212,6 +226,71 @@ def test_int8_that_computes_something_else_never_serves(quantized: Bundle, tmp_p
     assert "the floor of int8" in outcome.refused
 
 
+def test_int8_is_not_ruled_out_by_a_float_engine_that_fails(quantized: Bundle, tmp_path: Path) -> None:
+    probe = quantized.probe()
+    assert probe is not None
+    outcome = tried(write_probe(copy_of(quantized, tmp_path), -probe), OPENVINO_INT8)
+    assert (outcome.refused, outcome.speed_up) == (None, None)
+    assert outcome.crops_per_second is not None
+
+
+def test_int8_is_tried_where_the_bundle_records_what_int8_makes_of_the_probe(
+    quantized: Bundle, tmp_path: Path
+) -> None:
+    older = copy_of(quantized, tmp_path)
+    files = {name: digest for name, digest in older.manifest.files.items() if name != PROBE}
+    older = write_manifest(older, older.manifest.model_copy(update={"files": files}))
+    trials = EngineTrials(older, tmp_path)
+    assert trials(OPENVINO_INT8).speed_up is not None
+    assert trials("openvino").undecided is not None
+
+
+def test_a_manifest_that_does_not_list_its_int8_file_is_refused(quantized: Bundle, tmp_path: Path) -> None:
+    torn = copy_of(quantized, tmp_path)
+    files = {name: digest for name, digest in torn.manifest.files.items() if name != INT8}
+    with pytest.raises(BundleError, match="disagree about int8"):
+        write_manifest(torn, torn.manifest.model_copy(update={"files": files}))
+
+
+def test_a_bundle_without_int8_stays_readable_for_older_versions(bundle: Bundle, quantized: Bundle) -> None:
+    assert '"int8"' not in (bundle.path / MANIFEST).read_text()
+    assert '"int8"' in (quantized.path / MANIFEST).read_text()
+
+
+def test_vectors_of_the_library_are_of_the_servers_space(
+    quantized: Bundle, tmp_path: Path, slow_then_fast: list[float]
+) -> None:
+    slow_then_fast.append(2.0)
+    engines = engine_of(quantized, tmp_path / "data")
+    model = load(quantized.path, engine=OPENVINO_INT8)
+    assert model.raw_space_id == engines.raw_space(engines.base_id)
+
+
+def test_a_convolution_whose_weight_is_computed_stays_as_it_is() -> None:
+    model = two_convolutions()
+    model.graph.node.insert(0, helper.make_node("Identity", ["second"], ["computed"]))
+    model.graph.node[-1].input[1] = "computed"
+    assert rounded_tensors(model) == []
+    model.graph.node.append(helper.make_node("Conv", ["b", "first"], ["z"], group=2))
+    rounded = int8_graph(model, {"b": (0.0, 5.1)})
+    onnx.checker.check_model(rounded)
+    assert [node.input[1] for node in rounded.graph.node if node.output[0] == "y"] == ["computed"]
+
+
+def test_each_output_channel_of_a_weight_has_a_scale_of_its_own() -> None:
+    model = two_convolutions()
+    del model.graph.initializer[1]
+    weight = np.array([[[[0.5]], [[0.3]]], [[[0.001]], [[0.002]]]], np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "second"))
+    rounded = int8_graph(model, {"b": (-1.0, 5.1)})
+    tensors = {t.name: numpy_helper.to_array(t) for t in rounded.graph.initializer}
+    values = tensors["second/integers"] * tensors["second/scales"].reshape(-1, 1, 1, 1)
+    assert np.abs(values - weight)[1].max() < 0.002 / 127
+    read = (-1.0 - 0.0) / tensors["b/scale"] + tensors["b/zero"]  # zero, with which is padded, stays zero
+    assert abs(float(read)) <= 1
+    assert float(np.round(0.0 / tensors["b/scale"]) + tensors["b/zero"] - tensors["b/zero"]) == 0.0
+
+
 def test_a_trial_of_int8_says_how_fast_it_is_beside_float(quantized: Bundle) -> None:
     outcome = tried(quantized, OPENVINO_INT8)
     assert outcome.refused is None
@@ -302,3 +381,48 @@ def test_vectors_of_other_ranges_are_of_another_space(
     assert other.base_id == quantized.base_id
     with pytest.raises(StartError, match="cannot be compared"):
         engine_of(other, data)
+
+
+def test_ranges_that_were_changed_under_a_running_server_are_never_taken(
+    quantized: Bundle, tmp_path: Path
+) -> None:
+    served = copy_of(quantized, tmp_path)
+    int8 = served.int8()
+    assert int8 is not None
+    wider = {name: (low, 2 * high) for name, (low, high) in int8.ranges.items()}
+    write_int8(Bundle.load(served.path), Int8(wider, int8.embeddings), MEASURED)
+    with pytest.raises(BundleError, match="was changed since the bundle was loaded"):
+        served.int8()
+
+
+def test_int8_that_cannot_be_written_leaves_the_one_that_was_there(quantized: Bundle, tmp_path: Path) -> None:
+    copied = copy_of(quantized, tmp_path)
+    before = {file.name: file.read_bytes() for file in copied.path.iterdir()}
+    (copied.path / (INT8 + ".partial")).mkdir()  # where nothing can be written
+    int8 = copied.int8()
+    assert int8 is not None
+    with pytest.raises(OSError, match="partial"):
+        write_int8(copied, Int8({"relu": (0.0, 1.0)}, int8.embeddings), MEASURED)
+    (copied.path / (INT8 + ".partial")).rmdir()
+    assert {file.name: file.read_bytes() for file in copied.path.iterdir()} == before
+
+
+def test_int8_is_added_to_what_the_manifest_says_by_then(quantized: Bundle, tmp_path: Path) -> None:
+    copied = copy_of(quantized, tmp_path)
+    write_manifest(copied, copied.manifest.model_copy(update={"weights_licence": "changed meanwhile"}))
+    int8 = copied.int8()
+    assert int8 is not None
+    assert write_int8(copied, int8, MEASURED).manifest.weights_licence == "changed meanwhile"
+
+
+def test_recorded_embeddings_that_are_no_numbers_check_nothing_and_are_refused(
+    quantized: Bundle, tmp_path: Path
+) -> None:
+    int8 = quantized.int8()
+    assert int8 is not None
+    nothing = np.full_like(int8.embeddings, np.nan)
+    torn = write_int8(copy_of(quantized, tmp_path), Int8(int8.ranges, nothing), MEASURED)
+    with pytest.raises(BundleError, match="not finite"):
+        torn.int8()
+    with pytest.raises(EngineError, match="not finite"):
+        check_agreement(int8.embeddings, nothing, "int8")

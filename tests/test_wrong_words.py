@@ -290,7 +290,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/tiny.resight --dataset none --data {t}", "unknown dataset 'none'"),
         ("{t}/tiny.resight --dataset folders:data+folders:data --data {t}", "one"),
         ("{t}/tiny.resight --dataset folders:data --data {t} --crops 3", "--crops"),
-        ("{t}/tiny.resight --dataset folders:data --data {t}", "training crops and --crops 512 were asked"),
+        ("{t}/tiny.resight --dataset folders:data --data {t}", "training crops, and --crops is 512"),
         ("{t}/tiny.resight --dataset folders:data --crops-of folders:no --data {t}", "no"),
     ],
     "bundle wrap": [

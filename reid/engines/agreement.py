@@ -35,7 +35,7 @@ def check_agreement(
         precision: in which the engine computes; each has its floor.
         base: float32 [N,D], of the CPU with the bundle's own tables, where the engine has others.
     """
-    if embeddings.shape != expected.shape or not np.isfinite(embeddings).all():
+    if embeddings.shape != expected.shape or not np.isfinite(embeddings + expected).all():
         raise EngineError("it answers with values that are not finite, or in another shape")
     off = 1 - (embeddings * expected).sum(1)
     floor = FLOORS[precision]

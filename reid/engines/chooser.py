@@ -17,7 +17,7 @@ from reid.profile import Profile
 log = logging.getLogger("resight")
 INT8 = "openvino-int8"
 ENGINES = ("tensorrt", "cuda", INT8, "openvino", "onnxruntime", "torch")
-# Below it, the precision of float is worth more, and a trial beside other work is off by as much.
+# A smaller gain is not worth the precision, and a trial on a busy machine may be wrong by as much.
 _WORTH_INT8 = 1.15
 _MODULES = {
     "tensorrt": "onnxruntime",
@@ -128,7 +128,9 @@ def _why_not_int8(bundle: Bundle, trial: Callable[[str], Trial] | None, stored: 
         if stored == bundle.precision_id("int8"):
             return None
         return f"the gallery was embedded in {stored}; resight serve --reembed embeds it again"
-    if trial is None or find_spec(_MODULES[INT8]) is None:
+    if find_spec(_MODULES[INT8]) is None:
+        return "openvino is not installed; install it with: pip install openvino"
+    if trial is None:
         return "nothing was measured"
     outcome = trial(INT8)
     if outcome.refused is not None:

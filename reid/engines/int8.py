@@ -22,7 +22,7 @@ from reid.engines.folding import drop_unread, fold_batchnorm
 from reid.engines.protocol import EngineError
 
 Ranges = Mapping[str, tuple[float, float]]  # a tensor's name -> its lowest and highest value
-# Operators that read the rounded values where a convolution does. Others, like pooling, read them unrounded.
+# Operators that read a tensor rounded where a convolution reads it too. All others read it as it was.
 _READERS = {"Conv", "Add", "Pad", "MaxPool"}
 
 
@@ -62,7 +62,8 @@ def int8_graph(model: ModelProto, ranges: Ranges) -> ModelProto:
         if node.op_type in _READERS:
             for place, name in enumerate(node.input):
                 node.input[place] = read_instead.get(name, name)
-        if node.op_type == "Conv" and node.input[0].endswith("/rounded"):
+        constant = node.op_type == "Conv" and node.input[1] in weights
+        if constant and node.input[0].endswith("/rounded"):
             node.input[1] = _rounded_weight(node.input[1], weights, graph, known, makers)
         nodes.append(node)
         for name in node.output:

@@ -6,6 +6,7 @@ runtime ends its process (illegal instruction, division fault), and on some it c
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -31,7 +32,7 @@ TRIED = (
 _PROGRAM = (sys.executable, "-m", "reid.engines.trial")
 _TIMEOUT_S = 300
 _BATCH, _MEASURED_S = 32, 0.5
-# by which a process ends through what it computes
+# signals that a process gets for what it computes; others come from somebody who ends it
 _FAULTS = {
     int(number): number.name
     for number in (signal.SIGILL, signal.SIGFPE, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
@@ -102,14 +103,18 @@ def tried(bundle: Bundle, name: str) -> Trial:
     try:
         engine = choose_engine(bundle, "cpu", name)
         lowest = check_probe(bundle, engine)
-        engines = [engine, choose_engine(bundle, "cpu", "openvino")] if name == INT8 else [engine]
     except EngineError as error:
         return Trial(str(error))
+    engines = [engine]
+    if name == INT8:
+        # Without a float engine that works, int8 has nothing to be compared with.
+        with contextlib.suppress(EngineError):
+            engines.append(choose_engine(bundle, "cpu", "openvino"))
     rates = _rates(bundle, engines)
     return Trial(
         min_cosine=None if lowest is None else round(lowest, 6),
         crops_per_second=round(rates[0], 1),
-        speed_up=round(rates[0] / rates[1], 3) if name == INT8 else None,
+        speed_up=round(rates[0] / rates[1], 3) if len(rates) > 1 else None,
     )
 
 
