@@ -272,7 +272,7 @@ export const words = {
     text: (open) => `${plural(open, "case is", "cases are")} in doubt. Do both sides show the same person? The most useful case comes first.`,
     looking: "Doubtful cases are being looked for.",
     none: "There is nothing to decide: nobody at this site is in doubt. New cases come with new crops and names.",
-    onlySkipped: (open) => `You have gone past ${open === 1 ? "the one case" : `all ${number(open)} cases`} that are in doubt.`,
+    onlySkipped: (open) => `You have gone past ${open === 1 ? "the one case that is" : `all ${number(open)} cases that are`} in doubt.`,
     again: "Show them again",
     case: "The case",
     keys: "Keys",

@@ -169,7 +169,7 @@ export async function render(main, { site }) {
     queue = [last.shown, ...queue.filter((each) => each.case !== last.shown.case)];
     draw();
     say(last.entry === null ? w.shownAgain : w.askedAgain, "done");
-    await read();
+    read();
     changes.refresh();
   });
 
@@ -192,7 +192,7 @@ export async function render(main, { site }) {
   on("back", back);
   for (const button of Object.values(buttons)) button.hidden = true;
   fill(lead, w.looking); // the first time takes seconds
-  fill(main, h("h1", {}, w.title), lead, told, place, outcome, bar, again, changes.element);
+  fill(main, h("h1", {}, w.title), lead, place, h("div.desk", {}, told, outcome, bar), again, changes.element);
   await read();
   return () => {
     round += 1;
