@@ -209,6 +209,7 @@ def test_a_read_key_sees_every_case_and_cannot_answer(
     enroll(client, "read")
     readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
+    tab.set_default_timeout(30_000)
     tab.goto("/#/review/read")
     asked(tab, MERGE)
     tab.get_by_text("Answering needs a key of scope write.").wait_for()
