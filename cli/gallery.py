@@ -139,7 +139,8 @@ def _print_people(answer: Answer) -> None:
 def _decision(answer: Answer) -> str:
     """What the answer says about its first person."""
     sentences = {
-        None: "Whether anybody fits is not known: the site has too few labels to measure what scores mean.",
+        None: "Whether anybody fits is not known: nothing has measured what scores mean at this site; see: "
+        f"resight calibrate --site {answer.site}.",
         "nobody": "Nobody: unknown people score as high as the first person does.",
         "ambiguous": "Ambiguous: it may be the first person, but that is not sure.",
         "match": "Match: the first person.",
@@ -272,7 +273,7 @@ def _follow(client: Client, job: Job, wait: bool, as_json: bool = False) -> None
         typer.echo(f"note: {note}", err=as_json)
     if job.kind == "adapt" and job.ended:
         typer.echo(f"as a page: resight adapt-report {job.job} --out report.html", err=as_json)
-    if job.state != "succeeded":
+    if job.state != "succeeded":  # also where the gate took nothing: nothing is adapted then
         fail(f"{job.kind} {job.state}: {job.report.get('reason') or job.report.get('error') or job.state}")
     typer.echo(_live(job), err=as_json)
 

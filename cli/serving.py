@@ -49,7 +49,8 @@ def serve(
         Optional[str], typer.Option(help="auto, cpu, or cuda: an error where it cannot be used")
     ] = None,
     engine: Annotated[
-        Optional[str], typer.Option(help="auto, tensorrt, cuda, openvino, onnxruntime or torch")
+        Optional[str],
+        typer.Option(help="auto, tensorrt, cuda, openvino-int8, openvino, onnxruntime or torch"),
     ] = None,
     reembed: Annotated[
         Optional[bool],

@@ -30,14 +30,14 @@ fi
 cat <<END
 
 $url  is Resight: open it in a browser, and drop a crop of $demo/crops/query on it.
-The API's documentation: $url/docs
+Five minutes from page to page: docs/tour.md. The API's documentation: $url/docs
 
 Query: who is this? And who is somebody whom the site does not know?
   curl -F images=@$demo/crops/query/0109_c1_1780329887.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
   curl -F images=@$demo/crops/strangers/0175_c1_1780307045.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
 
 Who came, of those whom nobody has named?
-  curl $url/clusters?site=visitors
+  curl '$url/clusters?site=visitors'
 
 Adapt the site to its own crops, and look at the job:
   curl -H 'Content-Type: application/json' -d '{"site": "demo"}' $url/adapt

@@ -111,7 +111,7 @@ def of_labels(store: Store, site: str, compare: Compare, space_id: str, raw_spac
         "gallery_people": store.items.count_people(site),
         "gallery_items": store.items.count(site),
         # that the best match of a query was looked for among, when the probability was fitted
-        "compared_people": len(set(persons)) - len(np.unique(whom[trial.unknown])),
+        "compared_people": len(set(persons)) - len(np.unique(whom[rows][trial.unknown])),
         "cllr": round(cllr, 4),
         "compared": alarms.people,
         "levels": [round(level, 4) for level in alarms.levels],

@@ -275,7 +275,7 @@ def _reason(doubt: Doubt) -> str:
     """Why a case is asked, for the person who decides it."""
     name, other = doubt.one.identity, doubt.other.identity
     likely = (
-        f"the probability that it is the same person is {doubt.probability:.2f}"
+        f"the probability that both are one person is {doubt.probability:.2f}"
         if doubt.probability is not None
         else f"their cosine is {doubt.score:.2f}, and nothing says yet what that means here"
     )

@@ -73,7 +73,10 @@ class Schedule:
         """Starts the adaptations that are due, and measures grown galleries again. A site that cannot be
         adapted now says why and waits."""
         for site in list(self.sites.by_name.values()):
-            self.calibrating.renew(site)
+            try:
+                self.calibrating.renew(site)
+            except Exception:  # one site that cannot be measured must not keep the others waiting
+                log.exception("site %s could not be measured again", site.name)
             after = site.adapt_after
             if after is None or self.closed.is_set():
                 continue

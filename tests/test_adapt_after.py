@@ -181,6 +181,18 @@ def test_a_look_that_fails_is_not_the_last_one(service: Service, monkeypatch: py
     assert looked_twice.wait(10)
 
 
+def test_a_site_that_cannot_be_measured_again_keeps_none_waiting(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(site: object) -> None:
+        raise IndexError("boolean index")
+
+    monkeypatch.setattr(service.calibrating, "renew", fail)
+    set_after(service, items=20)
+    service.schedule.run_due()
+    assert len(adaptations(service)) == 1
+
+
 def test_a_schedule_out_of_bounds_is_refused(service: Service) -> None:
     for items, hours, told in (
         (0, None, "items is 0; it must lie between 1 and 1000000000"),

@@ -232,6 +232,17 @@ def test_every_person_asks_about_as_often_where_there_are_too_many_items(
     assert _queries(persons).tolist() == [0, 4, 9, 10, 11, 12, 13]
 
 
+def test_more_labelled_items_than_may_ask_are_calibrated_by_all_people(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enroll(service)
+    whole = measured(service)
+    monkeypatch.setattr("server.calibration.MOST_QUERIES", PEOPLE + PEOPLE // 2)  # one item of each person
+    some = measured(service)
+    assert some["people"] == whole["people"] == PEOPLE
+    assert some["measured"]["compared_people"] == whole["measured"]["compared_people"]
+
+
 def test_a_calibration_is_finite_where_scores_part_right_from_wrong() -> None:
     scores, right = np.linspace(0.2, 0.9, 40), np.arange(40) >= 20
     found = fit(scores, right)

@@ -229,8 +229,8 @@ def test_a_query_takes_an_enrolled_item_and_a_threshold(server: ServerProcess, f
     for words, sentence in (
         ([], "nothing says what to look for"),
         (["--item", ""], "nothing says what to look for"),
-        ([crop, "--item", item], "images and --item contradict"),
-        ([crop, "--item", ""], "images and --item contradict"),
+        ([crop, "--item", item], "images, --item and --vector contradict"),
+        ([crop, "--item", ""], "images, --item and --vector contradict"),
         (["--item", "nothing"], "no item 'nothing'"),
         ([crop, "--threshold", 1.5], "threshold is 1.5; a cosine lies between -1 and 1"),
         ([crop, "--threshold", "nan"], "threshold is nan; a cosine lies between -1 and 1"),

@@ -370,7 +370,7 @@ def test_the_command_line_prints_people_and_the_decision(capsys: pytest.CaptureF
     person = values.Person(1, "ada", 0.8, None, [values.Match(1, "x1", 0.8, "ada", "door", None, {})])
     answers = {
         "Match: the first person. Probability that it is the first person: 93 %.": ("match", 0.93, False),
-        "not known: the site has too few labels": (None, 0.93, True),
+        "not known: nothing has measured what scores mean at this site": (None, 0.93, True),
         "93 % (a guess, from another gallery)": (None, 0.93, True),
     }
     for sentence, facts in answers.items():

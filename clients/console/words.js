@@ -475,6 +475,14 @@ export const words = {
     bundle: "Model",
     bundleText: (b) => `${b.architecture}, ${b.width} × ${b.height} pixels, ${number(b.dim)} values`,
     licence: "Licence of the weights",
+    tried: "Engines tried on this CPU",
+    noTrials: "none",
+    trial: (name, trial, refused) => {
+      const rate = trial?.crops_per_second == null ? "" : `${number(Math.round(trial.crops_per_second))} crops a second`;
+      const times = trial?.speed_up == null ? "" : `${trial.speed_up.toFixed(1)} times float`;
+      const why = refused == null ? trial?.undecided : `not taken, ${refused}`;
+      return `${name}: ${[rate, times, why].filter(Boolean).join(", ") || "works"}`;
+    },
     queue: "Waiting for the engine",
     queueText: (queued, most) => `${number(queued)} of at most ${number(most)} crops`,
     latency: "Half of all queries within",

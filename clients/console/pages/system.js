@@ -29,6 +29,7 @@ function overview(system) {
     h("div.columns", {},
       h("section.card", {}, h("h2", {}, w.engine), facts([
         [w.runs, w.engineText(info.engine)],
+        [w.tried, tried(info)],
         [w.bundle, [h("b", {}, info.bundle.name), h("br", {}), w.bundleText(info.bundle)]],
         [w.licence, info.bundle.weights_licence],
         [w.search, info.search],
@@ -51,8 +52,16 @@ const figure = (name, value, more = null) => h("div.figure", {}, h("p.soft", {},
 
 const facts = (rows) => h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
+// Engines that were tried before one was taken: how fast each was, or why it was not taken.
+function tried(info) {
+  const names = new Set([...Object.keys(info.engine_trials), ...Object.keys(info.refused_engines)]);
+  const lines = [...names].map((name) => w.trial(name, info.engine_trials[name], info.refused_engines[name]));
+  return lines.length ? h("ul", {}, lines.map((line) => h("li", {}, line))) : w.noTrials;
+}
+
+// int8 that is no faster than float here is a choice, and nothing that went wrong.
 function fallbacks(info) {
-  const refused = Object.entries(info.refused_engines).map(([name, why]) => w.refused(name, why));
+  const refused = Object.entries(info.refused_engines).filter(([name]) => name !== "openvino-int8").map(([name, why]) => w.refused(name, why));
   const lines = [...info.fallbacks.map(w.fallback), ...refused];
   return lines.length ? h("ul.errors", {}, lines.map((line) => h("li", {}, line))) : h("p.soft", {}, w.noFallbacks);
 }
