@@ -10,6 +10,7 @@ const PAGES = {
   gallery: { load: () => import("./pages/gallery.js"), site: true },
   people: { load: () => import("./pages/people.js"), site: true },
   unknown: { load: () => import("./pages/unknown.js"), site: true },
+  review: { load: () => import("./pages/review.js"), site: true },
   enroll: { load: () => import("./pages/enroll.js"), scope: "write" },
   site: { load: () => import("./pages/site.js"), site: true },
   calibration: { load: () => import("./pages/calibration.js"), site: true },

@@ -1,0 +1,278 @@
+"""The console's page for the review queue, in a real browser: one key a decision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from resight_client import Client
+
+from benchmarks.serving import ServerProcess
+from reid.bundle import write_manifest
+from tests.test_calibration import CARD
+from tests.test_console import new_key
+from tests.test_console_people import names_of, window
+from tests.test_review import SHOWN, view
+from tests.tiny import make_tiny_bundle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
+
+MERGE, MISNAMED, ITEM, CLUSTER = (
+    "'dan' and 'cy' look like one person",
+    "An item that bears the name 'bea' looks more like 'ada'",
+    "An item without a name looks most like 'ada'",
+    "2 items without a name look most like 'bea'",
+)
+BEFORE = {"ada": 3, "bea": 4, "cy": 2, "dan": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server's bundle and data are."""
+    return tmp_path_factory.mktemp("review")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    """A server that wants keys, over a bundle whose card says what scores mean."""
+    bundle = make_tiny_bundle(folder)
+    manifest = bundle.manifest.model_copy(update={"metrics": [CARD[1]]})
+    path = write_manifest(bundle, manifest).path
+    with ServerProcess(path, folder / "data", engine="onnxruntime", grpc_port=0, auth="on") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin(server: ServerProcess) -> str:
+    """The first key."""
+    match = re.search(r"rs_\S+", server.log.read_text())
+    assert match
+    return match[0]
+
+
+@pytest.fixture(scope="module")
+def client(server: ServerProcess, admin: str) -> Iterator[Client]:
+    """A client beside the browser."""
+    with Client(server.url, api_key=admin) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
+    """A window in which an administrator has signed in."""
+    enroll(client, "lobby")
+    opened = window(chromium, server, admin)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab, in which no script may fail and nothing may break the Content-Security-Policy."""
+    tab = context.new_page()
+    tab.set_default_timeout(30_000)
+    failures: list[str] = []
+    tab.on("pageerror", lambda error: failures.append(str(error)))
+    tab.on(
+        "console",
+        lambda line: failures.append(line.text) if "Content Security Policy" in line.text else None,
+    )
+    yield tab
+    tab.close()
+    assert failures == []
+
+
+def enroll(client: Client, site: str) -> list[str]:
+    """Ids of new items, of which four cases are asked: MERGE, MISNAMED, ITEM, CLUSTER, in this order."""
+    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(SHOWN)]
+    records = [
+        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(SHOWN)
+    ]
+    return [item.id for item in client.enroll(site, crops, records=records).items]
+
+
+def asked(page: Page, reason: str) -> None:
+    """Waits until the page asks this."""
+    page.locator(".case h2", has_text=reason).wait_for()
+
+
+def test_a_case_shows_both_sides_why_it_is_asked_and_how_likely_it_is(page: Page, client: Client) -> None:
+    enroll(client, "shown")
+    page.goto("/#/review/shown")
+    asked(page, MERGE)
+    page.get_by_text("4 cases are in doubt.").wait_for()
+    case = client.review("shown").cases[0]
+    assert case.probability is not None
+    assert page.locator(".probability b").inner_text() == f"{100 * case.probability:.0f}"
+    assert "a guess" in page.locator(".probability").inner_text()
+    assert page.locator(".sides h3").all_inner_texts() == ["dan", "cy"]
+    assert [section.locator(".crop").count() for section in page.locator(".sides section").all()] == [1, 2]
+    page.get_by_text("Same: 1 crop of dan will be called cy.").wait_for()
+    labels = ("Same person", "Different people", "Skip")
+    assert [page.get_by_role("button", name=name).locator("kbd").inner_text() for name in labels] == [*"SDK"]
+
+
+def test_each_decision_is_one_key_and_the_next_case_is_shown(page: Page, client: Client) -> None:
+    ids = enroll(client, "keys")
+    page.goto("/#/review/keys")
+    asked(page, MERGE)
+    page.keyboard.press("s")
+    page.get_by_text("Same person: called cy now.").wait_for()
+    asked(page, MISNAMED)
+    assert names_of(client, "keys") == {"ada": 3, "bea": 4, "cy": 3}
+    page.keyboard.press("d")
+    page.get_by_text("Different people: noted").wait_for()
+    asked(page, ITEM)
+    assert client.item(ids[6]).identity == "bea"
+    assert [case.kind for case in client.review("keys").cases] == ["unnamed", "unnamed"]
+    page.keyboard.press("k")
+    page.get_by_text("Skipped").wait_for()
+    asked(page, CLUSTER)
+    assert [case.skipped for case in client.review("keys").cases] == [False, True]
+    page.get_by_role("button", name="Different people").click()
+    page.get_by_text("You have gone past the one case that is in doubt.").wait_for()
+    page.keyboard.press("s")  # no case is shown, so that it answers none
+    page.get_by_role("button", name="Show them again").click()
+    asked(page, ITEM)
+    page.get_by_text("skipped before").wait_for()
+    page.keyboard.press("Shift+S")
+    page.get_by_text("There is nothing to decide").wait_for()
+    assert names_of(client, "keys") == {"ada": 4, "bea": 4, "cy": 3}
+    assert page.locator(".case .crop").count() == 0
+
+
+def test_u_takes_decisions_back_one_by_one_and_shows_their_cases(page: Page, client: Client) -> None:
+    enroll(client, "undo")
+    page.goto("/#/review/undo")
+    asked(page, MERGE)
+    page.keyboard.press("u")
+    page.get_by_text("There is nothing to undo").wait_for()
+    for key, following in (("s", MISNAMED), ("d", ITEM), ("k", CLUSTER)):
+        page.keyboard.press(key)
+        asked(page, following)
+    for before in (ITEM, MISNAMED, MERGE):
+        page.keyboard.press("u")
+        asked(page, before)
+    assert names_of(client, "undo") == BEFORE
+    page.get_by_text("4 cases are in doubt.").wait_for()
+    page.keyboard.press("s")
+    asked(page, MISNAMED)
+    assert names_of(client, "undo") == {"ada": 3, "bea": 4, "cy": 3}
+
+
+def test_a_case_that_somebody_else_answered_or_that_changed_is_said_and_not_answered(
+    page: Page, client: Client
+) -> None:
+    ids = enroll(client, "race")
+    page.goto("/#/review/race")
+    asked(page, MERGE)
+    client.answer_review("race", client.review("race").cases[0].case, "different")
+    page.keyboard.press("s")
+    told = page.get_by_role("alert").filter(has_text="Somebody was faster")
+    told.wait_for()
+    assert "cy was said not to be dan, by key-" in told.inner_text()
+    asked(page, MISNAMED)
+    assert names_of(client, "race") == BEFORE
+    client.erase(ids[6])
+    page.keyboard.press("s")
+    page.get_by_role("alert").get_by_text("That case is not open any more").wait_for()
+    asked(page, ITEM)
+    assert names_of(client, "race") == BEFORE | {"bea": 3}
+
+
+def test_letters_that_are_typed_elsewhere_or_held_down_decide_nothing(page: Page, client: Client) -> None:
+    enroll(client, "typed")
+    page.goto("/#/review/typed")
+    asked(page, MERGE)
+    page.get_by_label("Colours").focus()
+    page.keyboard.press("s")
+    page.locator(".case .crop").first.click()
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("d")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.press("Control+d")
+    page.evaluate("dispatchEvent(new KeyboardEvent('keydown', {key: 's', repeat: true}))")
+    page.keyboard.press("k")
+    asked(page, MISNAMED)
+    assert names_of(client, "typed") == BEFORE
+    assert [case.skipped for case in client.review("typed").cases] == [False, False, False, True]
+
+
+def test_a_read_key_sees_every_case_and_cannot_answer(
+    chromium: Browser, server: ServerProcess, admin: str, client: Client
+) -> None:
+    enroll(client, "read")
+    readers = window(chromium, server, new_key(server, admin, "read")[1])
+    tab = readers.new_page()
+    tab.set_default_timeout(30_000)
+    tab.goto("/#/review/read")
+    asked(tab, MERGE)
+    tab.get_by_text("Answering needs a key of scope write.").wait_for()
+    assert tab.get_by_role("button", name=re.compile("Same|Different|Skip|Undo")).count() == 0
+    for key in "sd":
+        tab.keyboard.press(key)
+    tab.keyboard.press("k")
+    asked(tab, MISNAMED)
+    tab.keyboard.press("u")
+    asked(tab, MERGE)
+    readers.close()
+    assert names_of(client, "read") == BEFORE
+    assert not any(case.skipped for case in client.review("read").cases)
+
+
+def test_an_answer_that_arrived_while_the_connection_broke_counts_once_and_can_be_undone(
+    page: Page, client: Client
+) -> None:
+    def arrive_and_break(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    enroll(client, "broken")
+    page.goto("/#/review/broken")
+    asked(page, MERGE)
+    page.route("**/review/*", arrive_and_break, times=1)
+    page.keyboard.press("s")
+    page.get_by_text("whether your answer reached it is not known").or_(
+        page.get_by_text("is not known: answer it again")
+    ).wait_for()
+    assert names_of(client, "broken") == {"ada": 3, "bea": 4, "cy": 3}
+    page.keyboard.press("s")
+    page.get_by_text("Your answer had reached the server").wait_for()
+    asked(page, MISNAMED)
+    page.keyboard.press("u")
+    asked(page, MERGE)
+    assert names_of(client, "broken") == BEFORE
+
+
+def test_a_server_that_stops_is_said_and_the_page_goes_on_when_it_is_back(
+    page: Page, client: Client, server: ServerProcess, admin: str
+) -> None:
+    enroll(client, "stopped")
+    page.goto("/#/review/stopped")
+    asked(page, MERGE)
+    server.kill()
+    page.keyboard.press("s")
+    page.get_by_text("whether your answer reached it is not known").wait_for()
+    page.locator(".lost").wait_for()
+    asked(page, MERGE)  # nothing of it is lost
+    with server:
+        sign_in_again(page, admin)
+        page.locator(".lost").wait_for(state="hidden")
+        page.get_by_text("is not known: answer it again").wait_for()
+        asked(page, MERGE)
+        page.keyboard.press("s")
+        asked(page, MISNAMED)
+        assert names_of(client, "stopped") == {"ada": 3, "bea": 4, "cy": 3}
+
+
+def sign_in_again(page: Page, key: str) -> None:
+    """Answers the page's question for a key: sessions end with the server."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("API key").fill(key)
+    dialog.get_by_role("button", name="Sign in").click()
+    dialog.wait_for(state="detached")
