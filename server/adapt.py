@@ -85,8 +85,8 @@ class Adapting:
             if len(self.store.embeddings.missing(site_name, raw_space)):
                 raise Conflict(
                     f"site {site_name!r} cannot be rolled back to version {parent.version}: the images of "
-                    f"{without} of its items are not kept, so these cannot be embedded as it needs them; erase "
-                    f"them, or enroll their images"
+                    f"{without} of its items are not kept, so they cannot be embedded for it; erase them, or "
+                    f"enroll their images"
                 )
         request = {"from": live.version, "to": live.parent}
         work = self._rollback(site_name, request)
