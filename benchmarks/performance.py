@@ -56,7 +56,7 @@ def ratios(printed: str) -> list[str]:
     for line in printed.splitlines():
         words = re.sub(r"[\d.,]+ (?:ms|s|MiB|crops/s)\b[^,]*, ", "", line).strip()
         if re.search(r"ratio|times", words) and not re.match(r"round \d", words):
-            kept.append(f"- {words}")
+            kept.append("- " + re.sub(r"\s+", " ", words))
         elif words.endswith(":"):
             kept += ["", words, ""]
     return kept
@@ -88,14 +88,14 @@ PARTS = (
         "query",
         "Queries",
         "A query over HTTP beside the engine at batch 1 and an exact search in float32.",
-        ("benchmarks.query --sizes 1000 10000 100000",),
+        ("benchmarks.query --sizes 1000 10000 100000 --queries 150",),
         ratios,
     ),
     Part(
         "search",
         "Search alone",
         "The gallery's index beside others, on the same vectors; times as shares of ours.",
-        ("benchmarks.search",),
+        ("benchmarks.search --queries 50",),
         tables,
     ),
     Part("ranking", "Scoring", "mAP and CMC at Market-1501's size.", ("benchmarks.ranking",), ratios),
