@@ -224,5 +224,7 @@ def test_a_rollback_that_would_have_to_embed_a_vector_fails_and_nothing_is_lost(
     item = enroll(service, live.raw_space_id).items[0]
     with pytest.raises(Conflict, match=f"the image of item {item.id} is not kept"):
         service.rebuilder.run(service.sites.get(BASE), service.engines.base_id, "rollback", None)
+    with pytest.raises(Conflict, match="cannot be rolled back to version 1: the images of 1 of its items"):
+        asyncio.run(service.adapting.roll_back(BASE))  # before any job is begun
     state = service.sites.get(BASE).state
     assert (state.version.version, len(state.index)) == (2, 9)
