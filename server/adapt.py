@@ -71,26 +71,29 @@ class Adapting:
     async def roll_back(self, site_name: str) -> Job:
         """Starts a job that makes a new version with the profile of the live one's parent.
 
-        Raises Conflict where there is no parent.
+        Raises Conflict where there is no parent, or where images that it needs are not kept.
         """
         live = self.sites.get(site_name).state.version
         if live.parent is None:
             raise Conflict(
                 f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to"
             )
-        parent = self.store.versions.get(site_name, live.parent)
+        return await asyncio.to_thread(self._start_rollback, site_name, live.version, live.parent)
+
+    def _start_rollback(self, site_name: str, live: int, parent: int) -> Job:
+        to = self.store.versions.get(site_name, parent)
         without = self.store.items.count_without_image(site_name)
-        if parent is not None and without:
-            raw_space = self.engines.raw_space(parent.profile_id)
+        if to is not None and without:
+            raw_space = self.engines.raw_space(to.profile_id)
             if len(self.store.embeddings.missing(site_name, raw_space)):
                 raise Conflict(
-                    f"site {site_name!r} cannot be rolled back to version {parent.version}: the images of "
-                    f"{without} of its items are not kept, so they cannot be embedded for it; erase them, or "
-                    f"enroll their images"
+                    f"site {site_name!r} cannot be rolled back to version {parent}: the images of {without} "
+                    f"of its items are not kept, so they cannot be embedded for it; erase them, or enroll "
+                    f"their images"
                 )
-        request = {"from": live.version, "to": live.parent}
+        request = {"from": live, "to": parent}
         work = self._rollback(site_name, request)
-        return await asyncio.to_thread(self.jobs.start, site_name, "rollback", request, work)
+        return self.jobs.start(site_name, "rollback", request, work)
 
     def resume(self) -> None:
         """Queues the jobs again that the last stop of the server cut off."""
