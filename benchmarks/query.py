@@ -32,8 +32,8 @@ _BLOCK = 50  # queries
 _ITEMS_EACH = 5  # of a person
 
 
-def fill(folder: Path, space_id: str, vectors: np.ndarray) -> None:
-    """Adds items with these embeddings, and no images, to a stopped server's store."""
+def fill(folder: Path, space_id: str, vectors: np.ndarray, jpegs: list[bytes] | None = None) -> None:
+    """Adds items with these embeddings to a stopped server's store: without images, or with some in turn."""
     store = Store(folder)
     first = store.items.count(SITE)
     for start in range(0, len(vectors), _CHUNK):
@@ -42,7 +42,10 @@ def fill(folder: Path, space_id: str, vectors: np.ndarray) -> None:
             NewItem(camera=f"c{i % 8}", identity=f"person-{(first + start + i) // _ITEMS_EACH}")
             for i in range(len(chunk))
         ]
-        store.items.enroll(SITE, space_id, items, None, chunk)
+        images = None
+        if jpegs is not None:
+            images = [jpegs[(start + i) % len(jpegs)] for i in range(len(chunk))]
+        store.items.enroll(SITE, space_id, items, images, chunk)
     store.close()
 
 
