@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ROOT, ServerProcess
+from tests.chromium import sign_in, window
 from tests.tiny import picture, tiny_server
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def admin(server: ServerProcess) -> str:
-    """The first key."""
-    match = re.search(r"rs_\S+", server.log.read_text())
-    assert match
-    return match[0]
-
-
-@pytest.fixture(scope="module")
 def client(server: ServerProcess, admin: str) -> Iterator[Client]:
     """A client beside the browser, and a site with people."""
     with Client(server.url, api_key=admin) as opened:
@@ -49,44 +41,9 @@ def client(server: ServerProcess, admin: str) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
     """A window in which an administrator has signed in."""
-    opened = chromium.new_context(base_url=server.url)
-    opened.set_default_timeout(60_000)
-    tab = opened.new_page()
-    sign_in(tab, admin)
-    tab.close()
+    opened = window(chromium, server, admin)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab, in which no script may fail and nothing comes from elsewhere."""
-    tab = context.new_page()
-    failures: list[str] = []
-    tab.on("pageerror", lambda error: failures.append(str(error)))
-    tab.on(
-        "console",
-        lambda line: failures.append(line.text) if "Content Security Policy" in line.text else None,
-    )
-    yield tab
-    tab.close()
-    assert failures == []
-
-
-def sign_in(tab: Page, key: str) -> None:
-    """Opens the console and gives it a key."""
-    tab.goto("/")
-    tab.get_by_label("API key").fill(key)
-    tab.get_by_role("button", name="Sign in").click()
-    tab.get_by_role("heading", name="Search").wait_for()
-
-
-def new_key(server: ServerProcess, admin: str, scope: str) -> tuple[str, str]:
-    """The id and text of a new key."""
-    import httpx
-
-    made = httpx.post(f"{server.url}/console/keys", json={"scope": scope}, headers={"X-API-Key": admin})
-    return made.json()["id"], made.json()["key"]
 
 
 def file_of(number: int, name: str | None = None) -> dict[str, str | bytes]:

@@ -12,9 +12,9 @@ from resight_client import Client
 
 from benchmarks.serving import ServerProcess
 from reid.bundle import write_manifest
+from tests.chromium import new_key, window
 from tests.test_calibration import CARD
-from tests.test_console import new_key
-from tests.test_console_people import names_of, window
+from tests.test_console_people import names_of
 from tests.test_review import SHOWN, view
 from tests.tiny import make_tiny_bundle
 
@@ -47,14 +47,6 @@ def server(folder: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def admin(server: ServerProcess) -> str:
-    """The first key."""
-    match = re.search(r"rs_\S+", server.log.read_text())
-    assert match
-    return match[0]
-
-
-@pytest.fixture(scope="module")
 def client(server: ServerProcess, admin: str) -> Iterator[Client]:
     """A client beside the browser."""
     with Client(server.url, api_key=admin) as opened:
@@ -68,22 +60,6 @@ def context(chromium: Browser, server: ServerProcess, admin: str, client: Client
     opened = window(chromium, server, admin)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab, in which no script may fail and nothing may break the Content-Security-Policy."""
-    tab = context.new_page()
-    tab.set_default_timeout(30_000)
-    failures: list[str] = []
-    tab.on("pageerror", lambda error: failures.append(str(error)))
-    tab.on(
-        "console",
-        lambda line: failures.append(line.text) if "Content Security Policy" in line.text else None,
-    )
-    yield tab
-    tab.close()
-    assert failures == []
 
 
 def enroll(client: Client, site: str) -> list[str]:
@@ -104,14 +80,14 @@ def test_a_case_shows_both_sides_why_it_is_asked_and_how_likely_it_is(page: Page
     enroll(client, "shown")
     page.goto("/#/review/shown")
     asked(page, MERGE)
-    page.get_by_text("4 cases are in doubt.").wait_for()
+    page.get_by_text("4 cases are in doubt.").first.wait_for()
     case = client.review("shown").cases[0]
     assert case.probability is not None
     assert page.locator(".probability b").inner_text() == f"{100 * case.probability:.0f}"
     assert "a guess" in page.locator(".probability").inner_text()
     assert page.locator(".sides h3").all_inner_texts() == ["dan", "cy"]
     assert [section.locator(".crop").count() for section in page.locator(".sides section").all()] == [1, 2]
-    page.get_by_text("Same: 1 crop of dan will be called cy.").wait_for()
+    page.get_by_text("Same: 1 crop of dan will be called cy.").first.wait_for()
     labels = ("Same person", "Different people", "Skip")
     assert [page.get_by_role("button", name=name).locator("kbd").inner_text() for name in labels] == [*"SDK"]
 
@@ -121,26 +97,26 @@ def test_each_decision_is_one_key_and_the_next_case_is_shown(page: Page, client:
     page.goto("/#/review/keys")
     asked(page, MERGE)
     page.keyboard.press("s")
-    page.get_by_text("Same person: called cy now.").wait_for()
+    page.get_by_text("Same person: called cy now.").first.wait_for()
     asked(page, MISNAMED)
     assert names_of(client, "keys") == {"ada": 3, "bea": 4, "cy": 3}
     page.keyboard.press("d")
-    page.get_by_text("Different people: noted").wait_for()
+    page.get_by_text("Different people: noted").first.wait_for()
     asked(page, ITEM)
     assert client.item(ids[6]).identity == "bea"
     assert [case.kind for case in client.review("keys").cases] == ["unnamed", "unnamed"]
     page.keyboard.press("k")
-    page.get_by_text("Skipped").wait_for()
+    page.get_by_text("Skipped").first.wait_for()
     asked(page, CLUSTER)
     assert [case.skipped for case in client.review("keys").cases] == [False, True]
     page.get_by_role("button", name="Different people").click()
-    page.get_by_text("You have gone past the one case that is in doubt.").wait_for()
+    page.get_by_text("You have gone past the one case that is in doubt.").first.wait_for()
     page.keyboard.press("s")  # no case is shown, so that it answers none
     page.get_by_role("button", name="Show them again").click()
     asked(page, ITEM)
-    page.get_by_text("skipped before").wait_for()
+    page.get_by_text("skipped before").first.wait_for()
     page.keyboard.press("Shift+S")
-    page.get_by_text("There is nothing to decide").wait_for()
+    page.get_by_text("There is nothing to decide").first.wait_for()
     assert names_of(client, "keys") == {"ada": 4, "bea": 4, "cy": 3}
     assert page.locator(".case .crop").count() == 0
 
@@ -150,7 +126,7 @@ def test_u_takes_decisions_back_one_by_one_and_shows_their_cases(page: Page, cli
     page.goto("/#/review/undo")
     asked(page, MERGE)
     page.keyboard.press("u")
-    page.get_by_text("There is nothing to undo").wait_for()
+    page.get_by_text("There is nothing to undo").first.wait_for()
     for key, following in (("s", MISNAMED), ("d", ITEM), ("k", CLUSTER)):
         page.keyboard.press(key)
         asked(page, following)
@@ -158,7 +134,7 @@ def test_u_takes_decisions_back_one_by_one_and_shows_their_cases(page: Page, cli
         page.keyboard.press("u")
         asked(page, before)
     assert names_of(client, "undo") == BEFORE
-    page.get_by_text("4 cases are in doubt.").wait_for()
+    page.get_by_text("4 cases are in doubt.").first.wait_for()
     page.keyboard.press("s")
     asked(page, MISNAMED)
     assert names_of(client, "undo") == {"ada": 3, "bea": 4, "cy": 3}
@@ -179,7 +155,7 @@ def test_a_case_that_somebody_else_answered_or_that_changed_is_said_and_not_answ
     assert names_of(client, "race") == BEFORE
     client.erase(ids[6])
     page.keyboard.press("s")
-    page.get_by_role("alert").get_by_text("That case is not open any more").wait_for()
+    page.get_by_role("alert").get_by_text("That case is not open any more").first.wait_for()
     asked(page, ITEM)
     assert names_of(client, "race") == BEFORE | {"bea": 3}
 
@@ -212,7 +188,7 @@ def test_a_read_key_sees_every_case_and_cannot_answer(
     tab.set_default_timeout(30_000)
     tab.goto("/#/review/read")
     asked(tab, MERGE)
-    tab.get_by_text("Answering needs a key of scope write.").wait_for()
+    tab.get_by_text("Answering needs a key of scope write.").first.wait_for()
     assert tab.get_by_role("button", name=re.compile("Same|Different|Skip|Undo")).count() == 0
     for key in "sd":
         tab.keyboard.press(key)
@@ -242,7 +218,7 @@ def test_an_answer_that_arrived_while_the_connection_broke_counts_once_and_can_b
     ).wait_for()
     assert names_of(client, "broken") == {"ada": 3, "bea": 4, "cy": 3}
     page.keyboard.press("s")
-    page.get_by_text("Your answer had reached the server").wait_for()
+    page.get_by_text("Your answer had reached the server").first.wait_for()
     asked(page, MISNAMED)
     page.keyboard.press("u")
     asked(page, MERGE)
@@ -257,13 +233,13 @@ def test_a_server_that_stops_is_said_and_the_page_goes_on_when_it_is_back(
     asked(page, MERGE)
     server.kill()
     page.keyboard.press("s")
-    page.get_by_text("whether your answer reached it is not known").wait_for()
+    page.get_by_text("whether your answer reached it is not known").first.wait_for()
     page.locator(".lost").wait_for()
     asked(page, MERGE)  # nothing of it is lost
     with server:
         sign_in_again(page, admin)
         page.locator(".lost").wait_for(state="hidden")
-        page.get_by_text("is not known: answer it again").wait_for()
+        page.get_by_text("is not known: answer it again").first.wait_for()
         asked(page, MERGE)
         page.keyboard.press("s")
         asked(page, MISNAMED)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -17,8 +15,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmarks.serving import ROOT, free_ports
+from benchmarks.serving import ROOT
 from resight import app
+from tests.demo import running_demo
 
 README = (ROOT / "README.md").read_text()
 DEMO_URL = "http://127.0.0.1:8000"
@@ -31,21 +30,7 @@ def lines(start: str) -> list[str]:
 
 
 def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    resight = Path(sys.executable).parent / "resight"
-    environment = os.environ | {"RESIGHT_GALLERY": str(tmp_path / "gallery"), "RESIGHT_DEVICE": "cpu"}
-    demo = subprocess.Popen(
-        ["bash", "scripts/demo.sh", resight, str(port)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            if "Ctrl-C ends the demo" in line:
-                break
+    with running_demo(tmp_path) as port:
         blocks = re.findall(r"^    \$ (curl .*)\n((?:    (?!\$ ).*\n)*)", README, re.MULTILINE)
         assert len(blocks) >= 5
         job = ""
@@ -65,11 +50,6 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             for value in re.findall(r'"(?:decision|identity)":"\w+"', shown):
                 answered = json.dumps(answer, separators=(",", ":"))
                 assert value in answered, f"{command} does not answer {value}"
-    finally:
-        demo.send_signal(
-            signal.SIGTERM
-        )  # ends it as Ctrl-C does; a shell in the background may be deaf to SIGINT
-        assert demo.wait(30) == 0
     with pytest.raises(subprocess.CalledProcessError):  # nothing is left running
         subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/health"], check=True)
 

@@ -5,49 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from benchmarks.serving import ROOT, free_ports
+from benchmarks.serving import ROOT
+from tests.demo import RESIGHT, running_demo
 
 PAGE = (ROOT / "docs/tour.md").read_text()
 STEPS = re.findall(r"^    \$ (.*)\n((?:    (?!\$ ).*\n)*)", PAGE, re.MULTILINE)
 # what a word in capitals is, and how the answer before shows it
 IDS = {"CLUSTER": r"│ ([0-9a-f]{32}) │", "CASE": r"(?m)^(\d+-\d+-\S+) "}
-RESIGHT = Path(sys.executable).parent / "resight"
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """The demo, as `make demo` starts it."""
-    (port,) = free_ports(1)
-    environment = os.environ | {"RESIGHT_GALLERY": str(tmp_path / "gallery"), "RESIGHT_DEVICE": "cpu"}
-    demo = subprocess.Popen(
-        ["bash", "scripts/demo.sh", RESIGHT, str(port)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            if "Ctrl-C ends the demo" in line:
-                break
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        demo.send_signal(signal.SIGTERM)
-        demo.wait(30)
-
-
-def test_the_tour_goes_as_the_page_says(url: str) -> None:
+def test_the_tour_goes_as_the_page_says(tmp_path: Path) -> None:
     assert len(STEPS) >= 10
-    environment = os.environ | {"RESIGHT_URL": url, "COLUMNS": "160"}
+    with running_demo(tmp_path) as port:
+        walk({"RESIGHT_URL": f"http://127.0.0.1:{port}", "COLUMNS": "160"})
+
+
+def walk(settings: dict[str, str]) -> None:
+    """Runs each command of the page, and compares what it prints."""
+    environment = os.environ | settings
     ids: dict[str, str] = {}
     for command, shown in STEPS:
         words = [ids.get(word, word) for word in shlex.split(command)]
