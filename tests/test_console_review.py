@@ -215,7 +215,7 @@ def test_an_answer_that_arrived_while_the_connection_broke_counts_once_and_can_b
     page.keyboard.press("s")
     page.get_by_text("whether your answer reached it is not known").or_(
         page.get_by_text("is not known: answer it again")
-    ).wait_for()
+    ).first.wait_for()
     assert names_of(client, "broken") == {"ada": 3, "bea": 4, "cy": 3}
     page.keyboard.press("s")
     page.get_by_text("Your answer had reached the server").first.wait_for()
