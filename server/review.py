@@ -204,8 +204,8 @@ class Reviewing:
                 facts = {"entry": entry} if entry is not None else {}
                 undo = f"; entry {entry} of the journal can be undone" if entry is not None else ""
                 return Conflict(
-                    f"case {case!r} was answered {review.answer!r} by {review.actor} meanwhile{undo}; "
-                    "nothing was changed",
+                    f"case {case!r} is not open at site {site.name!r}: whether these two show one person was "
+                    f"answered {review.answer!r} by {review.actor}{undo}; nothing was changed",
                     **facts,
                 )
         return Conflict(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import itertools
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -305,7 +307,7 @@ def test_who_answers_later_is_told_who_was_faster_and_nothing_is_changed(
     done = answered(app, site, CLUSTER, "different")
     before = names(service, ids)
     problem = send(app, calls.answer_review(name, case, "same"), 409)
-    assert f"was answered 'different' by local meanwhile; entry {done.entry}" in problem["detail"]
+    assert f"answered 'different' by local; entry {done.entry}" in problem["detail"]
     assert problem["entry"] == done.entry
     assert names(service, ids) == before
     send(app, calls.undo(done.entry or 0))
@@ -449,6 +451,24 @@ def test_cases_are_kept_until_the_gallery_changes(
         change()
         listed(app, name)
         assert len(computed) == number
+    place = service.sites.get(name)
+    calibration = {**(place.state.version.calibration or {}), "slope": 20.0}
+    version = dataclasses.replace(place.state.version, calibration=calibration)
+    place.state = dataclasses.replace(place.state, version=version)  # scores mean something else by now
+    listed(app, name)
+    assert len(computed) == len(changes) + 2
+
+
+def test_an_item_that_is_as_like_its_own_person_is_less_likely_to_show_another(
+    service: Service, app: FastAPI
+) -> None:
+    shown = [*[(21, 21, 1.0, "ada")] * 3, *[(22, 22, 1.0, "bea")] * 3, (21, 22, 0.53, "bea")]
+    name = f"site-{next(_numbers)}"
+    enrolled(service, name, shown)
+    [case] = [case for case in listed(app, name) if case.kind == "misnamed"]
+    assert case.probability is not None
+    alone = 1 / (1 + math.exp(-(14.0 * case.score - 9.0)))  # by the card, without its own person
+    assert case.probability < alone - 0.02
 
 
 @pytest.mark.parametrize("change", ["named", "erased"])

@@ -24,7 +24,7 @@ def vector_of(text: str, field: str) -> np.ndarray:
     if text.lstrip().startswith("["):
         return _of_array(text, field)
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text.strip(), validate=True)  # a file often ends with a new line
     except (binascii.Error, ValueError):
         raise BadRequest(f"{field} is {shown(text)}; {_FORMS}") from None
     if len(data) % 4:
