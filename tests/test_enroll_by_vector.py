@@ -193,7 +193,9 @@ def enroll(service: Service, space: str) -> Enrolled:
     return asyncio.run(enrolling)
 
 
-def test_vectors_of_a_site_before_it_was_adapted_are_refused(service: Service, bundle: Bundle) -> None:
+def test_vectors_of_a_site_before_it_was_adapted_are_refused(
+    service: Service, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asyncio.run(service.enrolling.enroll(BASE, CROPS, [NewItem()] * 8))
     old = service.sites.get(BASE).state.version.raw_space_id
     enrolling = service.enrolling
@@ -201,12 +203,12 @@ def test_vectors_of_a_site_before_it_was_adapted_are_refused(service: Service, b
 
     def swapped(*arguments: Any) -> Any:
         """The site gets other tables between the check of the space and the commit."""
-        enrolling._write = write  # type: ignore[method-assign]
+        monkeypatch.setattr(enrolling, "_write", write)
         profile = service.store.versions.save_profile(site_profile(bundle, 1))
         service.rebuilder.run(service.sites.get(BASE), profile, "adapt", 1)
         return write(*arguments)
 
-    enrolling._write = swapped  # type: ignore[method-assign]
+    monkeypatch.setattr(enrolling, "_write", swapped)
     for _ in range(2):
         with pytest.raises(Conflict, match="in version 2; embed their crops again"):
             enroll(service, old)
