@@ -17,7 +17,7 @@ from tests.test_calibration import crop as labelled_crop
 from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 CAMERAS = ("door", "hall")
 
@@ -109,6 +109,25 @@ def test_a_person_is_renamed_and_that_is_undone_by_keyboard_alone(page: Page, cl
     assert names_of(client, "keys") == {"visitor-1": 4}
     page.get_by_text("undone by").first.wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Last changes"
+
+
+def test_a_page_that_is_still_loading_leaves_the_focus_where_the_operator_moved_it(
+    page: Page, client: Client
+) -> None:
+    enroll(client, "focus", "visitor-1", 1)
+    page.goto("/#/people/focus")
+    page.get_by_role("link", name="visitor-1").wait_for()
+    held: list[Route] = []
+    page.route("**/gallery?*", lambda route: held.append(route))
+    page.get_by_role("link", name="visitor-1").click()
+    tab_to(page, "Rename or merge")
+    while not held:
+        page.wait_for_timeout(10)
+    page.evaluate("document.getElementById('status').textContent = ''")  # it is said when a page is complete
+    for route in held:
+        route.continue_()
+    page.locator("#status", has_text="People").wait_for(state="attached")
+    assert page.evaluate("document.activeElement.textContent") == "Rename or merge"
 
 
 def test_a_merge_is_done_after_it_was_shown_how_alike_both_are(page: Page, client: Client) -> None:

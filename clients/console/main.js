@@ -78,11 +78,12 @@ async function show() {
     if (number !== state.shown) return; // another page was asked for meanwhile
     document.title = `${words.pages[page]} · ${words.name}`;
     fill(main);
+    // before the page is complete: afterwards it would take the focus from somebody who already uses the page
+    if (number > 1) main.focus({ preventScroll: true });
     if (refused) fill(main, h("h1", {}, words.pages[page]), h("p", {}, words.enroll.readOnly));
     else if (here.site && !site) fill(main, nothingYet());
     else if (here.site && !state.sites.includes(site)) fill(main, gone(site));
     else state.leave = (await module.render(main, { site, sites: state.sites, query })) ?? null;
-    if (number > 1) main.focus({ preventScroll: true });
     announce(words.pages[page]);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
