@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.output import fail, table
+from reid.engine_names import CHOICES
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -50,7 +51,7 @@ def serve(
     ] = None,
     engine: Annotated[
         Optional[str],
-        typer.Option(help="auto, tensorrt, cuda, openvino-int8, openvino, onnxruntime or torch"),
+        typer.Option(help=CHOICES),
     ] = None,
     reembed: Annotated[
         Optional[bool],

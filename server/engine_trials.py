@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.bundle import INT8, PROBE, Bundle
-from reid.engines.chooser import INT8 as OPENVINO_INT8
+from reid.engine_names import INT8 as OPENVINO_INT8
 from reid.engines.trial import Trial, trial_of
 
 log = logging.getLogger("resight")
