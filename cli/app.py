@@ -31,6 +31,7 @@ from cli.sentences import Sentences
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.transfer import gallery_export, gallery_import
+from cli.tune import tune
 from cli.weights import weights_convert, weights_list
 from cli.wrap import bundle_wrap
 
@@ -61,6 +62,7 @@ for verb in (
     visualize,
     export,
     embed,
+    tune,
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)

@@ -62,7 +62,7 @@ def test_a_graph_that_looks_for_weights_elsewhere_is_refused(copy: Path) -> None
     data = graph.SerializeToString()
     (copy / "model.onnx").write_bytes(data)
     served.manifest.files["model.onnx"] = hashlib.sha256(data).hexdigest()
-    with pytest.raises(BundleError, match="where it is not: .* of /etc/passwd"):
+    with pytest.raises(BundleError, match=r"where it is not: .* of /etc/passwd"):
         served.onnx_model()
 
 
