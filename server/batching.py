@@ -24,12 +24,13 @@ import numpy as np
 
 from reid.engines import Engine, RowsEngine
 from server.errors import Overloaded, Stopping
+from server.queries import Queries
 
 log = logging.getLogger("resight")
 Lane = Literal["interactive", "bulk"]
 _BULK_TURN = 4  # interactive batches in a row before waiting bulk work gets one
-_QUERIES_S = 0.25  # how long after a query others are expected
 _BESIDE_QUERIES_S = 0.004  # of computing bulk work, at most, for which a query then waits
+_LONGEST_HELD_S, _LOOK_S = 0.05, 0.002  # how long it waits for queries elsewhere; how often it looks
 _FEWEST_BESIDE = 4  # crops; fewer would make bulk work too slow
 _SIZES, _GPU_SIZES = (8, 16, 32), (8, 16, 32, 64, 128)
 
@@ -70,10 +71,16 @@ class Batcher:
     Args:
         engine: what embeds: all crops with one table, or each with its own. dim: length of its embeddings.
         max_batch: crops a batch. max_queued: crops that may wait; beyond, `submit` raises Overloaded.
+        queries: of all batchers on this machine's cores.
     """
 
     def __init__(
-        self, engine: Engine | RowsEngine, dim: int, max_batch: int = 32, max_queued: int = 4096
+        self,
+        engine: Engine | RowsEngine,
+        dim: int,
+        max_batch: int = 32,
+        max_queued: int = 4096,
+        queries: Queries | None = None,
     ) -> None:
         self.engine, self.dim, self.max_batch, self.max_queued = engine, dim, max_batch, max_queued
         self.lanes: dict[Lane, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
@@ -82,7 +89,7 @@ class Batcher:
         self.closed: Overloaded | None = None  # what requests are refused with from then on
         self.batches = self.crops = 0  # served so far
         self.bulk: BulkEngine | None = None
-        self.last_query = -math.inf  # when one was submitted or served, on the clock of `time.monotonic`
+        self.queries = queries or Queries()
         self.serving = 0  # batches that are being computed
         self.bulk_threads: list[threading.Thread] = []
         self.thread = threading.Thread(target=self._run, name="batcher", daemon=True)
@@ -122,7 +129,8 @@ class Batcher:
             self.queued += len(crops)
             self.lanes[lane].append(request)
             if lane == "interactive":
-                self.last_query = time.monotonic()
+                self.queries.begin()
+                request.future.add_done_callback(lambda _: self.queries.end())
             self.changed.notify_all()
         return request.future
 
@@ -146,47 +154,46 @@ class Batcher:
 
     def _run(self) -> None:
         """In front of the engine for queries."""
-        streak = 0
+        streak, held_until = 0, 0.0
         while True:
             with self.changed:
                 while not (self.lanes["interactive"] or self._does_bulk_too()):
                     if self.closed is not None:
                         return
-                    self.changed.wait()
+                    # queries elsewhere, which nobody tells this thread of, make bulk work its own
+                    self.changed.wait(_LOOK_S * 10 if self.lanes["bulk"] else None)
                 bulk_turn = self._does_bulk_too() and (streak >= _BULK_TURN or not self.lanes["interactive"])
+                elsewhere = self.queries.pending and not self.lanes["interactive"]
+                if bulk_turn and elsewhere and time.monotonic() < held_until and self.closed is None:
+                    self.changed.wait(_LOOK_S)  # another engine needs the cores for a query
+                    continue
                 lane: Lane = "bulk" if bulk_turn else "interactive"
                 streak = 0 if bulk_turn else streak + 1
                 batch = self._take(self.lanes[lane], self._beside_queries() if bulk_turn else self.max_batch)
             self._serve(batch, self.engine)
-            if not bulk_turn:
-                self.last_query = time.monotonic()
+            if bulk_turn:
+                held_until = time.monotonic() + _LONGEST_HELD_S
 
     def _run_bulk(self) -> None:
         """One thread in front of the engine for bulk work. What is left at the end is done by `_run`."""
         assert self.bulk is not None
         while True:
             with self.changed:
-                while self.closed is None and not (self.lanes["bulk"] and self._expects_queries_for() <= 0):
-                    self.changed.wait(self._expects_queries_for() if self.lanes["bulk"] else None)
+                while self.closed is None and not (self.lanes["bulk"] and self.queries.expected_for() <= 0):
+                    self.changed.wait(self.queries.expected_for() if self.lanes["bulk"] else None)
                 if self.closed is not None:
                     return
                 batch = self._take(self.lanes["bulk"], self.bulk.batch)
             self._serve(batch, self.bulk.engine)
 
-    def _expects_queries_for(self) -> float:
-        """Seconds for which queries are expected; none: 0. Call it with the lock."""
-        if self.lanes["interactive"]:
-            return _QUERIES_S
-        return max(0.0, self.last_query + _QUERIES_S - time.monotonic())
-
     def _does_bulk_too(self) -> bool:
         """Whether bulk work waits that no other thread does. Call it with the lock."""
-        apart = self.bulk is not None and self.closed is None and self._expects_queries_for() <= 0
+        apart = self.bulk is not None and self.closed is None and self.queries.expected_for() <= 0
         return bool(self.lanes["bulk"]) and not apart
 
     def _beside_queries(self) -> int:
         """Crops of bulk work at once in front of the engine for queries. Call it with the lock."""
-        if self._expects_queries_for() <= 0:
+        if self.queries.expected_for() <= 0:
             return self.max_batch
         return min(self.max_batch, max(_FEWEST_BESIDE, int(self.rate * _BESIDE_QUERIES_S)))
 

@@ -25,6 +25,7 @@ from server.engine_trials import EngineTrials
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping
 from server.gallery.store import Store
 from server.profile_engine import PackedTables, ProfileEngine
+from server.queries import Queries
 from server.settings import Settings
 from server.stored_precision import stored_precision
 from server.tuning import Tuning, kept_tuning
@@ -85,6 +86,7 @@ class Engines:
         self.max_batch = best_batch(engine, manifest.height, manifest.width)
         self.compilers = ThreadPoolExecutor(_COMPILERS, thread_name_prefix="compile")
         self.stopping = False
+        self.queries = Queries()
         self.base_engine, self.base = engine, self._batcher(engine)
         self._open_bulk(self.base, engine)
         self.bytes_each = engine_bytes(bundle, self.info, self.max_batch)
@@ -339,7 +341,8 @@ class Engines:
         self.compilers.submit(opened)
 
     def _batcher(self, engine: Engine | RowsEngine) -> Batcher:
-        return Batcher(engine, self.bundle.manifest.dim, self.max_batch, self.settings.max_queued_crops)
+        dim, most = self.bundle.manifest.dim, self.settings.max_queued_crops
+        return Batcher(engine, dim, self.max_batch, most, self.queries)
 
 
 def _as_problem(profile_id: str, error: Exception) -> Problem:

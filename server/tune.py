@@ -58,15 +58,14 @@ def tune(settings: Settings, turn_s: float = _TURN_S, rounds: int = _ROUNDS) -> 
     """
     try:
         bundle = Bundle.load(settings.bundle)
-        settings.data.mkdir(parents=True, exist_ok=True)
+        if settings.data.exists() and not settings.data.is_dir():
+            raise StartError(f"data folder {settings.data} cannot be used: it is a file")
         trials = EngineTrials(bundle, settings.data)
         engine = choose_with_reasons(
             bundle, settings.device, settings.engine, trial=trials, stored=_stored(bundle, settings)
         ).engine
     except (BundleError, EngineError) as error:
         raise StartError(str(error)) from error
-    except OSError as error:
-        raise StartError(f"data folder {settings.data} cannot be used: {error.strerror}") from error
     info = engine.describe()
     if not isinstance(engine, SharesCores):
         raise StartError(
@@ -75,6 +74,7 @@ def tune(settings: Settings, turn_s: float = _TURN_S, rounds: int = _ROUNDS) -> 
         )
     measured = measure(bundle, engine, settings.decode_threads, turn_s, rounds)
     try:
+        settings.data.mkdir(parents=True, exist_ok=True)
         keep_tuning(measured.tuning, bundle, info, settings.data)
     except OSError as error:
         raise StartError(f"data folder {settings.data} cannot be written: {error.strerror}") from error

@@ -17,6 +17,7 @@ from reid.engines.open_vino import OpenVinoEngine
 from reid.engines.rows import pack
 from server.batching import Batcher, BulkEngine, EmbedError
 from server.errors import StartError, Stopping
+from server.queries import Queries
 from server.settings import Settings
 from server.tune import Way, chosen, quickest, tune
 from server.tuning import FILE, Tuning, default_tuning, keep_tuning, kept_tuning
@@ -74,6 +75,44 @@ def test_streams_pause_while_queries_come_and_go_on_afterwards() -> None:
     time.sleep(0.3)
     batcher.submit(crops(1, 2, 3), "bulk").result(5)
     assert (bulk.sizes, queries.sizes) == ([3], [1, 3])
+
+
+def test_bulk_work_of_one_engine_yields_to_queries_of_another() -> None:
+    asked, bulk = Counting(), Streams()
+    queries = Queries()
+    for_queries = Batcher(asked, 2, 32, queries=queries)
+    beside = Batcher(Counting(), 2, 32, queries=queries)
+    beside.serve_bulk_with(BulkEngine(bulk, 4, 3))
+    asked.gate.clear()
+    query = for_queries.submit(crops(7))
+    futures = [beside.submit(crops(*range(1, 9)), "bulk") for _ in range(2)]
+    for future in futures:
+        future.result(5)
+    assert bulk.sizes == []
+    assert queries.pending == 1
+    asked.gate.set()
+    query.result(5)
+    time.sleep(0.3)
+    beside.submit(crops(1, 2, 3), "bulk").result(5)
+    assert (bulk.sizes, queries.pending) == ([3], 0)
+
+
+def test_bulk_work_goes_on_while_queries_of_another_engine_never_end() -> None:
+    asked, bulk, own = Counting(), Streams(), Counting()
+    queries = Queries()
+    for_queries, beside = Batcher(asked, 2, 32, queries=queries), Batcher(own, 2, 32, queries=queries)
+    beside.serve_bulk_with(BulkEngine(bulk, 4, 3))
+    bulk.gate.clear()
+    future = beside.submit(crops(*range(1, 41)), "bulk")
+    while beside.serving < 3:  # until every stream holds a batch
+        time.sleep(0.001)
+    asked.gate.clear()
+    query = for_queries.submit(crops(7))
+    bulk.gate.set()
+    assert future.result(5) == pytest.approx(expected(*range(1, 41)), abs=1e-6)
+    assert sum(bulk.sizes) == 12 and sum(own.sizes) == 28
+    asked.gate.set()
+    query.result(5)
 
 
 def test_a_crop_that_fails_in_a_stream_fails_alone() -> None:
