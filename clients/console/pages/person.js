@@ -1,5 +1,5 @@
 // One person: the crops that bear the name, and what can be corrected.
-import { call, json, may } from "../api.js";
+import { call, json, may, off, on } from "../api.js";
 import { cropButton } from "../crop.js";
 import { fill, h, notice } from "../dom.js";
 import { lastChanges } from "../journal.js";
@@ -13,6 +13,8 @@ const w = words.people;
 
 export async function renderPerson(main, site, name) {
   let person = null;
+  let round = 0; // what an earlier question is answered is not shown after a later one
+  let waits = false; // for the connection
   const heading = h("div", {});
   const actions = h("div.bar", {});
   const sheet = sheetOf({
@@ -31,7 +33,11 @@ export async function renderPerson(main, site, name) {
 
   /** Everything anew, as it is by now; what was chosen stays chosen. */
   async function refresh() {
-    person = await personNamed(site, name);
+    const mine = ++round;
+    const found = await personNamed(site, name);
+    if (mine !== round) return;
+    person = found;
+    waits = false;
     fill(heading, person ? headingOf(person, site) : gone(site, name));
     fill(actions, person && may("write") && h("div.chooser", {},
       h("button", { type: "button", onclick: rename }, w.rename),
@@ -41,7 +47,11 @@ export async function renderPerson(main, site, name) {
     await Promise.all([person && sheet.reload(), changes.refresh()]);
   }
 
-  const anew = () => refresh().catch((error) => notice(error.message, "bad"));
+  const anew = () => refresh().catch((error) => {
+    waits = error.code === "lost";
+    notice(error.message, "bad");
+  });
+  const back = () => { if (waits) anew(); };
 
   async function rename() {
     const { to, refused } = await askName(site, person);
@@ -75,7 +85,8 @@ export async function renderPerson(main, site, name) {
 
   fill(main, heading, actions, changes.element, sheet.element);
   await refresh();
-  return sheet.end;
+  on("back", back);
+  return () => { off("back", back); sheet.end(); };
 }
 
 function headingOf(person, site) {
