@@ -13,13 +13,14 @@ export class Failure extends Error {
 
 export const session = { required: true, scope: null, key: null, csrf: null };
 const PATIENCE_MS = 5000; // without an answer: then it is asked whether the server is there
+const PROBE_MS = 3000; // how long that may take
 const SCOPES = ["read", "write", "admin"];
 
 /** Whether the session may do what needs this scope. */
 export const may = (scope) => SCOPES.indexOf(session.scope) >= SCOPES.indexOf(scope);
 
 const events = new EventTarget();
-/** "lost" and "back" of the connection; "session" when somebody signed in or out. */
+/** "lost" and "back" of the connection; "session" when somebody signed in or out; "missing" after a 404. */
 export const on = (name, listener) => events.addEventListener(name, listener);
 export const off = (name, listener) => events.removeEventListener(name, listener);
 
@@ -98,6 +99,7 @@ async function answerOf(response) {
     throw new Failure(words.connection.strange(response.status), "strange", response.status);
   }
   if (response.ok) return body;
+  if (response.status === 404) events.dispatchEvent(new Event("missing"));
   throw new Failure(body.detail ?? words.connection.strange(response.status), body.code, response.status, body);
 }
 
@@ -118,12 +120,16 @@ async function probe() {
 /** Whether the server answers at all. One that hangs, or a cut cable, refuses nothing: so not for ever. */
 async function answers() {
   try {
-    await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
     return true;
   } catch {
     return false;
   }
 }
+
+addEventListener("online", async () => { // the browser knows of a cable or a WLAN that is back
+  if (lost && (await answers())) setLost(false);
+});
 
 /** Says that the connection is lost where nothing at all is answered; some calls only take long. */
 async function doubt() {

@@ -18,7 +18,7 @@ const PAGES = {
   keys: { load: () => import("./pages/keys.js"), scope: "admin" },
 };
 
-const state = { sites: [], leave: null, shown: 0, waits: false };
+const state = { sites: [], site: null, leave: null, shown: 0, waits: false };
 // Each page gets an element of its own: what an earlier page still draws when its answers come late is not seen.
 const place = () => h("main", { id: "page", tabIndex: -1 });
 let main = place();
@@ -26,6 +26,7 @@ const nav = h("nav", { "aria-label": words.nav });
 const picker = h("select", { "aria-label": words.site, onchange: () => go(route().page, picker.value) });
 const who = h("div.who");
 const lost = h("div.lost", { role: "alert", hidden: true }, words.connection.lost);
+const deleted = h("div.gone", { role: "alert", hidden: true });
 
 /** What the address says: #/PAGE/SITE?item=ID, or ?person=NAME */
 function route() {
@@ -71,6 +72,8 @@ async function show() {
   state.leave?.();
   state.leave = null;
   state.waits = false;
+  state.site = null;
+  deleted.hidden = true;
   const late = () => number !== state.shown; // another page was asked for meanwhile
   try {
     await loadSites();
@@ -88,6 +91,7 @@ async function show() {
     else if (here.site && !site) fill(main, nothingYet());
     else if (here.site && !state.sites.includes(site)) fill(main, gone(site));
     else {
+      state.site = here.site ? site : null;
       const leave = (await module.render(main, { site, sites: state.sites, query })) ?? null;
       if (late()) {
         leave?.();
@@ -180,12 +184,20 @@ function build() {
       h("div.pick", {}, picker),
       nav,
       h("div.foot", {}, who, themes())),
-    h("div.stage", {}, lost, main));
+    h("div.stage", {}, lost, deleted, main));
 }
 
 ask.signIn = askForKey;
 on("session", () => {
   if (state.shown) frame(route().page, picker.value || null); // another key may do more or less
+});
+on("missing", async () => {
+  const { site } = state;
+  if (!site || !deleted.hidden) return;
+  await loadSites().catch(() => {});
+  if (site !== state.site || state.sites.includes(site)) return; // it was something else that is missing
+  deleted.textContent = words.siteView.gone(site);
+  deleted.hidden = false;
 });
 on("lost", () => { lost.hidden = false; });
 on("back", () => {
