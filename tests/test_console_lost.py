@@ -3,6 +3,7 @@ lost, and the page goes on."""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -269,7 +270,7 @@ def test_without_a_connection_nothing_is_lost_and_with_it_the_page_goes_on(
 
 
 @pytest.fixture(scope="module")
-def revocable(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
+def revocable(chromium: Browser, server: ServerProcess, admin: str) -> Iterator[BrowserContext]:
     """A window in which nobody has signed in yet."""
     opened = chromium.new_context(base_url=server.url)
     opened.set_default_timeout(TIMEOUT_MS)
@@ -329,9 +330,10 @@ def test_a_page_that_is_asked_for_without_a_connection_comes_when_it_is_back(
     page.get_by_role("button", name="Try again").click()
     page.locator(".lost").wait_for()
     page.get_by_role("link", name="People").click()
-    page.get_by_role("button", name="Try again").wait_for()
-    page.context.set_offline(False)
     page.get_by_role("heading", name="People").wait_for()
+    page.locator("main .error", has_text=LOST).wait_for()
+    page.context.set_offline(False)
+    page.locator(".sheet").wait_for()
     page.get_by_role("link", name="Calibration").click()
     page.get_by_text("Nothing says yet what scores mean").wait_for()
 
@@ -355,17 +357,34 @@ def test_a_server_that_hangs_is_said_and_what_was_asked_is_answered_when_it_goes
     assert page.locator(".lost").is_hidden()
 
 
-def test_a_job_that_is_followed_while_the_server_is_away_is_taken_up_again(
-    page: Page, client: Client, server: ServerProcess
+def test_an_adaptation_that_began_while_the_connection_broke_is_shown_when_it_is_back(
+    page: Page, client: Client
 ) -> None:
-    """The browser takes a broken stream up again by itself, and says nothing of it."""
-    page.goto("/#/site/lobby")
-    page.route("**/adapt/*/events", lambda route: route.abort(), times=1)
-    page.get_by_role("heading", name="Cameras", exact=True).wait_for()
-    page.get_by_label("The gate decides").uncheck()
-    page.get_by_label("What to try").select_option("0")
+    def arrive_and_break(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    enroll_labelled(client, "begun")
+    page.goto("/#/site/begun")
+    choose_tier(page)
+    page.route("**/adapt", arrive_and_break, times=1)
     page.get_by_role("button", name="Adapt this site").click()
-    page.locator(".outcome").wait_for()
+    page.get_by_text("whether the job was begun is not known").wait_for()
+    page.get_by_text("It succeeded: tier 0 (centring) went live").first.wait_for()
+
+
+def test_a_job_whose_stream_breaks_is_said_and_followed_again(page: Page, client: Client) -> None:
+    """The browser takes a broken stream up again by itself, and says nothing of it."""
+    enroll_labelled(client, "stream")
+    page.goto("/#/site/stream")
+    choose_tier(page)
+    away = re.compile("/adapt/.*/events|/health")
+    page.route(away, lambda route: route.abort())
+    page.get_by_role("button", name="Adapt this site").click()
+    page.locator(".lost").wait_for()
+    page.unroute(away)
+    page.locator(".lost").wait_for(state="hidden")
+    page.get_by_text("It succeeded: tier 0 (centring) went live").first.wait_for()
 
 
 def test_an_answer_that_comes_late_does_not_overwrite_a_newer_page(page: Page, client: Client) -> None:
