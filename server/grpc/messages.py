@@ -78,6 +78,7 @@ def enrolled(committed: Enrolled) -> pb.EnrollResponse:
         items=[item(i) for i in committed.items],
         errors=errors,
         note=committed.note or "",
+        enrolled_before=committed.enrolled_before,
     )
 
 

@@ -91,6 +91,9 @@ class EnrolledModel(BaseModel):
     note: str | None = Field(
         None, description="of vectors: what their items cannot do, because they have no image"
     )
+    enrolled_before: bool = Field(
+        False, description="an earlier request under the same Idempotency-Key enrolled them; nothing is new"
+    )
 
     @classmethod
     def of(cls, committed: Enrolled) -> EnrolledModel:
@@ -103,6 +106,7 @@ class EnrolledModel(BaseModel):
             items=items,
             errors=committed.errors,
             note=committed.note,
+            enrolled_before=committed.enrolled_before,
         )
 
 

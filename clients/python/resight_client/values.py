@@ -60,6 +60,7 @@ class Enrolled:
     items: list[Item]
     errors: list[dict[str, Any]]
     note: str | None = None  # of vectors: what their items cannot do, because they have no image
+    enrolled_before: bool = False  # under the same idempotency key by an earlier request: nothing is new
 
 
 @dataclasses.dataclass(frozen=True)
