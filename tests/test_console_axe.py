@@ -5,9 +5,7 @@ axe runs through the browser's debugger, so that the pages keep their strict Con
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,19 +50,6 @@ def context(chromium: Browser, server: ServerProcess, admin: str, client: Client
     opened = window(chromium, server, admin)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="module")
-def axe() -> Any:
-    """axe-core, as the package axe-playwright-python brings it."""
-    if find_spec("axe_playwright_python") is None:
-        sentence = "axe-playwright-python (the extra dev) is not installed"
-        if os.environ.get("RESIGHT_REQUIRE_CHROMIUM"):
-            raise RuntimeError(sentence)
-        pytest.skip(sentence)
-    from axe_playwright_python.sync_playwright import Axe
-
-    return Axe()
 
 
 def picture_file(number: int = 0, name: str = "crop.png") -> dict[str, str | bytes]:
