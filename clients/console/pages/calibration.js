@@ -86,7 +86,7 @@ const figure = (name, value) => h("div", {}, h("p.soft", {}, name), h("p.big", {
 function facts({ calibration: known }) {
   const { measured } = known;
   const rows = [
-    [w.facts.people, w.facts.peopleText(known.people)],
+    known.people !== null && [w.facts.people, w.facts.peopleText(known.people)],
     [w.facts.now, w.facts.nowText(measured.people_now)],
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
     known.error !== null && [w.facts.error, words.percent(known.error)],
