@@ -100,7 +100,7 @@ def same_second(
     many pairs of tracks that are. Two tracks that bear one name are none: the tracker lost its person.
 
     Args:
-        vectors, tracks, times: as of `same_track`. cameras, names: of each crop.
+        vectors, tracks, times: as of `same_track`. cameras, names: of each crop; a name may be empty or None.
     """
     moments: dict[tuple[str | None, int], list[int]] = defaultdict(list)
     for row in np.flatnonzero(tracks >= 0).tolist():
@@ -114,7 +114,7 @@ def same_second(
         for row in rows:
             own = int(tracks[row])
             for other, name in name_of.items():
-                if other != own and (name is None or name != name_of[own]):
+                if other != own and (not name or name != name_of[own]):
                     scores.append(float((vectors[rows_of[other]] @ vectors[row]).max()))
                     askers.append(own)
                     met.add((min(own, other), max(own, other)))
