@@ -36,6 +36,7 @@ from reid.calibration import (
     expected_error,
     fit,
     log_likelihood_ratio_cost,
+    moved_by,
     weigh,
 )
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
@@ -298,8 +299,8 @@ class _Queue:
 
 
 def guesses(crops: Crops, bundle: Bundle) -> None:
-    """Prints what answers are worth where nothing but the model's card says what scores mean: 16 people have a
-    name, and as many are enrolled when it is judged."""
+    """Prints what answers are worth where nothing but the model's card says what scores mean: 16 people have
+    a name, and as many are enrolled when it is judged."""
     cards = [metrics for metrics in bundle.manifest.metrics if "calibration slope" in metrics]
     count = crops.site.wrong.shape[1]
     print("\n| card of | enrolled | answers | error | bias | Cllr |\n| --- | --- | --- | --- | --- | --- |")
@@ -318,25 +319,11 @@ def guesses(crops: Crops, bundle: Bundle) -> None:
                 asked = np.argsort(np.abs(likely - 0.5), kind="stable")[:50]
                 for number in (0, 20, 50):
                     some = asked[:number]
-                    found = _moved_by(card, queue.scores[some], queue.same[some])
+                    found = moved_by(card, queue.scores[some], queue.same[some])
                     judged.setdefault(number, []).append(Judged.of(found, test))
             for number, values in judged.items():
                 name = metrics.get("dataset")
                 print(f"| {name} | {share:.0%} | {number} | {shown(values)} |", flush=True)
-
-
-def _moved_by(card: Calibration, scores: np.ndarray, same: np.ndarray) -> Calibration:
-    """The most likely calibration, one logit and 30 % of the slope about the card's being as likely as not."""
-    centre = float(scores.mean()) if len(scores) else 0.0
-    columns = np.stack([np.ones(len(scores)), scores - centre], 1)
-    held = np.array([1.0, 1 / (0.3 * card.slope) ** 2])
-    weights = np.zeros(2)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(card.slope * scores + card.intercept + columns @ weights)))
-        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held)
-        step = np.linalg.solve(curvature, columns.T @ (p - same) + held * weights)
-        weights = weights - np.clip(step, -2, 2)
-    return Calibration(card.slope + weights[1], card.intercept + weights[0] - weights[1] * centre)
 
 
 def camera_pairs(crops: Crops) -> None:

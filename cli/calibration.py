@@ -19,8 +19,9 @@ def calibrate(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="identity: people whom two cameras have seen; tracklets: tracks alone, a guess; all: both. "
-            "Without it identities, or where they do not suffice, all"
+            help="identity: people whom two cameras have seen; tracklets: tracks alone, a guess; all: both; "
+            "answers: the card, moved by answers, a guess too. Without it the first of identity, all and answers "
+            "that suffices"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -43,7 +44,8 @@ def lines(site: str, measured: Calibration) -> list[str]:
     among = f", at about {seen.people_now} people in the gallery" if seen is not None else ""
     by = f"{measured.people} people"
     if seen is not None and seen.labels != "identity":
-        by = f"{seen.tracks} tracks" if measured.people is None else f"{by} and {seen.tracks} tracks"
+        by = f"{by} and {seen.tracks} tracks" if measured.people is not None else f"{seen.tracks} tracks"
+        by = by if seen.labels != "answers" else f"{sum(seen.pairs.values())} answers"
     shown = [f"site {site} is calibrated by {by}{among}"]
     if seen is not None:
         counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in seen.pairs.items() if count)

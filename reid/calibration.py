@@ -11,9 +11,9 @@ from reid.open_set import Trial
 from reid.tracklets import Pairs
 
 _ROUNDS = 100  # of Newton's method, at most
-_OTHER_SHARE = (
-    2.0  # standard deviation of how far, as log odds, an answered queue's share may be from one half
-)
+_SLOPE_OFF = 0.3  # standard deviation of a guess's slope, as a share of it
+_FARTHEST_STEP = 2.0  # of Newton's method, where a step too far would not come back
+_OTHER_SHARE = 2.0  # standard deviation of the log odds that a queue's best match is right, beside a trial's
 
 
 class Calibration(NamedTuple):
@@ -68,6 +68,30 @@ def fit(scores: np.ndarray, right: np.ndarray, asked: np.ndarray | None = None) 
         weights = weights - share * step
     slope = weights[0] / scale
     return Calibration(float(slope), float(weights[1] - slope * centre))
+
+
+def moved_by(guess: Calibration, scores: np.ndarray, right: np.ndarray) -> Calibration:
+    """A guess after some answers: the most likely calibration, where one whose log odds are one off, or whose
+    slope is 30 % off, is taken beforehand for one standard deviation from the guess.
+
+    Args:
+        scores: [N]. right: bool [N], whether each best match was right.
+    """
+    centre = float(scores.mean()) if len(scores) else 0.0
+    columns = np.stack([np.ones(len(scores)), scores - centre], axis=1)
+    held = np.array([1.0, 1 / (_SLOPE_OFF * guess.slope) ** 2])
+    known = guess.slope * scores + guess.intercept
+    weights = np.zeros(2)
+    for _ in range(_ROUNDS):
+        p = 1 / (1 + np.exp(-(known + columns @ weights)))
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held)
+        step = np.linalg.solve(curvature, columns.T @ (p - right) + held * weights)
+        weights = weights - np.clip(step, -_FARTHEST_STEP, _FARTHEST_STEP)
+        if np.abs(step).max() < 1e-9:
+            break
+    return Calibration(
+        float(guess.slope + weights[1]), float(guess.intercept + weights[0] - weights[1] * centre)
+    )
 
 
 def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

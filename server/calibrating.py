@@ -38,8 +38,8 @@ class Calibrating:
         """Measures what scores of the live version mean, by labels of the site's items, and keeps it.
 
         Args:
-            labels: identity, tracklets or all; None or empty takes identities, or where they do not suffice,
-                all.
+            labels: identity, tracklets, all or answers; None or empty takes identities, or where they do not
+                suffice, all, or answers.
 
         Raises NotFound, and Conflict where labels do not suffice: then the calibration before stays.
         """
@@ -54,8 +54,7 @@ class Calibrating:
         known = calibration_of(site.state.version)
         if known is None or known.get("measured") is None:
             return
-        by = labels_again(known)
-        if known["guess"] and by != "tracklets":
+        if known["guess"] and known["measured"].get("labels") not in ("tracklets", "answers"):
             return
         items = len(site.state.index)
         tried = max(known["measured"]["gallery_items"], site.last_measured)
@@ -63,7 +62,7 @@ class Calibrating:
             return
         site.last_measured = items
         try:
-            self.worker.submit(self._calibrate, site, by).result()
+            self.worker.submit(self._calibrate, site, labels_again(known)).result()
         except Problem as problem:
             log.info("site %s keeps its calibration: %s", site.name, problem.detail)
 
@@ -73,7 +72,13 @@ class Calibrating:
             version = state.version
             try:
                 measured = of_labels(
-                    self.store, site.name, state.compare, version.space_id, version.raw_space_id, by
+                    self.store,
+                    site.name,
+                    state.compare,
+                    version.space_id,
+                    version.raw_space_id,
+                    by,
+                    version.calibration,
                 )
             except TooFewLabels as few:
                 if site.state.version.version != version.version:

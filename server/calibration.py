@@ -12,7 +12,7 @@ import numpy as np
 
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
-from reid.calibration import Calibration, calibrate, fit, weigh
+from reid.calibration import Calibration, calibrate, fit, moved_by, weigh
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
 from reid.tracklets import other_names, same_name, same_second, same_track
@@ -25,6 +25,7 @@ from server.reports import CalibrationReport
 FEWEST_PEOPLE = 32  # seen by two cameras: a quarter of them, enrolled or not, is in each half of a fit
 FEWEST_TRACKS = 32  # of two moments, where tracks say what one person looks like
 FEWEST_MEETINGS = 32  # of two tracks at one camera in one second, where tracks say what two look like
+FEWEST_ANSWERS = 20  # where they alone move a guess
 MOST_QUERIES = 2048  # items that are compared with all that are looked at
 _QUANTILES = 100  # of the scores of right matches
 _RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which a card has a threshold
@@ -36,6 +37,7 @@ _MEASURED_ON = {
 # what the report says of labels that come from one camera; the figures: docs/answers.md
 ONE_CAMERA_AND_NAMES = "NOTE-A"
 ONE_CAMERA_ALONE = "NOTE-B"
+BY_ANSWERS = "NOTE-C"
 # as the model's card calls them
 _SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
 _THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
@@ -104,13 +106,15 @@ def of_labels(
     space_id: str,
     raw_space_id: str,
     labels: Labels | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The calibration by labels of the site's own items, which `thresholds.report_of` moves to the size that
     the gallery has.
 
     Args:
         compare, space_id, raw_space_id: as of `Source`. labels: None takes identities, or where they do not
-            suffice, these and tracks.
+            suffice, these and tracks, or answers. known: the calibration before, of which a guess is moved by
+            answers.
 
     Raises TooFewLabels.
     """
@@ -119,6 +123,8 @@ def of_labels(
         return _by_tracks(source)
     if labels == "all":
         return _by_names(source, with_tracks=True)
+    if labels == "answers":
+        return _by_answers(source, known)
     try:
         return _by_names(source, with_tracks=False)
     except TooFewLabels:
@@ -126,6 +132,8 @@ def of_labels(
             raise
         with contextlib.suppress(TooFewLabels):
             return _by_names(source, with_tracks=True)
+        with contextlib.suppress(TooFewLabels):
+            return _by_answers(source, known)
         raise
 
 
@@ -271,6 +279,45 @@ def _by_tracks(source: Source) -> dict[str, Any]:
     return _measured(source, ratio, figures, people=None) | {"guess": True}
 
 
+def _by_answers(source: Source, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the model's card says, moved by answers of the review queue. It stays a guess without thresholds."""
+    answers = [
+        answer
+        for answer in source.store.reviews.answered(source.site)
+        if answer.asked.space_id == source.space_id
+    ]
+    if len(answers) < FEWEST_ANSWERS:
+        raise TooFewLabels(
+            f"{len(answers)} answers of its review queue are about one item and its best match as they are "
+            f"compared now, and {FEWEST_ANSWERS} are needed; answer more, or name more people",
+            0,
+        )
+    card = ((known or {}).get("measured") or {}).get("card", known)
+    if card is None or card["space_id"] != source.space_id or card.get("measured") is not None:
+        raise TooFewLabels(
+            "answers move what the model's card says of this space, and it says nothing; name more people", 0
+        )
+    scores = np.array([answer.asked.score for answer in answers])
+    same = np.array([answer.same for answer in answers])
+    moved = moved_by(Calibration(card["slope"], card["intercept"]), scores, same)
+    _require_rising(moved.slope, 0)
+    people = source.store.items.count_people(source.site)
+    figures = {
+        "labels": "answers",
+        "pairs": {"answered_same": int(same.sum()), "answered_different": int((~same).sum())},
+        "tracks": 0,
+        "torn_tracks": 0,
+        "notes": [BY_ANSWERS],
+        "compared_people": max(1, people),
+        "cllr": None,
+        "card": dict(card),
+    }
+    return _measured(source, moved, figures, people=None) | {
+        "guess": True,
+        "measured_on": f"{card['measured_on']}, and answers of the site",
+    }
+
+
 def _require_rising(slope: float, people: int) -> None:
     if slope <= 0:
         raise TooFewLabels(
@@ -306,7 +353,7 @@ def _measured(
         "intercept": round(calibration.intercept, 4),
         "space_id": source.space_id,
         "guess": False,
-        "measured_on": _MEASURED_ON[figures["labels"]],
+        "measured_on": _MEASURED_ON.get(figures["labels"], ""),
         "people": people,
         "error": error,
         "measured": gallery | figures,

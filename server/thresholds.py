@@ -15,7 +15,7 @@ from server.gallery.records import Version
 from server.people import POSSIBLE, RARE, SURE
 from server.reports import CalibrationReport, MeasuredReport
 
-_NO_NAMES = "tracks of one camera do not say how alike strangers are; that takes people with an identity"
+_NO_NAMES = "this takes people with an identity: what it was measured by does not say how alike strangers are"
 _BY_WHAT = ("labels", "pairs", "tracks", "torn_tracks", "notes")
 RATES = (POSSIBLE, SURE, RARE)  # of unknown people's queries that raise a false alarm: each has a threshold
 

@@ -7,12 +7,13 @@ from typing import Literal, get_args
 from server.errors import BadRequest
 from server.fields.json_text import shown
 
-Labels = Literal["identity", "tracklets", "all"]
+Labels = Literal["identity", "tracklets", "all", "answers"]
 LABELS: tuple[Labels, ...] = get_args(Labels)
 
 
 def calibrated_by(value: str | None) -> Labels | None:
-    """Identities of items, tracks of cameras, or both; None or empty chooses. Raises BadRequest."""
+    """Identities of items, tracks of cameras, both, or answers of the review queue; None or empty chooses.
+    Raises BadRequest."""
     if not value:
         return None
     for labels in LABELS:

@@ -88,7 +88,8 @@ async def calibrate(
         str | None,
         Query(
             description="identity: people whom two cameras have seen; tracklets: tracks of cameras alone, "
-            "which is a guess; all: both. Without it identities, or where they do not suffice, all"
+            "which is a guess; all: both; answers: the model's card, moved by answers of the review queue, a "
+            "guess too. Without it identities, or where they do not suffice, all, or answers"
         ),
     ] = None,
 ) -> CalibrationReport:

@@ -90,7 +90,7 @@ function facts({ calibration: known }) {
     [w.facts.now, w.facts.nowText(measured.people_now)],
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
     known.error !== null && [w.facts.error, words.percent(known.error)],
-    [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+    measured.cllr !== null && [w.facts.cllr, w.facts.cllrText(measured.cllr)],
   ].filter(Boolean);
   return h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }

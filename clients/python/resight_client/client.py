@@ -403,7 +403,8 @@ class Client:
 
         Args:
             labels: "identity": people whom two cameras have seen; "tracklets": tracks of the cameras alone,
-                which is a guess; "all": both. None takes identities, or where they do not suffice, all.
+                which is a guess; "all": both; "answers": the model's card, moved by answers of the review
+                queue, a guess too. None takes identities, or where they do not suffice, all, or answers.
         """
         return self._send(calls.calibrate(site, labels), values.calibration)
 
