@@ -20,8 +20,8 @@ def calibrate(
         str | None,
         typer.Option(
             help="identity: people whom two cameras have seen; tracklets: tracks alone, a guess; all: both; "
-            "answers: the card, moved by answers, a guess too. Without it the first of identity, all and answers "
-            "that suffices"
+            "answers: the card, moved by answers, a guess too. Without it the first of identity, all and "
+            "answers that suffices"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,

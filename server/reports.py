@@ -263,7 +263,8 @@ class CalibrationReport(BaseModel):
     )
     measured_on: str = Field(description="labels of the site, or a data set of the model's card")
     people: int | None = Field(
-        description="how many people it was fitted to; null where the card says none, and by tracks or answers alone"
+        description="how many people it was fitted to; null where the card says none, and by tracks or "
+        "answers alone"
     )
     error: float | None = Field(
         description="mean distance of probability and truth on half of the people, by a fit to the others; "

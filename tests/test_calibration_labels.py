@@ -19,11 +19,11 @@ from cli.app import app as app_of_commands
 from cli.calibration import lines
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from reid.calibration import calibrate, fit, weigh
+from reid.calibration import Calibration, calibrate, fit, moved_by, weigh
 from reid.open_set import open_set_trial
 from reid.tracklets import other_names, same_second, same_track
 from server.auth import Auth
-from server.calibration import FEWEST_PEOPLE, FEWEST_TRACKS
+from server.calibration import FEWEST_ANSWERS, FEWEST_PEOPLE, FEWEST_TRACKS
 from server.errors import Conflict
 from server.fields import AllowedAlarms
 from server.gallery import reviews
@@ -35,7 +35,7 @@ from server.reports import CalibrationReport
 from server.service import Service
 from tests.grpc_here import served
 from tests.test_adapt_ladder import ended
-from tests.test_calibration import crop
+from tests.test_calibration import CARD, crop
 from tests.tiny import embedding_of, make_tiny_bundle, open_tiny
 
 PEOPLE = FEWEST_PEOPLE + 8
@@ -130,7 +130,7 @@ def test_names_of_one_camera_calibrate_with_the_pairs_that_tracks_show(service: 
         "same_name": 0,
         "other_name": len(two.scores),
     }
-    assert found.thresholds["0.1"] is None and "are needed" not in found.measured.refused["0.1"]
+    assert found.thresholds["0.1"] is not None and found.thresholds["0.001"] is None
 
 
 def test_tracks_alone_are_a_guess_without_thresholds_and_say_how_far_off_they_were(service: Service) -> None:
@@ -310,6 +310,45 @@ def test_answers_count_with_the_score_they_were_asked_at_and_whom_they_named_ask
     assert found.slope == pytest.approx(expected.slope, rel=0.02)
     assert found.slope != before.slope
     assert found.people == before.people  # nobody goes from the gallery
+
+
+def test_answers_move_what_the_card_says_where_labels_are_too_few(service: Service) -> None:
+    site = "asked"
+    card = [metrics.copy() for metrics in CARD[1:2]]
+    service.engines.bundle.manifest.metrics[:] = card
+    try:
+        enroll(service, site, [(person, 0, 0) for person in range(24)])
+        guess = service.status.site(service.sites.get(site)).calibration
+        assert guess is not None and guess.measured_on == "hard"
+        space = guess.space_id
+        said = [(0.4 + number / 50, number > 4, space) for number in range(FEWEST_ANSWERS - 1)]
+        answer_rows(service, site, said)
+        for labels in (None, "answers"):  # what is missing of people is said first
+            with pytest.raises(Conflict, match="are needed" if labels else "seen by two cameras"):
+                measured(service, site, labels)
+        said.append((0.9, True, space))
+        answer_rows(service, site, said)
+        for _ in range(2):  # by the card each time, not by what it was moved to
+            found = measured(service, site)
+            assert found.measured is not None
+            assert (found.guess, found.people, found.error) == (True, None, None)
+            assert found.measured_on == "hard, and answers of the site"
+            scores, same = np.array([score for score, _, _ in said]), np.array([same for _, same, _ in said])
+            expected = moved_by(Calibration(guess.slope, guess.intercept), scores, same)
+            assert found.slope == pytest.approx(expected.slope, abs=1e-3)
+            assert found.intercept == pytest.approx(expected.intercept, abs=1e-3)
+            assert found.measured.pairs == {"answered_same": 15, "answered_different": 5}
+            assert set(found.thresholds.values()) == {None}
+        assert "15 answered same" in "\n".join(lines(site, values.calibration(found.model_dump())))
+        middle = np.array([0.55])
+        assert expected(middle)[0] > Calibration(guess.slope, guess.intercept)(middle)[0]
+    finally:
+        service.engines.bundle.manifest.metrics.clear()
+    enroll(service, "cardless", [(person, 0, 0) for person in range(24)])
+    space = service.sites.get("cardless").state.version.space_id
+    answer_rows(service, "cardless", [(score, same, space) for score, same, _ in said])
+    with pytest.raises(Conflict, match="it says nothing"):
+        measured(service, "cardless", "answers")
 
 
 def test_items_that_have_no_embedding_any_more_are_left_out(service: Service) -> None:

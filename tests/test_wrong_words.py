@@ -148,7 +148,11 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--server {nobody}", "no answer from {nobody}"),
         (f"--server {{nobody}} --api-key {NOT_UTF8}", "API key"),
     ],
-    "calibrate": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "calibrate": [
+        ("--site s --server {page}", "is it a Resight server?"),
+        ("", "missing option '--site'"),
+        ("--site s --labels faces --server {page}", "is it a Resight server?"),
+    ],
     "recipes": [("--no", "no such option")],
     "recipes show": [("no-such-recipe", "no-such-recipe"), ("", "'name'")],
     "delete-site": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
