@@ -128,7 +128,7 @@ def _print_people(answer: Answer) -> None:
         cameras = sorted({match.camera for match in person.items if match.camera})
         margin = "" if person.margin is None else f"{person.margin:.4f}"
         items = " ".join(match.id for match in person.items)
-        name = person.identity or "(no identity)"
+        name = person.identity or (f"(unknown: {person.cluster})" if person.cluster else "(no identity)")
         rows.append((str(person.rank), name, f"{person.score:.4f}", margin, " ".join(cameras), items))
     if rows:
         heads = ("rank", "identity", "score", "margin", "cameras", "items")

@@ -8,6 +8,8 @@ every site, whereas a cosine that tells people apart at one site does not at ano
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from reid.reranking import close_pairs
@@ -16,6 +18,8 @@ from reid.reranking import close_pairs
 NEIGHBOURS, AVERAGED, REACH = 10, 3, 0.5
 # Few crops have fewer neighbours: where all are neighbours of all, that tells nothing.
 _FEWEST, _CROPS_EACH = 4, 4
+_RIGHT = 0.1  # a cosine at which fewer best matches are right tells nobody to be the same
+_FLOORS = (0.3, 0.9)  # between which the least cosine that a calibration leads to lies
 _ROWS = 65_536  # pairs whose cosines are computed at once
 
 
@@ -38,6 +42,18 @@ def clusters_of(vectors: np.ndarray, floor: float) -> np.ndarray:
     numbers[shared] = np.arange(len(shared))
     result: np.ndarray = numbers[roots]
     return result
+
+
+def least_cosine(slope: float, intercept: float) -> float:
+    """The lowest cosine of two crops that may belong together, by a calibration at the gallery's size: that
+    at which one best match in ten is right."""
+    floor = (math.log(_RIGHT / (1 - _RIGHT)) - intercept) / slope
+    return min(max(floor, _FLOORS[0]), _FLOORS[1])
+
+
+def people_of(clusters: np.ndarray) -> int:
+    """How many people crops show by their clusters, int [N], those that stand alone (-1) being one each."""
+    return int(clusters.max(initial=-1)) + 1 + int((clusters < 0).sum())
 
 
 def _pairs(vectors: np.ndarray, floor: float) -> list[tuple[int, int]]:

@@ -91,6 +91,16 @@ class ItemRows:
                     identities[seq] = identity if isinstance(identity, str) else None
         return identities
 
+    def unnamed_ids(self, seqs: Sequence[int]) -> dict[int, str]:
+        """The ids of those of some items that nobody has named, by seq."""
+        query = sa.select(t.items.c.seq, t.items.c.id).where(t.items.c.identity.is_(None))
+        ids: dict[int, str] = {}
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _CHUNK):
+                rows = db.execute(query.where(t.items.c.seq.in_(seqs[start : start + _CHUNK])))
+                ids |= {row.seq: row.id for row in rows}
+        return ids
+
     def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
         items: list[Item] = []
         with self.database.read() as db:
