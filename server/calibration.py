@@ -3,8 +3,9 @@ where they suffice; otherwise carried over from the space before, and marked as 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
 from reid.calibration import calibrate
+from reid.clusters import least_cosine
 from reid.false_alarms import best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
+from server.counting import Compare, people_of_gallery
 from server.gallery.store import Store
 from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
@@ -23,8 +26,6 @@ MOST_ITEMS = 8192  # that are looked at
 MOST_QUERIES = 2048  # of these, which are compared with all of them
 _QUANTILES = 100  # of the scores of right matches
 _RATES = (SURE, POSSIBLE)  # of unknown people who raise a match, for which a card has a threshold
-# float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
-Compare = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 # as the model's card calls them
 _SLOPE, _INTERCEPT = "calibration slope", "calibration intercept"
 _THRESHOLDS = {str(rate): f"threshold at FPIR {rate:.0%}" for rate in _RATES}
@@ -107,11 +108,16 @@ def of_labels(store: Store, site: str, compare: Compare, space_id: str, raw_spac
             "by its labels a higher score is a worse match; look whether its identities are true", people
         )
     right = np.where(trial.right, trial.best, -1)[trial.known]
+    # that the best match of a query was looked for among, when the probability was fitted
+    compared_people = len(set(persons)) - len(np.unique(whom[rows][trial.unknown]))
+
+    def floor_among(people: int) -> float:
+        return least_cosine(slope, intercept - math.log(people / compared_people))
+
     measured = {
-        "gallery_people": store.items.count_people(site),
+        "gallery_people": people_of_gallery(store, site, compare, raw_space_id, floor_among),
         "gallery_items": store.items.count(site),
-        # that the best match of a query was looked for among, when the probability was fitted
-        "compared_people": len(set(persons)) - len(np.unique(whom[rows][trial.unknown])),
+        "compared_people": compared_people,
         "cllr": round(cllr, 4),
         "compared": alarms.people,
         "levels": [round(level, 4) for level in alarms.levels],

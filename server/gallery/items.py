@@ -180,13 +180,11 @@ class ItemRows:
         with self.database.read() as db:
             return db.execute(query.limit(1)).first() is not None
 
-    def count_people(self, site: str) -> int:
-        """Identities of a site, and its items without one, each counted as a person."""
+    def count_identities(self, site: str) -> int:
+        """Different identities of a site."""
         named = sa.select(sa.func.count(sa.distinct(t.items.c.identity))).where(t.items.c.site == site)
-        unnamed = sa.select(sa.func.count()).select_from(t.items)
-        unnamed = unnamed.where(t.items.c.site == site, t.items.c.identity.is_(None))
         with self.database.read() as db:
-            return (db.scalar(named) or 0) + (db.scalar(unnamed) or 0)
+            return db.scalar(named) or 0
 
     def by_camera(self, site: str) -> list[tuple[str | None, int, int]]:
         """Each camera of a site with how many items it has and how many identities they name; cameras in
