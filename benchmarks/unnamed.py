@@ -2,10 +2,10 @@
 
 python -m benchmarks.unnamed BUNDLE --market1501 ROOT --worlds WORLD [WORLD ...] --cache FOLDER
 
-Some people are labelled, again and again others, and some more are in the gallery without a name. A threshold
-is fitted to the labelled people, moved to the number of people that the gallery is counted to have, and judged
-by queries of people who are not in it: observed false alarms as a multiple of those predicted. Items without a
-name are counted one by one, by their clusters, and by whom they really show.
+Some people are labelled, again and again others, and some more are in the gallery without a name. A
+threshold is fitted to the labelled people, moved to the number of people that the gallery is counted to have,
+and judged by queries of people who are not in it: observed false alarms as a multiple of those predicted.
+Items without a name are counted one by one, by their clusters, and by whom they really show.
 FOLDER is that of `benchmarks.answers`.
 """
 

@@ -25,6 +25,7 @@ if ! curl --silent --fail --output /dev/null "$url/sites/demo"; then
     --pattern '(?P<identity>\d+)_(?P<camera>c\d)_(?P<captured_at>\d{10})'
   "$resight" enroll $demo/crops/unnamed --site demo --server "$url" --pattern '(?P<camera>c\d)_(?P<captured_at>\d{10})'
   "$resight" calibrate --site demo --server "$url"
+  curl --silent --fail --output /dev/null "$url/clusters?site=demo"  # people without a name, together from now on
 fi
 
 cat <<END

@@ -7,6 +7,7 @@ python scripts/demo_crops.py WORLD deploy/demo/crops
 gallery/    72 people with their names (PERSON_CAMERA_SECONDS.jpg), at four cameras over one day
 unnamed/    72 people of the same day whom nobody has named (CAMERA_SECONDS.jpg)
 query/      other crops of those with names, to be found
+again/      other crops of 8 people without a name, to be known again
 strangers/  crops of 8 people who are in neither: the answer is nobody
 """
 
@@ -19,7 +20,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-NAMED, UNNAMED, STRANGERS = 72, 72, 8
+NAMED, UNNAMED, AGAIN, STRANGERS = 72, 72, 8, 8
 _EACH = 2  # crops of somebody without a name at one camera, as many as the others have
 _MORNING = 1_780_300_800  # 2026-06-01 08:00 UTC, in seconds
 _DAY_S = 10 * 3600
@@ -44,7 +45,7 @@ def lay_out(world: Path, out: Path) -> None:
     ):
         if len(seen) < needed:
             sys.exit(f"{site} shows {len(seen)} people in {part}, and {needed} are needed")
-    for folder in ("gallery", "unnamed", "query", "strangers"):
+    for folder in ("gallery", "unnamed", "query", "again", "strangers"):
         shutil.rmtree(out / folder, ignore_errors=True)
         (out / folder).mkdir(parents=True)
     rng = random.Random(0)
@@ -60,6 +61,8 @@ def lay_out(world: Path, out: Path) -> None:
         some = [path for paths in by_camera.values() for path in paths[:_EACH]]
         if number < UNNAMED:
             _copy(some, out / "unnamed", "", arrived)
+            if number < AGAIN:
+                _copy(by_camera["1"][_EACH:], out / "again", "", arrived + _LATER_S)
         else:
             _copy(some[:1], out / "strangers", f"{person}_", arrived)
 

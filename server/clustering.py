@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -117,6 +118,7 @@ class Clustering:
         self.store, self.sites, self.correcting = store, sites, correcting
         self.kept: OrderedDict[str, Grouped] = OrderedDict()  # by site; of the worker alone
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self.lock = threading.Lock()  # of the next one
         self.awaited: set[str] = set()  # sites whose clusters are being made, or wait for that
         self.rests: dict[str, float] = {}  # by site: until when queries have none made; monotonic seconds
 
@@ -198,15 +200,15 @@ class Clustering:
 
     def keep_up(self, site: Site) -> None:
         """Has clusters made for the queries to come, where the site's state has none or items came or went
-        since; nobody waits for them, and after each time there is a rest ten times as long. Call it in the
-        event loop's thread."""
+        since; nobody waits for them, and after each time there is a rest ten times as long."""
         state, name = site.state, site.name
         known = state.unknown
         if known is not None and known.items == len(state.index) and known.floor == floor_of(state)[0]:
             return
-        if name in self.awaited or time.monotonic() < self.rests.get(name, 0.0):
-            return
-        self.awaited.add(name)
+        with self.lock:
+            if name in self.awaited or time.monotonic() < self.rests.get(name, 0.0):
+                return
+            self.awaited.add(name)
         try:
             self.worker.submit(self._keep_up, site)
         except RuntimeError:  # the server ends

@@ -68,7 +68,7 @@ class Service:
         self.reviewing = Reviewing(store, sites, self.clustering, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)
-        self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
+        self.schedule = Schedule(store, sites, self.adapting, self.calibrating, self.clustering)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes)
         self.thumbnails = Thumbnails(store, settings.data)
