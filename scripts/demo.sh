@@ -33,9 +33,10 @@ cat <<END
 $url  is Resight: open it in a browser, and drop a crop of $demo/crops/query on it.
 Five minutes from page to page: docs/tour.md. The API's documentation: $url/docs
 
-Query: who is this? And who is somebody whom the site does not know?
+Query: who is this? Who is somebody whom the site has never seen? And somebody whom it knows without a name?
   curl -F images=@$demo/crops/query/0109_c1_1780329887.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
-  curl -F images=@$demo/crops/strangers/0175_c1_1780307045.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
+  curl -F images=@$demo/crops/strangers/0075_c1_1780334046.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
+  curl -F images=@$demo/crops/again/c1_1780306800.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
 
 Who came, of those whom nobody has named?
   curl '$url/clusters?site=demo'
