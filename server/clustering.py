@@ -120,7 +120,8 @@ class Clustering:
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
         self.lock = threading.Lock()  # of the next one
         self.awaited: set[str] = set()  # sites whose clusters are being made, or wait for that
-        self.rests: dict[str, float] = {}  # by site: until when queries have none made; monotonic seconds
+        # by site: the version whose clusters were made last, and until when on the monotonic clock they rest
+        self.rests: dict[str, tuple[int, float]] = {}
 
     def close(self) -> None:
         """Finishes what is being grouped, and begins nothing that waits."""
@@ -200,13 +201,16 @@ class Clustering:
 
     def keep_up(self, site: Site) -> None:
         """Has clusters made for the queries to come, where the site's state has none or items came or went
-        since; nobody waits for them, and after each time there is a rest ten times as long."""
+        since; nobody waits for them. After that the same version has none made for ten times as long as it
+        took."""
         state, name = site.state, site.name
         known = state.unknown
         if known is not None and known.items == len(state.index) and known.floor == floor_of(state)[0]:
             return
         with self.lock:
-            if name in self.awaited or time.monotonic() < self.rests.get(name, 0.0):
+            version, until = self.rests.get(name, (0, 0.0))
+            rests = version == state.version.version and time.monotonic() < until
+            if name in self.awaited or rests:
                 return
             self.awaited.add(name)
         try:
@@ -215,14 +219,13 @@ class Clustering:
             self.awaited.discard(name)
 
     def _keep_up(self, site: Site) -> None:
-        began = time.monotonic()
+        began, state = time.monotonic(), site.state
         try:
-            state = site.state
             self.grouped(site, state, floor_of(state)[0])
         except Exception:  # queries go on without clusters
             log.exception("people without a name of site %s could not be grouped", site.name)
         ended = time.monotonic()
-        self.rests[site.name] = ended + _REST * (ended - began)
+        self.rests[site.name] = state.version.version, ended + _REST * (ended - began)
         self.awaited.discard(site.name)
 
     async def in_worker(self, work: Callable[[], T]) -> T:

@@ -109,6 +109,11 @@ def settled(service: Service) -> None:
     service.clustering.worker.submit(lambda: None).result()
 
 
+def rest(service: Service, name: str) -> None:
+    """Keeps the clusters that a site has from being made again by queries."""
+    service.clustering.rests[name] = service.sites.get(name).state.version.version, time.monotonic() + 60
+
+
 def test_an_unknown_person_is_one_row_with_the_best_items_and_a_margin_over_the_next_person(
     service: Service, site: tuple[str, list[str]]
 ) -> None:
@@ -157,7 +162,7 @@ def test_items_that_came_since_stand_alone_until_clusters_are_made_again(
     name, ids = site
     group(service, name)
     (new,) = enroll(service, name, UNKNOWN, 20)
-    service.clustering.rests[name] = time.monotonic() + 60
+    rest(service, name)
     found = people(service, name)
     assert [p.items[0].item.id for p in found if p.identity is None and p.cluster is None][:1] == [new]
     settled(service)
@@ -182,7 +187,7 @@ def test_after_clusters_were_made_by_a_query_there_is_a_rest_ten_times_as_long(
     monkeypatch.setattr(Clustering, "grouped", slowly)
     people(service, name)
     settled(service)
-    assert 1.5 < service.clustering.rests[name] - time.monotonic() < 20
+    assert 1.5 < service.clustering.rests[name][1] - time.monotonic() < 20
 
 
 def test_who_is_named_or_erased_since_is_in_no_cluster(
@@ -190,7 +195,7 @@ def test_who_is_named_or_erased_since_is_in_no_cluster(
 ) -> None:
     name, ids = site
     group(service, name)
-    service.clustering.rests[name] = time.monotonic() + 60  # these clusters stay
+    rest(service, name)  # these clusters stay
     send(app, calls.update(ids[0], {"identity": "bea"}, None, None))
     send(app, Call("DELETE", f"/gallery/{ids[1]}", {}))
     found = people(service, name)
@@ -206,7 +211,7 @@ def test_the_name_of_a_cluster_whose_oldest_items_are_gone_is_the_next_one(
 ) -> None:
     name, ids = site
     group(service, name)
-    service.clustering.rests[name] = time.monotonic() + 60
+    rest(service, name)
     for item in ids[:4]:  # more than are looked at first
         send(app, Call("DELETE", f"/gallery/{item}", {}))
     assert rows(people(service, name)[:1]) == [(None, ids[4], 3)]
@@ -244,12 +249,26 @@ def test_clusters_of_another_state_are_never_used(
     assert live.state.unknown is not None
 
 
+def test_a_new_version_does_not_wait_until_the_clusters_of_the_one_before_have_rested(
+    service: Service, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    group(service, name)
+    rest(service, name)
+    live = service.sites.get(name)
+    version = dataclasses.replace(live.state.version, version=live.state.version.version + 1)
+    live.state = dataclasses.replace(live.state, version=version, unknown=None)
+    people(service, name)
+    settled(service)
+    assert people(service, name)[0].cluster == ids[0]
+
+
 def test_an_item_that_is_compared_otherwise_leaves_its_cluster(
     service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, ids = site
     group(service, name)
-    service.clustering.rests[name] = time.monotonic() + 60
+    rest(service, name)
     send(app, calls.update(ids[1], {"camera": "gate"}, None, None))
     assert {p.cluster for p in people(service, name) if p.items[0].item.id == ids[1]} == {None}
     service.clustering.rests.clear()
