@@ -1,4 +1,5 @@
 // A contact sheet: only the rows in sight are in the page, however many entries there are.
+import { off, on } from "./api.js";
 import { fill, h, notice } from "./dom.js";
 import { words } from "./words.js";
 
@@ -22,6 +23,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
   let loading = null;
   let begun = false;
   let round = 0;
+  let waits = false; // for the connection
   let columns = 1;
   let choosing = null;
   let width = least;
@@ -41,6 +43,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
       try {
         const page = await pageOf(cursor);
         if (mine !== round) return;
+        waits = false;
         entries = begun ? entries.concat(page.entries) : page.entries;
         [cursor, loading] = [page.cursor, null];
         none.hidden = entries.length > 0 || cursor !== null;
@@ -50,8 +53,10 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
         else layout();
         choosing?.();
       } catch (error) {
-        if (error.name !== "AbortError") notice(error.message, "bad");
-        if (mine === round) loading = null;
+        if (mine !== round) return;
+        loading = null;
+        waits = error.code === "lost";
+        notice(error.message, "bad");
       }
     })();
     return loading;
@@ -126,9 +131,17 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
     redraw();
   }
 
+  const back = () => { if (waits) load(); };
+
   addEventListener("scroll", draw, { passive: true });
   addEventListener("resize", redraw);
-  const end = () => { round += 1; removeEventListener("scroll", draw); removeEventListener("resize", redraw); };
+  on("back", back);
+  const end = () => {
+    round += 1;
+    removeEventListener("scroll", draw);
+    removeEventListener("resize", redraw);
+    off("back", back);
+  };
   return { element, reload, drop, picked, choosingWith, end };
 }
 

@@ -1,7 +1,7 @@
 // One cluster: its crops, whom it looks most like, and the box for its name.
-import { call, Failure, json, may, thumbnail } from "../api.js";
+import { call, Failure, json, may, off, on, thumbnail } from "../api.js";
 import { cropButton, image } from "../crop.js";
-import { announce, field, fill, h, notice } from "../dom.js";
+import { announce, field, fill, h, notice, unfocused } from "../dom.js";
 import { undoEntry } from "../journal.js";
 import { address } from "../main.js";
 import { sheetOf } from "../sheet.js";
@@ -12,13 +12,15 @@ const w = words.unknown;
 const SHOWN = 7; // crops of a row, before all are asked for
 
 /**
- * A row that waits for a name. `named(row, count)` is called when its crops got one, `changed(count)` when so many
- * lost it by an undo; fewer than none where somebody else gave it.
+ * A row that waits for a name. `named(row, count, here)` is called when its crops got one, `here` being whether
+ * the focus was at it still; `changed(count)` when so many lost it by an undo; fewer than none where somebody else gave it.
  */
 export function clusterRow(site, first, { named, changed }) {
   let cluster = first;
   let sheet = null;
   let waits = true;
+  let round = 0; // crops that were asked for earlier are not shown after later ones
+  let undrawn = false; // for lack of a connection
   const title = h("h2", {});
   const facts = h("p.soft", {});
   const crops = h("div.crops", {});
@@ -31,21 +33,30 @@ export function clusterRow(site, first, { named, changed }) {
   const form = may("write") && h("form", { onsubmit: submit }, field(w.name, input), go);
   const asked = h("div.asked", {}, h("header", {}, title, facts), crops, h("div.side-by", {}, nearest, form), error);
   const element = h("li.cluster", {}, asked);
-  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => sheet?.end() };
+  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => { off("back", back); sheet?.end(); } };
 
   function draw() {
     title.textContent = words.crops(cluster.items);
     facts.textContent = [cluster.cameras.join(", "), cluster.first_seen && words.people.seen(time(cluster.first_seen), time(cluster.last_seen))].filter(Boolean).join(" · ");
     go.textContent = w.go(cluster.items);
-    drawCrops().catch((failure) => { error.textContent = failure.message; });
+    drawCrops().catch((failure) => {
+      undrawn = failure.code === "lost";
+      if (!undrawn) error.textContent = failure.message; // the frame says it, and `back` draws again
+    });
     drawNearest().catch(() => {}); // a suggestion only
   }
 
   const crop = (item) => cropButton(item, site, () => reread().catch(said),
     [h("b", {}, item.camera ?? words.noCamera), item.captured_at && h("span", {}, shortTime(item.captured_at))]);
 
+  const back = () => { if (undrawn) draw(); };
+  on("back", back);
+
   async function drawCrops() {
+    const mine = ++round;
+    undrawn = false;
     const { items } = await membersOf(site, cluster.cluster, null, SHOWN);
+    if (mine !== round) return;
     sheet?.end();
     sheet = null;
     fill(crops, h("div.strip", {}, items.map(crop)),
@@ -53,6 +64,7 @@ export function clusterRow(site, first, { named, changed }) {
   }
 
   async function showAll() {
+    round += 1;
     sheet = sheetOf({
       label: words.crops(cluster.items),
       empty: words.people.noCrops,
@@ -71,10 +83,11 @@ export function clusterRow(site, first, { named, changed }) {
 
   async function drawNearest() {
     fill(nearest);
-    if (!cluster.nearest) return;
-    const { identity, score } = cluster.nearest;
+    const like = cluster.nearest;
+    if (!like) return;
+    const { identity, score } = like;
     const person = await personNamed(site, identity);
-    if (!person) return;
+    if (!person || cluster.nearest !== like) return;
     const about = [h("span.frame", {}, image(thumbnail(person.feature), "")),
       h("span.caption", {}, h("span", {}, w.looksLike), h("b", {}, identity), h("span", {}, words.people.score(score)))];
     const take = () => { input.value = identity; input.focus(); };
@@ -94,9 +107,10 @@ export function clusterRow(site, first, { named, changed }) {
       const known = await personNamed(site, name);
       const body = { site, item: cluster.cluster, identity: name, items: cluster.items };
       const { entry, items } = await call("clusters/name", json("POST", body));
+      const here = unfocused() || element.contains(document.activeElement); // else somebody has gone on already
       end(h("p", { role: "status" }, (known ? w.joined : w.named)(items, name), " ", personLink(name)), undoButton(entry));
       announce((known ? w.joined : w.named)(items, name));
-      named(row, items);
+      named(row, items, here);
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
       error.textContent = failure.message;
@@ -125,9 +139,10 @@ export function clusterRow(site, first, { named, changed }) {
         await undoEntry(entry);
         cluster = (await membersOf(site, cluster.cluster, null, 1)).cluster;
         waits = true;
+        const here = element.contains(document.activeElement);
         fill(element, asked);
         draw();
-        input.focus();
+        if (here) input.focus();
         changed(cluster.items);
       } catch (failure) {
         said(failure);
