@@ -4,6 +4,7 @@ where they suffice; otherwise carried over from the space before, and marked as 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,12 +14,14 @@ import numpy as np
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
 from reid.calibration import Calibration, calibrate, fit, moved_by, weigh
+from reid.clusters import least_cosine
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
 from reid.tracklets import other_names, same_name, same_second, same_track
+from server.counting import Compare, people_of_gallery
 from server.fields.calibration import Labels
 from server.gallery.store import Store
-from server.labelled import Compare, Seen, read, read_tracks
+from server.labelled import Seen, read, read_tracks
 from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
 
@@ -312,14 +315,15 @@ def _by_answers(source: Source, known: Mapping[str, Any] | None) -> dict[str, An
     same = np.array([answer.same for answer in answers])
     moved = moved_by(Calibration(card["slope"], card["intercept"]), scores, same)
     _require_rising(moved.slope, 0)
-    people = source.store.items.count_people(source.site)
+    people = max(1, _people_shown(source, moved, None))
     figures = {
         "labels": "answers",
         "pairs": {"answered_same": int(same.sum()), "answered_different": int((~same).sum())},
         "tracks": 0,
         "torn_tracks": 0,
         "notes": [BY_ANSWERS],
-        "compared_people": max(1, people),
+        "gallery_people": people,
+        "compared_people": people,
         "cllr": None,
         "card": dict(card),
     }
@@ -355,10 +359,9 @@ def _measured(
     error: float | None = None,
 ) -> dict[str, Any]:
     """What is kept of a calibration."""
-    gallery = {
-        "gallery_people": source.store.items.count_people(source.site),
-        "gallery_items": source.store.items.count(source.site),
-    }
+    gallery = {"gallery_items": source.store.items.count(source.site)}
+    if "gallery_people" not in figures:
+        gallery["gallery_people"] = _people_shown(source, calibration, figures["compared_people"])
     return {
         "slope": round(calibration.slope, 4),
         "intercept": round(calibration.intercept, 4),
@@ -369,6 +372,21 @@ def _measured(
         "error": error,
         "measured": gallery | figures,
     }
+
+
+def _people_shown(source: Source, calibration: Calibration, compared: int | None) -> int:
+    """About how many people the site's gallery shows.
+
+    Args:
+        compared: among how many people a query's best match was looked for when the probability was fitted;
+            None: among as many as there are.
+    """
+
+    def floor_among(people: int) -> float:
+        shift = 0.0 if compared is None else math.log(people / compared)
+        return least_cosine(calibration.slope, calibration.intercept - shift)
+
+    return people_of_gallery(source.store, source.site, source.compare, source.raw_space_id, floor_among)
 
 
 def _queries(persons: Sequence[str], may: np.ndarray | None = None) -> np.ndarray:

@@ -1,6 +1,7 @@
 // The answer of a query: what it means in a sentence, then people with the crops that speak for them.
 import { cropButton } from "../crop.js";
 import { h } from "../dom.js";
+import { address } from "../main.js";
 import { words } from "../words.js";
 
 /** Everything of an answer. `erased` is called when a crop of it was erased; `more` where there may be more people. */
@@ -37,14 +38,15 @@ function verdict(answer) {
 }
 
 function row(person, answer, site, erased) {
-  const who = person.identity ?? words.unnamed;
+  const who = person.identity ?? (person.cluster ? words.search.unknownPerson : words.unnamed);
+  const group = person.cluster && address("unknown", site, `?cluster=${encodeURIComponent(person.cluster)}`);
   const cameras = [...new Set(person.items.map((item) => item.camera ?? words.noCamera))].sort();
   const first = person.rank === 1 && answer.decision === "match";
   return h(`li.person${first ? ".first" : ""}`, {},
     h("div.about", {},
       h("span.rank", { "aria-hidden": "true" }, String(person.rank)),
       h("div", {},
-        h(`h3${person.identity === null ? ".soft" : ""}`, {}, who),
+        h(`h3${person.identity === null ? ".soft" : ""}`, {}, group ? h("a", { href: group }, who) : who),
         h("p.score", {}, h("meter", { min: 0, max: 1, value: Math.max(0, person.score), "aria-label": words.search.score }),
           h("span", {}, `${words.search.score} ${person.score.toFixed(2)}`)),
         person.margin !== null && person.rank === 1 && h("p.soft.small", {}, words.search.ahead(person.margin.toFixed(2))),

@@ -131,18 +131,20 @@ class Match(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., score: _Optional[float] = ..., item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
 
 class Person(_message.Message):
-    __slots__ = ("rank", "identity", "score", "margin", "items")
+    __slots__ = ("rank", "identity", "score", "margin", "items", "cluster")
     RANK_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     rank: int
     identity: str
     score: float
     margin: float
     items: _containers.RepeatedCompositeFieldContainer[Match]
-    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
+    cluster: str
+    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., cluster: _Optional[str] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
     __slots__ = ("site", "version", "space_id", "matches", "people", "decision", "probability", "guess", "threshold")
