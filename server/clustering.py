@@ -191,6 +191,11 @@ class Clustering:
 
         return await self.correcting.apply(site, actor, "name", plan)
 
+    async def seqs(self, site_name: str, item_id: str) -> np.ndarray:
+        """int64, ascending: the items of an item's cluster. Raises NotFound for an item that is in none."""
+        site = self.sites.get(site_name)
+        return await self.in_worker(lambda: self._seqs(site, item_id, None))
+
     async def in_worker(self, work: Callable[[], T]) -> T:
         """What `work` returns, in the thread in which clusters are made: one site at a time."""
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
