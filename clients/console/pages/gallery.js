@@ -17,7 +17,7 @@ export async function render(main, { site }) {
     empty: words.gallery.empty,
     pageOf: (cursor) => itemsOf(site, where, cursor),
     keyOf: (item) => item.id,
-    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item)),
+    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item), sheet.reload),
   });
   const filter = (wanted) => { where = wanted; return sheet.reload(); };
   const choose = may("write") && chooser(sheet, [{ label: words.gallery.erase, kind: "bad", go: () => eraseChosen(site, sheet) }]);
@@ -25,7 +25,7 @@ export async function render(main, { site }) {
   fill(main,
     h("h1", {}, words.gallery.title),
     h("p.lead", {}, words.gallery.text(overview.site.items, site)),
-    h("div.bar", {}, filterChips(cameras, filter), choose),
+    h("div.bar", {}, filterChips(cameras, filter), choose && choose.element),
     sheet.element);
   await sheet.reload();
   return sheet.end;
@@ -48,17 +48,19 @@ async function eraseChosen(site, sheet) {
   const go = words.gallery.erase(ids.length);
   if (!(await sure(words.gallery.eraseTitle(ids.length), words.gallery.eraseText, go))) return;
   const erased = [];
+  let elsewhere = 0;
   try {
     for (const id of ids) {
       try {
         await call(`gallery/${id}?site=${encodeURIComponent(site)}`, { method: "DELETE" });
       } catch (error) {
-        if (error.status !== 404) throw error; // it was erased elsewhere
+        if (error.status !== 404) throw error;
+        elsewhere += 1;
       }
       erased.push(id);
     }
-    announce(words.gallery.erased(erased.length));
-    notice(words.gallery.erased(erased.length));
+    const said = [erased.length > elsewhere && words.gallery.erased(erased.length - elsewhere), elsewhere && words.gallery.elsewhere(elsewhere)];
+    notice(said.filter(Boolean).join(" "));
   } catch (error) {
     notice(error.message, "bad");
   } finally {
