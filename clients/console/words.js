@@ -221,7 +221,7 @@ export const words = {
   },
   letters: {
     label: "Single-letter keys",
-    off: "Single-letter keys are switched off, in the menu below the colours; the buttons work all the same.",
+    off: "Single-letter keys are off: only the buttons decide. They are switched on below the choice of colours.",
   },
   people: {
     title: "People",

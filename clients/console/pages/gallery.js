@@ -4,6 +4,7 @@ import { cropButton, personOf } from "../crop.js";
 import { sure } from "../dialogs.js";
 import { announce, fill, h, notice } from "../dom.js";
 import { filterChips } from "../filters.js";
+import { lastChanges } from "../journal.js";
 import { chooser, sheetOf } from "../sheet.js";
 import { time, words } from "../words.js";
 
@@ -17,8 +18,10 @@ export async function render(main, { site }) {
     empty: words.gallery.empty,
     pageOf: (cursor) => itemsOf(site, where, cursor),
     keyOf: (item) => item.id,
-    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item), sheet.reload),
+    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item), corrected),
   });
+  const changes = lastChanges(site, sheet.reload);
+  const corrected = () => Promise.all([sheet.reload(), changes.refresh()]);
   const filter = (wanted) => { where = wanted; return sheet.reload(); };
   const choose = may("write") && chooser(sheet, [{ label: words.gallery.erase, kind: "bad", go: () => eraseChosen(site, sheet) }]);
   const cameras = overview.cameras.map((each) => each.camera);
@@ -26,6 +29,7 @@ export async function render(main, { site }) {
     h("h1", {}, words.gallery.title),
     h("p.lead", {}, words.gallery.text(overview.site.items, site)),
     h("div.bar", {}, filterChips(cameras, filter), choose && choose.element),
+    changes.element,
     sheet.element);
   await sheet.reload();
   return sheet.end;
