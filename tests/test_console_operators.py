@@ -77,8 +77,9 @@ def test_a_crop_is_said_not_to_show_the_person_and_that_is_undone(page: Page, cl
     assert [client.item(item).identity for item in ids] == [None, None, "ada", "ada"]
     page.get_by_text("Last changes", exact=True).click()
     page.get_by_text("a crop was said not to show ada").nth(1).wait_for()
-    for count in (3, 4):
-        page.get_by_role("button", name="Undo entry").first.click()
+    denials = [entry.entry for entry in client.journal("deny").entries]
+    for entry, count in zip(denials, (3, 4), strict=True):
+        page.get_by_role("button", name=f"Undo entry {entry}", exact=True).click()
         page.locator(".lead", has_text=f"{count} crops").wait_for()
     assert names_of(client, "deny") == {"ada": 4}
 
