@@ -29,6 +29,7 @@ from cli.quantize import bundle_quantize
 from cli.recipes import recipes_list, recipes_show
 from cli.review import review_answer, review_list
 from cli.sentences import Sentences
+from cli.server_info import image, info
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.transfer import gallery_export, gallery_import
@@ -55,6 +56,8 @@ for verb in (
     adapt_after,
     adapt_report,
     rollback,
+    info,
+    image,
     train,
     distill,
     leave_one_out,

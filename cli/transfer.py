@@ -125,7 +125,8 @@ def gallery_import(
     without an image by their vectors, where the site is of the same raw space.
 
     The form of every line is checked before anything is sent. Repeating the command enrolls nothing twice and
-    goes on where an earlier one ended. Items get new ids and times of enrolling.
+    goes on where an earlier one ended. Items get new ids and times of enrolling. Calibrations and adaptations
+    do not come along: adapt and calibrate the new site.
     """
     from rich.progress import track
 

@@ -119,9 +119,12 @@ class SiteTools:
                 self.handle.check,
                 self.engines.settings.adapt_silence_s,
             )
+        report = self.handle.job.report
         for name, value in answer.report.items():
-            if name != "seconds":
-                setattr(self.handle.job.report, name, value)
+            if name == "notes":
+                report.notes = [*(report.notes or []), *value]
+            elif name != "seconds":
+                setattr(report, name, value)
         computed = sum(answer.report["seconds"].values())
         self._spent(answer.report["seconds"] | {"load": time.perf_counter() - began - computed})
         profile = self._profile_of(answer)

@@ -12,7 +12,8 @@ from resight_client import Client
 
 from benchmarks.serving import ServerProcess
 from tests.chromium import new_key, window
-from tests.test_calibration import PEOPLE, SEEN
+from tests.console_site import enroll_labelled
+from tests.test_calibration import PEOPLE
 from tests.test_calibration import crop as labelled_crop
 from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
 
@@ -74,7 +75,8 @@ def names_of(client: Client, site: str) -> dict[str, int]:
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until the control of this name has the focus."""
+    """Presses Tab until the control of this name has the focus, once it is there."""
+    page.get_by_text(name, exact=True).first.wait_for()
     for _ in range(60):
         if page.evaluate("document.activeElement.textContent || document.activeElement.ariaLabel") == name:
             return
@@ -108,7 +110,7 @@ def test_a_person_is_renamed_and_that_is_undone_by_keyboard_alone(page: Page, cl
     page.get_by_text("Nobody at keys is called ada & bea/7? any more").first.wait_for()
     assert names_of(client, "keys") == {"visitor-1": 4}
     page.get_by_text("undone by").first.wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Last changes"
+    page.locator("summary:focus", has_text="Last changes").wait_for()
 
 
 def test_a_page_that_is_still_loading_leaves_the_focus_where_the_operator_moved_it(
@@ -286,6 +288,7 @@ def test_unknown_people_are_named_as_a_whole_one_enter_each_and_that_is_undone(
     page.goto("/#/unknown/unknown")
     page.get_by_text("12 crops have no name.").first.wait_for()
     assert page.locator(".cluster h2").all_inner_texts() == ["5 crops", "4 crops", "3 crops"]
+    page.locator(".cluster").first.locator(".crop").nth(4).wait_for()
     assert page.locator(".cluster").first.locator(".crop").count() == 5
     page.get_by_label("Who is it?").first.focus()
     page.keyboard.type("ada")
@@ -376,15 +379,6 @@ def test_a_read_key_sees_unknown_people_and_cannot_name_them(readers: BrowserCon
     tab.locator(".nearest", has_text="zoe").first.wait_for()
     assert tab.locator("form, .nearest button").count() == 0
     tab.close()
-
-
-def enroll_labelled(client: Client, site: str, people: int = PEOPLE) -> None:
-    """People at two cameras, so many of them with a name."""
-    records = [
-        {"camera": f"c{camera}", "identity": f"person-{person}" if person < people else None}
-        for person, camera, _ in SEEN
-    ]
-    client.enroll(site, [labelled_crop(*seen) for seen in SEEN], records=records)
 
 
 def test_the_slider_says_which_cosine_a_rate_is_and_whom_it_misses(page: Page, client: Client) -> None:

@@ -13,9 +13,9 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from reid.bundle import write_manifest
 from tests.chromium import new_key, window
+from tests.console_site import enroll_doubtful as enroll
 from tests.test_calibration import CARD
 from tests.test_console_people import names_of
-from tests.test_review import SHOWN, view
 from tests.tiny import make_tiny_bundle
 
 if TYPE_CHECKING:
@@ -60,15 +60,6 @@ def context(chromium: Browser, server: ServerProcess, admin: str, client: Client
     opened = window(chromium, server, admin)
     yield opened
     opened.close()
-
-
-def enroll(client: Client, site: str) -> list[str]:
-    """Ids of new items, of which four cases are asked: MERGE, MISNAMED, ITEM, CLUSTER, in this order."""
-    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(SHOWN)]
-    records = [
-        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(SHOWN)
-    ]
-    return [item.id for item in client.enroll(site, crops, records=records).items]
 
 
 def asked(page: Page, reason: str) -> None:

@@ -153,6 +153,16 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--server {nobody}", "no answer from {nobody}"),
         (f"--server {{nobody}} --api-key {NOT_UTF8}", "API key"),
     ],
+    "info": [
+        ("--server {page}", "is it a Resight server?"),
+        ("--server {nobody}", "no answer from {nobody}"),
+    ],
+    "image": [
+        ("x", "missing option '--out'"),
+        ("x --out {t}/empty", "{t}/empty is there already"),
+        ("x --out {t}/no/x.jpg", "{t}/no"),
+        ("x --out {t}/x.jpg --server {nobody}", "no answer from {nobody}"),
+    ],
     "calibrate": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
     "recipes": [("--no", "no such option")],
     "recipes show": [("no-such-recipe", "no-such-recipe"), ("", "'name'")],

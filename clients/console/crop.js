@@ -33,11 +33,18 @@ export function cropButton(item, site, erased, caption = null, renamed = erased)
     h("span.caption", {}, caption ?? [h("span.unseen", {}, `${personOf(item)}, `), h("b", {}, cameraOf(item)), item.captured_at && h("span", {}, time(item.captured_at))]));
 }
 
+let looks = 0;
+
 async function look({ id }, site, erased, renamed) {
+  const mine = ++looks;
+  const here = location.hash;
+  const late = () => mine !== looks || here !== location.hash; // another crop or page was asked for meanwhile
   let item;
   try {
     item = await call(`gallery/${id}`); // as it is by now: another tab may have changed or erased it
+    if (late()) return;
   } catch (error) {
+    if (late()) return;
     notice(error.message, "bad");
     if (error.status === 404) erased?.({ id });
     return;

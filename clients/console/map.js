@@ -1,5 +1,5 @@
 // A map of crops: those that look alike lie near each other, and what is drawn around is chosen in the contact sheet.
-import { call, may, thumbnail } from "./api.js";
+import { call, may, off, on, thumbnail } from "./api.js";
 import { image } from "./crop.js";
 import { fill, fresh, h, notice } from "./dom.js";
 import { words } from "./words.js";
@@ -35,11 +35,13 @@ export function mapOf(site, who, sheet, begin) {
   let size = [0, 0]; // of a picture
   let lasso = null; // [left, top] of each place that the pointer passed
   let round = 0;
+  let waits = false; // for the connection
 
   /** The map anew, where it is open. */
   async function refresh() {
     if (!element.open) return;
     const mine = ++round;
+    waits = false;
     if (!points.length) facts.textContent = w.drawing;
     try {
       const made = await call(`people/map?${new URLSearchParams({ site, ...who() })}`);
@@ -50,6 +52,7 @@ export function mapOf(site, who, sheet, begin) {
       draw();
     } catch (error) {
       if (mine !== round) return;
+      waits = error.code === "lost";
       if (!points.length) facts.textContent = "";
       if (error.status !== 404) notice(error.message, "bad"); // the page says that nobody is there any more
     }
@@ -205,6 +208,8 @@ export function mapOf(site, who, sheet, begin) {
   canvas.addEventListener("pointerup", ended);
   canvas.addEventListener("pointercancel", gaveUp);
   canvas.addEventListener("pointerleave", () => { preview.hidden = true; });
+  const back = () => { if (waits) refresh(); };
+  on("back", back);
   addEventListener("keydown", escaped);
   addEventListener("resize", draw);
   sheet.follow(() => { if (element.open && points.length) paint(); });
@@ -215,6 +220,7 @@ export function mapOf(site, who, sheet, begin) {
   dark.addEventListener("change", draw);
   const end = () => {
     round += 1;
+    off("back", back);
     removeEventListener("keydown", escaped);
     removeEventListener("resize", draw);
     watch.disconnect();

@@ -1,4 +1,5 @@
 // A contact sheet: only the rows in sight are in the page, however many entries there are.
+import { off, on } from "./api.js";
 import { fill, h, notice } from "./dom.js";
 import { words } from "./words.js";
 
@@ -22,6 +23,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
   let loading = null;
   let begun = false;
   let round = 0;
+  let waits = false; // for the connection
   let columns = 1;
   let choosing = null;
   const followers = new Set(); // called when other entries are chosen
@@ -42,6 +44,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
       try {
         const page = await pageOf(cursor);
         if (mine !== round) return;
+        waits = false;
         entries = begun ? entries.concat(page.entries) : page.entries;
         [cursor, loading] = [page.cursor, null];
         none.hidden = entries.length > 0 || cursor !== null;
@@ -51,8 +54,10 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
         else layout();
         tell();
       } catch (error) {
-        if (error.name !== "AbortError") notice(error.message, "bad");
-        if (mine === round) loading = null;
+        if (mine !== round) return;
+        loading = null;
+        waits = error.code === "lost";
+        notice(error.message, "bad");
       }
     })();
     return loading;
@@ -168,10 +173,18 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
     followers.forEach((follow) => follow());
   }
 
+  const back = () => { if (waits) load(); };
+
   canvas.addEventListener("keydown", pressed);
   addEventListener("scroll", draw, { passive: true });
   addEventListener("resize", redraw);
-  const end = () => { round += 1; removeEventListener("scroll", draw); removeEventListener("resize", redraw); };
+  on("back", back);
+  const end = () => {
+    round += 1;
+    removeEventListener("scroll", draw);
+    removeEventListener("resize", redraw);
+    off("back", back);
+  };
   return { element, reload, drop, picked, choose, chosen: () => chosen, others: () => entries.filter((entry) => !chosen.has(keyOf(entry))),
     follow: (told) => followers.add(told), choosingWith, end };
 }

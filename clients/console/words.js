@@ -107,6 +107,7 @@ export const words = {
     lost: "The server does not answer. Nothing on this page is lost; it goes on when the server is back.",
     back: "The server answers again.",
     strange: (status) => `The server answered ${status} without saying why.`,
+    incomplete: "This page cannot be loaded, though the server answers. It may have been updated: load the whole page again.",
   },
   signIn: {
     title: "Sign in",
@@ -442,6 +443,7 @@ export const words = {
     versions: "Versions",
     causes: { created: "the site began", adapt: "adapted", rollback: "rolled back", reembed: "re-embedded for another model", refit: "made again" },
     liveNow: "live",
+    lost: "The server does not answer, and whether the job was begun is not known. This page shows it when the server is back.",
     rollBack: "Roll back",
     rollBackTitle: "Roll back the last adaptation?",
     rollBackText: "A new version gets the profile that was live before. Items stay; those enrolled since are embedded again. "
@@ -546,6 +548,7 @@ export const words = {
     make: "Make a key",
     scope: "Scope",
     made: (id) => `${id} was made. Copy it now; it is not shown again.`,
+    lost: "The server does not answer, and whether a key was made is not known. One whose text you have not seen is best revoked.",
     revoke: "Revoke",
     revokeTitle: (id) => `Revoke ${id}?`,
     revokeText: "Whoever uses it is refused from now on.",

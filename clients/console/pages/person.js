@@ -1,7 +1,7 @@
 // One person: the crops that bear the name, and what can be corrected.
-import { call, json, may } from "../api.js";
+import { call, json, may, off, on } from "../api.js";
 import { cropButton, deny } from "../crop.js";
-import { fill, h, notice } from "../dom.js";
+import { fill, h, notice, unfocused } from "../dom.js";
 import { lastChanges } from "../journal.js";
 import { address, go } from "../main.js";
 import { mapOf } from "../map.js";
@@ -14,8 +14,11 @@ const w = words.people;
 
 export async function renderPerson(main, site, name) {
   let person = null;
+  let round = 0; // what an earlier question is answered is not shown after a later one
+  let waits = false; // for the connection
   const heading = h("div", {});
   const actions = h("div.bar", {});
+  const hiding = h("button", { type: "button", onclick: hide });
   const sheet = sheetOf({
     label: w.cropsOf(name),
     least: 132,
@@ -35,17 +38,29 @@ export async function renderPerson(main, site, name) {
 
   /** Everything anew, as it is by now; what was chosen stays chosen. */
   async function refresh() {
-    person = await personNamed(site, name);
+    const mine = ++round;
+    const found = await personNamed(site, name);
+    if (mine !== round) return;
+    const first = !person;
+    person = found;
+    waits = false;
+    // before the heading: nobody is to choose crops that are there no more by a count that is new
+    if (person && !first) await sheet.reload();
+    if (mine !== round) return;
     fill(heading, person ? headingOf(person, site) : gone(site, name));
     fill(actions, person && may("write") && h("div.chooser", {},
       h("button", { type: "button", onclick: rename }, w.rename),
-      h("button", { type: "button", onclick: hide }, person.hidden ? w.show : w.hide)));
+      fill(hiding, person.hidden ? w.show : w.hide)));
     sheet.element.hidden = map.element.hidden = chosen.hidden = !person;
     if (!person) changes.show();
-    await Promise.all([person && sheet.reload(), changes.refresh(), person && map.refresh()]);
+    await Promise.all([person && first && sheet.reload(), changes.refresh(), person && map.refresh()]);
   }
 
-  const anew = () => refresh().catch((error) => notice(error.message, "bad"));
+  const anew = () => refresh().catch((error) => {
+    waits = error.code === "lost";
+    notice(error.message, "bad");
+  });
+  const back = () => { if (waits) anew(); };
 
   async function rename() {
     const { to, refused } = await askName(site, person);
@@ -71,6 +86,7 @@ export async function renderPerson(main, site, name) {
 
   async function hide() {
     await change("people/hide", { hidden: !person.hidden }, person.hidden ? w.shown(name) : w.wasHidden(name));
+    if (unfocused()) hiding.focus({ preventScroll: true }); // it was put in its place anew
   }
 
   async function change(path, values, said) {
@@ -85,7 +101,8 @@ export async function renderPerson(main, site, name) {
 
   fill(main, heading, actions, changes.element, chosen, map.element, sheet.element);
   await refresh();
-  return () => { sheet.end(); map.end(); };
+  on("back", back);
+  return () => { off("back", back); sheet.end(); map.end(); };
 }
 
 function headingOf(person, site) {

@@ -1,5 +1,5 @@
 // Search: crops of one person, or an enrolled item, against a site's people.
-import { call, may, thumbnail } from "../api.js";
+import { call, may, off, on, thumbnail } from "../api.js";
 import { deny } from "../crop.js";
 import { open, copyable } from "../dialogs.js";
 import { announce, fill, h, notice } from "../dom.js";
@@ -19,6 +19,7 @@ export async function render(main, { site, query }) {
   const asked = { crops: [], item: query.get("item"), camera: "", notThere: false, filter: {}, people: FIRST_PEOPLE };
   let running = null;
   let latest = null;
+  let waits = false; // for the connection
 
   const shown = h("div.results", {}, h("p.soft.idle", {}, words.search.none));
   const well = h("section.well", { "aria-label": words.search.crops(2) });
@@ -29,19 +30,22 @@ export async function render(main, { site, query }) {
   async function search() {
     running?.abort();
     const mine = running = new AbortController();
+    waits = false;
     if (!latest) fill(shown, waiting());
     shown.setAttribute("aria-busy", "true");
     const began = performance.now();
     try {
       const answer = await call("query", { method: "POST", body: formOf(asked, site), signal: mine.signal });
+      if (running !== mine) return;
       latest = answer;
       code.hidden = false;
       const more = answer.people.length >= asked.people ? () => { asked.people *= 2; search(); } : null;
       fill(shown, results(answer, performance.now() - began, { site, more, erased: corrected, deny: asked.item && may("write") ? notThis : null }));
       announce(shown.querySelector("h2").textContent);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || running !== mine) return;
       latest = null;
+      waits = error.code === "lost";
       fill(shown, h("div.verdict", {}, h("p.error", { role: "alert" }, error.message),
         h("button", { type: "button", onclick: search }, words.again)));
     } finally {
@@ -77,6 +81,7 @@ export async function render(main, { site, query }) {
 
   function clear() {
     running?.abort();
+    waits = false;
     Object.assign(asked, { crops: [], item: null, people: FIRST_PEOPLE });
     latest = null;
     code.hidden = true;
@@ -110,6 +115,8 @@ export async function render(main, { site, query }) {
       h("button.quiet", { type: "button", onclick: clear }, words.search.clear));
   }
 
+  const back = () => { if (waits) search(); };
+  on("back", back);
   const stop = dropping(main, well, take);
   fill(main,
     h("h1", {}, words.search.title),
@@ -121,7 +128,7 @@ export async function render(main, { site, query }) {
         changes.element)));
   draw();
   if (asked.item) search();
-  return () => { running?.abort(); stop(); urls.forEach(URL.revokeObjectURL); };
+  return () => { running?.abort(); off("back", back); stop(); urls.forEach(URL.revokeObjectURL); };
 }
 
 const itemHero = (id) => h("figure.hero", {}, h("img", { src: thumbnail(id), alt: words.search.item }));

@@ -1,5 +1,5 @@
 // People without a name: clusters of crops that look like one person, the largest first.
-import { call } from "../api.js";
+import { call, off, on } from "../api.js";
 import { fill, h, notice } from "../dom.js";
 import { lastChanges } from "../journal.js";
 import { words } from "../words.js";
@@ -11,21 +11,32 @@ const ROWS = 5; // clusters of one request
 export async function render(main, { site }) {
   const lead = h("div", {});
   const list = h("ol.clusters", {});
-  const more = h("button", { type: "button", onclick: () => load().catch(said) }, words.more);
+  const more = h("button", { type: "button", onclick: () => load().catch(failed) }, words.more);
   const changes = lastChanges(site, begin);
   let rows = [];
   let found = null; // what the server said last of all groups
+  let round = 0; // what an earlier question is answered is not shown after a later one
+  let again = null; // what failed for lack of a connection
 
   /** All anew, as after an undo of something that is not on this page. */
   async function begin() {
-    rows.forEach((row) => row.end());
-    rows = [];
-    fill(list);
-    await load();
+    try {
+      await load(true);
+    } catch (error) {
+      failed(error, begin);
+    }
   }
 
-  async function load() {
-    const page = await following();
+  async function load(anew = false) {
+    const mine = ++round;
+    again = null;
+    const page = await (anew ? clustersOf(site) : following());
+    if (mine !== round) return;
+    if (anew) {
+      rows.forEach((row) => row.end());
+      rows = [];
+      fill(list);
+    }
     for (const cluster of page.clusters) {
       if (rows.some((row) => row.waits() && row.id() === cluster.cluster)) continue;
       const row = clusterRow(site, cluster, { named, changed });
@@ -48,6 +59,14 @@ export async function render(main, { site }) {
     }
   }
 
+  /** Says why there are not more; once the connection is back they are asked for again. */
+  function failed(error, work = () => load().catch(failed)) {
+    if (error.code === "lost") again = work;
+    notice(error.message, "bad");
+  }
+
+  const back = () => again?.();
+
   const drawLead = () => fill(lead, leadOf(found, rows.length > 0));
 
   /** So many more crops are without a name. */
@@ -57,11 +76,11 @@ export async function render(main, { site }) {
     changes.refresh();
   }
 
-  /** Goes on to the next row that waits. */
-  function named(row, count) {
+  /** Goes on to the next row that waits, unless somebody has gone elsewhere meanwhile. */
+  function named(row, count, here) {
     const next = rows.slice(rows.indexOf(row) + 1).find((each) => each.waits()) ?? rows.find((each) => each.waits());
-    if (next) next.focus();
-    else if (!more.hidden) more.focus();
+    if (here && next) next.focus();
+    else if (here && !more.hidden) more.focus();
     changed(-count);
   }
 
@@ -69,10 +88,13 @@ export async function render(main, { site }) {
   fill(lead, h("p.lead", { role: "status" }, w.grouping)); // the first time takes seconds
   fill(main, h("h1", {}, w.title), lead, changes.element, list, more);
   await load();
-  return () => rows.forEach((row) => row.end());
+  on("back", back);
+  return () => {
+    round += 1;
+    off("back", back);
+    rows.forEach((row) => row.end());
+  };
 }
-
-const said = (error) => notice(error.message, "bad");
 
 function clustersOf(site, cursor = null) {
   return call(`clusters?${new URLSearchParams({ site, limit: String(ROWS), ...(cursor && { cursor }) })}`);
