@@ -18,6 +18,7 @@ from server.gallery.store import Store
 from server.items import Items
 from server.jobs import Jobs
 from server.journal import Journal
+from server.maps import Maps
 from server.naming import Naming
 from server.query import Querying
 from server.rebuild import Rebuilder
@@ -64,7 +65,11 @@ class Service:
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.clustering = Clustering(store, sites, self.correcting)
+<<<<<<< HEAD
         self.querying = Querying(settings, store, sites, self.embedding, self.clustering)
+=======
+        self.maps = Maps(store, sites, self.clustering)
+>>>>>>> lasso
         self.reviewing = Reviewing(store, sites, self.clustering, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)

@@ -123,6 +123,11 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t} --site s", "{t}/items.jsonl cannot be read"),
     ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "people map": [
+        ("--site s", "either --identity or --cluster"),
+        ("--site s --identity a --cluster i", "either --identity or --cluster"),
+        ("--site s --identity a --server {page}", "is it a Resight server?"),
+    ],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
     "people split": [

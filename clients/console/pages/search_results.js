@@ -4,15 +4,18 @@ import { h } from "../dom.js";
 import { address } from "../main.js";
 import { words } from "../words.js";
 
-/** Everything of an answer. `erased` is called when a crop of it was erased; `more` where there may be more people. */
-export function results(answer, milliseconds, { site, more, erased }) {
+/**
+ * Everything of an answer. `erased` is called when a crop of it was erased or lost its name; `more` where there may be
+ * more people; `deny(name)` where the query can be said not to show a person.
+ */
+export function results(answer, milliseconds, { site, more, erased, deny }) {
   if (!answer.people.length) {
     return h("div.verdict", {}, h("h2", {}, words.search.empty), h("p", {}, words.search.emptyText));
   }
   return [
     verdict(answer),
     h("p.soft.small", {}, words.search.answered(answer.people.length, milliseconds)),
-    h("ol.people", {}, answer.people.map((person) => row(person, answer, site, erased))),
+    h("ol.people", {}, answer.people.map((person) => row(person, answer, site, erased, deny))),
     more && h("button", { type: "button", onclick: more }, words.search.moreOf),
   ];
 }
@@ -37,9 +40,14 @@ function verdict(answer) {
       answer.guess && h("span", {}, words.search.guess)));
 }
 
+<<<<<<< HEAD
 function row(person, answer, site, erased) {
   const who = person.identity ?? (person.cluster ? words.search.unknownPerson : words.unnamed);
   const group = person.cluster && address("unknown", site, `?cluster=${encodeURIComponent(person.cluster)}`);
+=======
+function row(person, answer, site, erased, deny) {
+  const who = person.identity ?? words.unnamed;
+>>>>>>> lasso
   const cameras = [...new Set(person.items.map((item) => item.camera ?? words.noCamera))].sort();
   const first = person.rank === 1 && answer.decision === "match";
   return h(`li.person${first ? ".first" : ""}`, {},
@@ -50,7 +58,8 @@ function row(person, answer, site, erased) {
         h("p.score", {}, h("meter", { min: 0, max: 1, value: Math.max(0, person.score), "aria-label": words.search.score }),
           h("span", {}, `${words.search.score} ${person.score.toFixed(2)}`)),
         person.margin !== null && person.rank === 1 && h("p.soft.small", {}, words.search.ahead(person.margin.toFixed(2))),
-        h("p.soft.small", {}, `${words.search.seen} ${cameras.join(", ")}`))),
+        h("p.soft.small", {}, `${words.search.seen} ${cameras.join(", ")}`),
+        deny && person.identity !== null && h("button.small", { type: "button", title: words.search.denyText(who), onclick: () => deny(who) }, words.crop.deny(who)))),
     h("div.strip", { role: "group", "aria-label": words.search.evidence(who, person.rank) },
       person.items.map((item) => cropButton(item, site, erased))));
 }

@@ -14,6 +14,7 @@ from resight_client.corrected import (
     ClusterItems,
     ClusterPage,
     Corrected,
+    CropMap,
     Entry,
     ItemCorrected,
     JournalPage,
@@ -286,6 +287,12 @@ class AsyncClient:
         return await self._send(
             corrections.people(site, identity, include_hidden, cursor, limit), parse.people
         )
+
+    async def crop_map(
+        self, site: str, *, identity: str | None = None, cluster: str | None = None
+    ) -> CropMap:
+        """Where the items of a person, or of the cluster of an item, lie to each other in two dimensions."""
+        return await self._send(corrections.crop_map(site, identity, cluster), parse.crop_map)
 
     async def clusters(
         self, site: str, *, threshold: float | None = None, cursor: str | None = None, limit: int = 50

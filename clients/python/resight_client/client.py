@@ -14,6 +14,7 @@ from resight_client.corrected import (
     ClusterItems,
     ClusterPage,
     Corrected,
+    CropMap,
     Entry,
     ItemCorrected,
     JournalPage,
@@ -283,6 +284,10 @@ class Client:
     ) -> PeoplePage:
         """A page of a site's people by name; with `identity`, that person alone."""
         return self._send(corrections.people(site, identity, include_hidden, cursor, limit), parse.people)
+
+    def crop_map(self, site: str, *, identity: str | None = None, cluster: str | None = None) -> CropMap:
+        """Where the items of a person, or of the cluster of an item, lie to each other in two dimensions."""
+        return self._send(corrections.crop_map(site, identity, cluster), parse.crop_map)
 
     def clusters(
         self, site: str, *, threshold: float | None = None, cursor: str | None = None, limit: int = 50

@@ -375,6 +375,40 @@ class NamedPerson(_message.Message):
     feature: str
     def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., hidden: _Optional[bool] = ..., feature: _Optional[str] = ...) -> None: ...
 
+class GetMapRequest(_message.Message):
+    __slots__ = ("site", "identity", "cluster")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    cluster: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
+
+class CropMap(_message.Message):
+    __slots__ = ("site", "points", "items", "shown")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    points: _containers.RepeatedCompositeFieldContainer[MapPoint]
+    items: int
+    shown: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, site: _Optional[str] = ..., points: _Optional[_Iterable[_Union[MapPoint, _Mapping]]] = ..., items: _Optional[int] = ..., shown: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class MapPoint(_message.Message):
+    __slots__ = ("item", "camera", "x", "y")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    item: str
+    camera: str
+    x: float
+    y: float
+    def __init__(self, item: _Optional[str] = ..., camera: _Optional[str] = ..., x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
+
 class ListClustersRequest(_message.Message):
     __slots__ = ("site", "threshold", "cursor", "limit")
     SITE_FIELD_NUMBER: _ClassVar[int]
