@@ -33,6 +33,7 @@ from cli.server_info import image, info
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.transfer import gallery_export, gallery_import
+from cli.tune import tune
 from cli.weights import weights_convert, weights_list
 from cli.wrap import bundle_wrap
 
@@ -65,6 +66,7 @@ for verb in (
     visualize,
     export,
     embed,
+    tune,
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)

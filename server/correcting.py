@@ -242,7 +242,7 @@ class Correcting:
                 items = [item for item in items if item.seq in images]  # without what is erased by now
                 if not items:
                     continue
-                vectors = self.embedding.embed_stored(engine, [images[item.seq] for item in items], items)
+                vectors = self.embedding.embed_stored(engine, images, items).result()
                 for item, vector in zip(items, vectors, strict=True):
                     embedded[version.raw_space_id, item.seq, item.camera] = vector
         return embedded

@@ -353,6 +353,21 @@ class TrialReport(BaseModel):
     speed_up: float | None = Field(description="of int8: times the rate of float, measured in turns")
 
 
+class TuningReport(BaseModel):
+    """How the CPU's cores are shared out between queries and bulk work (enrolls, re-embedding)."""
+
+    query_threads: int = Field(description="of the engine for queries; 0: what the runtime thinks best")
+    streams: int = Field(
+        description="batches of bulk work that are computed at once while no queries come; 0: bulk work is "
+        "done by the engine for queries"
+    )
+    batch: int = Field(description="crops in each of these batches")
+    measured: bool = Field(description="as resight tune measured it here; false: by default")
+    note: str | None = Field(
+        description="why what was once measured is not used; null: there is no such thing"
+    )
+
+
 class FallbackReport(BaseModel):
     """Something that did not run as it was wished."""
 
@@ -372,6 +387,9 @@ class ServerReport(BaseModel):
     )
     fallbacks: list[FallbackReport] = Field(
         description="what did not run as wished since the start, with reasons; empty: everything did"
+    )
+    tuning: TuningReport | None = Field(
+        description="how the CPU's cores are shared out; null: the engine does not share them"
     )
     search: str = Field(description="where galleries are searched: cpu or gpu")
     max_batch: int

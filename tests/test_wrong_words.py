@@ -267,6 +267,14 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/bytes.png --out {t}/x.npz --bundle {t}/tiny.resight", "bytes.png: not a"),
         ("{t}/crop.png --out {t}/x.npz --bundle {t}/tiny.resight --engine x", "unknown engine 'x'"),
     ],
+    "tune": [
+        ("", "setting bundle is missing"),
+        ("--bundle {t}/no", "no bundle at"),
+        ("--bundle {t}/tiny.resight --data {t}/empty", "data folder {t}/empty cannot be used"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine none", "unknown engine 'none'"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine onnxruntime", "nothing can be tuned"),
+        ("--bundle {t}/tiny.resight --store words", "'words' is no database URL"),
+    ],
     "synth": [
         ("", "--out FOLDER is missing"),
         ("--out {t}/w --identities 1", "identities=1: needs at least 5"),
