@@ -155,7 +155,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="RECIPE", help="all by default")
     parser.add_argument("--size", default="", help="HEIGHTxWIDTH for all, a multiple of 96x32")
     options = parser.parse_args()
-    settings = [f"model.{side}={n}" for side, n in zip(("height", "width"), options.size.split("x"), strict=False)]
+    settings = [
+        f"model.{side}={n}" for side, n in zip(("height", "width"), options.size.split("x"), strict=False)
+    ]
     unknown = set(options.names) - set(recipes())
     if unknown:
         parser.error(f"no recipe of a paper that starts from weights: {', '.join(sorted(unknown))}")
