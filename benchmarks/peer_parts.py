@@ -83,8 +83,8 @@ def biased_classifier(torchreid: Borrow) -> float:
 def shared_mgn(fastreid: Borrow) -> tuple[float, float]:
     """Largest differences of MGN's feature with one reduction: alone, and averaged with the mirrored crop.
 
-    The second is a share of the largest value, since our test feature is float32. Theirs is fast-reid's network with the same parts, and its own way through them and its test with mirrored
-    crops; that the reduction is one comes from us.
+    The second is a share of the largest value, since our test feature is float32. Theirs is fast-reid's way
+    through the same parts, and its test with mirrored crops; that the reduction is one comes from us.
     """
     embedder = build(
         ModelSpec("mgn", 96, 32, last_stride=1, neck=False, ssl_heads=False, shared_reduction=True)
