@@ -246,6 +246,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         (f"{PICTURE} --out {{t}}/a.png --what shapes", "--what"),
         (f"{PICTURE} --out {{t}}/a.png --matches {MANY}", "--matches"),
         (f"{PICTURE} --out {{t}}/a.png --queries {MANY}", "--queries"),
+        (f"{PICTURE} --out {{t}}/a.png --what surface --points {MANY}", "--points"),
         (PICTURE.replace("{t}/run", "{t}/run {t}/run") + " --out {t}/a.png", "draws one model, not 2"),
         (f"{PICTURE} --out {{t}}/a.png", "no checkpoint at"),
     ],
