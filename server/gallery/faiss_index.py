@@ -37,6 +37,10 @@ class Part:
         """float32 [D], bool [N] -> (scores float32 [n], seqs int64 [n]): the k best and perhaps others."""
         raise NotImplementedError
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D] of rows int64 [n]."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Segment(Part):
@@ -44,8 +48,8 @@ class Segment(Part):
 
     index: faiss.IndexScalarQuantizer
 
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [n,D] of the halves of these rows."""
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D] of the halves of rows int64 [n]."""
         codes = faiss.rev_swig_ptr(self.index.codes.data(), self.index.codes.size())
         return codes.view("<f2").reshape(-1, self.index.d)[rows].astype(np.float32)
 
@@ -81,6 +85,9 @@ class _Delta(Part):
         rows = np.arange(len(self.seqs)) if mask is None else np.flatnonzero(mask)
         scores = self.vectors[rows] @ vector if mask is not None else self.vectors @ vector
         return _best(scores, self.seqs[rows], k)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.vectors[rows]
 
 
 class _Rows(NamedTuple):
@@ -204,6 +211,10 @@ class FaissIndex:
         vector = np.ascontiguousarray(vector, np.float32)
         return self._search(self.generation.parts, vector, k, where)
 
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See GalleryIndex."""
+        return vectors_of(self.generation.parts, seqs, self.dim)
+
     def _search(
         self, parts: Sequence[Part], vector: np.ndarray, k: int, where: SearchFilter | None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -245,6 +256,20 @@ class FaissIndex:
             rows = slice(start, start + self.segment_rows)
             kept.append(_seal(seqs[rows], cameras[rows], halves[rows]))
         return _Generation(tuple(kept), _no_delta(self.dim))
+
+
+def vectors_of(parts: Sequence[Part], seqs: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [n] -> (which of them the parts hold, bool [n]; float32 [m,dim] of these)."""
+    held, vectors = np.zeros(len(seqs), bool), np.empty((len(seqs), dim), np.float32)
+    lasts = np.array([part.seqs[-1] for part in parts], np.int64)
+    numbers = np.searchsorted(lasts, seqs)
+    for number in np.unique(numbers[numbers < len(parts)]):
+        part, here = parts[number], np.flatnonzero(numbers == number)
+        rows = np.searchsorted(part.seqs, seqs[here])
+        found = part.seqs[rows] == seqs[here]
+        held[here[found]] = True
+        vectors[here[found]] = part.take(rows[found])
+    return held, vectors[held]
 
 
 def _no_delta(dim: int) -> _Delta:

@@ -94,7 +94,7 @@ class _Copy(Part):
         scores = np.empty(len(rows), np.float32)
         for number in np.unique(numbers):
             here = numbers == number
-            scores[here] = self.segments[number].vectors(rows[here] - starts[number]) @ vector
+            scores[here] = self.segments[number].take(rows[here] - starts[number]) @ vector
         return scores
 
 
