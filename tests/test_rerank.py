@@ -1,5 +1,5 @@
-"""`rerank` of a query: the nearest items in the order that the offline algorithm gives them, and scores as they
-are without it."""
+"""`rerank` of a query: the nearest items in the order that the offline algorithm gives them, and scores as
+they are without it."""
 
 from __future__ import annotations
 

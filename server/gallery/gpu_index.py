@@ -216,7 +216,7 @@ class GpuIndex(FaissIndex):
     ) -> Sequence[Segment | _Copy]:
         """The segments as one copy; `instead` where the GPU takes no more."""
         try:
-            on_gpu = self.gpu.put((each.vectors(np.arange(len(each.seqs))) for each in segments), self.dim)
+            on_gpu = self.gpu.put((each.take(np.arange(len(each.seqs))) for each in segments), self.dim)
         except GpuSearchError as error:
             log.warning("rows are searched by the CPU, since the GPU does not take them: %s", error)
             self.fallbacks.note(NOT_COPIED, str(error))

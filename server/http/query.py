@@ -70,7 +70,7 @@ async def query(
         bool,
         Form(
             description="put the 200 nearest items in the order of the neighbours that they share with the "
-            "query (k-reciprocal re-ranking); scores stay cosines, so they need not descend. Not with group_by"
+            "query (k-reciprocal re-ranking); scores stay cosines and need not descend. Not with group_by"
         ),
     ] = False,
 ) -> Response:

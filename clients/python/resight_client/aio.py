@@ -138,8 +138,8 @@ class AsyncClient:
             group_by: "identity" ranks people, in the answer's `people`, instead of items.
             without_metadata: items come with empty metadata, for a shorter answer.
             include_hidden: hidden people too, who are no match otherwise.
-            rerank: the 200 nearest items in the order of the neighbours that they share with the query. Scores
-                stay cosines. Not with `group_by`.
+            rerank: puts the 200 nearest items in the order of the neighbours that they share with the query;
+                scores stay cosines. Not with `group_by`.
         """
         options = (query_camera, camera, exclude_same_camera, filter, threshold, group_by)
         given = (vectors, raw_space_id, rerank)
