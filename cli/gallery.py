@@ -54,6 +54,13 @@ def query(
         Optional[str],
         typer.Option(help="identity: rank people instead of items, and say whether anybody fits"),
     ] = None,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank",
+            help="put the 200 nearest items in the order of the neighbours that they share with the query",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
@@ -65,6 +72,8 @@ def query(
         fail("images, --item and --vector contradict each other; give one of them")
     if raw_space_id is not None and vector is None:
         fail("--raw-space-id is of vectors; give them with --vector, or leave it out")
+    if rerank and group_by is not None:
+        fail("--rerank is for items and --group-by for people; give one of them")
     if threshold is not None and false_alarms_per_1000 is not None:
         fail("--threshold and --false-alarms-per-1000 contradict each other; give one or the other")
     if not images and not item and vector is None:
@@ -101,6 +110,7 @@ def query(
             if false_alarms_per_1000 is None
             else {"false_alarms_per_1000": false_alarms_per_1000},
             group_by=group_by,
+            rerank=rerank,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))

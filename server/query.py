@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from reid.nearest_reranking import rerank_nearest
 from server.batching import EmbedError
 from server.clustering import Clustering
 from server.embedding import Embedding
@@ -29,6 +30,7 @@ from server.thresholds import calibration_of, report_of, threshold_for
 from server.unknown import names_of_clusters
 
 _FEWEST_GROUPED = 256  # nearest items in which people are looked for first
+_RERANKED = 200  # nearest items that `rerank` puts into another order
 _MORE_GROUPED = 8  # times as many, where these show too few people
 
 
@@ -83,6 +85,7 @@ class Querying:
         include_hidden: bool = False,
         vectors: Sequence[np.ndarray] = (),
         raw_space_id: str | None = None,
+        rerank: bool = False,
     ) -> Answer:
         """Ranks a site's gallery for a crop, a tracklet (its embeddings are averaged) or an enrolled item,
         which is no match of its own.
@@ -99,9 +102,13 @@ class Querying:
                 Items without a name belong to the clusters that the site's state has; a query has lacking
                 ones made for those to come.
             include_hidden: hidden people count too.
+            rerank: puts the nearest `_RERANKED` items in the order of the neighbours that they share with the
+                query; their scores stay cosines, and items behind them keep their places.
         """
         if group_by not in (None, "identity"):
             raise BadRequest(f"group_by is {group_by[:80]!r}; send identity, or leave it out")
+        if rerank and group_by:
+            raise BadRequest("rerank is for items and group_by for people; leave one of them out")
         if bool(images) + bool(item_id) + bool(vectors) != 1:
             raise BadRequest(
                 "send either images (one crop, or the crops of one tracklet), the vectors of such crops, or "
@@ -156,7 +163,8 @@ class Querying:
             people = await loop.run_in_executor(self.searchers, self._people, search, top_k)
             self.clustering.keep_up(site)
         else:
-            matches = await loop.run_in_executor(self.searchers, self._items, search, top_k)
+            rank = self._reranked if rerank else self._items
+            matches = await loop.run_in_executor(self.searchers, rank, search, top_k)
         seconds["search"] = time.perf_counter() - began
         version = state.version
         return Answer(site_name, version.version, version.space_id, matches, seconds, people, lowest)
@@ -191,7 +199,23 @@ class Querying:
 
     def _items(self, search: _Search, top_k: int) -> list[Match]:
         """The nearest items."""
-        scores, seqs = self._nearest(search, self._conditions(search), top_k)
+        return self._matches(*self._nearest(search, self._conditions(search), top_k))
+
+    def _reranked(self, search: _Search, top_k: int) -> list[Match]:
+        """The nearest items, the first of them re-ranked. An item below the threshold is no match, but one of
+        the neighbours by whom the others are ranked."""
+        lowest = -math.inf if search.threshold is None else search.threshold
+        search = dataclasses.replace(search, threshold=None)
+        scores, seqs = self._nearest(search, self._conditions(search), max(top_k, _RERANKED))
+        held, vectors = search.state.index.vectors(seqs[:_RERANKED])
+        distances = np.full(len(seqs), np.inf, np.float32)  # of what lies behind, or was erased meanwhile
+        distances[: len(held)][held] = rerank_nearest(search.vector, vectors)
+        order = np.argsort(distances, kind="stable")
+        order = order[scores[order] >= lowest][:top_k]
+        return self._matches(scores[order], seqs[order])
+
+    def _matches(self, scores: np.ndarray, seqs: np.ndarray) -> list[Match]:
+        """Ranked items float64 [n] and int64 [n], as callers see them."""
         items = self.store.items.by_seq(seqs.tolist())
         matches: list[Match] = []
         for score, seq in zip(scores.tolist(), seqs.tolist(), strict=True):
