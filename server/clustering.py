@@ -199,7 +199,6 @@ class Clustering:
 
         return await self.correcting.apply(site, actor, "name", plan)
 
-<<<<<<< HEAD
     def keep_up(self, site: Site) -> None:
         """Has clusters made for the queries to come, where the site's state has none or items came or went
         since; nobody waits for them. After that the same version has none made for ten times as long as it
@@ -228,12 +227,11 @@ class Clustering:
         ended = time.monotonic()
         self.rests[site.name] = state.version.version, ended + _REST * (ended - began)
         self.awaited.discard(site.name)
-=======
+
     async def seqs(self, site_name: str, item_id: str) -> np.ndarray:
         """int64, ascending: the items of an item's cluster. Raises NotFound for an item that is in none."""
         site = self.sites.get(site_name)
         return await self.in_worker(lambda: self._seqs(site, item_id, None))
->>>>>>> lasso
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """What `work` returns, in the thread in which clusters are made: one site at a time."""

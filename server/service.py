@@ -65,11 +65,8 @@ class Service:
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.clustering = Clustering(store, sites, self.correcting)
-<<<<<<< HEAD
         self.querying = Querying(settings, store, sites, self.embedding, self.clustering)
-=======
         self.maps = Maps(store, sites, self.clustering)
->>>>>>> lasso
         self.reviewing = Reviewing(store, sites, self.clustering, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)

@@ -40,14 +40,9 @@ function verdict(answer) {
       answer.guess && h("span", {}, words.search.guess)));
 }
 
-<<<<<<< HEAD
-function row(person, answer, site, erased) {
+function row(person, answer, site, erased, deny) {
   const who = person.identity ?? (person.cluster ? words.search.unknownPerson : words.unnamed);
   const group = person.cluster && address("unknown", site, `?cluster=${encodeURIComponent(person.cluster)}`);
-=======
-function row(person, answer, site, erased, deny) {
-  const who = person.identity ?? words.unnamed;
->>>>>>> lasso
   const cameras = [...new Set(person.items.map((item) => item.camera ?? words.noCamera))].sort();
   const first = person.rank === 1 && answer.decision === "match";
   return h(`li.person${first ? ".first" : ""}`, {},
