@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reid.profile import Centres, Profile
-from server.calibration import TooFewLabels, carried_over, of_card, of_labels
+from server.calibration import TooFewLabels, carried_over, labels_again, of_card, of_labels
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
@@ -94,7 +94,8 @@ class Rebuilder:
         engines, live = self.engines, site.state.version
         spaces = engines.space(profile.id), engines.raw_space(profile.id)
         try:
-            return of_labels(self.store, site.name, profile.compare, *spaces)
+            by = labels_again(live.calibration)
+            return of_labels(self.store, site.name, profile.compare, *spaces, by)
         except TooFewLabels:
             pass
         same_model = live.raw_space_id == engines.raw_space(live.profile_id)

@@ -223,9 +223,26 @@ class MeasuredReport(BaseModel):
     refused: dict[str, str] = Field(
         description="why a threshold is null: how many people would have to be labelled"
     )
-    cllr: float = Field(
+    cllr: float | None = Field(
         description="log-likelihood-ratio cost, in bits, on people whom the fit has not seen: 0 is best, 1 "
-        "says nothing"
+        "says nothing; of pairs of one camera where tracks say who is one person; null by answers"
+    )
+    labels: str = Field(
+        default="identity",
+        description="what it was measured by: identity, tracklets, all, which is both, or answers",
+    )
+    pairs: dict[str, int] = Field(
+        default_factory=dict,
+        description="how many pairs of crops it was fitted to: same_name and other_name (best matches that "
+        "are right and wrong, or where tracks say who is one person, pairs of two cameras and of two "
+        "people), same_track, same_second, and answered_same and answered_different of the review queue",
+    )
+    tracks: int = Field(default=0, description="tracks that said who is one person")
+    torn_tracks: int = Field(
+        default=0, description="tracks whose items bear two names, which were not used; look at them"
+    )
+    notes: list[str] = Field(
+        default_factory=list, description="how far off labels of this kind were where the truth was known"
     )
 
 
@@ -241,12 +258,17 @@ class CalibrationReport(BaseModel):
     )
     space_id: str = Field(description="the space in which it was measured")
     guess: bool = Field(
-        description="true unless it was measured in the live space, by labels of the site's own items"
+        description="true unless it was measured in the live space, by labels of the site's own items; true "
+        "by tracks or answers alone"
     )
     measured_on: str = Field(description="labels of the site, or a data set of the model's card")
-    people: int | None = Field(description="how many people it was fitted to; null where the card says none")
+    people: int | None = Field(
+        description="how many people it was fitted to; null where the card says none, and by tracks or "
+        "answers alone"
+    )
     error: float | None = Field(
-        description="mean distance of probability and truth on half of the people, whom the fit has not seen"
+        description="mean distance of probability and truth on half of the people, by a fit to the others; "
+        "null where tracks or answers say who is one person"
     )
     measured: MeasuredReport | None = Field(
         default=None,

@@ -213,12 +213,12 @@ def test_a_calibration_of_a_version_that_is_swapped_meanwhile_is_measured_again(
         return dict(before.version.calibration or {})
 
     monkeypatch.setattr("server.calibrating.of_labels", swapped)
-    service.calibrating._calibrate(site)
+    service.calibrating._calibrate(site, None)
     assert (len(swaps), site.state.version.version) == (2, before.version.version + 2)
     swaps.clear()
     monkeypatch.setattr("server.calibrating._TRIES", 2)
     with pytest.raises(Conflict, match="swapped again and again"):
-        service.calibrating._calibrate(site)
+        service.calibrating._calibrate(site, None)
     site.state = before
 
 

@@ -16,7 +16,7 @@ from server.gallery.conditions import conditions
 from server.gallery.database import Database, note_erased
 from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, Item, NewItem
-from server.gallery.rows import COLUMNS, METADATA, read_item, read_metadata
+from server.gallery.rows import COLUMNS, EARLIEST, LATEST, METADATA, read_item, read_metadata
 
 _CHUNK = 500  # values in one IN list; SQLite takes 32,766, PostgreSQL is happier with fewer
 _FETCHED = 1000  # rows that are read at once where Python decides about each
@@ -159,6 +159,22 @@ class ItemRows:
             rows = db.execute(query.where(t.items.c.site == site).order_by(t.items.c.seq)).all()
         seqs = np.array([row.seq for row in rows], np.int64)
         return seqs, [row.camera for row in rows], [row.identity for row in rows]
+
+    def tracks(self, site: str) -> list[tuple[int, float, str | float]]:
+        """(seq, captured_at, metadata's `track`) of the items of a site that have all of these and a camera:
+        a track is text or a number."""
+        columns = t.items.c
+        query = sa.select(columns.seq, columns.captured_at, METADATA.label("text"))
+        query = query.where(columns.site == site, columns.camera.is_not(None))
+        query = query.where(columns.captured_at.between(EARLIEST, LATEST), METADATA.contains('"track"'))
+        tracks: list[tuple[int, float, str | float]] = []
+        with self.database.read() as db:
+            rows = db.execution_options(yield_per=_FETCHED).execute(query.order_by(columns.seq))
+            for seq, captured_at, text in rows:
+                track = read_metadata(text)[0].get("track")
+                if isinstance(track, str | int | float) and not isinstance(track, bool):
+                    tracks.append((seq, captured_at, track))
+        return tracks
 
     def unnamed(self, site: str) -> tuple[np.ndarray, list[str | None]]:
         """int64 seqs [N], ascending, and cameras [N] of a site's items that nobody has named."""

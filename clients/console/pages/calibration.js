@@ -95,11 +95,11 @@ const figure = (name, value) => h("div", {}, h("p.soft", {}, name), h("p.big", {
 function facts({ calibration: known }) {
   const { measured } = known;
   const rows = [
-    [w.facts.people, w.facts.peopleText(known.people)],
+    known.people !== null && [w.facts.people, w.facts.peopleText(known.people)],
     [w.facts.now, w.facts.nowText(measured.people_now)],
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
     known.error !== null && [w.facts.error, words.percent(known.error)],
-    [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+    measured.cllr !== null && [w.facts.cllr, w.facts.cllrText(measured.cllr)],
   ].filter(Boolean);
   return h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }

@@ -401,10 +401,15 @@ class AsyncClient:
         comes first. Neither of them: no longer."""
         return await self._send(calls.adapt_after(site, items, hours), values.site)
 
-    async def calibrate(self, site: str) -> Calibration:
-        """Measures now what scores of a site mean, by identities of its items; refused where these do not
-        suffice."""
-        return await self._send(Call("POST", calls.path("sites", site, "calibrate"), {}), values.calibration)
+    async def calibrate(self, site: str, *, labels: str | None = None) -> Calibration:
+        """Measures now what scores of a site mean; refused where its labels do not suffice.
+
+        Args:
+            labels: "identity": people whom two cameras have seen; "tracklets": tracks of the cameras alone,
+                which is a guess; "all": both; "answers": the model's card, moved by answers of the review
+                queue, a guess too. None takes identities, or where they do not suffice, all, or answers.
+        """
+        return await self._send(calls.calibrate(site, labels), values.calibration)
 
     async def delete_site(self, site: str) -> Erased:
         """Deletes a site with everything in it; refused while the site has a job."""

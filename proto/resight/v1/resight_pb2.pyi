@@ -720,10 +720,12 @@ class SetAdaptAfterRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
-    __slots__ = ("site",)
+    __slots__ = ("site", "labels")
     SITE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     site: str
-    def __init__(self, site: _Optional[str] = ...) -> None: ...
+    labels: str
+    def __init__(self, site: _Optional[str] = ..., labels: _Optional[str] = ...) -> None: ...
 
 class ListSitesRequest(_message.Message):
     __slots__ = ()
@@ -807,7 +809,7 @@ class Calibration(_message.Message):
     def __init__(self, slope: _Optional[float] = ..., intercept: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., space_id: _Optional[str] = ..., guess: _Optional[bool] = ..., measured_on: _Optional[str] = ..., people: _Optional[int] = ..., error: _Optional[float] = ..., measured: _Optional[_Union[Measured, _Mapping]] = ...) -> None: ...
 
 class Measured(_message.Message):
-    __slots__ = ("gallery_people", "gallery_items", "people_now", "missed", "refused", "cllr")
+    __slots__ = ("gallery_people", "gallery_items", "people_now", "missed", "refused", "cllr", "labels", "pairs", "tracks", "torn_tracks", "notes")
     class MissedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -822,19 +824,36 @@ class Measured(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class PairsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     GALLERY_PEOPLE_FIELD_NUMBER: _ClassVar[int]
     GALLERY_ITEMS_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_NOW_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     CLLR_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    TRACKS_FIELD_NUMBER: _ClassVar[int]
+    TORN_TRACKS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     gallery_people: int
     gallery_items: int
     people_now: int
     missed: _containers.ScalarMap[str, float]
     refused: _containers.ScalarMap[str, str]
     cllr: float
-    def __init__(self, gallery_people: _Optional[int] = ..., gallery_items: _Optional[int] = ..., people_now: _Optional[int] = ..., missed: _Optional[_Mapping[str, float]] = ..., refused: _Optional[_Mapping[str, str]] = ..., cllr: _Optional[float] = ...) -> None: ...
+    labels: str
+    pairs: _containers.ScalarMap[str, int]
+    tracks: int
+    torn_tracks: int
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gallery_people: _Optional[int] = ..., gallery_items: _Optional[int] = ..., people_now: _Optional[int] = ..., missed: _Optional[_Mapping[str, float]] = ..., refused: _Optional[_Mapping[str, str]] = ..., cllr: _Optional[float] = ..., labels: _Optional[str] = ..., pairs: _Optional[_Mapping[str, int]] = ..., tracks: _Optional[int] = ..., torn_tracks: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SiteAdaptAfter(_message.Message):
     __slots__ = ("items", "hours", "waits")

@@ -1293,7 +1293,7 @@ class AdaptationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Calibrate(self, request, context):
-        """Measures now what scores of a site mean, by identities of its items.
+        """Measures now what scores of a site mean, by identities of its items, by tracks, or by both.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
