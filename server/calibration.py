@@ -18,10 +18,10 @@ from reid.clusters import least_cosine
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
 from reid.tracklets import other_names, same_name, same_second, same_track
-from server.counting import Compare, people_of_gallery
+from server.counting import people_of_gallery
 from server.fields.calibration import Labels
 from server.gallery.store import Store
-from server.labelled import Seen, read, read_tracks
+from server.labelled import Compare, Seen, read, read_tracks
 from server.people import POSSIBLE, SURE
 from server.reports import CalibrationReport
 
@@ -315,15 +315,13 @@ def _by_answers(source: Source, known: Mapping[str, Any] | None) -> dict[str, An
     same = np.array([answer.same for answer in answers])
     moved = moved_by(Calibration(card["slope"], card["intercept"]), scores, same)
     _require_rising(moved.slope, 0)
-    people = max(1, _people_shown(source, moved, None))
     figures = {
         "labels": "answers",
         "pairs": {"answered_same": int(same.sum()), "answered_different": int((~same).sum())},
         "tracks": 0,
         "torn_tracks": 0,
         "notes": [BY_ANSWERS],
-        "gallery_people": people,
-        "compared_people": people,
+        "compared_people": None,  # those of the gallery as it is
         "cllr": None,
         "card": dict(card),
     }
@@ -359,9 +357,14 @@ def _measured(
     error: float | None = None,
 ) -> dict[str, Any]:
     """What is kept of a calibration."""
-    gallery = {"gallery_items": source.store.items.count(source.site)}
-    if "gallery_people" not in figures:
-        gallery["gallery_people"] = _people_shown(source, calibration, figures["compared_people"])
+
+    def floor_among(number: int) -> float:
+        step = math.log(number / (figures["compared_people"] or number))
+        return least_cosine(calibration.slope, calibration.intercept - step)
+
+    shown = people_of_gallery(*source[:3], source.raw_space_id, floor_among)
+    figures["compared_people"] = figures["compared_people"] or max(1, shown)
+    gallery = {"gallery_people": shown, "gallery_items": source.store.items.count(source.site)}
     return {
         "slope": round(calibration.slope, 4),
         "intercept": round(calibration.intercept, 4),
@@ -372,21 +375,6 @@ def _measured(
         "error": error,
         "measured": gallery | figures,
     }
-
-
-def _people_shown(source: Source, calibration: Calibration, compared: int | None) -> int:
-    """About how many people the site's gallery shows.
-
-    Args:
-        compared: among how many people a query's best match was looked for when the probability was fitted;
-            None: among as many as there are.
-    """
-
-    def floor_among(people: int) -> float:
-        shift = 0.0 if compared is None else math.log(people / compared)
-        return least_cosine(calibration.slope, calibration.intercept - shift)
-
-    return people_of_gallery(source.store, source.site, source.compare, source.raw_space_id, floor_among)
 
 
 def _queries(persons: Sequence[str], may: np.ndarray | None = None) -> np.ndarray:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from reid.clusters import count_people
 from server.gallery.store import Store
+from server.labelled import Compare
 
 MOST_ITEMS = 4096  # without a name, the newest, that are grouped: it takes a second or two of every core
-# float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
-Compare = Callable[[np.ndarray, Sequence[str | None]], np.ndarray]
 
 
 def people_of_gallery(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from reid.tracklets import one_name_each, tracks_of
-from server.counting import Compare
 from server.gallery.store import Store
 
 MOST_ITEMS = 8192  # that are looked at
+# float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
+Compare = Callable[[np.ndarray, Sequence[str | None]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
