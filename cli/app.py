@@ -14,6 +14,7 @@ from cli.corrections import (
     journal_undo,
     merge,
     people_list,
+    people_map,
     rename,
     split,
     update,
@@ -75,6 +76,7 @@ gallery.command("import")(gallery_import)
 app.add_typer(gallery, name="gallery")
 people = typer.Typer(help="People of a site by name.", no_args_is_help=True)
 people.command("list")(people_list)
+people.command("map")(people_map)
 for correction in (rename, merge, split, hide, feature, different):
     people.command()(correction)
 app.add_typer(people, name="people")

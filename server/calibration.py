@@ -4,6 +4,7 @@ where they suffice; otherwise carried over from the space before, and marked as 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ import numpy as np
 from reid.adaptation.labels import people_across
 from reid.bundle import Manifest
 from reid.calibration import Calibration, calibrate, fit, moved_by, weigh
+from reid.clusters import least_cosine
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
 from reid.tracklets import other_names, same_name, same_second, same_track
+from server.counting import people_of_gallery
 from server.fields.calibration import Labels
 from server.gallery.store import Store
 from server.labelled import Compare, Seen, read, read_tracks
@@ -312,14 +315,13 @@ def _by_answers(source: Source, known: Mapping[str, Any] | None) -> dict[str, An
     same = np.array([answer.same for answer in answers])
     moved = moved_by(Calibration(card["slope"], card["intercept"]), scores, same)
     _require_rising(moved.slope, 0)
-    people = source.store.items.count_people(source.site)
     figures = {
         "labels": "answers",
         "pairs": {"answered_same": int(same.sum()), "answered_different": int((~same).sum())},
         "tracks": 0,
         "torn_tracks": 0,
         "notes": [BY_ANSWERS],
-        "compared_people": max(1, people),
+        "compared_people": None,  # those of the gallery as it is
         "cllr": None,
         "card": dict(card),
     }
@@ -355,10 +357,14 @@ def _measured(
     error: float | None = None,
 ) -> dict[str, Any]:
     """What is kept of a calibration."""
-    gallery = {
-        "gallery_people": source.store.items.count_people(source.site),
-        "gallery_items": source.store.items.count(source.site),
-    }
+
+    def floor_among(number: int) -> float:
+        step = math.log(number / (figures["compared_people"] or number))
+        return least_cosine(calibration.slope, calibration.intercept - step)
+
+    shown = people_of_gallery(*source[:3], source.raw_space_id, floor_among)
+    figures["compared_people"] = figures["compared_people"] or max(1, shown)
+    gallery = {"gallery_people": shown, "gallery_items": source.store.items.count(source.site)}
     return {
         "slope": round(calibration.slope, 4),
         "intercept": round(calibration.intercept, 4),

@@ -177,6 +177,10 @@ class Correcting:
                 beside(db, written)
         if moved:
             site.moved.update(moved)
+            site.moves += 1  # clusters that are being made of what was compared before come too late
+            if site.state.unknown is not None:
+                unknown = site.state.unknown.without(sorted(moved))
+                site.state = dataclasses.replace(site.state, unknown=unknown)
             put_moved(self.store, site.state, sorted(moved))
         return Corrected(site.name, written.entry, written.items)
 

@@ -13,7 +13,7 @@ from server.gallery.store import Store
 
 MOST_ITEMS = 8192  # that are looked at
 # float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
-Compare = Callable[[np.ndarray, Sequence[str]], np.ndarray]
+Compare = Callable[[np.ndarray, Sequence[str | None]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

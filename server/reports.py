@@ -208,8 +208,8 @@ class MeasuredReport(BaseModel):
     """What a calibration by the site's own labels also says."""
 
     gallery_people: int = Field(
-        description="people in the site when it was measured: its identities, and items without one, each "
-        "counted as a person"
+        description="people in the site when it was measured: its identities, clusters of items without one, "
+        "and items that stand alone"
     )
     gallery_items: int = Field(description="items in the site when it was measured")
     people_now: int = Field(

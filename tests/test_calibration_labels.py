@@ -121,9 +121,9 @@ def test_names_of_one_camera_calibrate_with_the_pairs_that_tracks_show(service: 
     two = other_names(vectors, persons, np.arange(len(rows)))
     ratio, cllr = weigh([one], [two])
     assert found.slope == pytest.approx(ratio.slope, rel=0.02)
-    # among as many people as the site has, each item without a name counting as one
-    assert found.measured.gallery_people == 3 * PEOPLE
-    assert found.intercept == pytest.approx(ratio.intercept - np.log(3 * PEOPLE), rel=0.02)
+    # among as many people as the site has
+    assert PEOPLE < found.measured.gallery_people < 3 * PEOPLE  # clusters of those without a name are people
+    assert found.intercept == pytest.approx(ratio.intercept - np.log(found.measured.gallery_people), rel=0.02)
     assert found.measured.cllr == pytest.approx(cllr, abs=0.02)
     assert found.measured.pairs == {
         "same_track": len(one.scores),

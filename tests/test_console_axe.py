@@ -5,6 +5,7 @@ axe runs through the browser's debugger, so that the pages keep their strict Con
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,17 @@ def split(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def mapped(page: Page) -> None:
+    choosing(page)
+    page.get_by_text("Map of these crops").click()
+    page.get_by_role("img", name="Map of").wait_for()
+
+
+def part_of_cluster(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("Show all|Choose some")).first.click()
+    mapped(page)
+
+
 def clusters(page: Page) -> None:
     page.locator(".cluster .crop").first.wait_for()
     page.locator(".nearest .crop").first.wait_for()
@@ -213,9 +225,11 @@ STATES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "people": ("people/lobby", sheet),
     "last changes": ("people/lobby", changes),
     "a person": ("people/lobby?person=ada", sheet),
+    "the map of a person": ("people/lobby?person=ada", mapped),
     "the dialog that merges people": ("people/lobby?person=ada", merge),
     "the dialog that splits a person": ("people/lobby?person=ada", split),
     "unknown": ("unknown/lobby", clusters),
+    "the map of a cluster": ("unknown/lobby", part_of_cluster),
     "review": ("review/lobby", case),
     "enroll": ("enroll/lobby", shown),
     "enroll with files that are chosen": ("enroll/lobby", chosen_files),

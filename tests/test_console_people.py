@@ -308,6 +308,26 @@ def test_unknown_people_are_named_as_a_whole_one_enter_each_and_that_is_undone(
     assert names_of(client, "unknown") == {"bea": 4}
 
 
+def test_a_search_leads_from_an_unknown_person_to_the_whole_cluster(page: Page, client: Client) -> None:
+    enroll_unknown(client, "found")
+    clusters = {each.items: each.cluster for each in client.clusters("found").clusters}
+    page.goto("/#/search/found")
+    shown = {"name": "a.png", "mimeType": "image/png", "buffer": crop(13, 9)}
+    page.locator(".well input[type=file]").set_input_files([shown])
+    page.locator(".person").first.get_by_role("link", name="Unknown person").click()
+    page.get_by_role("heading", name="Other unknown people").wait_for()
+    page.locator(".cluster").nth(2).wait_for()
+    assert page.locator(".cluster h2").all_inner_texts() == ["3 crops", "5 crops", "4 crops"]
+    page.get_by_label("Who is it?").first.fill("cy")
+    page.keyboard.press("Enter")
+    page.locator(".change", has_text="3 crops are called cy now.").wait_for()
+    assert names_of(client, "found") == {"cy": 3}
+    page.goto("/#/search/found")
+    page.goto(f"/#/unknown/found?cluster={clusters[3]}")
+    page.get_by_text("These crops do not stand together any more").first.wait_for()
+    page.locator(".cluster h2", has_text="5 crops").wait_for()
+
+
 def test_the_person_whom_a_cluster_looks_most_like_is_suggested(page: Page, client: Client) -> None:
     enroll_unknown(client, "suggest", zoe=12, ada=99)
     page.goto("/#/unknown/suggest")

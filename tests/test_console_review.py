@@ -192,6 +192,35 @@ def test_a_read_key_sees_every_case_and_cannot_answer(
     assert not any(case.skipped for case in client.review("read").cases)
 
 
+def test_single_letter_keys_can_be_switched_off_and_the_page_says_so(
+    chromium: Browser, server: ServerProcess, admin: str, client: Client
+) -> None:
+    enroll(client, "letters")
+    before = names_of(client, "letters")
+    careful = window(chromium, server, admin)  # a browser of its own remembers it
+    page = careful.new_page()
+    page.goto("/#/review/letters")
+    asked(page, MERGE)
+    page.get_by_label("Single-letter keys").uncheck()
+    page.get_by_text("Single-letter keys are off").wait_for()
+    page.reload()
+    asked(page, MERGE)
+    page.get_by_text("Single-letter keys are off").wait_for()
+    assert page.locator("kbd:visible, [aria-keyshortcuts]").count() == 0
+    page.locator("main").focus()
+    for key in "sdku":
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Skip").click()
+    asked(page, MISNAMED)  # the button works, and no key did
+    assert names_of(client, "letters") == before
+    page.get_by_label("Single-letter keys").check()
+    page.locator("main").focus()
+    page.keyboard.press("u")
+    asked(page, MERGE)
+    assert page.locator("kbd:visible").count() == 3  # nothing is left to undo
+    careful.close()
+
+
 def test_an_answer_that_arrived_while_the_connection_broke_counts_once_and_can_be_undone(
     page: Page, client: Client
 ) -> None:

@@ -75,6 +75,10 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--vector {t}/crop.png --site s", "--vector {t}/crop.png holds no vectors"),
         ("{t}/crop.png --site s --raw-space-id x", "--raw-space-id is of vectors"),
         ("{t}/crop.png --site s --threshold high", "--threshold"),
+        (
+            "{t}/crop.png --site s --rerank --group-by identity",
+            "--rerank is for items and --group-by for people",
+        ),
         ("{t}/crop.png --site s --server localhost:8000", "put http:// or https:// in front"),
         ("{t}/crop.png --site s --server http://[", "is no URL of a server"),
         ("{t}/crop.png --site s --server {nobody}", "no answer from {nobody}"),
@@ -123,6 +127,11 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t} --site s", "{t}/items.jsonl cannot be read"),
     ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "people map": [
+        ("--site s", "either --identity or --cluster"),
+        ("--site s --identity a --cluster i", "either --identity or --cluster"),
+        ("--site s --identity a --server {page}", "is it a Resight server?"),
+    ],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
     "people split": [
@@ -241,6 +250,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         (f"{PICTURE} --out {{t}}/a.png --what shapes", "--what"),
         (f"{PICTURE} --out {{t}}/a.png --matches {MANY}", "--matches"),
         (f"{PICTURE} --out {{t}}/a.png --queries {MANY}", "--queries"),
+        (f"{PICTURE} --out {{t}}/a.png --what surface --points {MANY}", "--points"),
         (PICTURE.replace("{t}/run", "{t}/run {t}/run") + " --out {t}/a.png", "draws one model, not 2"),
         (f"{PICTURE} --out {{t}}/a.png", "no checkpoint at"),
     ],

@@ -2,6 +2,7 @@
 import { ask, call, may, off, on, refreshSession, session, signOut, Failure } from "./api.js";
 import { askForKey, closeDialogs } from "./dialogs.js";
 import { announce, fill, h, notice } from "./dom.js";
+import { lettersOn, switchLetters } from "./letters.js";
 import { words } from "./words.js";
 
 // A page is loaded when it is first shown. `scope`: what a session needs to see it.
@@ -175,6 +176,14 @@ function themes() {
     ["", "light", "dark"].map((value) => h("option", { value, selected: value === chosen }, words.theme[value || "system"])));
 }
 
+function letters() {
+  const box = h("input", { type: "checkbox", checked: lettersOn(), onchange: () => {
+    switchLetters(box.checked);
+    remember("resight-letters", box.checked ? "on" : "off");
+  } });
+  return h("label.check", {}, box, words.letters.label);
+}
+
 function build() {
   const skip = (event) => { event.preventDefault(); main.focus(); };
   fill(document.getElementById("app"),
@@ -183,7 +192,7 @@ function build() {
       h("a.brand", { href: "#/search" }, h("img", { src: "console-files/icon.svg", alt: "", width: 26, height: 26 }), words.name),
       h("div.pick", {}, picker),
       nav,
-      h("div.foot", {}, who, themes())),
+      h("div.foot", {}, who, themes(), letters())),
     h("div.stage", {}, lost, deleted, main));
 }
 

@@ -55,6 +55,10 @@ class GalleryIndex(Protocol):
         scores by seq."""
         ...
 
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n] -> (which of them it holds, bool [n]; float32 [m,D] of these, as it compares them)."""
+        ...
+
     def seqs(self) -> np.ndarray:
         """int64 [N]: what it holds, ascending."""
         ...

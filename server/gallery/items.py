@@ -91,6 +91,16 @@ class ItemRows:
                     identities[seq] = identity if isinstance(identity, str) else None
         return identities
 
+    def unnamed_ids(self, seqs: Sequence[int]) -> dict[int, str]:
+        """The ids of those of some items that nobody has named, by seq."""
+        query = sa.select(t.items.c.seq, t.items.c.id).where(t.items.c.identity.is_(None))
+        ids: dict[int, str] = {}
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _CHUNK):
+                rows = db.execute(query.where(t.items.c.seq.in_(seqs[start : start + _CHUNK])))
+                ids |= {row.seq: row.id for row in rows}
+        return ids
+
     def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
         items: list[Item] = []
         with self.database.read() as db:
@@ -186,13 +196,11 @@ class ItemRows:
         with self.database.read() as db:
             return db.execute(query.limit(1)).first() is not None
 
-    def count_people(self, site: str) -> int:
-        """Identities of a site, and its items without one, each counted as a person."""
+    def count_identities(self, site: str) -> int:
+        """Different identities of a site."""
         named = sa.select(sa.func.count(sa.distinct(t.items.c.identity))).where(t.items.c.site == site)
-        unnamed = sa.select(sa.func.count()).select_from(t.items)
-        unnamed = unnamed.where(t.items.c.site == site, t.items.c.identity.is_(None))
         with self.database.read() as db:
-            return (db.scalar(named) or 0) + (db.scalar(unnamed) or 0)
+            return db.scalar(named) or 0
 
     def by_camera(self, site: str) -> list[tuple[str | None, int, int]]:
         """Each camera of a site with how many items it has and how many identities they name; cameras in

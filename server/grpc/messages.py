@@ -113,6 +113,7 @@ def person(ranked: Person) -> pb.Person:
     return pb.Person(
         rank=ranked.rank,
         identity=ranked.identity or "",
+        cluster=ranked.cluster or "",
         score=ranked.score,
         margin=ranked.margin,
         items=[match(m) for m in ranked.items],

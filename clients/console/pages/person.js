@@ -1,13 +1,14 @@
 // One person: the crops that bear the name, and what can be corrected.
 import { call, json, may, off, on } from "../api.js";
-import { cropButton } from "../crop.js";
+import { cropButton, deny } from "../crop.js";
 import { fill, h, notice, unfocused } from "../dom.js";
 import { lastChanges } from "../journal.js";
 import { address, go } from "../main.js";
+import { mapOf } from "../map.js";
 import { chooser, sheetOf } from "../sheet.js";
 import { time, words } from "../words.js";
 import { itemsOf } from "./gallery.js";
-import { askName, askSplit, personNamed } from "./person_names.js";
+import { askName, askWhose, personNamed } from "./person_names.js";
 
 const w = words.people;
 
@@ -30,7 +31,10 @@ export async function renderPerson(main, site, name) {
   const choose = may("write") && chooser(sheet, [
     { label: w.split, go: split },
     { label: () => w.feature, most: 1, go: feature },
+    { label: () => words.crop.deny(name), most: 1, go: notThis },
   ]);
+  const chosen = h("div.bar.end", {}, choose && choose.element);
+  const map = mapOf(site, () => ({ identity: name }), sheet, () => choose.begin());
 
   /** Everything anew, as it is by now; what was chosen stays chosen. */
   async function refresh() {
@@ -46,10 +50,10 @@ export async function renderPerson(main, site, name) {
     fill(heading, person ? headingOf(person, site) : gone(site, name));
     fill(actions, person && may("write") && h("div.chooser", {},
       h("button", { type: "button", onclick: rename }, w.rename),
-      fill(hiding, person.hidden ? w.show : w.hide)), person && choose);
-    sheet.element.hidden = !person;
+      fill(hiding, person.hidden ? w.show : w.hide)));
+    sheet.element.hidden = map.element.hidden = chosen.hidden = !person;
     if (!person) changes.show();
-    await Promise.all([person && first && sheet.reload(), changes.refresh()]);
+    await Promise.all([person && first && sheet.reload(), changes.refresh(), person && map.refresh()]);
   }
 
   const anew = () => refresh().catch((error) => {
@@ -65,13 +69,19 @@ export async function renderPerson(main, site, name) {
   }
 
   async function split() {
-    const { done, refused } = await askSplit(site, person, sheet.picked());
-    if (done || refused) await anew();
+    const { to, refused } = await askWhose(site, sheet.picked(), person);
+    if (to || refused) await anew();
   }
 
   async function feature() {
     const [item] = sheet.picked();
     await change("people/feature", { item: item.id }, w.featured(name));
+  }
+
+  async function notThis() {
+    const [item] = sheet.picked();
+    await deny(site, name, item.id);
+    await anew();
   }
 
   async function hide() {
@@ -89,10 +99,10 @@ export async function renderPerson(main, site, name) {
     await anew();
   }
 
-  fill(main, heading, actions, changes.element, sheet.element);
+  fill(main, heading, actions, changes.element, chosen, map.element, sheet.element);
   await refresh();
   on("back", back);
-  return () => { off("back", back); sheet.end(); };
+  return () => { off("back", back); sheet.end(); map.end(); };
 }
 
 function headingOf(person, site) {

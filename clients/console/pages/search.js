@@ -1,8 +1,10 @@
 // Search: crops of one person, or an enrolled item, against a site's people.
-import { call, off, on, thumbnail } from "../api.js";
+import { call, may, off, on, thumbnail } from "../api.js";
+import { deny } from "../crop.js";
 import { open, copyable } from "../dialogs.js";
 import { announce, fill, h, notice } from "../dom.js";
 import { filterChips } from "../filters.js";
+import { lastChanges } from "../journal.js";
 import { go } from "../main.js";
 import { words } from "../words.js";
 import { pythonOf, curlOf } from "./search_code.js";
@@ -22,6 +24,7 @@ export async function render(main, { site, query }) {
   const shown = h("div.results", {}, h("p.soft.idle", {}, words.search.none));
   const well = h("section.well", { "aria-label": words.search.crops(2) });
   const code = h("button.quiet", { type: "button", hidden: true, onclick: () => showCode(asked, site) }, words.search.code);
+  const changes = lastChanges(site, () => again());
   const again = () => (asked.crops.length || asked.item ? search() : undefined);
 
   async function search() {
@@ -37,7 +40,7 @@ export async function render(main, { site, query }) {
       latest = answer;
       code.hidden = false;
       const more = answer.people.length >= asked.people ? () => { asked.people *= 2; search(); } : null;
-      fill(shown, results(answer, performance.now() - began, { site, more, erased: again }));
+      fill(shown, results(answer, performance.now() - began, { site, more, erased: corrected, deny: asked.item && may("write") ? notThis : null }));
       announce(shown.querySelector("h2").textContent);
     } catch (error) {
       if (error.name === "AbortError" || running !== mine) return;
@@ -48,6 +51,18 @@ export async function render(main, { site, query }) {
     } finally {
       if (running === mine) shown.removeAttribute("aria-busy");
     }
+  }
+
+  /** The answer as it is after a correction, and what undoes that. */
+  async function corrected() {
+    await Promise.all([again(), changes.refresh()]);
+  }
+
+  /** The enrolled crop that is the query does not show this person. */
+  async function notThis(name) {
+    await deny(site, name, asked.item);
+    changes.show();
+    await corrected();
   }
 
   function take(files) {
@@ -109,7 +124,8 @@ export async function render(main, { site, query }) {
       h("div.ask", {}, well, seenAt(cameras, asked, again)),
       h("div.answer", {},
         h("div.bar", {}, filterChips(cameras, (filter) => { asked.filter = filter; again(); }), code),
-        shown)));
+        shown,
+        changes.element)));
   draw();
   if (asked.item) search();
   return () => { running?.abort(); off("back", back); stop(); urls.forEach(URL.revokeObjectURL); };

@@ -8,12 +8,14 @@ import { clusterRow } from "./unknown_cluster.js";
 const w = words.unknown;
 const ROWS = 5; // clusters of one request
 
-export async function render(main, { site }) {
+export async function render(main, { site, query }) {
   const lead = h("div", {});
+  const linked = h("div", {}); // the cluster that a link leads to
   const list = h("ol.clusters", {});
   const more = h("button", { type: "button", onclick: () => load().catch(failed) }, words.more);
   const changes = lastChanges(site, begin);
   let rows = [];
+  let first = null; // its row
   let found = null; // what the server said last of all groups
   let round = 0; // what an earlier question is answered is not shown after a later one
   let again = null; // what failed for lack of a connection
@@ -38,6 +40,7 @@ export async function render(main, { site }) {
       fill(list);
     }
     for (const cluster of page.clusters) {
+      if (first?.waits() && first.id() === cluster.cluster) continue;
       if (rows.some((row) => row.waits() && row.id() === cluster.cluster)) continue;
       const row = clusterRow(site, cluster, { named, changed });
       rows.push(row);
@@ -56,6 +59,18 @@ export async function render(main, { site }) {
     } catch (error) {
       if (error.status !== 400 && error.status !== 404) throw error;
       return clustersOf(site); // somebody else has named or erased that one
+    }
+  }
+
+  /** Puts the cluster of an item above the others. */
+  async function showFirst(item) {
+    try {
+      const { cluster } = await call(`clusters/${encodeURIComponent(item)}?${new URLSearchParams({ site, limit: "1" })}`);
+      first = clusterRow(site, cluster, { named, changed });
+      fill(linked, h("ol.clusters", {}, first.element), h("h2", {}, w.others));
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      notice(w.fallen); // nobody's any more, or somebody's by now
     }
   }
 
@@ -86,13 +101,14 @@ export async function render(main, { site }) {
 
   more.hidden = true;
   fill(lead, h("p.lead", { role: "status" }, w.grouping)); // the first time takes seconds
-  fill(main, h("h1", {}, w.title), lead, changes.element, list, more);
+  fill(main, h("h1", {}, w.title), lead, changes.element, linked, list, more);
+  if (query.has("cluster")) await showFirst(query.get("cluster"));
   await load();
   on("back", back);
   return () => {
     round += 1;
     off("back", back);
-    rows.forEach((row) => row.end());
+    [first, ...rows].forEach((row) => row?.end());
   };
 }
 

@@ -4,9 +4,10 @@ import { cropButton, image } from "../crop.js";
 import { announce, field, fill, h, notice, unfocused } from "../dom.js";
 import { undoEntry } from "../journal.js";
 import { address } from "../main.js";
-import { sheetOf } from "../sheet.js";
+import { mapOf } from "../map.js";
+import { chooser, sheetOf } from "../sheet.js";
 import { shortTime, time, words } from "../words.js";
-import { personNamed } from "./person_names.js";
+import { askWhose, personNamed } from "./person_names.js";
 
 const w = words.unknown;
 const SHOWN = 7; // crops of a row, before all are asked for
@@ -18,6 +19,7 @@ const SHOWN = 7; // crops of a row, before all are asked for
 export function clusterRow(site, first, { named, changed }) {
   let cluster = first;
   let sheet = null;
+  let map = null;
   let waits = true;
   let round = 0; // crops that were asked for earlier are not shown after later ones
   let undrawn = false; // for lack of a connection
@@ -33,7 +35,7 @@ export function clusterRow(site, first, { named, changed }) {
   const form = may("write") && h("form", { onsubmit: submit }, field(w.name, input), go);
   const asked = h("div.asked", {}, h("header", {}, title, facts), crops, h("div.side-by", {}, nearest, form), error);
   const element = h("li.cluster", {}, asked);
-  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => { off("back", back); sheet?.end(); } };
+  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => { off("back", back); fold(); } };
 
   function draw() {
     title.textContent = words.crops(cluster.items);
@@ -57,10 +59,17 @@ export function clusterRow(site, first, { named, changed }) {
     undrawn = false;
     const { items } = await membersOf(site, cluster.cluster, null, SHOWN);
     if (mine !== round) return;
-    sheet?.end();
-    sheet = null;
+    fold();
+    const hidden = cluster.items > items.length;
     fill(crops, h("div.strip", {}, items.map(crop)),
-      cluster.items > items.length && h("button.small", { type: "button", onclick: showAll }, w.all(cluster.items)));
+      (hidden || form) && h("button.small", { type: "button", onclick: showAll }, hidden ? w.all(cluster.items) : w.some));
+  }
+
+  /** Ends the sheet of all crops, and its map. */
+  function fold() {
+    sheet?.end();
+    map?.end();
+    sheet = map = null;
   }
 
   async function showAll() {
@@ -75,10 +84,32 @@ export function clusterRow(site, first, { named, changed }) {
       keyOf: (item) => item.id,
       cellOf: crop,
     });
+    const choose = form && chooser(sheet, [{ label: w.nameSome, go: nameSome }]);
+    map = mapOf(site, () => ({ cluster: cluster.cluster }), sheet, () => choose.begin());
     const fewer = h("button.small", { type: "button", onclick: () => { drawCrops().catch(said); } }, w.fewer);
-    fill(crops, sheet.element, fewer);
+    fill(crops, h("div.bar", {}, fewer, choose && choose.element), map.element, sheet.element);
     fewer.focus();
     await sheet.reload();
+  }
+
+  /** Gives some of the crops a name; the others go on waiting, as the clusters that they are then. */
+  async function nameSome() {
+    const items = sheet.picked();
+    const rest = sheet.others()[0];
+    const { to, refused } = await askWhose(site, items);
+    if (refused) await reread().catch(said);
+    if (!to) return;
+    announce(w.named(items.length, to));
+    try {
+      if (!rest) throw new Failure("", "none", 404);
+      cluster = (await membersOf(site, rest.id, null, 1)).cluster;
+      draw();
+      input.focus();
+    } catch (failure) {
+      if (failure.status !== 404) said(failure); // else what is left stands alone, or is nothing
+      end(h("p", { role: "status" }, w.named(items.length, to), " ", personLink(to)));
+    }
+    changed(-items.length);
   }
 
   async function drawNearest() {
@@ -153,8 +184,7 @@ export function clusterRow(site, first, { named, changed }) {
 
   function end(...shown) {
     waits = false;
-    sheet?.end();
-    sheet = null;
+    fold();
     fill(element, h("div.change", {}, shown));
   }
 

@@ -72,6 +72,7 @@ def query(
     include_hidden: bool = False,
     vectors: OneOrMore | None = None,
     raw_space_id: str | None = None,
+    rerank: bool = False,
 ) -> Call:
     """POST /query."""
     fields: dict[str, Any]
@@ -81,6 +82,7 @@ def query(
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["without_metadata"] = "true" if without_metadata else None
     fields["include_hidden"] = "true" if include_hidden else None
+    fields["rerank"] = "true" if rerank else None
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)
     fields["threshold"] = threshold_text(threshold)

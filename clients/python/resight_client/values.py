@@ -102,10 +102,11 @@ class Person:
     """A ranked person."""
 
     rank: int
-    identity: str | None  # None: an item without an identity, which stands alone
+    identity: str | None  # None: nobody has named the items
     score: float  # of the best item
     margin: float | None  # by how much it is above the next person's; None where nobody comes next
     items: list[Match]  # the best ones, with their ranks among all items
+    cluster: str | None = None  # where nobody has named them: the cluster's oldest item; None: none, or named
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,7 +87,7 @@ class EnrollResponse(_message.Message):
     def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[CropError, _Mapping]]] = ..., note: _Optional[str] = ..., enrolled_before: _Optional[bool] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden", "false_alarms_per_1000", "vectors", "raw_space_id")
+    __slots__ = ("site", "images", "item_id", "top_k", "camera", "exclude_same_camera", "filter_json", "threshold", "query_camera", "group_by", "without_metadata", "include_hidden", "false_alarms_per_1000", "vectors", "raw_space_id", "rerank")
     SITE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class QueryRequest(_message.Message):
     FALSE_ALARMS_PER_1000_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
     site: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
     item_id: str
@@ -118,7 +119,8 @@ class QueryRequest(_message.Message):
     false_alarms_per_1000: float
     vectors: _containers.RepeatedCompositeFieldContainer[Vector]
     raw_space_id: str
-    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ..., false_alarms_per_1000: _Optional[float] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
+    rerank: bool
+    def __init__(self, site: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., item_id: _Optional[str] = ..., top_k: _Optional[int] = ..., camera: _Optional[str] = ..., exclude_same_camera: _Optional[bool] = ..., filter_json: _Optional[str] = ..., threshold: _Optional[float] = ..., query_camera: _Optional[str] = ..., group_by: _Optional[str] = ..., without_metadata: _Optional[bool] = ..., include_hidden: _Optional[bool] = ..., false_alarms_per_1000: _Optional[float] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., raw_space_id: _Optional[str] = ..., rerank: _Optional[bool] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("rank", "score", "item")
@@ -131,18 +133,20 @@ class Match(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., score: _Optional[float] = ..., item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
 
 class Person(_message.Message):
-    __slots__ = ("rank", "identity", "score", "margin", "items")
+    __slots__ = ("rank", "identity", "score", "margin", "items", "cluster")
     RANK_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     rank: int
     identity: str
     score: float
     margin: float
     items: _containers.RepeatedCompositeFieldContainer[Match]
-    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
+    cluster: str
+    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., cluster: _Optional[str] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
     __slots__ = ("site", "version", "space_id", "matches", "people", "decision", "probability", "guess", "threshold")
@@ -372,6 +376,40 @@ class NamedPerson(_message.Message):
     hidden: bool
     feature: str
     def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., hidden: _Optional[bool] = ..., feature: _Optional[str] = ...) -> None: ...
+
+class GetMapRequest(_message.Message):
+    __slots__ = ("site", "identity", "cluster")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    cluster: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
+
+class CropMap(_message.Message):
+    __slots__ = ("site", "points", "items", "shown")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    points: _containers.RepeatedCompositeFieldContainer[MapPoint]
+    items: int
+    shown: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, site: _Optional[str] = ..., points: _Optional[_Iterable[_Union[MapPoint, _Mapping]]] = ..., items: _Optional[int] = ..., shown: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class MapPoint(_message.Message):
+    __slots__ = ("item", "camera", "x", "y")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    item: str
+    camera: str
+    x: float
+    y: float
+    def __init__(self, item: _Optional[str] = ..., camera: _Optional[str] = ..., x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
 
 class ListClustersRequest(_message.Message):
     __slots__ = ("site", "threshold", "cursor", "limit")
