@@ -75,7 +75,10 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--vector {t}/crop.png --site s", "--vector {t}/crop.png holds no vectors"),
         ("{t}/crop.png --site s --raw-space-id x", "--raw-space-id is of vectors"),
         ("{t}/crop.png --site s --threshold high", "--threshold"),
-        ("{t}/crop.png --site s --rerank --group-by identity", "--rerank is for items and --group-by for people"),
+        (
+            "{t}/crop.png --site s --rerank --group-by identity",
+            "--rerank is for items and --group-by for people",
+        ),
         ("{t}/crop.png --site s --server localhost:8000", "put http:// or https:// in front"),
         ("{t}/crop.png --site s --server http://[", "is no URL of a server"),
         ("{t}/crop.png --site s --server {nobody}", "no answer from {nobody}"),
