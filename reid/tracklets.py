@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 LONGEST_PAUSE_S = 300  # of one track; trackers count from 1 again when they are started again
+MOST_IN_A_SECOND = 32  # tracks of one camera; more are no people who stood before it together
 _MOST_SCORES = 200_000  # of different people, that are returned
 _BLOCK = 512  # crops whose scores are in memory at once
 
@@ -98,6 +99,7 @@ def same_second(
 ) -> tuple[Pairs, int]:
     """Each crop with the best one of every other track that its camera saw in the same second, and of how
     many pairs of tracks that are. Two tracks that bear one name are none: the tracker lost its person.
+    A second of more than MOST_IN_A_SECOND tracks at one camera is left out: its times are days or minutes.
 
     Args:
         vectors, tracks, times: as of `same_track`. cameras, names: of each crop; a name may be empty or None.
@@ -111,6 +113,8 @@ def same_second(
     met: set[tuple[int, int]] = set()
     for rows in moments.values():
         name_of = {int(tracks[row]): names[row] for row in rows}
+        if len(name_of) > MOST_IN_A_SECOND:
+            continue
         for row in rows:
             own = int(tracks[row])
             for other, name in name_of.items():

@@ -172,6 +172,7 @@ def _by_names(source: Source, with_tracks: bool) -> dict[str, Any]:
     answers = source.store.reviews.answered(source.site)
     # who was named by an answer was asked about because of its score, and who was not named stays away
     named = np.isin(seen.seqs, [answer.seq for answer in answers if answer.same])
+    named |= np.isin(seen.tracks, seen.tracks[named & (seen.tracks >= 0)])  # by an answer about their track
     persons, vectors = seen.names, seen.vectors
     rows = _queries(persons, ~named)
     whom, where = (np.unique(values, return_inverse=True)[1] for values in (persons, seen.cameras))
@@ -309,7 +310,9 @@ def _by_answers(source: Source, known: Mapping[str, Any] | None) -> dict[str, An
     card = ((known or {}).get("measured") or {}).get("card", known)
     if card is None or card["space_id"] != source.space_id or card.get("measured") is not None:
         raise TooFewLabels(
-            "answers move what the model's card says of this space, and it says nothing; name more people", 0
+            "answers move what the model's card says of this space, and it says nothing, or the site was "
+            "measured by its own labels since; take those, or name more people",
+            0,
         )
     scores = np.array([answer.asked.score for answer in answers])
     same = np.array([answer.same for answer in answers])

@@ -200,12 +200,12 @@ class Clustering:
         return await self.correcting.apply(site, actor, "name", plan)
 
     def keep_up(self, site: Site) -> None:
-        """Has clusters made for the queries to come, where the site's state has none or items came or went
-        since; nobody waits for them. After that the same version has none made for ten times as long as it
-        took."""
+        """Has clusters made for the queries to come, where the site's state has none or items came, went or
+        were corrected since; nobody waits for them. After that the same version has none made for ten times
+        as long as it took."""
         state, name = site.state, site.name
         known = state.unknown
-        if known is not None and known.items == len(state.index) and known.floor == floor_of(state)[0]:
+        if known is not None and known.changes == site.changes and known.floor == floor_of(state)[0]:
             return
         with self.lock:
             version, until = self.rests.get(name, (0, 0.0))
@@ -293,7 +293,7 @@ class Clustering:
 
     def grouped(self, site: Site, state: SiteState, floor: float) -> tuple[Grouped, int]:
         """The clusters of a site's unnamed items, and how many these are. Call it in the worker."""
-        items, moves = len(state.index), site.moves
+        changed, moves = site.changes, site.moves
         seqs, cameras = self.store.items.unnamed(site.name)
         unnamed = len(seqs)
         seqs, cameras = seqs[-MOST_ITEMS:], cameras[-MOST_ITEMS:]
@@ -306,7 +306,7 @@ class Clustering:
         while len(self.kept) > _KEPT:
             self.kept.popitem(last=False)
         if floor == floor_of(state)[0]:
-            self._publish(site, state, UnknownPeople.of_members(kept.members, floor, items), moves)
+            self._publish(site, state, UnknownPeople.of_members(kept.members, floor, changed), moves)
         return kept, unnamed
 
     def _publish(self, site: Site, state: SiteState, made: UnknownPeople, moves: int) -> None:

@@ -175,6 +175,7 @@ class Correcting:
             self._embed_moved(db, site, list(moved.values()), before, embedded)
             if beside is not None:
                 beside(db, written)
+        site.changes += 1
         if moved:
             site.moved.update(moved)
             site.moves += 1  # clusters that are being made of what was compared before come too late

@@ -12,6 +12,7 @@ from reid.tracklets import one_name_each, tracks_of
 from server.gallery.store import Store
 
 MOST_ITEMS = 8192  # that are looked at
+MOST_OF_A_PERSON = 128  # of these, so that nobody takes the room of the others
 # float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
 Compare = Callable[[np.ndarray, Sequence[str | None]], np.ndarray]
 
@@ -106,13 +107,13 @@ def _chosen(store: Store, raw_space_id: str, compare: Compare, labels: _Labels, 
 
 
 def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | None]) -> list[int]:
-    """At most MOST_ITEMS rows with an identity and a camera: whole people, at equal distances in the order
-    in which they were first enrolled where there are too many."""
+    """At most MOST_ITEMS rows with an identity and a camera: people at equal distances in the order in which
+    they were first enrolled where there are too many, each by MOST_OF_A_PERSON rows at most."""
     of_person: dict[str, list[int]] = defaultdict(list)
     for row, (identity, camera) in enumerate(zip(identities, cameras, strict=True)):
         if identity and camera:
             of_person[identity].append(row)
-    people = list(of_person.values())
+    people = [rows[:: -(-len(rows) // MOST_OF_A_PERSON)] for rows in of_person.values()]
     step = max(1, -(-sum(map(len, people)) // MOST_ITEMS))
     chosen: list[int] = []
     for rows in people[::step]:

@@ -63,6 +63,7 @@ class Site:
         self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
         # items whose camera was changed since the last re-embedding began, which may have read the one before
         self.moved: set[int] = set()
+        self.changes = 0  # enrolls, erasures and corrections since the start, after which clusters are others
         self.moves = 0  # corrections by which items are compared otherwise than before
         self.last_measured = 0  # items it had when its calibration was last tried to be measured again
         self.deleted = False  # set under the lock: nothing may be committed to the site any more

@@ -20,17 +20,16 @@ class UnknownPeople:
     Args:
         seqs: int64 [N], ascending, of the items that are in a cluster. firsts: int64 [N], the oldest item of
             each one's cluster.
-        floor: the least cosine they were made by. items: how many the index had; None where it holds some of
-            them otherwise by now.
+        floor: the least cosine they were made by. changes: `Site.changes` before they were made.
     """
 
     seqs: np.ndarray
     firsts: np.ndarray
     floor: float
-    items: int | None
+    changes: int
 
     @classmethod
-    def of_members(cls, members: Sequence[np.ndarray], floor: float, items: int) -> UnknownPeople:
+    def of_members(cls, members: Sequence[np.ndarray], floor: float, changes: int) -> UnknownPeople:
         """Of clusters.
 
         Args:
@@ -39,7 +38,7 @@ class UnknownPeople:
         seqs = np.concatenate([np.empty(0, np.int64), *members])
         firsts = np.repeat(np.array([each[0] for each in members], np.int64), [len(each) for each in members])
         order = np.argsort(seqs)
-        return cls(seqs[order], firsts[order], floor, items)
+        return cls(seqs[order], firsts[order], floor, changes)
 
     def cluster_of(self, seqs: Sequence[int]) -> dict[int, int]:
         """The clusters of those items that are in one, by the oldest item that each had when it was made."""
@@ -57,7 +56,7 @@ class UnknownPeople:
     def without(self, seqs: Sequence[int]) -> UnknownPeople:
         """The same, some items being in no cluster any more: they are compared otherwise now."""
         kept = ~np.isin(self.seqs, np.array(seqs, np.int64))
-        return dataclasses.replace(self, seqs=self.seqs[kept], firsts=self.firsts[kept], items=None)
+        return dataclasses.replace(self, seqs=self.seqs[kept], firsts=self.firsts[kept])
 
 
 def names_of_clusters(store: Store, unknown: UnknownPeople, seqs: Iterable[int]) -> dict[int, str]:

@@ -55,6 +55,7 @@ def compute(request: WorkRequest, crops: np.ndarray, progress: Progress) -> Work
     progress(0.0, "loading torch")
     import torch
 
+    from reid.engines.fallbacks import lacks_memory
     from reid.engines.pytorch import compute_in_float32
 
     compute_in_float32()
@@ -62,7 +63,9 @@ def compute(request: WorkRequest, crops: np.ndarray, progress: Progress) -> Work
         return _compute_on("cpu", request, crops, progress)
     try:
         return _compute_on("cuda", request, crops, progress)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is a GPU that others have filled
+        if not lacks_memory(error):
+            raise
         reason = " ".join(str(error).split())
     # outside the handler: the error's traceback holds the tensors that filled the GPU
     torch.cuda.empty_cache()
@@ -75,7 +78,7 @@ def compute(request: WorkRequest, crops: np.ndarray, progress: Progress) -> Work
 
 
 def _compute_on(device: str, request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAnswer:
-    """All of it on one device. Raises torch.OutOfMemoryError where a GPU has too little memory."""
+    """All of it on one device. Raises RuntimeError where a GPU has too little memory."""
     from reid.batchnorm import profile_from_model
     from reid.bundle import Bundle
     from reid.engines.pytorch import load_embedder

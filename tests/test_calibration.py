@@ -223,6 +223,10 @@ def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     identities = [f"person-{row // 4}" for row in range(32)]  # 8 people of 4 items
     rows = _rows_of_people([None, *identities], [None, *["door"] * 32])
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
+    monkeypatch.setattr("server.labelled.MOST_OF_A_PERSON", 2)
+    many = [*["ada"] * 100, *["bea"] * 2, *["cy"] * 2]  # ada takes the room of nobody
+    assert _rows_of_people(many, ["door"] * len(many)) == [0, 50, 100, 101, 102, 103]
+    monkeypatch.setattr("server.labelled.MOST_OF_A_PERSON", 100)
     large = [*["ada"] * 6, "bea", *["cy"] * 6, "dan"]  # nobody is cut in two
     assert _rows_of_people(large, ["door"] * len(large)) == list(range(6))
 

@@ -291,6 +291,10 @@ def test_an_answer_about_one_item_keeps_the_score_it_was_asked_at_as_long_as_it_
         assert service.store.reviews.answered(name) == []
     send(app, calls.undo(undone["entry"]))  # done again
     assert service.store.reviews.answered(name) == kept
+    renamed = send(app, calls.update(ids[ITEM[1]], {"identity": "somebody else"}, None, None))
+    assert service.store.reviews.answered(name) == []  # it says no longer that they are one
+    send(app, calls.undo(renamed["entry"]))
+    assert service.store.reviews.answered(name) == kept
     asyncio.run(service.items.erase_item(ids[ITEM[1]], "test"))
     assert service.store.reviews.answered(name) == []
 

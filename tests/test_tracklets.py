@@ -7,6 +7,7 @@ import pytest
 
 from reid.calibration import fit, weigh
 from reid.tracklets import (
+    MOST_IN_A_SECOND,
     LONGEST_PAUSE_S,
     Pairs,
     one_name_each,
@@ -111,6 +112,16 @@ def test_two_tracks_of_one_name_are_no_two_people() -> None:
         assert len(same_second(vectors, tracks, cameras, times, names)[0].scores) == pairs
     assert len(same_second(vectors, tracks, ["a", "b", "c"], times, [None] * 3)[0].scores) == 0
     assert len(same_second(vectors, tracks, cameras, np.arange(3.0), [None] * 3)[0].scores) == 0
+
+
+def test_a_second_of_more_tracks_than_a_camera_sees_at_once_says_nothing() -> None:
+    for count, pairs in (
+        (MOST_IN_A_SECOND, MOST_IN_A_SECOND * (MOST_IN_A_SECOND - 1)),
+        (MOST_IN_A_SECOND + 1, 0),
+    ):
+        vectors = unit(np.eye(count, dtype=np.float32))
+        found, met = same_second(vectors, np.arange(count), ["door"] * count, np.zeros(count), [None] * count)
+        assert (len(found.scores), met) == (pairs, pairs // 2)
 
 
 def test_pairs_of_names_are_those_of_a_plain_loop(rng: np.random.Generator) -> None:

@@ -174,6 +174,29 @@ def test_items_that_came_since_stand_alone_until_clusters_are_made_again(
     assert people(service, name)[0].cluster == ids[0]
 
 
+def test_clusters_are_made_again_after_one_item_went_and_another_came_and_after_an_undo(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+
+    def clusters_after_a_query() -> dict[str, int]:
+        service.clustering.rests.clear()
+        people(service, name)
+        settled(service)
+        unknown = service.sites.get(name).state.unknown
+        assert unknown is not None
+        return {first: int((unknown.firsts == first).sum()) for first in np.unique(unknown.firsts).tolist()}
+
+    assert sorted(clusters_after_a_query().values()) == [3, 7]
+    send(app, Call("DELETE", f"/gallery/{ids[7]}", {}))
+    enroll(service, name, UNKNOWN, 21)  # as many items as before
+    assert sorted(clusters_after_a_query().values()) == [2, 8]
+    named = send(app, calls.name_cluster(name, ids[0], "bea", None, None))
+    assert sorted(clusters_after_a_query().values()) == [2]
+    send(app, calls.undo(named["entry"]))
+    assert sorted(clusters_after_a_query().values()) == [2, 8]
+
+
 def test_after_clusters_were_made_by_a_query_there_is_a_rest_ten_times_as_long(
     service: Service, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ export function mapOf(site, who, sheet, begin) {
       if (pictures.has(item)) continue;
       const picture = new Image();
       picture.addEventListener("load", paint);
+      picture.addEventListener("error", () => pictures.delete(item)); // it is asked for again when the map is drawn
       picture.src = thumbnail(item);
       pictures.set(item, picture);
     }
@@ -103,7 +104,7 @@ export function mapOf(site, who, sheet, begin) {
       const box = [left - wide / 2, top - high / 2, wide, high];
       brush.fillStyle = frame;
       brush.fillRect(...box);
-      if (picture.naturalWidth) brush.drawImage(picture, ...cut(picture), ...box);
+      if (picture?.naturalWidth) brush.drawImage(picture, ...cut(picture), ...box);
       brush.lineWidth = chosen.has(item) ? 3 : 1;
       brush.strokeStyle = chosen.has(item) ? accent : strong;
       brush.strokeRect(...box);
@@ -232,7 +233,7 @@ export function mapOf(site, who, sheet, begin) {
 function factsOf({ points, items, shown }) {
   const share = shown.reduce((sum, each) => sum + each, 0);
   const fewer = points.length < items;
-  return [points.length > 1 && (share ? w.shown(share) : w.one), fewer && (points.length === MOST_POINTS ? w.some(points.length, items) : w.without(items - points.length))]
+  return [points.length > 1 && (share ? w.shown(share) : w.one), fewer && (items > MOST_POINTS ? w.some(points.length, items) : w.without(items - points.length))]
     .filter(Boolean).join(" ");
 }
 

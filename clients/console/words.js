@@ -486,6 +486,9 @@ export const words = {
       error: "Probabilities are off by",
       cllr: "Cost of wrong probabilities",
       cllrText: (bits) => `${bits.toFixed(2)} bits; 0 is best, 1 says nothing`,
+      torn: "Tracks with two names",
+      tornText: (tracks) => `${number(tracks)}, left out; look at them`,
+      notes: "What limits it",
     },
     measure: "Measure again",
     measureFirst: "Measure now",
@@ -493,6 +496,7 @@ export const words = {
       + "Queries go on meanwhile.",
     measuring: "Measuring",
     measured: (people) => `Measured by ${plural(people, "named person", "named people")}.`,
+    measuredOn: (labels) => `Measured by ${labels}.`,
     readOnly: "Measuring needs a key of scope admin.",
   },
   system: {

@@ -4,6 +4,7 @@ and the database deletes them with either item."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import Any, Literal
 
@@ -97,14 +98,24 @@ class ReviewRows:
 
     def answered(self, site: str) -> list[Answered]:
         """Items of a site about whose best match somebody has said `same` or `different`, the oldest answer
-        first; without answers that were undone."""
-        columns, journal = t.reviews.c, t.journal.c
-        query = sa.select(columns.first, columns.score, columns.space_id, columns.answer)
-        query = query.outerjoin(t.journal, journal.entry == columns.entry).order_by(columns.at)
+        first; without answers that were undone, and without `same` where the item bears another name by
+        now."""
+        columns, journal, change, item = t.reviews.c, t.journal.c, t.journal_changes.c, t.items.c
+        query = sa.select(
+            columns.first, columns.score, columns.space_id, columns.answer, change.after, item.identity
+        )
+        named = change.entry == columns.entry, change.seq == columns.first, change.field == "identity"
+        query = query.outerjoin(t.journal, journal.entry == columns.entry)
+        query = query.outerjoin(t.journal_changes, sa.and_(*named)).join(t.items, item.seq == columns.first)
         holds = columns.answer != "skip", columns.score.is_not(None), journal.undone_by.is_(None)
         with self.database.read() as db:
-            rows = db.execute(query.where(columns.site == site, *holds)).all()
-        return [Answered(row.first, Asked(row.score, row.space_id), row.answer == "same") for row in rows]
+            rows = db.execute(query.where(columns.site == site, *holds).order_by(columns.at)).all()
+        answers = []
+        for row in rows:
+            same = row.answer == "same"
+            if not same or (row.after is not None and json.loads(row.after) == row.identity):
+                answers.append(Answered(row.first, Asked(row.score, row.space_id), same))
+        return answers
 
 
 def keep(

@@ -36,8 +36,8 @@ export async function render(main, { site }) {
     button.textContent = w.measuring;
     error.textContent = "";
     try {
-      const { people } = await call(`sites/${path}/calibrate`, { method: "POST" });
-      notice(w.measured(people));
+      const measured = await call(`sites/${path}/calibrate`, { method: "POST" });
+      notice(measured.people === null ? w.measuredOn(measured.measured_on) : w.measured(measured.people));
       await draw();
     } catch (failure) {
       waits = failure.code === "lost";
@@ -100,6 +100,8 @@ function facts({ calibration: known }) {
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
     known.error !== null && [w.facts.error, words.percent(known.error)],
     measured.cllr !== null && [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+    measured.torn_tracks > 0 && [w.facts.torn, w.facts.tornText(measured.torn_tracks)],
+    measured.notes?.length > 0 && [w.facts.notes, measured.notes.join(". ")],
   ].filter(Boolean);
   return h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
