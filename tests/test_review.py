@@ -24,10 +24,12 @@ from resight_client.calls import Call
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from reid.doubts import nearest_others, nearest_people, own_scores
+from reid import doubts
+from reid.doubts import NOBODY, Gallery, NearestPeople, OwnScores, Queries
+from server import review
 from server.auth import Auth
 from server.clustering import Clustering
-from server.doubtful import Doubts
+from server.doubtful.moment import Moment, Searches
 from server.gallery import reviews
 from server.gallery import tables as t
 from server.gallery.records import NewItem
@@ -145,39 +147,104 @@ def found(service: Service, name: str, item: str) -> set[str]:
     return {match.item.id for match in answer.matches}
 
 
-def test_the_most_similar_others_are_those_of_plain_loops() -> None:
+def gallery_of(rng: np.random.Generator, crops: dict[str, list[int]], vectors: np.ndarray) -> Gallery:
+    """People by the numbers of their crops."""
+    rows = [row for each in crops.values() for row in each]
+    starts = np.cumsum([0, *(len(each) for each in crops.values())])
+    return Gallery(list(crops), [tuple(each) for each in crops.values()], starts, vectors[rows])
+
+
+def ranked(gallery: Gallery, queries: Queries, most: int) -> list[list[tuple[str, float]]]:
+    """What `NearestPeople` promises, in plain loops."""
+    found = []
+    for query, barred in zip(queries.vectors, queries.barred, strict=True):
+        best = {
+            name: max(float(query @ crop) for crop in gallery.of(number))
+            for number, name in enumerate(gallery.people)
+            if name not in barred
+        }
+        found.append(sorted(best.items(), key=lambda each: -each[1])[:most])
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_most_similar_people_are_those_of_plain_loops_after_any_changes(seed: int, most: int) -> None:
+    rng = np.random.default_rng((seed, most))
+    vectors = rng.standard_normal((900, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    free = rng.permutation(900).tolist()
+    crops = {f"p{n}": [free.pop() for _ in range(rng.integers(1, 9))] for n in range(30)}
+    asked, barred = list(range(100)), {row: frozenset[str]() for row in range(900)}
+    kept, own = NearestPeople(most), OwnScores()
+    for step in range(10):
+        gallery = gallery_of(rng, crops, vectors)
+        queries = Queries(asked, vectors[asked], [barred[row] for row in asked])
+        people, scores = kept.find(queries, gallery)
+        for found, cosines, expected in zip(people, scores, ranked(gallery, queries, most), strict=True):
+            names = [gallery.people[number] for number in found.tolist() if number != NOBODY]
+            assert names == [name for name, _ in expected], step
+            assert cosines[: len(names)] == pytest.approx([cosine for _, cosine in expected], abs=1e-6)
+            assert np.isneginf(cosines[len(names) :]).all()
+        others = own.find(gallery)
+        for number, name in enumerate(gallery.people):
+            found = others[gallery.starts[number] : gallery.starts[number + 1]]
+            for crop, score in zip(crops[name], found.tolist(), strict=True):
+                rest = [float(vectors[crop] @ vectors[other]) for other in crops[name] if other != crop]
+                assert score == (pytest.approx(max(rest), abs=1e-6) if rest else -np.inf)
+        for name in rng.choice(list(crops), 2, replace=False).tolist():  # what may happen to people
+            deed = rng.integers(0, 5)
+            if deed == 0:
+                crops[name] = [*crops[name], free.pop(), free.pop()]
+            elif deed == 1 and len(crops[name]) > 1:
+                crops[name] = crops[name][1:]
+            elif deed == 2 and len(crops) > 4:
+                del crops[name]
+            elif deed == 3:
+                crops[f"new{step}"] = [free.pop()]
+            else:
+                for row in rng.choice(asked, 5).tolist():
+                    barred[row] = barred[row] | {name}
+        asked = sorted({*rng.choice(asked, 97, replace=False).tolist(), *rng.integers(0, 900, 5).tolist()})
+
+
+def test_only_what_has_changed_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    persons = np.sort(rng.integers(0, 60, 700))
-    _, persons = np.unique(persons, return_inverse=True)
-    gallery = rng.standard_normal((700, 8)).astype(np.float32)
-    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
-    starts = np.searchsorted(persons, np.arange(persons.max() + 2))
-    queries = gallery[rng.permutation(700)[:600]]
-    barred = [set(rng.choice(persons.max() + 1, rng.integers(0, 5)).tolist()) for _ in queries]
-    scores, rows = nearest_others(queries, gallery, starts, barred)
-    ranked = nearest_people(queries, gallery, starts, barred, 3)
-    for query, out, score, row, people in zip(queries, barred, scores, rows, ranked, strict=True):
-        cosines = [(float(query @ crop), n) for n, crop in enumerate(gallery) if int(persons[n]) not in out]
-        assert (score, row) == (pytest.approx(max(cosines)[0], abs=1e-6), max(cosines)[1])
-        best: dict[int, float] = {}
-        for cosine, n in cosines:
-            best[int(persons[n])] = max(cosine, best.get(int(persons[n]), -1.0))
-        expected = sorted(best.items(), key=lambda each: -each[1])[:3]
-        assert [person for person, _ in people] == [person for person, _ in expected]
-        assert [cosine for _, cosine in people] == pytest.approx([c for _, c in expected], abs=1e-6)
-    for n, own in enumerate(own_scores(gallery, starts)):
-        rest = [float(gallery[n] @ gallery[m]) for m in np.flatnonzero(persons == persons[n]) if m != n]
-        assert own == (pytest.approx(max(rest), abs=1e-6) if rest else -np.inf)
+    vectors = rng.standard_normal((400, 8)).astype(np.float32)
+    crops = {f"p{n}": list(range(8 * n, 8 * n + 8)) for n in range(40)}
+    barred = [frozenset[str]()] * 400
+    compared: list[tuple[int, int]] = []
+    among = doubts._best_among
+
+    def counted(queries: Queries, gallery: Gallery, rows: np.ndarray, people: np.ndarray, most: int) -> Any:
+        compared.append((len(rows), len(people)))
+        return among(queries, gallery, rows, people, most)
+
+    monkeypatch.setattr(doubts, "_best_among", counted)
+    search = NearestPeople(1)
+    first, _ = search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    assert compared == [(400, 40)]
+    crops["p7"].append(399)
+    search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    again = compared[1:]
+    assert again[0] == (400, 1)  # all with the one person, and with everybody whom that person was nearest
+    assert sum(rows for rows, _ in again[1:]) <= int((first == 7).sum())
+    del compared[:]
+    search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    assert [rows * people for rows, people in compared] == [0]
 
 
 def test_who_is_alone_or_barred_from_everybody_is_like_nobody() -> None:
     one = np.eye(1, 4, dtype=np.float32)
-    starts = np.array([0, 1])
-    assert nearest_others(one, one, starts, [{0}])[0].tolist() == [-np.inf]
-    assert nearest_people(one, one, starts, [{0}], 3) == [[]]
-    assert own_scores(one, starts).tolist() == [-np.inf]
-    nobody = np.empty((0, 4), np.float32)
-    assert nearest_others(one, nobody, np.array([0]), [()])[0].tolist() == [-np.inf]
+    alone = Gallery(["ada"], ["mark"], np.array([0, 1]), one)
+    nobody = Gallery([], [], np.array([0]), one[:0])
+    for gallery, barred in ((alone, frozenset({"ada"})), (nobody, frozenset[str]())):
+        for most in (1, 3):
+            people, scores = NearestPeople(most).find(Queries([0], one, [barred]), gallery)
+            assert people.tolist() == [[NOBODY] * most]
+            assert np.isneginf(scores).all()
+    assert OwnScores().find(alone).tolist() == [-np.inf]
+    assert OwnScores().find(nobody).tolist() == []
 
 
 def test_the_most_useful_cases_come_first_with_both_sides_and_the_reason(
@@ -427,14 +494,14 @@ def test_cases_are_kept_until_the_gallery_changes(
     service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, ids = site
-    computed: list[Doubts] = []
-    find = Doubts.find
+    computed: list[Moment] = []
+    find = review.find
 
-    def counted(self: Doubts) -> Any:
-        computed.append(self)
-        return find(self)
+    def counted(moment: Moment, searches: Searches) -> Any:
+        computed.append(moment)
+        return find(moment, searches)
 
-    monkeypatch.setattr(Doubts, "find", counted)
+    monkeypatch.setattr(review, "find", counted)
     first = listed(app, name)
     assert listed(app, name) == first
     answered(app, site, MERGE, "skip")
@@ -498,14 +565,14 @@ def test_queries_and_corrections_go_on_while_cases_are_looked_for(
 ) -> None:
     name, ids = site
     begun, may_end = threading.Event(), threading.Event()
-    find = Doubts.find
+    find = review.find
 
-    def slowly(self: Doubts) -> Any:
+    def slowly(moment: Moment, searches: Searches) -> Any:
         begun.set()
         assert may_end.wait(30)
-        return find(self)
+        return find(moment, searches)
 
-    monkeypatch.setattr(Doubts, "find", slowly)
+    monkeypatch.setattr(review, "find", slowly)
 
     async def beside() -> None:
         listing = asyncio.create_task(service.reviewing.page(name, 20))

@@ -44,7 +44,7 @@ class Segment(Part):
 
     index: faiss.IndexScalarQuantizer
 
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: np.ndarray) -> np.ndarray:
         """float32 [n,D] of the halves of these rows."""
         codes = faiss.rev_swig_ptr(self.index.codes.data(), self.index.codes.size())
         return codes.view("<f2").reshape(-1, self.index.d)[rows].astype(np.float32)
@@ -76,6 +76,10 @@ class _Delta(Part):
     """Fresh rows as float32 [N,D] (rounded to half, so that sealing changes no score)."""
 
     vectors: np.ndarray
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D]: a copy of these rows."""
+        return self.vectors[rows]
 
     def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(len(self.seqs)) if mask is None else np.flatnonzero(mask)
@@ -134,6 +138,17 @@ class FaissIndex:
         """int64 [N]: what it holds, ascending."""
         parts = [part.seqs for part in self.generation.parts]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See GalleryIndex."""
+        generation = self.generation
+        rows, found = [], []
+        parts: tuple[Segment | _Delta, ...] = (*generation.segments, generation.delta)
+        for part in parts:
+            _, wanted, held = np.intersect1d(seqs, part.seqs, assume_unique=True, return_indices=True)
+            rows.append(wanted)
+            found.append(part.take(held))
+        return np.concatenate(rows), np.concatenate(found)
 
     def add(
         self, seqs: Sequence[int] | np.ndarray, cameras: Sequence[str | None], vectors: np.ndarray

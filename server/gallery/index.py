@@ -59,6 +59,11 @@ class GalleryIndex(Protocol):
         """int64 [N]: what it holds, ascending."""
         ...
 
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [M], ascending -> rows int64 [n] of those that it holds, and float32 [n,D], copies of these
+        vectors."""
+        ...
+
     def __len__(self) -> int:
         """Items it holds."""
         ...
