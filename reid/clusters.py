@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid.reranking import close_pairs
+from reid.reciprocal import close_pairs
 
 # Chosen at rendered sites and at Market-1501's training part, for few wrong pairs.
 NEIGHBOURS, AVERAGED, REACH = 10, 3, 0.5

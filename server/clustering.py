@@ -259,38 +259,13 @@ class Clustering:
         of = (state.version.version, floor, seqs.tobytes(), tuple(cameras))
         kept = self.kept.get(site.name)
         if kept is None or kept.of != of:
-            left = _without_gone(kept, of, seqs, cameras)
-            kept = left or self._group(site, state, floor, seqs, cameras, of)
+            left = without_gone(kept, of, seqs, cameras)
+            kept = left or group(of, seqs, cameras, site.vectors(state, seqs), floor)
             self.kept[site.name] = kept
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:
             self.kept.popitem(last=False)
         return kept, unnamed
-
-    def _group(
-        self,
-        site: Site,
-        state: SiteState,
-        floor: float,
-        seqs: np.ndarray,
-        cameras: Sequence[str | None],
-        of: tuple[object, ...],
-    ) -> Grouped:
-        rows, vectors = site.vectors(state, seqs)
-        if not len(rows):
-            return Grouped(of, seqs, cameras, [], vectors, [])
-        numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
-        clusters = []
-        for number in range(int(numbers.max(initial=-1)) + 1):
-            inside = np.flatnonzero(numbers == number)
-            mean = vectors[inside].mean(axis=0)
-            mean /= max(float(np.linalg.norm(mean)), 1e-6)
-            feature = inside[int(np.argmax(vectors[inside] @ mean))]
-            clusters.append((of_rows[inside], mean, int(of_rows[feature])))
-        clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
-        means = np.array([mean for _, mean, _ in clusters], np.float32)
-        members, features = [each for each, _, _ in clusters], [seq for *_, seq in clusters]
-        return Grouped(of, seqs, cameras, members, means, features)
 
     def _described(
         self, site: Site, state: SiteState, grouped: Grouped, numbers: Sequence[int]
@@ -331,7 +306,36 @@ class Clustering:
         return None if identity is None else Nearest(identity, round(float(scores[0]), SCORE_DIGITS))
 
 
-def _without_gone(
+def group(
+    of: tuple[object, ...],
+    seqs: np.ndarray,
+    cameras: Sequence[str | None],
+    held: tuple[np.ndarray, np.ndarray],
+    floor: float,
+) -> Grouped:
+    """Clusters, made anew.
+
+    Args:
+        held: rows of items that have a vector, and float32 [N,D] of these, unit length.
+    """
+    rows, vectors = held
+    if not len(rows):
+        return Grouped(of, seqs, cameras, [], vectors, [])
+    numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
+    clusters = []
+    for number in range(int(numbers.max(initial=-1)) + 1):
+        inside = np.flatnonzero(numbers == number)
+        mean = vectors[inside].mean(axis=0)
+        mean /= max(float(np.linalg.norm(mean)), 1e-6)
+        feature = inside[int(np.argmax(vectors[inside] @ mean))]
+        clusters.append((of_rows[inside], mean, int(of_rows[feature])))
+    clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
+    means = np.array([mean for _, mean, _ in clusters], np.float32).reshape(len(clusters), vectors.shape[1])
+    members, features = [each for each, _, _ in clusters], [seq for *_, seq in clusters]
+    return Grouped(of, seqs, cameras, members, means, features)
+
+
+def without_gone(
     kept: Grouped | None, of: tuple[object, ...], seqs: np.ndarray, cameras: Sequence[str | None]
 ) -> Grouped | None:
     """Kept clusters without those whose items have all got a name or were erased; None where anything else

@@ -21,7 +21,8 @@ from resight_client.calls import Call
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.clusters import AVERAGED, NEIGHBOURS, REACH, clusters_of
-from reid.reranking import close_pairs, jaccard_distances
+from reid.reciprocal import close_pairs
+from reid.reranking import jaccard_distances
 from server.auth import Auth
 from server.clustering import Clustering, floor_of
 from server.gallery.records import NewItem, Version
