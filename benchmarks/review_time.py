@@ -3,8 +3,8 @@
 python -m benchmarks.review_time --items 10000
 
 The vectors are random: 10 items a person, their cosines about 0.64, every second item without a name. `anew`
-is what the next list costs when nothing of the last one is kept, as it was at every answer before. The service
-runs in this process, without HTTP.
+is what the next list costs when nothing of the last one is kept, as it was at every answer before. The
+service runs in this process, without HTTP.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ MERGE, MISNAMED, ITEM, CLUSTER = (
 )
 BEFORE = {"ada": 3, "bea": 4, "cy": 2, "dan": 1}
 
+# the cluster is hardly like bea, so that it is asked about last
+HERE = [(2, 7, 0.31, None) if (one, other) == (2, 7) else (one, other, *rest) for one, other, *rest in SHOWN]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,9 +67,9 @@ def context(chromium: Browser, server: ServerProcess, admin: str, client: Client
 
 def enroll(client: Client, site: str) -> list[str]:
     """Ids of new items, of which four cases are asked: MERGE, MISNAMED, ITEM, CLUSTER, in this order."""
-    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(SHOWN)]
+    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(HERE)]
     records = [
-        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(SHOWN)
+        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(HERE)
     ]
     return [item.id for item in client.enroll(site, crops, records=records).items]
 
