@@ -16,12 +16,12 @@ def misnamed(moment: Moment, searches: Searches, merges: Sequence[Candidate]) ->
     asked instead."""
     gallery, meaning, persons = moment.gallery, moment.meaning, moment.persons
     rows = np.flatnonzero(np.diff(gallery.starts)[persons] > 1) if len(persons) else persons
-    seqs = moment.seqs.tolist()
-    queries = Queries(
-        [moment.marks[row] for row in rows.tolist()],
-        gallery.vectors[rows],
-        [moment.denied([seqs[row]]) | {moment.name_of(row)} for row in rows.tolist()],
-    )
+    denied, own_names = moment.said.denied, [frozenset({name}) for name in gallery.people]
+    barred = [
+        own_names[person] | denied[seq] if seq in denied else own_names[person]
+        for person, seq in zip(persons[rows].tolist(), moment.seqs[rows].tolist(), strict=True)
+    ]
+    queries = Queries([moment.marks[row] for row in rows.tolist()], gallery.vectors[rows], barred)
     people, scores = searches.items.find(queries, gallery)
     own = searches.own.find(gallery)[rows]
     likely = {(each.asked, each.other): each.probability for each in merges}
