@@ -4,8 +4,8 @@ python -m benchmarks.review_time --items 10000
 
 The vectors are random: 10 items a person, their cosines about 0.64, every second item without a name. `anew`
 is what the next list costs when nothing of the last one is kept, as it was at every answer before. The
-service runs in this process, without HTTP, and seconds are those of its processors: a machine that is busy with
-something else does not change them.
+service runs in this process, without HTTP. Seconds are those of its processors, which other work on the
+machine does not change.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def test_clusters_are_made_again_only_where_an_item_came_or_a_part_of_one_went(
 ) -> None:
     name, ids = site
     made: list[int] = []
-    of_vectors = clustering.clusters_of
+    of_vectors = clusters_of
 
     def counted(vectors: np.ndarray, floor: float) -> np.ndarray:
         made.append(len(vectors))
@@ -284,7 +284,7 @@ def test_clusters_are_made_again_only_where_an_item_came_or_a_part_of_one_went(
             send(app, call)
         return [each.cluster for each in listed(app, name).clusters], made
 
-    monkeypatch.setattr(clustering, "clusters_of", counted)
+    monkeypatch.setattr("server.clustering.clusters_of", counted)
     assert after(None) == ([ids[0], ids[4], ids[7]], [10])
     assert after(calls.name_cluster(name, ids[4], "bea", None, None)) == ([ids[0], ids[7]], [])
     assert after(calls.update(ids[9], {"identity": "stranger"}, None, None)) == ([ids[0], ids[7]], [])

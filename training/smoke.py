@@ -24,8 +24,8 @@ def smoke(recipe: Recipe, out: Path, device: Device = "auto") -> Method:
     """Takes two steps of the recipe in the run folder `out` and returns the trained method.
 
     A trained network that the method needs is made the same way first, unless the recipe names one that is
-    there; a start that the method does not need, a teacher's cache and validation are left out. Of the drawn
-    people and such a network nothing stays. Raises what `Run` raises.
+    there; a start that is not there and that the method does not need, a teacher's cache and validation are
+    left out. Of the drawn people and such a network nothing stays. Raises what `Run` raises.
     """
     work = out / WORK
     try:
@@ -36,7 +36,7 @@ def smoke(recipe: Recipe, out: Path, device: Device = "auto") -> Method:
 
 def _smoke(recipe: Recipe, out: Path, work: Path, device: Device) -> Method:
     needed = method_of(recipe).needs_networks
-    if "start" not in needed:
+    if "start" not in needed and not (recipe.start and Path(recipe.start).exists()):
         recipe = recipe.changed("start", "")
     recipe = recipe.changed("distill.cache", "")
     for key in needed:

@@ -55,13 +55,12 @@ class GalleryIndex(Protocol):
         scores by seq."""
         ...
 
-    def seqs(self) -> np.ndarray:
-        """int64 [N]: what it holds, ascending."""
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n] -> (which of them it holds, bool [n]; float32 [m,D] of these, as it compares them)."""
         ...
 
-    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int64 [M], ascending -> rows int64 [n] of those that it holds, and float32 [n,D], copies of these
-        vectors."""
+    def seqs(self) -> np.ndarray:
+        """int64 [N]: what it holds, ascending."""
         ...
 
     def __len__(self) -> int:
