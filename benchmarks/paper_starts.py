@@ -130,12 +130,13 @@ def _with_instance_norms(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor
 
 def _at_start(recipe: Recipe) -> dict[str, Tensor]:
     """The convolutions that a recipe's network takes of its start."""
-    embedder = build(recipe.model)
+    left: tuple[str, ...] = ()
     if Path(recipe.start).is_dir():
-        state, left = read_embedder(Path(recipe.start))[0].trunk.state_dict(), ()
+        state = read_embedder(Path(recipe.start))[0].trunk.state_dict()
     else:
-        left = load_imagenet(embedder.trunk, load_file(recipe.start))
-        state = embedder.trunk.state_dict()
+        trunk = build(recipe.model).trunk
+        left = load_imagenet(trunk, load_file(recipe.start))
+        state = trunk.state_dict()
     return {name: t for name, t in state.items() if t.dim() == 4 and name not in left}
 
 

@@ -68,15 +68,17 @@ def biased_classifier(torchreid: Borrow) -> float:
     load_imagenet(embedder.trunk, {k: v for k, v in state.items() if not k.startswith("classifier")})
     ours.classifier.load_state_dict(theirs.classifier.state_dict())
     x, labels = torch.randn(6, 3, 64, 32, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 5, 6])
-    results = []
-    for net, classifier, logits in (
-        (ours.double().train(), ours.classifier, lambda: ours.classifier(embedder.features(x).after_neck)),
-        (theirs.double().train(), theirs.classifier, lambda: theirs(x)),
+    ours, theirs = ours.double().train(), theirs.double().train()
+    results: list[Any] = []
+    for logits, classifier in (
+        (ours.classifier(embedder.features(x).after_neck), ours.classifier),
+        (theirs(x), theirs.classifier),
     ):
-        loss = F.cross_entropy(logits(), labels)
+        loss = F.cross_entropy(logits, labels)
         loss.backward()
-        results.append(torch.cat([loss.detach().reshape(1), classifier.bias.grad]))
-        net.zero_grad()
+        bias = classifier.get_parameter("bias").grad
+        assert bias is not None
+        results.append(torch.cat([loss.detach().reshape(1), bias]))
     return float((results[0] - results[1]).abs().max())
 
 
@@ -240,7 +242,7 @@ def _stir(model: nn.Module) -> None:
 
 def _mgn(fastreid: Borrow) -> Any:
     """fast-reid's MGN, with what its file imports but a forward pass does not need left empty."""
-    empty = {
+    empty: dict[str, dict[str, Any]] = {
         "fastreid.config": {"configurable": lambda method: method},
         "fastreid.layers": {"get_norm": None},
         "fastreid.modeling.backbones": {"build_backbone": None},

@@ -284,6 +284,22 @@ class AdaptAfterReport(BaseModel):
     waits: str | None = Field(description="why an adaptation that is due does not begin yet")
 
 
+class IndexReport(BaseModel):
+    """How a site is searched."""
+
+    kind: str = Field(
+        description="exact, int8 (exact as well), or FAISS's words for an approximate index, whose "
+        "candidates are scored exactly"
+    )
+    items: int | None = Field(description="that an approximate index knows; the others are scanned")
+    recall: float | None = Field(
+        description="the share of the ten best that it found when it was built, of items of the site as "
+        "queries; null: all are found"
+    )
+    speed_up: float | None = Field(description="how many times as fast as a scan it was then")
+    waits: str | None = Field(description="why the index that is set is not used, or not yet")
+
+
 class SiteReport(BaseModel):
     """A site."""
 
@@ -316,6 +332,7 @@ class SiteReport(BaseModel):
     adapt_after: AdaptAfterReport | None = Field(
         description="when it is adapted again by itself; null: never"
     )
+    index: IndexReport = Field(description="how it is searched")
 
 
 class BundleReport(BaseModel):
@@ -392,6 +409,13 @@ class ServerReport(BaseModel):
         description="how the CPU's cores are shared out; null: the engine does not share them"
     )
     search: str = Field(description="where galleries are searched: cpu or gpu")
+    index: str = Field(
+        description="the index that is set: exact, int8, or FAISS's words for an approximate one"
+    )
+    index_recall: dict[str, float] = Field(
+        description="by site, the measured share of the ten best that its approximate index finds; the other "
+        "sites are searched exactly"
+    )
     max_batch: int
     lanes: dict[str, int] = Field(
         description="engines open beside the bundle's own: folded ones, the shared one"

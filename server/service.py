@@ -72,7 +72,7 @@ class Service:
         self.calibrating = Calibrating(store, sites, engines)
         self.schedule = Schedule(store, sites, self.adapting, self.calibrating, self.clustering)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
-        self.status = Status(settings, bundle, store, engines, sites.indexes)
+        self.status = Status(settings, bundle, store, engines, sites.indexes, sites)
         self.thumbnails = Thumbnails(store, settings.data)
         self.console = Console(settings, store, engines, sites, self.jobs, self.status, self.telemetry)
 
@@ -88,3 +88,4 @@ class Service:
         parts = (*workers, self.engines, self.store)
         for part in parts:
             part.close()
+        self.sites.indexes.close()

@@ -53,7 +53,8 @@ def brute_force(
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from(KINDS))
 def test_integers_find_what_brute_force_finds(seed: int, kind: str, asked: str) -> None:
     rng = np.random.default_rng(seed)
-    index, truth, following = Int8Index(DIM, segment=120, delta=20), {}, 0
+    index, following = Int8Index(DIM, segment=120, delta=20), 0
+    truth: dict[int, tuple[str | None, np.ndarray]] = {}
     for _ in range(12):
         n, change = int(rng.integers(1, 150)), rng.random()
         vectors = vectors_of(rng, n, kind)

@@ -18,6 +18,7 @@ from training.teachers import teacher_paths
 
 WORK = ".resight-smoke"  # folder inside the run's, removed at the end
 _SITES = 3  # at most, however many datasets the recipe joins
+_PEOPLE = 8  # of a site
 
 
 def smoke(recipe: Recipe, out: Path, device: Device = "auto") -> Method:
@@ -45,9 +46,15 @@ def _smoke(recipe: Recipe, out: Path, work: Path, device: Device) -> Method:
             folder = work / key
             _smoke(dataclasses.replace(recipe, method="bot", freeze=()), folder, folder, device)
             recipe = recipe.changed(key, str(folder))
-    small = dataclasses.replace(recipe, batch_identities=4, batch_crops=2, validation=Validation())
     count = min(_SITES, len(sources_of(recipe.dataset)))
-    sites = draw_sites(work / "crops", count, identities=8, cameras=2, images=2)
+    small = dataclasses.replace(
+        recipe,
+        batch_identities=4,
+        batch_crops=2,
+        identities=min(recipe.identities, _PEOPLE * count),
+        validation=Validation(),
+    )
+    sites = draw_sites(work / "crops", count, identities=_PEOPLE, cameras=2, images=2)
     run = Run(small, join(sites) if len(sites) > 1 else sites[0], out, device=device)
     run.fit(max_steps=2)
     return run.method

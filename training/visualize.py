@@ -114,9 +114,8 @@ def _surfaces(picture: Picture, progress: Progress | None) -> Figure:
         classifier = load_classifier(path, len(set(labels)))
         embedder = open_network(path)
         spec = embedder.spec
-        crops = load_crops(
-            [dataset.train[i] for i in chosen], CropSize(spec.height, spec.width, spec.interpolation)
-        )
+        size = CropSize(spec.height, spec.width, spec.interpolation)
+        crops = load_crops([dataset.train[i] for i in chosen], *size)
         model = Classifying(embedder, classifier).eval().to(torch_device(picture.device))
         surfaces[names[path]] = surface(model, crops, labels[chosen], picture.points, picture.seed, progress)
     return surface_figure(surfaces)

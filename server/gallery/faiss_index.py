@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import faiss
 import numpy as np
 
-from server.gallery.index import SCORE_DIGITS, SearchFilter
+from server.gallery.index import SCORE_DIGITS, IndexFacts, SearchFilter
 from server.gallery.int8_rows import Int8Rows
 from server.gallery.scanning import scan
 
@@ -82,7 +82,7 @@ class _Delta(Part):
     def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(len(self.seqs)) if mask is None else np.flatnonzero(mask)
         scores = self.vectors[rows] @ vector if mask is not None else self.vectors @ vector
-        return _best(scores, self.seqs[rows], k)
+        return best_of(scores, self.seqs[rows], k)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         return self.vectors[rows]
@@ -109,7 +109,7 @@ class _Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Generation:
+class Generation:
     segments: tuple[Segment, ...]
     delta: _Delta
 
@@ -130,11 +130,16 @@ class FaissIndex:
         self.dim, self.segment_rows, self.delta_rows, self.int8 = dim, segment, delta, int8
         self.lock = threading.Lock()  # of writers; readers take the reference once and need none
         self.camera_codes: dict[str, int] = {}  # only ever grows; -1 stands for no camera
-        self.generation = _Generation((), _no_delta(dim))
+        self.generation = Generation((), _no_delta(dim))
 
     def __len__(self) -> int:
         """Items it holds."""
         return sum(len(part.seqs) for part in self.generation.parts)
+
+    @property
+    def facts(self) -> IndexFacts:
+        """See GalleryIndex."""
+        return IndexFacts("int8" if self.int8 else "exact")
 
     def seqs(self) -> np.ndarray:
         """int64 [N]: what it holds, ascending."""
@@ -157,7 +162,7 @@ class FaissIndex:
             )
             if len(fresh[0]) < self.delta_rows:
                 delta = _Delta(*fresh, np.concatenate([old.delta.vectors, halves.astype(np.float32)]))
-                self.generation = _Generation(old.segments, delta)
+                self.generation = Generation(old.segments, delta)
             else:
                 self.generation = self._sealed(
                     old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves])
@@ -187,7 +192,7 @@ class FaissIndex:
                     self.generation = self._sealed(tuple(segments), *merged)
                     return
                 delta = _Delta(merged.seqs, merged.cameras, merged.halves.astype(np.float32))
-            self.generation = _Generation(tuple(segments), delta)
+            self.generation = Generation(tuple(segments), delta)
 
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex."""
@@ -201,7 +206,7 @@ class FaissIndex:
                 if keep.all()
                 else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
             )
-            self.generation = _Generation(tuple(segment for segment in kept if segment is not None), delta)
+            self.generation = Generation(tuple(segment for segment in kept if segment is not None), delta)
 
     def search(
         self, vector: np.ndarray, k: int, where: SearchFilter | None = None
@@ -222,7 +227,7 @@ class FaissIndex:
             return np.empty(0), np.empty(0, np.int64)
         results = self._of_parts(parts, masks, vector, k)
         scores, seqs = (np.concatenate(column) for column in zip(*results, strict=True))
-        return _best(scores, seqs, k)
+        return best_of(scores, seqs, k)
 
     def _of_parts(
         self, parts: Sequence[Part], masks: Sequence[np.ndarray | None], vector: np.ndarray, k: int
@@ -249,7 +254,7 @@ class FaissIndex:
 
     def _sealed(
         self, segments: tuple[Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
-    ) -> _Generation:
+    ) -> Generation:
         """Fresh rows in segments, with an empty delta; the last segment is filled up first."""
         kept = list(segments)
         if kept and len(kept[-1].seqs) < self.segment_rows:
@@ -259,7 +264,7 @@ class FaissIndex:
         for start in range(0, len(seqs), self.segment_rows):
             rows = slice(start, start + self.segment_rows)
             kept.append(_seal(seqs[rows], cameras[rows], halves[rows], self.int8))
-        return _Generation(tuple(kept), _no_delta(self.dim))
+        return Generation(tuple(kept), _no_delta(self.dim))
 
 
 def run(
@@ -309,7 +314,7 @@ def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
     return faiss.vector_to_array(index.codes).view("<f2").reshape(-1, dim)
 
 
-def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def best_of(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best as float64, rounded to `SCORE_DIGITS`; equal ones by seq.
 
     Rounding makes equal vectors equal: a product of matrices gives them scores that differ in their last

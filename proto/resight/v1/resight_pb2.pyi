@@ -780,7 +780,7 @@ class GetSiteRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ...) -> None: ...
 
 class Site(_message.Message):
-    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after", "calibration", "raw_space_id")
+    __slots__ = ("site", "version", "space_id", "profile", "items", "adapted", "tiers", "camera_tables", "camera_centres", "fitted_on", "fitted_on_erased", "can_roll_back", "cause", "adapt_after", "calibration", "raw_space_id", "index")
     SITE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -797,6 +797,7 @@ class Site(_message.Message):
     ADAPT_AFTER_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     site: str
     version: int
     space_id: str
@@ -813,7 +814,22 @@ class Site(_message.Message):
     adapt_after: SiteAdaptAfter
     calibration: Calibration
     raw_space_id: str
-    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., raw_space_id: _Optional[str] = ...) -> None: ...
+    index: SiteIndex
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[int] = ..., space_id: _Optional[str] = ..., profile: _Optional[str] = ..., items: _Optional[int] = ..., adapted: _Optional[bool] = ..., tiers: _Optional[str] = ..., camera_tables: _Optional[int] = ..., camera_centres: _Optional[int] = ..., fitted_on: _Optional[int] = ..., fitted_on_erased: _Optional[int] = ..., can_roll_back: _Optional[bool] = ..., cause: _Optional[str] = ..., adapt_after: _Optional[_Union[SiteAdaptAfter, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., raw_space_id: _Optional[str] = ..., index: _Optional[_Union[SiteIndex, _Mapping]] = ...) -> None: ...
+
+class SiteIndex(_message.Message):
+    __slots__ = ("kind", "items", "recall", "speed_up", "waits")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    SPEED_UP_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    items: int
+    recall: float
+    speed_up: float
+    waits: str
+    def __init__(self, kind: _Optional[str] = ..., items: _Optional[int] = ..., recall: _Optional[float] = ..., speed_up: _Optional[float] = ..., waits: _Optional[str] = ...) -> None: ...
 
 class Calibration(_message.Message):
     __slots__ = ("slope", "intercept", "thresholds", "space_id", "guess", "measured_on", "people", "error", "measured")
@@ -942,7 +958,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Info(_message.Message):
-    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials", "raw_space_id", "tuning")
+    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials", "raw_space_id", "tuning", "index", "index_recall")
     class RefusedEnginesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -964,6 +980,13 @@ class Info(_message.Message):
         key: str
         value: Trial
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Trial, _Mapping]] = ...) -> None: ...
+    class IndexRecallEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     REFUSED_ENGINES_FIELD_NUMBER: _ClassVar[int]
@@ -977,6 +1000,8 @@ class Info(_message.Message):
     ENGINE_TRIALS_FIELD_NUMBER: _ClassVar[int]
     RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     TUNING_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    INDEX_RECALL_FIELD_NUMBER: _ClassVar[int]
     bundle: BundleInfo
     engine: EngineInfo
     refused_engines: _containers.ScalarMap[str, str]
@@ -990,7 +1015,9 @@ class Info(_message.Message):
     engine_trials: _containers.MessageMap[str, Trial]
     raw_space_id: str
     tuning: Tuning
-    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ..., raw_space_id: _Optional[str] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ...) -> None: ...
+    index: str
+    index_recall: _containers.ScalarMap[str, float]
+    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ..., raw_space_id: _Optional[str] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ..., index: _Optional[str] = ..., index_recall: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Tuning(_message.Message):
     __slots__ = ("query_threads", "streams", "batch", "measured", "note")
