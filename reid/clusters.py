@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reid.reranking import close_pairs
+from reid.reciprocal import close_pairs
 
 # Chosen at rendered sites and at Market-1501's training part, for few wrong pairs.
 NEIGHBOURS, AVERAGED, REACH = 10, 3, 0.5

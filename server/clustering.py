@@ -25,7 +25,7 @@ from server.gallery.index import SCORE_DIGITS, SearchFilter
 from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
-from server.sites import Site, Sites, SiteState, compared
+from server.sites import Site, Sites, SiteState
 from server.thresholds import report_of
 from server.unknown import UnknownPeople
 
@@ -98,12 +98,14 @@ class Grouped:
     """The clusters of some items as one version compares them.
 
     Args:
-        of: what they were made of; equal values make equal clusters.
+        of: what they are the clusters of. seqs, cameras: of the items that were looked at.
         members: int64 seqs of each cluster, ascending; the largest cluster first.
         means: float32 [C,D], unit length. features: the seq in each that is nearest to its mean.
     """
 
     of: tuple[object, ...]
+    seqs: np.ndarray
+    cameras: Sequence[str | None]
     members: list[np.ndarray]
     means: np.ndarray
     features: list[int]
@@ -111,8 +113,8 @@ class Grouped:
 
 class Clustering:
     """The use cases. Clusters are made when somebody asks for them, one site at a time in a thread of its
-    own, and kept until an unnamed item comes, goes, or is compared otherwise. Those by the site's own least
-    cosine become a part of its state, by which queries by person go."""
+    own, and kept until an unnamed item comes, a part of a cluster goes, or an item is compared otherwise.
+    Those by the site's own least cosine become a part of its state, by which queries by person go."""
 
     def __init__(self, store: Store, sites: Sites, correcting: Correcting) -> None:
         self.store, self.sites, self.correcting = store, sites, correcting
@@ -300,7 +302,8 @@ class Clustering:
         of = (state.version.version, floor, seqs.tobytes(), tuple(cameras))
         kept = self.kept.get(site.name)
         if kept is None or kept.of != of:
-            kept = self._group(state, floor, seqs, cameras, of)
+            left = without_gone(kept, of, seqs, cameras)
+            kept = left or group(of, seqs, cameras, site.vectors(state, seqs), floor)
             self.kept[site.name] = kept
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:
@@ -315,29 +318,6 @@ class Clustering:
         with site.lock:
             if site.state.version.version == state.version.version and site.moves == moves:
                 site.state = dataclasses.replace(site.state, unknown=made)
-
-    def _group(
-        self,
-        state: SiteState,
-        floor: float,
-        seqs: np.ndarray,
-        cameras: Sequence[str | None],
-        of: tuple[object, ...],
-    ) -> Grouped:
-        rows, vectors = compared(self.store, state, seqs, cameras)
-        if not rows:
-            return Grouped(of, [], vectors, [])
-        numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
-        clusters = []
-        for number in range(int(numbers.max(initial=-1)) + 1):
-            inside = np.flatnonzero(numbers == number)
-            mean = vectors[inside].mean(axis=0)
-            mean /= max(float(np.linalg.norm(mean)), 1e-6)
-            feature = inside[int(np.argmax(vectors[inside] @ mean))]
-            clusters.append((of_rows[inside], mean, int(of_rows[feature])))
-        clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
-        means = np.array([mean for _, mean, _ in clusters], np.float32)
-        return Grouped(of, [each for each, _, _ in clusters], means, [seq for *_, seq in clusters])
 
     def _described(
         self, site: Site, state: SiteState, grouped: Grouped, numbers: Sequence[int]
@@ -376,6 +356,55 @@ class Clustering:
             return None
         identity = self.store.items.identities([int(seqs[0])]).get(int(seqs[0]))
         return None if identity is None else Nearest(identity, round(float(scores[0]), SCORE_DIGITS))
+
+
+def group(
+    of: tuple[object, ...],
+    seqs: np.ndarray,
+    cameras: Sequence[str | None],
+    held: tuple[np.ndarray, np.ndarray],
+    floor: float,
+) -> Grouped:
+    """Clusters, made anew.
+
+    Args:
+        held: rows of items that have a vector, and float32 [N,D] of these, unit length.
+    """
+    rows, vectors = held
+    if not len(rows):
+        return Grouped(of, seqs, cameras, [], vectors, [])
+    numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
+    clusters = []
+    for number in range(int(numbers.max(initial=-1)) + 1):
+        inside = np.flatnonzero(numbers == number)
+        mean = vectors[inside].mean(axis=0)
+        mean /= max(float(np.linalg.norm(mean)), 1e-6)
+        feature = inside[int(np.argmax(vectors[inside] @ mean))]
+        clusters.append((of_rows[inside], mean, int(of_rows[feature])))
+    clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
+    means = np.array([mean for _, mean, _ in clusters], np.float32).reshape(len(clusters), vectors.shape[1])
+    members, features = [each for each, _, _ in clusters], [seq for *_, seq in clusters]
+    return Grouped(of, seqs, cameras, members, means, features)
+
+
+def without_gone(
+    kept: Grouped | None, of: tuple[object, ...], seqs: np.ndarray, cameras: Sequence[str | None]
+) -> Grouped | None:
+    """Kept clusters without those whose items have all got a name or were erased; None where anything else
+    has changed. Of more than `MOST_ITEMS` older ones move up: they stand alone until clusters are made."""
+    if kept is None or kept.of[:2] != of[:2] or not len(kept.seqs):
+        return None
+    before = dict(zip(kept.seqs.tolist(), kept.cameras, strict=True))
+    now = {seq: camera for seq, camera in zip(seqs.tolist(), cameras, strict=True) if seq >= kept.seqs[0]}
+    if now.items() - before.items():
+        return None
+    gone = before.keys() - now.keys()
+    lost = [len(gone.intersection(members.tolist())) for members in kept.members]
+    if any(count not in (0, len(members)) for count, members in zip(lost, kept.members, strict=True)):
+        return None
+    left = [number for number, count in enumerate(lost) if not count]
+    members, features = [kept.members[number] for number in left], [kept.features[number] for number in left]
+    return Grouped(of, np.array(list(now), np.int64), list(now.values()), members, kept.means[left], features)
 
 
 def _floor(state: SiteState, threshold: float | None) -> tuple[float, bool]:

@@ -11,7 +11,7 @@ from server.clustering import Clustering
 from server.errors import BadRequest
 from server.gallery import people
 from server.gallery.store import Store
-from server.sites import Site, Sites, compared
+from server.sites import Site, Sites
 
 MOST_POINTS = 2000
 _DIGITS = 5
@@ -74,10 +74,10 @@ class Maps:
             some = seqs[np.linspace(0, len(seqs) - 1, MOST_POINTS).astype(int)]
         items = self.store.items.by_seq(some.tolist())
         present = np.array([seq for seq in some.tolist() if seq in items], np.int64)
-        rows, vectors = compared(self.store, state, present, [items[int(seq)].camera for seq in present])
+        rows, vectors = site.vectors(state, present)
         places, shown = plane_of(vectors)
         points = []
-        for row, (x, y) in zip(rows, places.tolist(), strict=True):
+        for row, (x, y) in zip(rows.tolist(), places.tolist(), strict=True):
             item = items[int(present[row])]
             points.append(Point(item.id, item.camera, round(x, _DIGITS), round(y, _DIGITS)))
         return CropMap(site.name, points, len(seqs), [round(share, 4) for share in shown.tolist()])

@@ -69,6 +69,17 @@ class Site:
         self.deleted = False  # set under the lock: nothing may be committed to the site any more
         self.lock = threading.RLock()
 
+    def vectors(self, state: SiteState, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of items that the site's index holds, and float32 [N,D] of these, as they are compared: by the
+        labels that the store had when this was called, since those who commit them hold the lock.
+
+        Args:
+            seqs: int64 [M], ascending.
+        """
+        with self.lock:
+            held, vectors = state.index.vectors(seqs)
+        return np.flatnonzero(held), vectors
+
 
 def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
     """Gives the index what the store says by now of items whose camera was changed; call it with the site's
@@ -78,23 +89,6 @@ def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
     items = [by_seq[seq] for seq in seqs if seq in by_seq and seq in stored]
     if items:
         state.put(items, np.stack([np.frombuffer(stored[item.seq], "<f2") for item in items]))
-
-
-def compared(
-    store: Store, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None]
-) -> tuple[list[int], np.ndarray]:
-    """Rows of items that have an embedding, and float32 [N,D] of these, unit length, as they are compared.
-
-    Args:
-        seqs: int64 [M]. cameras: of each item.
-    """
-    stored = store.embeddings.some(seqs.tolist(), state.version.raw_space_id)
-    rows = [row for row, seq in enumerate(seqs.tolist()) if seq in stored]
-    if not rows:
-        return [], np.empty((0, state.version.dim), np.float32)
-    data = b"".join(stored[int(seqs[row])] for row in rows)
-    embedded = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1)
-    return rows, state.compare(embedded, [cameras[row] for row in rows]).astype(np.float32)
 
 
 def check_site_name(name: str) -> None:

@@ -14,6 +14,10 @@ from tests.test_review import SHOWN, view
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+_DOUBTFUL = [
+    (one, other, 0.31 if (one, other) == (2, 7) else share, name) for one, other, share, name in SHOWN
+]
+
 
 def enroll_labelled(client: Client, site: str, people: int = PEOPLE) -> None:
     """People at two cameras, so many of them with a name."""
@@ -25,11 +29,13 @@ def enroll_labelled(client: Client, site: str, people: int = PEOPLE) -> None:
 
 
 def enroll_doubtful(client: Client, site: str) -> list[str]:
-    """Ids of new items: people of whom some may be others, and crops without a name."""
+    """Ids of new items: people of whom some may be others, and crops without a name; of these two together
+    look so little like anybody that they are asked about last."""
     records = [
-        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(SHOWN)
+        {"identity": name, "camera": ("door", "hall")[number % 2]}
+        for number, (*_, name) in enumerate(_DOUBTFUL)
     ]
-    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(SHOWN)]
+    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(_DOUBTFUL)]
     return [item.id for item in client.enroll(site, crops, records=records).items]
 
 

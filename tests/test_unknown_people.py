@@ -23,6 +23,7 @@ from resight_client.calls import Call
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.clusters import clusters_of, count_people, least_cosine
+from server import clustering
 from server.auth import Auth
 from server.clustering import Clustering
 from server.gallery.records import NewItem
@@ -256,17 +257,17 @@ def test_clusters_of_another_state_are_never_used(
 ) -> None:
     name, _ = site
     live = service.sites.get(name)
-    make = Clustering._group
+    make = clustering.group
 
-    def while_swapped(self: Clustering, *given: Any) -> Any:
+    def while_swapped(*given: Any) -> Any:
         version = dataclasses.replace(live.state.version, version=live.state.version.version + 1)
         live.state = dataclasses.replace(live.state, version=version, unknown=None)
-        return make(self, *given)
+        return make(*given)
 
-    monkeypatch.setattr(Clustering, "_group", while_swapped)
+    monkeypatch.setattr(clustering, "group", while_swapped)
     group(service, name)
     assert live.state.unknown is None
-    monkeypatch.setattr(Clustering, "_group", make)
+    monkeypatch.setattr(clustering, "group", make)
     people(service, name)
     settled(service)
     assert live.state.unknown is not None
@@ -295,21 +296,21 @@ def test_an_item_that_is_compared_otherwise_leaves_its_cluster(
     send(app, calls.update(ids[1], {"camera": "gate"}, None, None))
     assert {p.cluster for p in people(service, name) if p.items[0].item.id == ids[1]} == {None}
     service.clustering.rests.clear()
-    make = Clustering._group
+    make = clustering.group
 
-    def while_moved(self: Clustering, *given: Any) -> Any:
-        made = make(self, *given)
+    def while_moved(*given: Any) -> Any:
+        made = make(*given)
         send(app, calls.update(ids[2], {"camera": "gate"}, None, None))
         return made
 
-    monkeypatch.setattr(Clustering, "_group", while_moved)
+    monkeypatch.setattr(clustering, "group", while_moved)
     group(service, name)
     unknown = service.sites.get(name).state.unknown
     assert unknown is not None
     assert (
         unknown.items is None
     )  # the clusters before, which lack what has moved; not those that came too late
-    monkeypatch.setattr(Clustering, "_group", make)
+    monkeypatch.setattr(clustering, "group", make)
     group(service, name)
     assert people(service, name)[0].cluster == ids[0]
 
