@@ -1,7 +1,7 @@
 """Recipes of the papers' tables that start from weights take two steps from a converted file.
 
 The weights are random, the names those of the published files; networks of thin layers, small crops. Of the
-recipes with the same start, network and method one is taken here; `python -m benchmarks.paper_starts` takes all.
+recipes with the same start, network and method one is taken here; `benchmarks.paper_starts` takes all.
 """
 
 from __future__ import annotations
