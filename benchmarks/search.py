@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.machine import say_machine
 from server.gallery.faiss_index import FaissIndex
+from server.gallery.int8_index import Int8Index
 
 DIM, TOP = 512, 10
 _EACH = 10  # vectors around one centre
@@ -43,14 +44,16 @@ def people(count: int, seed: int = 0) -> np.ndarray:
 def searches(vectors: np.ndarray) -> dict[str, Search]:
     """By name; the exact ones first."""
     rows = np.arange(len(vectors))
-    ours = FaissIndex(DIM)
+    ours, integers = FaissIndex(DIM), Int8Index(DIM)
     for start in range(0, len(vectors), 16_384):
         part = slice(start, start + 16_384)
-        ours.add(rows[part], ["c"] * len(rows[part]), vectors[part])
+        for index in (ours, integers):
+            index.add(rows[part], ["c"] * len(rows[part]), vectors[part])
     flat = faiss.IndexFlatIP(DIM)
     flat.add(vectors)
     ways: dict[str, Search] = {
         "Resight (halves, exact)": lambda q: ours.search(q, TOP)[1],
+        "Resight (RESIGHT_INDEX=int8, exact)": lambda q: integers.search(q, TOP)[1],
         "FAISS IndexFlatIP (float32, exact)": lambda q: flat.search(q[None], TOP)[1][0],
     }
     if len(vectors) > _MOST_APPROXIMATE:

@@ -13,7 +13,7 @@ import typer
 from cli.connection import LOCAL, Key, Server, Site, connect
 from cli.image_files import image_files
 from cli.output import fail, shown
-from cli.sending import Sender, Sending, send_all
+from cli.sending import Sender, Sending, send_all, there_already
 
 _GROUPS = ("identity", "camera", "captured_at")  # that --pattern may name
 
@@ -48,6 +48,7 @@ def enroll(
     names = _pattern(pattern)
     fields = [_fields(file, _searched(file, paths, names), names, camera, identity) for file in files]
     ids: set[str] = set()  # files of the same content and labels are one item
+    new: set[str] = set()
     count = 0
     with connect(server, api_key) as client:
         named = [Sending(file, labels) for file, labels in zip(files, fields, strict=True)]
@@ -57,13 +58,16 @@ def enroll(
             if result.item is not None:
                 ids.add(result.item)
                 count += 1
+                if not result.earlier:
+                    new.add(result.item)
             elif partial and result.skippable:
                 typer.echo(f"skipped {result.name}: {result.problem}", err=True)
             else:
                 sending.close()
                 more = "; the same command goes on from there" if count else ""
                 fail(f"{result.name}: {result.problem} ({count} images were enrolled before{more})")
-    typer.echo(f"enrolled {count} of {len(files)} images at {site}")
+    already = there_already(len(ids - new))
+    typer.echo(f"enrolled {count} of {len(files)} images at {site}{already}")
     if len(ids) < count:
         typer.echo(f"{count - len(ids)} of them are copies of others, which are enrolled once", err=True)
     if not count:

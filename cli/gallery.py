@@ -54,6 +54,13 @@ def query(
         Optional[str],
         typer.Option(help="identity: rank people instead of items, and say whether anybody fits"),
     ] = None,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank",
+            help="put the 200 nearest items in the order of the neighbours that they share with the query",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     server: Server = LOCAL,
     api_key: Key = None,
@@ -65,6 +72,8 @@ def query(
         fail("images, --item and --vector contradict each other; give one of them")
     if raw_space_id is not None and vector is None:
         fail("--raw-space-id is of vectors; give them with --vector, or leave it out")
+    if rerank and group_by is not None:
+        fail("--rerank is for items and --group-by for people; give one of them")
     if threshold is not None and false_alarms_per_1000 is not None:
         fail("--threshold and --false-alarms-per-1000 contradict each other; give one or the other")
     if not images and not item and vector is None:
@@ -101,6 +110,7 @@ def query(
             if false_alarms_per_1000 is None
             else {"false_alarms_per_1000": false_alarms_per_1000},
             group_by=group_by,
+            rerank=rerank,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(answer), indent=2))
@@ -122,18 +132,23 @@ def query(
 
 
 def _print_people(answer: Answer) -> None:
-    """People as a table, and the decision in a sentence."""
+    """People as a table, the decision in a sentence, and where all items of those without a name are."""
     rows = []
-    for person in answer.people or []:
+    people = answer.people or []
+    for person in people:
         cameras = sorted({match.camera for match in person.items if match.camera})
         margin = "" if person.margin is None else f"{person.margin:.4f}"
         items = " ".join(match.id for match in person.items)
-        name = person.identity or "(no identity)"
+        name = person.identity or ("(unknown)" if person.cluster else "(no identity)")
         rows.append((str(person.rank), name, f"{person.score:.4f}", margin, " ".join(cameras), items))
     if rows:
         heads = ("rank", "identity", "score", "margin", "cameras", "items")
         table(f"{answer.site}, version {answer.version}", heads, rows)
     typer.echo(_decision(answer))
+    for person in people:
+        if person.cluster:
+            look = f"resight clusters show --site {answer.site} {person.cluster}"
+            typer.echo(f"Person {person.rank} has no name: {look}")
 
 
 def _decision(answer: Answer) -> str:

@@ -47,6 +47,7 @@ class Result:
     item: str | None
     problem: str = ""
     skippable: bool = False  # with --partial: the file is at fault, not the connection or the site
+    earlier: bool = False  # it was enrolled before, by an earlier command or as a copy in this one
 
 
 class Sender:
@@ -87,7 +88,7 @@ class Sender:
                 return Result(name, None, "it was enrolled and erased, and is not brought back", True)
             sentence = sentence_of(error).removeprefix("image 0: ").removeprefix("vector 0 ")
             return Result(name, None, sentence, "index" in error.facts)
-        return Result(name, answer.items[0].id)
+        return Result(name, answer.items[0].id, earlier=answer.enrolled_before)
 
 
 def send_all(sender: Sender, files: Sequence[Sending], at_once: int) -> Generator[Result, None, None]:
@@ -101,6 +102,11 @@ def send_all(sender: Sender, files: Sequence[Sending], at_once: int) -> Generato
                 yield from (future.result() for future in done)
         for future in waiting:
             yield future.result()
+
+
+def there_already(items: int) -> str:
+    """The end of the sentence that counts what was enrolled; empty where everything is new."""
+    return f"; {items} of them {'was' if items == 1 else 'were'} there already" if items else ""
 
 
 def content_key(site: str, fields: dict[str, Any], data: bytes, original: str = "") -> str:

@@ -18,7 +18,7 @@ import typer
 
 from cli.connection import LOCAL, Key, Server, Site, connect
 from cli.output import fail, shown
-from cli.sending import Sender, Sending, SentVector, send_all
+from cli.sending import Sender, Sending, SentVector, send_all, there_already
 
 if TYPE_CHECKING:
     from resight_client import Client, Item
@@ -125,7 +125,8 @@ def gallery_import(
     without an image by their vectors, where the site is of the same raw space.
 
     The form of every line is checked before anything is sent. Repeating the command enrolls nothing twice and
-    goes on where an earlier one ended. Items get new ids and times of enrolling.
+    goes on where an earlier one ended. Items get new ids and times of enrolling. Calibrations and adaptations
+    do not come along: adapt and calibrate the new site.
     """
     from rich.progress import track
 
@@ -134,7 +135,7 @@ def gallery_import(
         fail(f"{without[0]}: {_NOTHING}; --partial skips such items")
     for place in without:
         typer.echo(f"skipped {place}: {_NOTHING}", err=True)
-    total, count = len(sendings) + len(without), 0
+    total, count, earlier = len(sendings) + len(without), 0, 0
     with connect(server, api_key) as client:
         sendings = _of_its_space(client, site, sendings, partial)
         sending = send_all(Sender(client, site), sendings, _AT_ONCE)
@@ -142,12 +143,13 @@ def gallery_import(
         for result in track(sending, "importing", total=len(sendings), disable=quiet):
             if result.item is not None:
                 count += 1
+                earlier += result.earlier
             elif partial and result.skippable:
                 typer.echo(f"skipped {result.name}: {result.problem}", err=True)
             else:
                 sending.close()
                 fail(f"{result.name}: {result.problem} ({count} items were enrolled before; repeat to go on)")
-    typer.echo(f"enrolled {count} of {total} items at {site}")
+    typer.echo(f"enrolled {count} of {total} items at {site}{there_already(earlier)}")
     if not count:
         fail(f"nothing was enrolled at {site}")
 

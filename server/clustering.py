@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
+import logging
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import sqlalchemy as sa
 
-from reid.clusters import clusters_of
+from reid.clusters import clusters_of, least_cosine
 from server.correcting import Corrected, Correcting
 from server.errors import BadRequest, Conflict, NotFound
 from server.fields import cosine
@@ -25,13 +27,14 @@ from server.gallery.store import Store
 from server.items import require_item
 from server.sites import Site, Sites, SiteState, compared
 from server.thresholds import report_of
+from server.unknown import UnknownPeople
 
 MOST_ITEMS = 20_000  # the newest, that are looked at: time grows with their square
 _MOST_LISTED, _MOST_SHOWN = 200, 1000  # clusters of one page; items of one
-_RIGHT = 0.1  # a cosine at which fewer best matches are right tells nobody to be the same
-_FLOORS = (0.3, 0.9)  # between which the floor that a calibration leads to lies
 _GUESS = 0.5  # the floor where nothing says what scores mean
 _KEPT = 16  # sites whose clusters are kept
+_REST = 10  # times as long as clusters took, until queries have them made again
+log = logging.getLogger("resight")
 T = TypeVar("T")
 
 
@@ -108,12 +111,17 @@ class Grouped:
 
 class Clustering:
     """The use cases. Clusters are made when somebody asks for them, one site at a time in a thread of its
-    own, and kept until an unnamed item comes, goes, or is compared otherwise."""
+    own, and kept until an unnamed item comes, goes, or is compared otherwise. Those by the site's own least
+    cosine become a part of its state, by which queries by person go."""
 
     def __init__(self, store: Store, sites: Sites, correcting: Correcting) -> None:
         self.store, self.sites, self.correcting = store, sites, correcting
         self.kept: OrderedDict[str, Grouped] = OrderedDict()  # by site; of the worker alone
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self.lock = threading.Lock()  # of the next one
+        self.awaited: set[str] = set()  # sites whose clusters are being made, or wait for that
+        # by site: the version whose clusters were made last, and until when on the monotonic clock they rest
+        self.rests: dict[str, tuple[int, float]] = {}
 
     def close(self) -> None:
         """Finishes what is being grouped, and begins nothing that waits."""
@@ -191,6 +199,40 @@ class Clustering:
 
         return await self.correcting.apply(site, actor, "name", plan)
 
+    def keep_up(self, site: Site) -> None:
+        """Has clusters made for the queries to come, where the site's state has none or items came or went
+        since; nobody waits for them. After that the same version has none made for ten times as long as it
+        took."""
+        state, name = site.state, site.name
+        known = state.unknown
+        if known is not None and known.items == len(state.index) and known.floor == floor_of(state)[0]:
+            return
+        with self.lock:
+            version, until = self.rests.get(name, (0, 0.0))
+            rests = version == state.version.version and time.monotonic() < until
+            if name in self.awaited or rests:
+                return
+            self.awaited.add(name)
+        try:
+            self.worker.submit(self._keep_up, site)
+        except RuntimeError:  # the server ends
+            self.awaited.discard(name)
+
+    def _keep_up(self, site: Site) -> None:
+        began, state = time.monotonic(), site.state
+        try:
+            self.grouped(site, state, floor_of(state)[0])
+        except Exception:  # queries go on without clusters
+            log.exception("people without a name of site %s could not be grouped", site.name)
+        ended = time.monotonic()
+        self.rests[site.name] = state.version.version, ended + _REST * (ended - began)
+        self.awaited.discard(site.name)
+
+    async def seqs(self, site_name: str, item_id: str) -> np.ndarray:
+        """int64, ascending: the items of an item's cluster. Raises NotFound for an item that is in none."""
+        site = self.sites.get(site_name)
+        return await self.in_worker(lambda: self._seqs(site, item_id, None))
+
     async def in_worker(self, work: Callable[[], T]) -> T:
         """What `work` returns, in the thread in which clusters are made: one site at a time."""
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
@@ -251,6 +293,7 @@ class Clustering:
 
     def grouped(self, site: Site, state: SiteState, floor: float) -> tuple[Grouped, int]:
         """The clusters of a site's unnamed items, and how many these are. Call it in the worker."""
+        items, moves = len(state.index), site.moves
         seqs, cameras = self.store.items.unnamed(site.name)
         unnamed = len(seqs)
         seqs, cameras = seqs[-MOST_ITEMS:], cameras[-MOST_ITEMS:]
@@ -262,7 +305,16 @@ class Clustering:
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:
             self.kept.popitem(last=False)
+        if floor == floor_of(state)[0]:
+            self._publish(site, state, UnknownPeople.of_members(kept.members, floor, items), moves)
         return kept, unnamed
+
+    def _publish(self, site: Site, state: SiteState, made: UnknownPeople, moves: int) -> None:
+        """Gives clusters to the site's state, unless it is another version by now or compares some of the
+        items otherwise."""
+        with site.lock:
+            if site.state.version.version == state.version.version and site.moves == moves:
+                site.state = dataclasses.replace(site.state, unknown=made)
 
     def _group(
         self,
@@ -337,9 +389,8 @@ def floor_of(state: SiteState) -> tuple[float, bool]:
     if known is None:
         return _GUESS, True
     report = report_of(known, len(state.index))
-    floor = (math.log(_RIGHT / (1 - _RIGHT)) - report.intercept) / report.slope
     guess = report.guess or report.space_id != state.version.space_id
-    return min(max(floor, _FLOORS[0]), _FLOORS[1]), guess
+    return least_cosine(report.slope, report.intercept), guess
 
 
 def _no_cluster(site: Site, item_id: str) -> NotFound:

@@ -40,6 +40,7 @@ class Enrolled:
 
     Args:
         note: what the items cannot do, where vectors were enrolled.
+        enrolled_before: an earlier request under the same Idempotency-Key committed them; nothing is new.
     """
 
     site: str
@@ -48,6 +49,7 @@ class Enrolled:
     items: list[Item]
     errors: list[dict[str, Any]]
     note: str | None = None
+    enrolled_before: bool = False
 
 
 @dataclasses.dataclass
@@ -283,7 +285,7 @@ class Enrolling:
                 f"stored then; repeat it with partial, or take a new key to store all {what}s or none"
             )
         site, version, space_id = answer["site"], answer["version"], answer["space_id"]
-        return Enrolled(site, version, space_id, items, errors, answer.get("note"))
+        return Enrolled(site, version, space_id, items, errors, answer.get("note"), enrolled_before=True)
 
 
 def _errors_of(problems: dict[int, Problem]) -> list[dict[str, Any]]:

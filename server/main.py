@@ -60,7 +60,9 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     store.purge.copies = lambda: work_folders(settings.data)  # thumbnails are added below
     if store.requests.drop_spent(settings.spent_key_s):
         store.purge.after_erasure()
-    indexes = choose_indexes(settings.search, settings.device, engines.fallbacks)
+    indexes = choose_indexes(
+        settings.search, settings.device, engines.fallbacks, settings.index, settings.index_from
+    )
     sites = Sites(store, engines, indexes)
     stale = sites.load(settings.reembed)
     service = Service(settings, bundle, store, engines, sites, stale)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ from server.gallery import changes, people, reviews
 from server.gallery.changes import Cell, Change, pair
 from server.gallery.journal import Plan, Written
 from server.gallery.records import Item
-from server.gallery.reviews import Answer, Kind, Pair
+from server.gallery.reviews import Answer, Asked, Kind, Pair
 from server.gallery.store import Store
 from server.sites import Site, Sites, SiteState, compared
 
@@ -83,12 +83,23 @@ class _Found:
 
     Args:
         of: what they were found in; equal values have equal cases. doubts: the most useful first.
-        count: how many there are, with those that are not kept.
+        count: how many there are, with those that are not kept. space_id: in which they are compared.
+        denied: seqs of items that are said not to show somebody.
     """
 
     of: tuple[object, ...]
     doubts: list[Doubt]
     count: int
+    space_id: str
+    denied: Collection[int]
+
+    def asked(self, doubt: Doubt) -> Asked | None:
+        """How an item without a name is asked about with its best match. None for any other case: a cluster
+        is compared by its mean, people as a whole, and where a better match is denied this is not it."""
+        seqs = doubt.one.seqs
+        if doubt.kind != "unnamed" or len(seqs) != 1 or seqs[0] in self.denied:
+            return None
+        return Asked(doubt.score, self.space_id)
 
 
 class Reviewing:
@@ -125,17 +136,18 @@ class Reviewing:
             raise NotFound(
                 f"{case[:80]!r} is no case of a review queue; list the queue of site {site.name!r}"
             )
-        doubt = await self.clustering.in_worker(lambda: self._find(site, case))
-        if doubt is None:
+        found = await self.clustering.in_worker(lambda: self._find(site, case))
+        if found is None:
             seqs = int(shown[1]), int(shown[2])
             raise await asyncio.to_thread(self._closed, site, case, seqs)
+        doubt, asked = found
         if answer == "skip":
             await asyncio.to_thread(self._skip, site, doubt, actor)
             return Corrected(site.name, None, 0)
         action, plan = _same(site, doubt) if answer == "same" else ("different", _different(site, doubt))
 
         def keep(db: sa.Connection, written: Written) -> None:
-            reviews.keep(db, site.name, doubt.kind, doubt.pair, answer, written.entry, actor)
+            reviews.keep(db, site.name, doubt.kind, doubt.pair, answer, written.entry, actor, asked)
 
         return await self.correcting.apply(site, actor, action, plan, beside=keep)
 
@@ -152,9 +164,10 @@ class Reviewing:
         ]
         return Queue(cases, found.count, floor_of(site.state)[1])
 
-    def _find(self, site: Site, case: str) -> Doubt | None:
-        """The case of that name, where it is open."""
-        return next((doubt for doubt in self._found(site).doubts if doubt.case == case), None)
+    def _find(self, site: Site, case: str) -> tuple[Doubt, Asked | None] | None:
+        """The case of that name, where it is open, and how its item is asked about."""
+        found = self._found(site)
+        return next(((doubt, found.asked(doubt)) for doubt in found.doubts if doubt.case == case), None)
 
     def _found(self, site: Site) -> _Found:
         state = site.state
@@ -172,7 +185,7 @@ class Reviewing:
             _, of_unnamed = self._embedded(state, seqs, cameras, unnamed)
             names = [shown[row] or "" for row in named]
             doubts = Doubts(state, of_named, names, of_unnamed, grouped, said)
-            kept = _Found(of, *doubts.find())
+            kept = _Found(of, *doubts.find(), state.version.space_id, said.denied)
             self.kept[site.name] = kept
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from reid.engine_names import CHOICES
 from reid.images import Limits
+from server.gallery.index import SHORTLIST
 
 log = logging.getLogger("resight")
 FEWEST_SAMPLES, MOST_SAMPLES = 16, 16_384  # crops that one adaptation may look at
@@ -62,15 +64,19 @@ class Settings(GallerySettings):
         "separated by commas, or *; default: none",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: str = Field(
-        default="auto",
-        description="auto, or one of tensorrt, cuda, openvino-int8, openvino, onnxruntime, torch",
-    )
+    engine: str = Field(default="auto", description=CHOICES)
     search: Literal["auto", "cpu", "gpu"] = Field(
         default="cpu",
         description="where galleries are searched; auto: by FAISS on a GPU where that works, gpu: an error "
         "where it does not; docs/gpu.md",
     )
+    index: str = Field(
+        default="exact",
+        description="how the CPU searches galleries. exact: a scan; int8: the same answers sooner, for half "
+        "as much memory again; HNSW32,SQfp16, IVF4096,SQ8 and the like (FAISS's words): approximate, for "
+        "sites of at least index_from items; docs/serving.md",
+    )
+    index_from: int = Field(default=1_000_000, ge=1, description="items from which such an index is built")
     reembed: bool = Field(
         default=False, description="re-embed galleries another model made, instead of refusing to start"
     )
@@ -193,6 +199,18 @@ class Settings(GallerySettings):
             default,
         )
         return default
+
+    @field_validator("index")
+    @classmethod
+    def _require_index(cls, index: str, info: ValidationInfo) -> str:
+        if index not in ("exact", "int8") and not SHORTLIST.fullmatch(index):
+            raise ValueError(
+                f"{index!r} is no index; choose exact, int8, HNSWn or IVFn, these perhaps with ,Flat ,SQfp16 "
+                "or ,SQ8 behind, like IVF4096,SQ8"
+            )
+        if index != "exact" and info.data.get("search") != "cpu":
+            raise ValueError(f"{index} is for search=cpu; a GPU scans its rows")
+        return index
 
     @field_validator("host")
     @classmethod

@@ -19,6 +19,7 @@ from server.gallery.index import GalleryIndex
 from server.gallery.indexes import Indexes, to_compare
 from server.gallery.records import AdaptAfter, Fit, Item, Version
 from server.gallery.store import Store
+from server.unknown import UnknownPeople
 
 log = logging.getLogger("resight")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -26,13 +27,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """One moment of a site: a version, how its profile compares embeddings, the index of these, and which
-    items the profile was fitted to, where that is known."""
+    """One moment of a site: a version, how its profile compares embeddings, the index of these, which items
+    the profile was fitted to, where that is known, and clusters of items without a name, once they were
+    made."""
 
     version: Version
     index: GalleryIndex
     centres: Centres | None = None
     fit: Fit | None = None
+    unknown: UnknownPeople | None = None
 
     def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
         """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
@@ -60,6 +63,7 @@ class Site:
         self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
         # items whose camera was changed since the last re-embedding began, which may have read the one before
         self.moved: set[int] = set()
+        self.moves = 0  # corrections by which items are compared otherwise than before
         self.last_measured = 0  # items it had when its calibration was last tried to be measured again
         self.deleted = False  # set under the lock: nothing may be committed to the site any more
         self.lock = threading.RLock()

@@ -21,12 +21,14 @@ from server.reports import (
     BundleReport,
     EngineReport,
     FallbackReport,
+    IndexReport,
     ServerReport,
     SiteReport,
     TrialReport,
+    TuningReport,
 )
 from server.settings import Settings
-from server.sites import Site
+from server.sites import Site, Sites
 from server.thresholds import report_of
 
 _CANARY_S = 10  # the canary's answer must come within this time
@@ -36,10 +38,16 @@ class Status:
     """Reports of the server and its sites."""
 
     def __init__(
-        self, settings: Settings, bundle: Bundle, store: Store, engines: Engines, indexes: Indexes
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        store: Store,
+        engines: Engines,
+        indexes: Indexes,
+        sites: Sites | None = None,
     ) -> None:
         self.settings, self.bundle, self.store, self.engines = settings, bundle, store, engines
-        self.indexes = indexes
+        self.indexes, self.sites = indexes, sites
         self.started_at = time.time()
 
     def site(self, site: Site) -> SiteReport:
@@ -68,11 +76,12 @@ class Status:
             adapt_after=AdaptAfterReport(items=after.items, hours=after.hours, waits=site.waits)
             if after is not None
             else None,
+            index=IndexReport(**dataclasses.asdict(state.index.facts)),
         )
 
     def server(self) -> ServerReport:
         """What really runs."""
-        manifest = self.bundle.manifest
+        manifest, tuning = self.bundle.manifest, self.engines.tuning
         bundle = BundleReport(
             name=manifest.name,
             base=self.bundle.base_id,
@@ -91,7 +100,10 @@ class Status:
             refused_engines=self.engines.refused,
             engine_trials={name: _trial(each) for name, each in self.engines.trials.items()},
             fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
+            tuning=TuningReport(**dataclasses.asdict(tuning)) if tuning is not None else None,
             search=self.indexes.device,
+            index=self.indexes.kind,
+            index_recall=self._recalls(),
             max_batch=self.engines.max_batch,
             lanes=self.engines.lanes,
             keep_images=self.settings.keep_images,
@@ -99,6 +111,15 @@ class Status:
             tiers=list(TIER_CHOICES),
             uptime_s=round(time.time() - self.started_at, 1),
         )
+
+    def _recalls(self) -> dict[str, float]:
+        """By site, of those that are searched approximately."""
+        recalls = {}
+        for site in self.sites.all() if self.sites is not None else ():
+            recall = site.state.index.facts.recall
+            if recall is not None:
+                recalls[site.name] = recall
+        return recalls
 
     async def ready(self) -> bool | None:
         """A crop goes through the real batcher and a transaction through the store. Returns `Purge.purged`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,8 @@ def test_the_answer_says_what_items_without_an_image_cannot_do(client: Client, g
 def test_vectors_are_not_enrolled_twice_under_their_key(client: Client, given: dict[str, Any]) -> None:
     name, key = site(), uuid.uuid4().hex
     first = client.enroll(name, **given, camera="door", idempotency_key=key)
-    assert client.enroll(name, **given, camera="door", idempotency_key=key) == first
+    again = client.enroll(name, **given, camera="door", idempotency_key=key)
+    assert again == dataclasses.replace(first, enrolled_before=True) != first
     for other in (
         {**given, "vectors": given["vectors"][::-1], "camera": "door"},
         {**given, "camera": "hall"},
@@ -108,7 +110,8 @@ def test_a_bad_vector_is_named_and_with_partial_left_out(client: Client, given: 
     answer = client.enroll(name, **mixed, records=RECORDS[:4], partial=True, idempotency_key=key)
     assert [item.metadata["n"] for item in answer.items] == [0, 2]
     assert [error["index"] for error in answer.errors] == [1, 3]
-    assert client.enroll(name, **mixed, records=RECORDS[:4], partial=True, idempotency_key=key) == answer
+    again = client.enroll(name, **mixed, records=RECORDS[:4], partial=True, idempotency_key=key)
+    assert again == dataclasses.replace(answer, enrolled_before=True) != answer
     with pytest.raises(ResightError, match="vector 1 was not stored then"):
         client.enroll(name, **mixed, records=RECORDS[:4], idempotency_key=key)
     nothing = client.enroll(site(), **{**given, "vectors": [[1.0]]}, partial=True)

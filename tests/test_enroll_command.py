@@ -52,10 +52,11 @@ def count(server: ServerProcess, site: str) -> int:
 
 def test_the_same_folder_again_enrolls_nothing_twice(server: ServerProcess, folder: Path) -> None:
     pattern = ["--pattern", r"(?P<identity>person-\d)_c(?P<camera>\d)"]
-    assert "enrolled 20 of 20" in enroll(server, "twice", folder, *pattern).stdout
-    assert "enrolled 20 of 20" in enroll(server, "twice", folder, *pattern, "--batch", 3).stdout
+    assert "enrolled 20 of 20 images at twice\n" in enroll(server, "twice", folder, *pattern).stdout
+    again = enroll(server, "twice", folder, *pattern, "--batch", 3).stdout
+    assert "enrolled 20 of 20 images at twice; 20 of them were there already\n" in again
     (folder / "person-0_c0_-1.png").write_bytes(picture(20))  # the first by name
-    enroll(server, "twice", folder, *pattern)
+    assert "21 of 21 images at twice; 20 of them were" in enroll(server, "twice", folder, *pattern).stdout
     enroll(server, "twice", folder / "person-3_c1_07.png", *pattern)
     assert count(server, "twice") == 21
     enroll(server, "other", folder / "person-3_c1_07.png", *pattern)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from server.gallery.faiss_index import FaissIndex, _best
+from server.gallery.faiss_index import FaissIndex, best_of
 from server.gallery.index import SearchFilter
 
 
@@ -73,10 +73,10 @@ def test_scores_that_differ_in_their_last_bits_alone_are_equal() -> None:
     scores = np.float32(0.7) + np.arange(12, dtype=np.float32) % 4 * bit
     assert len(set(scores.tolist())) > 2
     scores[7] = 0.9
-    best, seqs = _best(scores, np.arange(12), 4)
+    best, seqs = best_of(scores, np.arange(12), 4)
     assert seqs.tolist() == [7, 0, 1, 2]
     assert best.tolist() == [0.9, 0.7, 0.7, 0.7]  # exactly what is shown, so that a threshold of 0.9 keeps it
-    many, seqs = _best(np.repeat(scores, 3), np.arange(36), 5)  # more than four times as many as are kept
+    many, seqs = best_of(np.repeat(scores, 3), np.arange(36), 5)  # more than four times as many as are kept
     assert seqs.tolist() == [21, 22, 23, 0, 1]
     assert many.tolist() == [0.9] * 3 + [0.7] * 2
 

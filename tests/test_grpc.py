@@ -100,6 +100,14 @@ def test_calls_are_counted_by_method_and_outcome(
     assert counted() == [before[0] + 1, before[1] + 1]
 
 
+def test_a_repeated_enroll_says_that_nothing_is_new(gallery: rpc.GalleryStub, people: People) -> None:
+    name = site()
+    keyed = request(name, people[:2], idempotency_key=f"once-{name}")
+    first, again = gallery.Enroll(keyed), gallery.Enroll(keyed)
+    assert (first.enrolled_before, again.enrolled_before) == (False, True)
+    assert list(first.items) == list(again.items)
+
+
 def test_streaming_enroll_answers_each_request(
     gallery: rpc.GalleryStub, client: Client, people: People
 ) -> None:

@@ -265,6 +265,43 @@ def test_different_is_not_asked_again_and_is_obeyed_until_the_journal_undoes_it(
     assert found(service, name, sides[0][0]) & set(sides[1])
 
 
+def test_an_answer_about_one_item_keeps_the_score_it_was_asked_at_as_long_as_it_holds(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    seq = service.store.items.get(ids[ITEM[1]])
+    assert seq is not None
+    for short in (MERGE, MISNAMED, CLUSTER):  # none of these is one item with its best match
+        answered(app, site, short, "different")
+    assert service.store.reviews.answered(name) == []
+    space = service.sites.get(name).state.version.space_id
+    for answer in ("different", "same"):
+        score = cases(app, name, ids)[ITEM].score
+        done = answered(app, site, ITEM, answer)
+        kept = [reviews.Answered(seq.seq, reviews.Asked(score, space), answer == "same")]
+        assert service.store.reviews.answered(name) == kept
+        if answer == "different":
+            # the next best match is not the best one, so what is said of it says nothing of best matches
+            again = [case for short, case in cases(app, name, ids).items() if short[1] == ITEM[1]]
+            said = [send(app, calls.answer_review(name, case.case, "different")) for case in again]
+            assert said and service.store.reviews.answered(name) == kept
+            for each in said:
+                send(app, calls.undo(each["entry"]))
+        undone = send(app, calls.undo(done.entry or 0))
+        assert service.store.reviews.answered(name) == []
+    send(app, calls.undo(undone["entry"]))  # done again
+    assert service.store.reviews.answered(name) == kept
+    asyncio.run(service.items.erase_item(ids[ITEM[1]], "test"))
+    assert service.store.reviews.answered(name) == []
+
+
+def test_a_skip_says_nothing_of_whom_an_item_shows(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    answered(app, site, ITEM, "skip")
+    assert service.store.reviews.answered(site[0]) == []
+
+
 def test_a_cluster_is_not_asked_about_a_person_whom_one_of_its_items_does_not_show(
     app: FastAPI, site: tuple[str, list[str]]
 ) -> None:

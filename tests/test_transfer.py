@@ -68,7 +68,8 @@ def test_a_site_comes_back_with_the_same_answers(
         there, back = (client.query(site, picture(seed), top_k=20).matches for site in ("there", "back"))
         assert ranking(there) == ranking(back)
         assert len(back) == 12
-    assert "enrolled 12 of 12" in gallery(server, "import", out, "--site", "back")
+    again = gallery(server, "import", out, "--site", "back")
+    assert "enrolled 12 of 12 items at back; 12 of them were there already" in again
     assert client.site("back").items == 12
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
 

@@ -75,6 +75,10 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--vector {t}/crop.png --site s", "--vector {t}/crop.png holds no vectors"),
         ("{t}/crop.png --site s --raw-space-id x", "--raw-space-id is of vectors"),
         ("{t}/crop.png --site s --threshold high", "--threshold"),
+        (
+            "{t}/crop.png --site s --rerank --group-by identity",
+            "--rerank is for items and --group-by for people",
+        ),
         ("{t}/crop.png --site s --server localhost:8000", "put http:// or https:// in front"),
         ("{t}/crop.png --site s --server http://[", "is no URL of a server"),
         ("{t}/crop.png --site s --server {nobody}", "no answer from {nobody}"),
@@ -123,6 +127,11 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t} --site s", "{t}/items.jsonl cannot be read"),
     ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "people map": [
+        ("--site s", "either --identity or --cluster"),
+        ("--site s --identity a --cluster i", "either --identity or --cluster"),
+        ("--site s --identity a --server {page}", "is it a Resight server?"),
+    ],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
     "people split": [
@@ -147,6 +156,16 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("--server {page}", "is it a Resight server?"),
         ("--server {nobody}", "no answer from {nobody}"),
         (f"--server {{nobody}} --api-key {NOT_UTF8}", "API key"),
+    ],
+    "info": [
+        ("--server {page}", "is it a Resight server?"),
+        ("--server {nobody}", "no answer from {nobody}"),
+    ],
+    "image": [
+        ("x", "missing option '--out'"),
+        ("x --out {t}/empty", "{t}/empty is there already"),
+        ("x --out {t}/no/x.jpg", "{t}/no"),
+        ("x --out {t}/x.jpg --server {nobody}", "no answer from {nobody}"),
     ],
     "calibrate": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
     "recipes": [("--no", "no such option")],
@@ -252,6 +271,14 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/crop.png --out {t}/x.npz --bundle {t}/no", "no bundle at"),
         ("{t}/bytes.png --out {t}/x.npz --bundle {t}/tiny.resight", "bytes.png: not a"),
         ("{t}/crop.png --out {t}/x.npz --bundle {t}/tiny.resight --engine x", "unknown engine 'x'"),
+    ],
+    "tune": [
+        ("", "setting bundle is missing"),
+        ("--bundle {t}/no", "no bundle at"),
+        ("--bundle {t}/tiny.resight --data {t}/empty", "data folder {t}/empty cannot be used"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine none", "unknown engine 'none'"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine onnxruntime", "nothing can be tuned"),
+        ("--bundle {t}/tiny.resight --store words", "'words' is no database URL"),
     ],
     "synth": [
         ("", "--out FOLDER is missing"),

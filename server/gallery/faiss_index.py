@@ -1,4 +1,5 @@
 """The index in memory, exact in half precision: FAISS over immutable segments, numpy over a small delta.
+On request a segment has its rows as eight-bit integers too, which say which halves have to be looked at.
 
 FAISS allows no change under a search, so nothing that a reader can see is ever changed. A generation is a
 tuple of sealed segments and a delta; writers build the next generation and replace one reference. Removing
@@ -10,18 +11,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import faiss
 import numpy as np
 
-from server.gallery.index import SCORE_DIGITS, SearchFilter
+from server.gallery.index import SCORE_DIGITS, IndexFacts, SearchFilter
+from server.gallery.int8_rows import Int8Rows
+from server.gallery.scanning import scan
 
 # items: one core searches as many of 2,048 halves in about 5 ms, and a removal copies 64 MB at most
 SEGMENT = 16_384
 DELTA = 2_048  # items that are searched in numpy before they are sealed
+_Result = TypeVar("_Result")
 # a segment is searched by one thread
 _pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="faiss")
 
@@ -37,15 +41,20 @@ class Part:
         """float32 [D], bool [N] -> (scores float32 [n], seqs int64 [n]): the k best and perhaps others."""
         raise NotImplementedError
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D] of rows int64 [n]."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Segment(Part):
     """Sealed rows inside FAISS."""
 
     index: faiss.IndexScalarQuantizer
+    int8: Int8Rows | None = None
 
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [n,D] of the halves of these rows."""
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n,D] of the halves of rows int64 [n]."""
         codes = faiss.rev_swig_ptr(self.index.codes.data(), self.index.codes.size())
         return codes.view("<f2").reshape(-1, self.index.d)[rows].astype(np.float32)
 
@@ -56,19 +65,12 @@ class Segment(Part):
             return self
         if not keep.any():
             return None
-        return _seal(self.seqs[keep], self.cameras[keep], _halves(self.index, self.index.d)[keep])
+        halves = _halves(self.index, self.index.d)[keep]
+        return _seal(self.seqs[keep], self.cameras[keep], halves, self.int8 is not None)
 
     def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        parameters = None
-        if mask is not None:
-            k = min(k, int(mask.sum()))
-            bits = np.packbits(mask, bitorder="little")
-            selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        if k == 0:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        scores, rows = self.index.search(vector[None], min(k, len(self.seqs)), params=parameters)
-        return scores[0], self.seqs[rows[0]]
+        scores, rows = scan(self.index, vector, k, mask)
+        return scores, self.seqs[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,10 @@ class _Delta(Part):
     def search(self, vector: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(len(self.seqs)) if mask is None else np.flatnonzero(mask)
         scores = self.vectors[rows] @ vector if mask is not None else self.vectors @ vector
-        return _best(scores, self.seqs[rows], k)
+        return best_of(scores, self.seqs[rows], k)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.vectors[rows]
 
 
 class _Rows(NamedTuple):
@@ -104,7 +109,7 @@ class _Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Generation:
+class Generation:
     segments: tuple[Segment, ...]
     delta: _Delta
 
@@ -118,17 +123,23 @@ class FaissIndex:
 
     Args:
         dim: length of the vectors. segment, delta: sizes, smaller in tests.
+        int8: whether sealed rows are kept as integers as well.
     """
 
-    def __init__(self, dim: int, segment: int = SEGMENT, delta: int = DELTA) -> None:
-        self.dim, self.segment_rows, self.delta_rows = dim, segment, delta
+    def __init__(self, dim: int, segment: int = SEGMENT, delta: int = DELTA, int8: bool = False) -> None:
+        self.dim, self.segment_rows, self.delta_rows, self.int8 = dim, segment, delta, int8
         self.lock = threading.Lock()  # of writers; readers take the reference once and need none
         self.camera_codes: dict[str, int] = {}  # only ever grows; -1 stands for no camera
-        self.generation = _Generation((), _no_delta(dim))
+        self.generation = Generation((), _no_delta(dim))
 
     def __len__(self) -> int:
         """Items it holds."""
         return sum(len(part.seqs) for part in self.generation.parts)
+
+    @property
+    def facts(self) -> IndexFacts:
+        """See GalleryIndex."""
+        return IndexFacts("int8" if self.int8 else "exact")
 
     def seqs(self) -> np.ndarray:
         """int64 [N]: what it holds, ascending."""
@@ -151,7 +162,7 @@ class FaissIndex:
             )
             if len(fresh[0]) < self.delta_rows:
                 delta = _Delta(*fresh, np.concatenate([old.delta.vectors, halves.astype(np.float32)]))
-                self.generation = _Generation(old.segments, delta)
+                self.generation = Generation(old.segments, delta)
             else:
                 self.generation = self._sealed(
                     old.segments, *fresh, np.concatenate([old.delta.vectors.astype("<f2"), halves])
@@ -172,7 +183,7 @@ class FaissIndex:
             for place in np.unique(places[places < len(segments)]):
                 segment = segments[place]
                 held = _Rows(segment.seqs, segment.cameras, _halves(segment.index, self.dim))
-                segments[place] = _seal(*held.with_rows(rows.take(places == place)))
+                segments[place] = _seal(*held.with_rows(rows.take(places == place)), self.int8)
             delta, last = old.delta, rows.take(places == len(segments))
             if len(last.seqs):
                 held = _Rows(delta.seqs, delta.cameras, delta.vectors.astype("<f2"))
@@ -181,7 +192,7 @@ class FaissIndex:
                     self.generation = self._sealed(tuple(segments), *merged)
                     return
                 delta = _Delta(merged.seqs, merged.cameras, merged.halves.astype(np.float32))
-            self.generation = _Generation(tuple(segments), delta)
+            self.generation = Generation(tuple(segments), delta)
 
     def remove(self, seqs: Sequence[int] | np.ndarray) -> None:
         """See GalleryIndex."""
@@ -195,7 +206,7 @@ class FaissIndex:
                 if keep.all()
                 else _Delta(*(a[keep] for a in (old.delta.seqs, old.delta.cameras, old.delta.vectors)))
             )
-            self.generation = _Generation(tuple(segment for segment in kept if segment is not None), delta)
+            self.generation = Generation(tuple(segment for segment in kept if segment is not None), delta)
 
     def search(
         self, vector: np.ndarray, k: int, where: SearchFilter | None = None
@@ -204,16 +215,25 @@ class FaissIndex:
         vector = np.ascontiguousarray(vector, np.float32)
         return self._search(self.generation.parts, vector, k, where)
 
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See GalleryIndex."""
+        return vectors_of(self.generation.parts, seqs, self.dim)
+
     def _search(
         self, parts: Sequence[Part], vector: np.ndarray, k: int, where: SearchFilter | None
     ) -> tuple[np.ndarray, np.ndarray]:
         masks = [self._mask(part, where) for part in parts]
         if not parts:
             return np.empty(0), np.empty(0, np.int64)
-        run = _pool.map if len(parts) > 2 else map
-        results = list(run(lambda part, mask: part.search(vector, k, mask), parts, masks))
+        results = self._of_parts(parts, masks, vector, k)
         scores, seqs = (np.concatenate(column) for column in zip(*results, strict=True))
-        return _best(scores, seqs, k)
+        return best_of(scores, seqs, k)
+
+    def _of_parts(
+        self, parts: Sequence[Part], masks: Sequence[np.ndarray | None], vector: np.ndarray, k: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What each part's search answers; together, all of the k best."""
+        return run(lambda part, mask: part.search(vector, k, mask), parts, masks)
 
     def _mask(self, part: Part, where: SearchFilter | None) -> np.ndarray | None:
         if where is None or where.is_open:
@@ -234,7 +254,7 @@ class FaissIndex:
 
     def _sealed(
         self, segments: tuple[Segment, ...], seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray
-    ) -> _Generation:
+    ) -> Generation:
         """Fresh rows in segments, with an empty delta; the last segment is filled up first."""
         kept = list(segments)
         if kept and len(kept[-1].seqs) < self.segment_rows:
@@ -243,23 +263,50 @@ class FaissIndex:
             halves = np.concatenate([_halves(last.index, self.dim), halves])
         for start in range(0, len(seqs), self.segment_rows):
             rows = slice(start, start + self.segment_rows)
-            kept.append(_seal(seqs[rows], cameras[rows], halves[rows]))
-        return _Generation(tuple(kept), _no_delta(self.dim))
+            kept.append(_seal(seqs[rows], cameras[rows], halves[rows], self.int8))
+        return Generation(tuple(kept), _no_delta(self.dim))
+
+
+def run(
+    search: Callable[[Part, np.ndarray | None], _Result],
+    parts: Sequence[Part],
+    masks: Sequence[np.ndarray | None],
+) -> list[_Result]:
+    """The search of each part, at the same time where there are many."""
+    return list(_pool.map(search, parts, masks) if len(parts) > 2 else map(search, parts, masks))
+
+
+def vectors_of(parts: Sequence[Part], seqs: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [n] -> (which of them the parts hold, bool [n]; float32 [m,dim] of these)."""
+    held, vectors = np.zeros(len(seqs), bool), np.empty((len(seqs), dim), np.float32)
+    lasts = np.array([part.seqs[-1] for part in parts], np.int64)
+    numbers = np.searchsorted(lasts, seqs)
+    for number in np.unique(numbers[numbers < len(parts)]):
+        part, here = parts[number], np.flatnonzero(numbers == number)
+        rows = np.searchsorted(part.seqs, seqs[here])
+        found = part.seqs[rows] == seqs[here]
+        held[here[found]] = True
+        vectors[here[found]] = part.take(rows[found])
+    return held, vectors[held]
 
 
 def _no_delta(dim: int) -> _Delta:
     return _Delta(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, dim), np.float32))
 
 
-def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray) -> Segment:
-    """float16 [N,D] -> a segment. FAISS's fp16 codes are IEEE halves, so they are copied as they are."""
+def _seal(seqs: np.ndarray, cameras: np.ndarray, halves: np.ndarray, int8: bool) -> Segment:
+    """float16 [N,D] -> a segment, which has its integers as well where `int8` is true.
+
+    FAISS's fp16 codes are IEEE halves, so they are copied as they are.
+    """
     index = faiss.IndexScalarQuantizer(
         halves.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
     )
     index.is_trained = True
     faiss.copy_array_to_vector(np.ascontiguousarray(halves, "<f2").view(np.uint8).ravel(), index.codes)
     index.ntotal = len(halves)
-    return Segment(np.ascontiguousarray(seqs), np.ascontiguousarray(cameras), index)
+    integers = Int8Rows.of(halves) if int8 else None
+    return Segment(np.ascontiguousarray(seqs), np.ascontiguousarray(cameras), index, integers)
 
 
 def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
@@ -267,7 +314,7 @@ def _halves(index: faiss.IndexScalarQuantizer, dim: int) -> np.ndarray:
     return faiss.vector_to_array(index.codes).view("<f2").reshape(-1, dim)
 
 
-def _best(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def best_of(scores: np.ndarray, seqs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best as float64, rounded to `SCORE_DIGITS`; equal ones by seq.
 
     Rounding makes equal vectors equal: a product of matrices gives them scores that differ in their last

@@ -94,7 +94,7 @@ class _Copy(Part):
         scores = np.empty(len(rows), np.float32)
         for number in np.unique(numbers):
             here = numbers == number
-            scores[here] = self.segments[number].vectors(rows[here] - starts[number]) @ vector
+            scores[here] = self.segments[number].take(rows[here] - starts[number]) @ vector
         return scores
 
 
@@ -216,7 +216,7 @@ class GpuIndex(FaissIndex):
     ) -> Sequence[Segment | _Copy]:
         """The segments as one copy; `instead` where the GPU takes no more."""
         try:
-            on_gpu = self.gpu.put((each.vectors(np.arange(len(each.seqs))) for each in segments), self.dim)
+            on_gpu = self.gpu.put((each.take(np.arange(len(each.seqs))) for each in segments), self.dim)
         except GpuSearchError as error:
             log.warning("rows are searched by the CPU, since the GPU does not take them: %s", error)
             self.fallbacks.note(NOT_COPIED, str(error))

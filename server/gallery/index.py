@@ -1,13 +1,17 @@
-"""What every gallery index promises: exact search over one site's embeddings in one space."""
+"""What every gallery index promises: search over one site's embeddings in one space, exact unless its facts
+say otherwise."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
+# FAISS's words for an approximate index that may be set
+SHORTLIST = re.compile(r"(HNSW\d{1,3}|IVF(?P<lists>[1-9]\d{0,5}))(,(Flat|SQfp16|SQ8))?")
 SCORE_DIGITS = 6  # behind the point, of every score: ranked, compared with a threshold and shown like that
 
 
@@ -25,6 +29,24 @@ class SearchFilter:
         """True when it lets everything through."""
         conditions = (self.camera, self.exclude_camera, self.allowed, self.left_out)
         return all(condition is None for condition in conditions)
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexFacts:
+    """How an index answers.
+
+    Args:
+        kind: exact, int8 (exact as well), or the words for FAISS of an approximate one. items: that it knows;
+            others are scanned. recall: the share of the ten best that it finds, of its own items as queries;
+            None: all. speed_up: how many times as fast as a scan it was then. waits: why another kind, which
+            is set, is not used.
+    """
+
+    kind: str = "exact"
+    items: int | None = None
+    recall: float | None = None
+    speed_up: float | None = None
+    waits: str | None = None
 
 
 class GalleryIndex(Protocol):
@@ -55,8 +77,17 @@ class GalleryIndex(Protocol):
         scores by seq."""
         ...
 
+    def vectors(self, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n] -> (which of them it holds, bool [n]; float32 [m,D] of these, as it compares them)."""
+        ...
+
     def seqs(self) -> np.ndarray:
         """int64 [N]: what it holds, ascending."""
+        ...
+
+    @property
+    def facts(self) -> IndexFacts:
+        """How it answers."""
         ...
 
     def __len__(self) -> int:

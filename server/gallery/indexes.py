@@ -16,7 +16,10 @@ from server.gallery.gpu import Gpu
 from server.gallery.gpu_index import GpuIndex
 from server.gallery.gpu_probe import reason_against_gpu
 from server.gallery.index import GalleryIndex
+from server.gallery.int8_index import Int8Index
 from server.gallery.records import Embedded, Version
+from server.gallery.shortlist_builder import ShortlistBuilder
+from server.gallery.shortlist_index import ShortlistIndex
 from server.gallery.store import Store
 
 log = logging.getLogger("resight")
@@ -27,10 +30,23 @@ class Indexes:
 
     Args:
         gpu: where rows are searched; None: the CPU alone. fallbacks: where it is noted that it was not.
+        kind: of the CPU's: exact, int8, or FAISS's words for a `Shortlist`. least: items from which a site
+            has a shortlist.
     """
 
-    def __init__(self, gpu: Gpu | None = None, fallbacks: Fallbacks | None = None) -> None:
+    def __init__(
+        self,
+        gpu: Gpu | None = None,
+        fallbacks: Fallbacks | None = None,
+        kind: str = "exact",
+        least: int = 1_000_000,
+    ) -> None:
         self.gpu, self.fallbacks = gpu, fallbacks or Fallbacks()
+        self.kind, self.least, self.builder = kind, least, ShortlistBuilder()
+
+    def close(self) -> None:
+        """Ends what is being built."""
+        self.builder.close()
 
     @property
     def device(self) -> str:
@@ -39,7 +55,15 @@ class Indexes:
 
     def new(self, dim: int) -> GalleryIndex:
         """An index of embeddings of this length that holds nothing."""
-        return FaissIndex(dim) if self.gpu is None else GpuIndex(dim, self.gpu, self.fallbacks)
+        if self.gpu is not None:
+            return GpuIndex(dim, self.gpu, self.fallbacks)
+        if self.kind == "exact":
+            return FaissIndex(dim)
+        return (
+            Int8Index(dim)
+            if self.kind == "int8"
+            else ShortlistIndex(dim, self.kind, self.least, self.builder)
+        )
 
     def open(self, store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
         """An index of everything that the store holds of the version's site in the version's raw space, as
@@ -49,17 +73,19 @@ class Indexes:
         return index
 
 
-def choose_indexes(search: str, device: Device, fallbacks: Fallbacks) -> Indexes:
+def choose_indexes(
+    search: str, device: Device, fallbacks: Fallbacks, kind: str = "exact", least: int = 1_000_000
+) -> Indexes:
     """Indexes for the CPU, or for a GPU that FAISS was tried on.
 
     Args:
         search: cpu; gpu; auto is the GPU where there is one that FAISS can use, and notes why it cannot.
-        device: cpu forbids `auto` the GPU.
+        device: cpu forbids `auto` the GPU. kind, least: see `Indexes`.
 
     Raises StartError where `gpu` cannot be had.
     """
     if search == "cpu" or (search == "auto" and (device == "cpu" or not gpu_present())):
-        return Indexes()
+        return Indexes(kind=kind, least=least)
     reason = reason_against_gpu()
     if reason is None:
         return Indexes(Gpu(), fallbacks)
@@ -67,7 +93,7 @@ def choose_indexes(search: str, device: Device, fallbacks: Fallbacks) -> Indexes
         raise StartError(f"galleries cannot be searched on a GPU: {reason}; or set RESIGHT_SEARCH=cpu")
     log.warning("galleries are searched by the CPU: %s", reason)
     fallbacks.note("galleries searched by the CPU instead of the GPU", reason)
-    return Indexes()
+    return Indexes(kind=kind, least=least)
 
 
 def add_stored(

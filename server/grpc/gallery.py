@@ -57,6 +57,7 @@ class Gallery(rpc.GalleryServicer):
             request.include_hidden,
             messages.vectors(request.vectors),
             request.raw_space_id or None,
+            request.rerank,
         )
         # in a thread: twenty thousand matches take a while
         return await asyncio.to_thread(messages.answer, ranking, request.without_metadata)

@@ -66,6 +66,13 @@ async def query(
     include_hidden: Annotated[
         bool, Form(description="hidden people too, who are no match otherwise")
     ] = False,
+    rerank: Annotated[
+        bool,
+        Form(
+            description="put the 200 nearest items in the order of the neighbours that they share with the "
+            "query (k-reciprocal re-ranking); scores stay cosines and need not descend. Not with group_by"
+        ),
+    ] = False,
 ) -> Response:
     """Rank a site's gallery. Everything in one answer is of one version."""
     data = [await image.read() for image in images]
@@ -82,6 +89,7 @@ async def query(
         include_hidden,
         await asyncio.to_thread(vectors_of, vector),  # a tracklet's may be a hundred thousand numbers
         raw_space_id,
+        rerank,
     )
     timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in ranking.seconds.items())
     # In a thread: twenty thousand matches take a fifth of a second to write, in which the loop serves others.

@@ -72,6 +72,7 @@ def query(
     include_hidden: bool = False,
     vectors: OneOrMore | None = None,
     raw_space_id: str | None = None,
+    rerank: bool = False,
 ) -> Call:
     """POST /query."""
     fields: dict[str, Any]
@@ -81,6 +82,7 @@ def query(
     fields |= {"query_camera": query_camera, "camera": camera}
     fields["without_metadata"] = "true" if without_metadata else None
     fields["include_hidden"] = "true" if include_hidden else None
+    fields["rerank"] = "true" if rerank else None
     fields["exclude_same_camera"] = "true" if exclude_same_camera else None
     fields["filter"] = filter_text(filter)
     fields["threshold"] = threshold_text(threshold)
@@ -111,6 +113,12 @@ def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: 
     if refit:  # older servers do not know it
         values["refit"] = True
     return Call("POST", "/adapt", {"json": values})
+
+
+def calibrate(site: str, labels: str | None) -> Call:
+    """POST /sites/{site}/calibrate."""
+    options = {"params": {"labels": labels}} if labels is not None else {}
+    return Call("POST", path("sites", site, "calibrate"), options)
 
 
 def adapt_after(site: str, items: int | None, hours: float | None) -> Call:
