@@ -48,6 +48,7 @@ from resight_client.values import (
     ResightError,
     Rung,
     Site,
+    SiteIndex,
     Vectors,
 )
 
@@ -86,6 +87,7 @@ __all__ = [
     "ReviewQueue",
     "Rung",
     "Site",
+    "SiteIndex",
     "Vectors",
     "__version__",
 ]
