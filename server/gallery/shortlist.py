@@ -109,8 +109,8 @@ class Shortlist:
 
 
 def _nothing(index: Any) -> np.ndarray:
-    """uint8 [code size]: the code of a vector of zeros; in a list, of the list's mean. Bytes of zeros could be
-    a long vector, which would be named for many a query."""
+    """uint8 [code size]: the code of a vector of zeros; in a list, of the list's mean. Bytes of zeros could
+    be a long vector, which would be named for many a query."""
     quantizer = getattr(index, "sq", None)
     if quantizer is None:
         return np.zeros(index.code_size, np.uint8)
