@@ -7,8 +7,8 @@ import pytest
 
 from reid.calibration import fit, weigh
 from reid.tracklets import (
-    MOST_IN_A_SECOND,
     LONGEST_PAUSE_S,
+    MOST_IN_A_SECOND,
     Pairs,
     one_name_each,
     other_names,
