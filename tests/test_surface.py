@@ -58,7 +58,7 @@ def test_a_surface_is_the_loss_of_the_moved_weights_by_a_plain_loop() -> None:
         for column, along in enumerate(drawn.steps):
             moved = Shades()
             moved.load_state_dict({n: p + along * first[n] + up * second[n] for n, p in before.items()})
-            expected = F.cross_entropy(moved(torch.from_numpy(crops)), torch.from_numpy(labels))
+            expected = F.cross_entropy(moved(torch.from_numpy(crops)), torch.from_numpy(labels)).detach()
             assert drawn.losses[row, column] == pytest.approx(float(expected), abs=1e-5)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     with pytest.raises(ValueError, match="4 points a side has no middle; choose an odd number"):
