@@ -1,4 +1,4 @@
-"""Our losses, layers and metrics beside published code, on the same random inputs in float64.
+"""Our losses, networks, samplers and metrics beside published code, on the same random inputs in float64.
 
 python -m benchmarks.peers --torchreid FOLDER --fastreid FOLDER
 
@@ -6,12 +6,14 @@ Each FOLDER holds the package of that name, unpacked: `pip download --no-deps to
 fastreid==1.4.0` fetches both, and nothing of them is installed or copied. Only single files are loaded from
 them, without the packages' own imports. Printed are the largest differences. Expected to differ: weighted
 triplets by the 1e-6 that fastreid adds to its weights' sum (features are small here, where it counts least),
-label smoothing and what follows by their float32.
+label smoothing and what follows by their float32. Samplers draw by generators of their own, so below stand
+their statistics over ten epochs. What no package has, `benchmarks/peer_parts.py` says.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import sys
 import types
@@ -24,6 +26,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peer_parts import (
+    biased_classifier,
+    converted_ibn,
+    euclidean_ranking,
+    sampler_rows,
+    shared_mgn,
+)
 from reid.models.agw import GeM, NonLocal
 from reid.models.norms import InstanceBatchNorm
 from reid.ranking import rank_scores
@@ -171,8 +180,25 @@ def main() -> None:
             borrow(options.fastreid, "fastreid.evaluation.rerank").re_ranking
         ),
     }
+    torchreid, fastreid = (
+        functools.partial(borrow, folder) for folder in (options.torchreid, options.fastreid)
+    )
+    plain, mirrored = shared_mgn(fastreid)
+    rows |= {
+        "classifier with bias, torchreid": biased_classifier(torchreid),
+        "IBN-Net, converted, torchreid": converted_ibn(torchreid),
+        "MGN, shared reduction, fastreid": plain,
+        "the same, mirrored (float32)": mirrored,
+        "Euclidean f_t, torchreid": euclidean_ranking(torchreid),
+    }
     for name, difference in rows.items():
         print(f"{name:36} {difference:.1e}")
+    print(f"\n{'sampler':24} batches  crops seen  repeated  positives of other cameras")
+    for name, row in sampler_rows(torchreid, fastreid).items():
+        print(
+            f"{name:24} {row.batches:7.1f} {100 * row.crops:9.1f} % {100 * row.repeated:7.1f} % "
+            f"{100 * row.other_cameras:24.1f} %"
+        )
 
 
 if __name__ == "__main__":

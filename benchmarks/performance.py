@@ -1,7 +1,8 @@
 """docs/performance.md: how fast Resight is here, beside what one would take instead, all in one command.
 
-python -m benchmarks.performance            # on an idle machine; about twenty minutes on two cores
-python -m benchmarks.performance --only search --out /tmp/page.md
+python -m benchmarks.performance            # on an idle machine; about a quarter of an hour on two cores
+python -m benchmarks.performance --only search growth --out /tmp/page.md --items 1000 --sites 1 10
+python -m benchmarks.performance --torchreid FOLDER --fastreid FOLDER    # also beside their evaluators
 
 Each part is a benchmark of its own, run one after the other; the page keeps its ratios and leaves its
 absolute times out, since those are the machine's.
@@ -92,23 +93,44 @@ PARTS = (
         ratios,
     ),
     Part(
+        "beside",
+        "Queries beside bulk work",
+        "A query while another site is embedded anew, which yields to it, beside one at rest.",
+        ("benchmarks.beside", f"benchmarks.beside --bundle {STARTER} --crops 512 --rounds 3"),
+        ratios,
+    ),
+    Part(
+        "growth",
+        "Growth",
+        "What a start, a query and an item take, by the items of one site and by the number of sites.",
+        ("benchmarks.growth --items {items} --sites {sites}",),
+        tables,
+    ),
+    Part(
         "search",
         "Search alone",
         "The gallery's index beside others, on the same vectors; times as shares of ours.",
-        ("benchmarks.search --queries 50",),
+        ("benchmarks.search --queries 50 --sizes {vectors}",),
         tables,
     ),
-    Part("ranking", "Scoring", "mAP and CMC at Market-1501's size.", ("benchmarks.ranking",), ratios),
+    Part("ranking", "Scoring", "mAP and CMC at Market-1501's size.", ("benchmarks.ranking{peers}",), ratios),
 )
 
 
-def section(part: Part) -> str:
-    """A part's figures. Exits where one of its commands fails."""
+def section(part: Part, given: dict[str, str], peers: list[str]) -> str:
+    """A part's figures. Exits where one of its commands fails.
+
+    Args:
+        given: what the places in the part's commands stand for. peers: words for `{peers}`, whose folders the
+            page does not name.
+    """
+    shown = given | {"peers": "".join(f" {word} FOLDER" for word in peers[::2])}
     lines = [f"## {part.title}", "", part.says, ""]
-    lines += [f"    python -m {command}" for command in part.commands]
+    lines += [f"    python -m {command.format(**shown)}" for command in part.commands]
     for command in part.commands:
-        print(f"python -m {command}", file=sys.stderr, flush=True)
-        words = [sys.executable, "-m", *command.split()]
+        words = [sys.executable, "-m", *command.format(**given, peers="").split()]
+        words += peers if "{peers}" in command else []
+        print(" ".join(words[1:]), file=sys.stderr, flush=True)
         ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
         if ended.returncode:
             sys.exit(f"python -m {command} failed: {ended.stderr.strip().splitlines()[-1:]}")
@@ -124,7 +146,17 @@ def main() -> None:
     names = [part.name for part in PARTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--out", type=Path, default=PAGE)
+    parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--sites", type=int, nargs="+", default=[1, 10, 100, 1_000])
+    parser.add_argument("--vectors", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--torchreid", type=Path, help="the folder with that package, unpacked")
+    parser.add_argument("--fastreid", type=Path, help="likewise; benchmarks/peers.py says how")
     arguments = parser.parse_args()
+    given = {name: " ".join(map(str, getattr(arguments, name))) for name in ("items", "sites", "vectors")}
+    peers: list[str] = []
+    for name in ("torchreid", "fastreid"):
+        if getattr(arguments, name) is not None:
+            peers += [f"--{name}", str(getattr(arguments, name))]
     if len(arguments.only) < len(names) and arguments.out == PAGE:
         parser.error("--only makes a page of some parts: name another file with --out")
     busy = os.getloadavg()[0]
@@ -132,7 +164,7 @@ def main() -> None:
     sections = []
     for part in PARTS:
         if part.name in arguments.only:
-            sections.append(section(part))
+            sections.append(section(part, given, peers))
     arguments.out.write_text(
         "# How fast it is\n\n"
         f"Written by `python -m benchmarks.performance` on {time.strftime('%Y-%m-%d')}. Only ratios of one "

@@ -4,7 +4,8 @@ python -m benchmarks.query --sizes 10000 100000
 
 The gallery's embeddings are random unit vectors, written into the store of a stopped server: what is measured
 does not depend on what they show. Five of them bear one name; queries by person ask for ten people instead of
-ten items.
+ten items. With --unnamed the five are alike, half of the people have no name, and clusters of these are at
+hand.
 """
 
 from __future__ import annotations
@@ -32,15 +33,23 @@ _BLOCK = 50  # queries
 _ITEMS_EACH = 5  # of a person
 
 
-def fill(folder: Path, space_id: str, vectors: np.ndarray, jpegs: list[bytes] | None = None) -> None:
-    """Adds items with these embeddings to a stopped server's store: without images, or with some in turn."""
+def fill(
+    folder: Path,
+    space_id: str,
+    vectors: np.ndarray,
+    jpegs: list[bytes] | None = None,
+    unnamed: bool = False,
+) -> None:
+    """Adds items with these embeddings to a stopped server's store: without images, or with some in turn; all
+    with names, or every second person without."""
     store = Store(folder)
     first = store.items.count(SITE)
     for start in range(0, len(vectors), _CHUNK):
         chunk = vectors[start : start + _CHUNK]
+        people = [(first + start + i) // _ITEMS_EACH for i in range(len(chunk))]
         items = [
-            NewItem(camera=f"c{i % 8}", identity=f"person-{(first + start + i) // _ITEMS_EACH}")
-            for i in range(len(chunk))
+            NewItem(camera=f"c{i % 8}", identity=None if unnamed and person % 2 else f"person-{person}")
+            for i, person in enumerate(people)
         ]
         images = None
         if jpegs is not None:
@@ -68,6 +77,7 @@ def main() -> None:
     )
     parser.add_argument("--bundle", type=Path, default=DEMO)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--unnamed", action="store_true", help="half of the people have no name")
     parser.add_argument("--queries", type=int, default=300)
     arguments = parser.parse_args()
     bundle, jpegs = Bundle.load(arguments.bundle), drawn_jpegs(64)
@@ -84,12 +94,19 @@ def main() -> None:
         exact.add(engine.embed(decode_crop(jpegs[0], manifest.height, manifest.width)[None]))
         for size in sorted(arguments.sizes):
             vectors = rng.standard_normal((size - exact.ntotal, manifest.dim), np.float32)
+            if arguments.unnamed:
+                first = np.arange(exact.ntotal, size) // _ITEMS_EACH * _ITEMS_EACH - exact.ntotal
+                vectors = vectors[np.maximum(first, 0)] + 0.3 * vectors
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            fill(folder, space_id, vectors)
+            fill(folder, space_id, vectors, unnamed=arguments.unnamed)
             exact.add(vectors)
             del vectors
             with ServerProcess(arguments.bundle, folder) as server, Client(server.url) as client:
                 served, alone, grouped = [], [], []
+                if arguments.unnamed:
+                    with Client(server.url, timeout_s=600) as patient:
+                        found = patient.clusters(SITE)
+                    print(f"of {found.unnamed} items without a name {found.looked_at} were grouped")
                 for _ in range(arguments.queries // _BLOCK):
                     # In blocks with a pause: worker threads of the other process still spin for a while after
                     # their work.

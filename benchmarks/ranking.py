@@ -1,6 +1,10 @@
 """Scoring a ranking of Market-1501's size, beside sorting it and beside the matrix product of its scores.
 
 python -m benchmarks.ranking
+python -m benchmarks.ranking --torchreid FOLDER --fastreid FOLDER
+
+Each FOLDER holds the package of that name, unpacked as for `benchmarks.peers`. Their scoring in Python is
+slow, so it gets some of the queries.
 """
 
 from __future__ import annotations
@@ -8,10 +12,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers import borrow
 from reid.ranking import rank_scores
+
+PEERS = {"torchreid": "torchreid.reid.metrics.rank", "fastreid": "fastreid.evaluation.rank"}
 
 
 def seconds(work: Callable[[], object], rounds: int = 3) -> float:
@@ -32,6 +40,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=3_368)
     parser.add_argument("--gallery", type=int, default=15_913)
     parser.add_argument("--dim", type=int, default=2_048)
+    for name in PEERS:
+        parser.add_argument(f"--{name}", type=Path, help="the folder with that package, unpacked")
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     query = rng.standard_normal((arguments.queries, arguments.dim), np.float32)
@@ -48,6 +58,14 @@ def main() -> None:
         f"scoring {ours:.2f} s: {sorting / ours:.1f} times as fast as sorting every ranking ({sorting:.2f} "
         f"s, from {sample} queries)"
     )
+    for name, module in PEERS.items():
+        folder = getattr(arguments, name)
+        if folder is not None:
+            evaluate = borrow(folder, module).eval_market1501
+            distances = -scores[:sample]
+            some = [labels[0][:sample], labels[1], labels[2][:sample], labels[3]]
+            theirs = seconds(lambda: evaluate(distances, *some, 50), 1) * arguments.queries / sample  # noqa: B023
+            print(f"{name}'s evaluation takes {theirs:.1f} s, {theirs / ours:.0f} times as long as scoring")
     print(f"the matrix product takes {product:.2f} s, {product / ours:.1f} times as long as scoring")
 
 

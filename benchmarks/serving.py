@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from reid.bundle import Bundle
+from reid.engine_names import INT8
 from reid.engines import Engine, choose_engine
-from reid.engines.chooser import INT8
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "deploy/demo/demo.resight"

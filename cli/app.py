@@ -14,6 +14,7 @@ from cli.corrections import (
     journal_undo,
     merge,
     people_list,
+    people_map,
     rename,
     split,
     update,
@@ -32,6 +33,7 @@ from cli.server_info import image, info
 from cli.serving import key_add, key_list, key_revoke, serve
 from cli.training import distill, leave_one_out, synth, train
 from cli.transfer import gallery_export, gallery_import
+from cli.tune import tune
 from cli.weights import weights_convert, weights_list
 from cli.wrap import bundle_wrap
 
@@ -64,6 +66,7 @@ for verb in (
     visualize,
     export,
     embed,
+    tune,
     synth,
 ):
     app.command("list" if verb is list_items else None)(verb)
@@ -73,6 +76,7 @@ gallery.command("import")(gallery_import)
 app.add_typer(gallery, name="gallery")
 people = typer.Typer(help="People of a site by name.", no_args_is_help=True)
 people.command("list")(people_list)
+people.command("map")(people_map)
 for correction in (rename, merge, split, hide, feature, different):
     people.command()(correction)
 app.add_typer(people, name="people")

@@ -83,6 +83,27 @@ def people_list(
         typer.echo(f"there are more: --cursor {page.cursor}", err=True)
 
 
+def people_map(
+    site: Site,
+    identity: Annotated[Optional[str], typer.Option(help="name of a person at the site")] = None,
+    cluster: Annotated[Optional[str], typer.Option(help="instead: id of any item of a cluster")] = None,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+    api_key: Key = None,
+) -> None:
+    """Show where the items of a person or of a cluster lie to each other in two dimensions."""
+    if (identity is None) == (cluster is None):
+        fail("give either --identity or --cluster: a person's name, or an item of a cluster")
+    with connect(server, api_key) as client:
+        made = client.crop_map(site, identity=identity, cluster=cluster)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(made), indent=2))
+        return
+    rows = [(each.item, each.camera or "", f"{each.x:.3f}", f"{each.y:.3f}") for each in made.points]
+    table(f"{len(rows)} of {made.items} item(s)", ("item", "camera", "x", "y"), rows)
+    typer.echo(f"the axes show {100 * sum(made.shown):.0f} % of how the items differ", err=True)
+
+
 def rename(
     site: Site,
     identity: Person,

@@ -132,18 +132,23 @@ def query(
 
 
 def _print_people(answer: Answer) -> None:
-    """People as a table, and the decision in a sentence."""
+    """People as a table, the decision in a sentence, and where all items of those without a name are."""
     rows = []
-    for person in answer.people or []:
+    people = answer.people or []
+    for person in people:
         cameras = sorted({match.camera for match in person.items if match.camera})
         margin = "" if person.margin is None else f"{person.margin:.4f}"
         items = " ".join(match.id for match in person.items)
-        name = person.identity or "(no identity)"
+        name = person.identity or ("(unknown)" if person.cluster else "(no identity)")
         rows.append((str(person.rank), name, f"{person.score:.4f}", margin, " ".join(cameras), items))
     if rows:
         heads = ("rank", "identity", "score", "margin", "cameras", "items")
         table(f"{answer.site}, version {answer.version}", heads, rows)
     typer.echo(_decision(answer))
+    for person in people:
+        if person.cluster:
+            look = f"resight clusters show --site {answer.site} {person.cluster}"
+            typer.echo(f"Person {person.rank} has no name: {look}")
 
 
 def _decision(answer: Answer) -> str:

@@ -188,7 +188,8 @@ def evaluate(
 
 def visualize(
     sources: Annotated[
-        list[Path], typer.Argument(help="run folders, checkpoints or .resight bundles; cmc takes several")
+        list[Path],
+        typer.Argument(help="run folders, checkpoints or .resight bundles; cmc and surface take several"),
     ],
     dataset: Annotated[
         str,
@@ -203,19 +204,23 @@ def visualize(
         typer.Option(help="the picture, .png, .jpg, .pdf or .svg; ranks shows the people of the dataset"),
     ],
     what: Annotated[
-        Literal["ranks", "cmc", "embeddings", "people", "filters", "batchnorm"],
+        Literal["ranks", "cmc", "embeddings", "people", "filters", "batchnorm", "surface"],
         typer.Option(
             help="queries with their matches, CMC curves, t-SNE by domain or by person, t-SNE of DCSD's "
-            "filters, or what adaptation does to BatchNorm"
+            "filters, what adaptation does to BatchNorm, or the loss of a run's classifier around its weights"
         ),
     ] = "ranks",
     queries: Annotated[int, typer.Option(min=1, max=200, help="rows of ranks")] = 10,
     matches: Annotated[int, typer.Option(min=1, max=100, help="columns of ranks")] = 10,
     people: Annotated[int, typer.Option(min=2, max=100, help="of --what people, drawn by the seed")] = 7,
     crops: Annotated[
-        int, typer.Option(min=5, max=100_000, help="crops of each dataset, for embeddings and batchnorm")
+        int,
+        typer.Option(min=5, max=100_000, help="crops of each dataset, for embeddings, batchnorm and surface"),
     ] = 300,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every choice")] = 0,
+    points: Annotated[
+        int, typer.Option(min=3, max=201, help="losses along a side of surface, an odd number")
+    ] = 21,
     split: Annotated[int, typer.Option(min=0, help="where a dataset has several")] = 0,
     pattern: Pattern = "",
     ignore_cameras: IgnoreCameras = False,
@@ -230,11 +235,11 @@ def visualize(
     from training.visualize import Picture, draw
 
     picture("--out", out, (".pdf", ".svg"))
-    if what in ("ranks", "cmc", "people"):
+    if what in ("ranks", "cmc", "people", "surface"):
         one_dataset(dataset)
     if what in ("batchnorm", "filters") and device == "cuda":
         fail(f"--what {what} is computed on the CPU: leave --device out")
-    if len(sources) > 1 and what != "cmc":
+    if len(sources) > 1 and what not in ("cmc", "surface"):
         fail(f"--what {what} draws one model, not {len(sources)}")
     asked = Picture(
         what,
@@ -250,6 +255,7 @@ def visualize(
         pattern,
         ignore_cameras,
         people,
+        points,
     )
     try:
         with progress("embedding") as show:

@@ -39,6 +39,12 @@ def info(
         typer.echo(f"engine {name} was refused: {reason}")
     for name, trial in report["engine_trials"].items():
         typer.echo(f"engine {name} was tried: {_trial(trial)}")
+    tuning = report.get("tuning")  # an older server does not say
+    if tuning is not None:
+        by = "as resight tune measured it" if tuning["measured"] else "by default; see resight tune --help"
+        typer.echo(f"bulk work: {tuning['streams']} batches at once of {tuning['batch']} crops, {by}")
+        if tuning["note"] is not None:
+            typer.echo(f"note: {tuning['note']}")
     for fallback in report["fallbacks"]:
         typer.echo(
             f"did not run as wished: {fallback['what']}, {fallback['times']} times: {fallback['reason']}"

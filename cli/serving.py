@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.output import fail, table
+from reid.engine_names import CHOICES
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from server.gallery.store import Store
     from server.settings import Settings
 
-_DATA = "where the gallery is kept (RESIGHT_GALLERY; default resight-data)"
-_STORE = (
+DATA = "where the gallery is kept (RESIGHT_GALLERY; default resight-data)"
+STORE = (
     "a database instead of the data folder: sqlite:///PATH or postgresql://USER@HOST/NAME (RESIGHT_STORE; "
     "keep a password there or in ~/.pgpass: every user of the machine can read a command line)"
 )
@@ -27,8 +28,8 @@ _STORE = (
 
 def serve(
     bundle: Annotated[Optional[Path], typer.Option(help="the .resight folder (RESIGHT_BUNDLE)")] = None,
-    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
-    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
+    data: Annotated[Optional[Path], typer.Option(help=DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=STORE)] = None,
     host: Annotated[
         Optional[str], typer.Option(help="address; anything but loopback needs API keys (default 127.0.0.1)")
     ] = None,
@@ -50,7 +51,7 @@ def serve(
     ] = None,
     engine: Annotated[
         Optional[str],
-        typer.Option(help="auto, tensorrt, cuda, openvino-int8, openvino, onnxruntime or torch"),
+        typer.Option(help=CHOICES),
     ] = None,
     reembed: Annotated[
         Optional[bool],
@@ -83,7 +84,7 @@ def serve(
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        fail(_sentence(error, given))
+        fail(sentence_of(error, given))
     _say_where(settings)
     try:
         run(settings)
@@ -91,7 +92,7 @@ def serve(
         fail(str(error))
 
 
-def _sentence(error: ValidationError, given: dict[str, Any]) -> str:
+def sentence_of(error: ValidationError, given: dict[str, Any]) -> str:
     """The first wrong setting, by the name that its user knows: the option or the variable."""
     first = error.errors()[0]
     why = first["msg"].removeprefix("Value error, ")
@@ -119,8 +120,8 @@ def _say_where(settings: Settings) -> None:
 
 def key_add(
     scope: Annotated[str, typer.Argument(help="read, write or admin")],
-    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
-    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
+    data: Annotated[Optional[Path], typer.Option(help=DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=STORE)] = None,
 ) -> None:
     """Make a key and print it, once; its id goes to standard error.
 
@@ -134,8 +135,8 @@ def key_add(
 
 
 def key_list(
-    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
-    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
+    data: Annotated[Optional[Path], typer.Option(help=DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=STORE)] = None,
 ) -> None:
     """Ids and scopes of the keys there are; their text is not kept."""
     with _gallery(data, store) as gallery:
@@ -144,8 +145,8 @@ def key_list(
 
 def key_revoke(
     key: Annotated[str, typer.Argument(help="its id")],
-    data: Annotated[Optional[Path], typer.Option(help=_DATA)] = None,
-    store: Annotated[Optional[str], typer.Option(help=_STORE)] = None,
+    data: Annotated[Optional[Path], typer.Option(help=DATA)] = None,
+    store: Annotated[Optional[str], typer.Option(help=STORE)] = None,
 ) -> None:
     """Revoke a key; the running server refuses it from then on."""
     from server.auth import LOCAL, revoke_key

@@ -10,6 +10,7 @@ import numpy as np
 
 from reid.batches import in_batches
 from reid.bundle import Bundle, cosine
+from reid.engine_names import ON_GPU
 from reid.engines.agreement import FLOORS
 from reid.engines.protocol import Engine, EngineError
 
@@ -65,7 +66,7 @@ def run_gate(bundle: Bundle, expected: np.ndarray, crops: np.ndarray) -> list[Pa
     """
     from reid.engines.chooser import gpu_present, installed_engines
 
-    gpus = [name for name in ("tensorrt", "cuda") if gpu_present()]
+    gpus = ON_GPU if gpu_present() else ()
     results = []
     for name in [*gpus, *installed_engines("cpu")]:
         if name == "torch" and not bundle.manifest.model:
@@ -89,7 +90,7 @@ def _first_that_passes(name: str, bundle: Bundle, expected: np.ndarray, crops: n
                     f"{FLOORS['fp32']}; the export is wrong"
                 )
     except EngineError as error:
-        if name not in ("tensorrt", "cuda"):
+        if name not in ON_GPU:
             raise
         log.warning("engine %s is not compared: %s", name, error)
     return None

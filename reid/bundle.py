@@ -22,7 +22,7 @@ import onnx
 from onnx import external_data_helper
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load, load_file, save, save_file
+from safetensors.numpy import load, save, save_file
 
 from reid.batchnorm import batchnorm_layers_of, profile_from_weights
 from reid.files import usual_mode
@@ -153,10 +153,7 @@ class Bundle:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every tensor by torch's state-dict name; floating ones as float32 whatever they are stored in."""
-        try:
-            arrays = load_file(self.path / WEIGHTS)
-        except SafetensorError as error:
-            raise BundleError(f"bundle {self.path}: {WEIGHTS} is damaged: {error}") from error
+        arrays = self._tensors_of(WEIGHTS)
         return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
 
     def probe(self) -> np.ndarray | None:
@@ -184,8 +181,16 @@ class Bundle:
         return f"int8-{self.manifest.files[INT8][:8]}" if precision == "int8" else precision
 
     def _tensors_of(self, name: str) -> dict[str, np.ndarray]:
-        """A small file's tensors. It is read whenever an engine is compiled, so what was verified when the
-        bundle was loaded is verified again: another process may have quantized the bundle meanwhile."""
+        """A file's tensors. Raises BundleError."""
+        try:
+            return load(self._bytes_of(name))
+        except SafetensorError as error:
+            raise BundleError(f"bundle {self.path}: {name} is damaged: {error}") from error
+
+    def _bytes_of(self, name: str) -> bytes:
+        """A file. It is read whenever an engine is compiled, so what was verified when the bundle was loaded
+        is verified again, on the very bytes that are used: another process may have exported or quantized
+        the bundle meanwhile. Raises BundleError."""
         try:
             data = (self.path / name).read_bytes()
         except OSError as error:
@@ -194,10 +199,7 @@ class Bundle:
             raise BundleError(
                 f"bundle {self.path}: {name} was changed since the bundle was loaded; start again with it"
             )
-        try:
-            return load(data)
-        except SafetensorError as error:
-            raise BundleError(f"bundle {self.path}: {name} is damaged: {error}") from error
+        return data
 
     def _embeddings_of(self, name: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
         embeddings = tensors.get(_EMBEDDINGS, np.empty(0))
@@ -215,18 +217,31 @@ class Bundle:
         return profile_from_weights(self.base_id, self.weights())
 
     def onnx_model(self) -> onnx.ModelProto:
-        """The graph with every tensor inside it, for a profile to be written into and a runtime to read."""
-        model = onnx.load(self.path / GRAPH, load_external_data=False)
-        external_data_helper.load_external_data_for_model(model, str(self.path))
+        """The graph with every tensor inside it, for a profile to be written into and a runtime to read.
+        Raises BundleError."""
+        model, weights = onnx.load_from_string(self._bytes_of(GRAPH)), self._bytes_of(WEIGHTS)
         for tensor in model.graph.initializer:
-            tensor.data_location = onnx.TensorProto.DEFAULT
-            del tensor.external_data[:]
+            if external_data_helper.uses_external_data(tensor):
+                self._fill_in(tensor, weights)
         _widen(model)
         cast_first(model)
         return model
 
+    def _fill_in(self, tensor: onnx.TensorProto, weights: bytes) -> None:
+        """Puts the values of a tensor into it that stand in the bundle's weights."""
+        where = external_data_helper.ExternalDataInfo(tensor)
+        start, length = where.offset or 0, where.length or 0
+        if where.location != WEIGHTS or start + length > len(weights):
+            raise BundleError(
+                f"bundle {self.path}: the graph looks for {tensor.name} where it is not: {length} bytes at "
+                f"{start} of {where.location}; export it again"
+            )
+        tensor.raw_data = weights[start : start + length]
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
     def _check_shapes(self) -> None:
-        graph = onnx.load(self.path / GRAPH, load_external_data=False).graph
+        graph = onnx.load_from_string(self._bytes_of(GRAPH)).graph
         shape_in = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
         shape_out = [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim][1:]
         manifest = self.manifest

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from reid.open_set import Trial
+from reid.tracklets import Pairs
 
 _ROUNDS = 100  # of Newton's method, at most
+_SLOPE_OFF = 0.3  # standard deviation of a guess's slope, as a share of it
+_FARTHEST_STEP = 2.0  # of Newton's method, where a step too far would not come back
+_OTHER_SHARE = 2.0  # standard deviation of the log odds that a queue's best match is right, beside a trial's
 
 
 class Calibration(NamedTuple):
@@ -22,12 +27,17 @@ class Calibration(NamedTuple):
         return 1 / (1 + np.exp(-(self.slope * scores + self.intercept)))
 
 
-def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
+def fit(scores: np.ndarray, right: np.ndarray, asked: np.ndarray | None = None) -> Calibration:
     """The most likely calibration of scores [N] and whether each best match was right, bool [N].
 
     Right and wrong ones count as nearly certain, not as certain: with Platt's targets (his section 2.2) the
     curve stays finite where every right score lies above every wrong one. Found by Newton's method; the loss
     is convex.
+
+    Args:
+        asked: bool [N], best matches that come from elsewhere, as answers of a review queue do, where another
+            share of queries shows somebody who is enrolled. They say how right ones become likelier with the
+            score, and have an intercept of their own, which is not returned.
 
     Raises ValueError where all or none were right.
     """
@@ -36,19 +46,21 @@ def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
         raise ValueError("a calibration needs right and wrong best matches")
     targets = np.where(right, (hits + 1) / (hits + 2), 1 / (count - hits + 2))
     centre, scale = float(scores.mean()), max(float(scores.std()), 1e-9)
-    columns = np.stack([(scores - centre) / scale, np.ones(count)], axis=1, dtype=np.float64)
+    elsewhere = np.zeros(count) if asked is None else asked
+    columns = np.stack([(scores - centre) / scale, np.ones(count), elsewhere], axis=1, dtype=np.float64)
+    held = np.array([0, 0, 1 / _OTHER_SHARE**2])
 
     def loss(weights: np.ndarray) -> float:
         z = columns @ weights
-        return float((np.logaddexp(0, z) - targets * z).sum())
+        return float((np.logaddexp(0, z) - targets * z).sum() + (held * weights**2).sum() / 2)
 
-    weights = np.zeros(2)
+    weights = np.zeros(3)
     for _ in range(_ROUNDS):
         p = 1 / (1 + np.exp(-columns @ weights))
-        slopes = columns.T @ (p - targets)
+        slopes = columns.T @ (p - targets) + held * weights
         if np.abs(slopes).max() < 1e-9 * count:
             break
-        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + 1e-9 * np.eye(2)
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held + 1e-9)
         step = np.linalg.solve(curvature, slopes)
         share = 1.0
         while loss(weights - share * step) > loss(weights) and share > 1e-6:
@@ -56,6 +68,30 @@ def fit(scores: np.ndarray, right: np.ndarray) -> Calibration:
         weights = weights - share * step
     slope = weights[0] / scale
     return Calibration(float(slope), float(weights[1] - slope * centre))
+
+
+def moved_by(guess: Calibration, scores: np.ndarray, right: np.ndarray) -> Calibration:
+    """A guess after some answers: the most likely calibration, where one whose log odds are one off, or whose
+    slope is 30 % off, is taken beforehand for one standard deviation from the guess.
+
+    Args:
+        scores: [N]. right: bool [N], whether each best match was right.
+    """
+    centre = float(scores.mean()) if len(scores) else 0.0
+    columns = np.stack([np.ones(len(scores)), scores - centre], axis=1)
+    held = np.array([1.0, 1 / (_SLOPE_OFF * guess.slope) ** 2])
+    known = guess.slope * scores + guess.intercept
+    weights = np.zeros(2)
+    for _ in range(_ROUNDS):
+        p = 1 / (1 + np.exp(-(known + columns @ weights)))
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held)
+        step = np.linalg.solve(curvature, columns.T @ (p - right) + held * weights)
+        weights = weights - np.clip(step, -_FARTHEST_STEP, _FARTHEST_STEP)
+        if np.abs(step).max() < 1e-9:
+            break
+    return Calibration(
+        float(guess.slope + weights[1]), float(guess.intercept + weights[0] - weights[1] * centre)
+    )
 
 
 def expected_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
@@ -114,3 +150,43 @@ def calibrate(trial: Trial, seed: int = 0) -> Fitted:
     prior = float(trial.right[fit_half].mean())
     error = expected_error(probabilities, right)
     return Fitted(calibration, error, log_likelihood_ratio_cost(probabilities, right, prior))
+
+
+class Weighed(NamedTuple):
+    """What a score says of a pair, and how good that is on pairs that it was not fitted to.
+
+    Args:
+        ratio: its logit is the log likelihood ratio of one person against two, so P(one person) where half of
+            all pairs are. cllr: as of `Fitted`.
+    """
+
+    ratio: Calibration
+    cllr: float
+
+
+def weigh(same: Sequence[Pairs], different: Sequence[Pairs], seed: int = 0) -> Weighed:
+    """Fitted to all pairs of one person and of two, and judged by fitting to half of those who ask.
+
+    Raises ValueError where a half has no pairs of either.
+    """
+    rng = np.random.default_rng(seed)
+    sides = []
+    for kinds in (same, different):
+        scores = np.concatenate([pairs.scores for pairs in kinds])
+        first = []
+        for pairs in kinds:
+            askers = rng.permutation(np.unique(pairs.askers))
+            first.append(np.isin(pairs.askers, askers[::2]))
+        sides.append((scores, np.concatenate(first)))
+    (one, one_first), (two, two_first) = sides
+    if any(len(np.unique(first)) < 2 for _, first in sides):
+        raise ValueError("pairs of one person and of two are needed in both halves of those who ask")
+    scores = np.concatenate([one[~one_first], two[~two_first]])
+    right = np.arange(len(scores)) < (~one_first).sum()
+    judged = _ratio(one[one_first], two[two_first])
+    return Weighed(_ratio(one, two), log_likelihood_ratio_cost(judged(scores), right, 0.5))
+
+
+def _ratio(same: np.ndarray, different: np.ndarray) -> Calibration:
+    found = fit(np.concatenate([same, different]), np.arange(len(same) + len(different)) < len(same))
+    return Calibration(found.slope, found.intercept - float(np.log(len(same) / len(different))))

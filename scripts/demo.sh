@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Serves the demo bundle on 127.0.0.1:8000, enrolls two sites of people who do not exist and prints what to try:
-# `demo`, whose 40 people have names, and `visitors`, whom nobody has named. Ctrl-C ends it.
+# Serves the demo bundle on 127.0.0.1:8000, enrolls a site of people who do not exist, half of whom have a name,
+# calibrates it by these and prints what to try. Ctrl-C ends it.
 #   scripts/demo.sh RESIGHT [PORT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,10 +23,9 @@ done
 if ! curl --silent --fail --output /dev/null "$url/sites/demo"; then
   "$resight" enroll $demo/crops/gallery --site demo --server "$url" \
     --pattern '(?P<identity>\d+)_(?P<camera>c\d)_(?P<captured_at>\d{10})'
+  "$resight" enroll $demo/crops/unnamed --site demo --server "$url" --pattern '(?P<camera>c\d)_(?P<captured_at>\d{10})'
   "$resight" calibrate --site demo --server "$url"
-fi
-if ! curl --silent --fail --output /dev/null "$url/sites/visitors"; then
-  "$resight" enroll $demo/crops/unnamed --site visitors --server "$url" --pattern '(?P<camera>c\d)_(?P<captured_at>\d{10})'
+  curl --silent --fail --output /dev/null "$url/clusters?site=demo"  # people without a name, together from now on
 fi
 
 cat <<END
@@ -34,12 +33,13 @@ cat <<END
 $url  is Resight: open it in a browser, and drop a crop of $demo/crops/query on it.
 Five minutes from page to page: docs/tour.md. The API's documentation: $url/docs
 
-Query: who is this? And who is somebody whom the site does not know?
+Query: who is this? Who is somebody whom the site has never seen? And somebody whom it knows without a name?
   curl -F images=@$demo/crops/query/0109_c1_1780329887.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
-  curl -F images=@$demo/crops/strangers/0175_c1_1780307045.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
+  curl -F images=@$demo/crops/strangers/0075_c1_1780334046.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
+  curl -F images=@$demo/crops/again/c1_1780306800.jpg -F site=demo -F group_by=identity -F top_k=2 $url/query
 
 Who came, of those whom nobody has named?
-  curl '$url/clusters?site=visitors'
+  curl '$url/clusters?site=demo'
 
 Adapt the site to its own crops, and look at the job:
   curl -H 'Content-Type: application/json' -d '{"site": "demo"}' $url/adapt

@@ -7,9 +7,11 @@ import dataclasses
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from server.calibration import TooFewLabels, of_labels
+from server.calibration import TooFewLabels, labels_again, of_labels
 from server.engines import Engines
 from server.errors import Conflict, NotFound, Problem
+from server.fields import calibrated_by
+from server.fields.calibration import Labels
 from server.gallery.store import Store
 from server.reports import CalibrationReport
 from server.sites import Site, Sites
@@ -32,13 +34,17 @@ class Calibrating:
         """Finishes the measurement that runs, and begins none that waits."""
         self.worker.shutdown(wait=True, cancel_futures=True)
 
-    async def calibrate(self, site_name: str) -> CalibrationReport:
+    async def calibrate(self, site_name: str, labels: str | None = None) -> CalibrationReport:
         """Measures what scores of the live version mean, by labels of the site's items, and keeps it.
+
+        Args:
+            labels: identity, tracklets, all or answers; None or empty takes identities, or where they do not
+                suffice, all, or answers.
 
         Raises NotFound, and Conflict where labels do not suffice: then the calibration before stays.
         """
-        site = self.sites.get(site_name)
-        return await asyncio.get_running_loop().run_in_executor(self.worker, self._calibrate, site)
+        site, by = self.sites.get(site_name), calibrated_by(labels)
+        return await asyncio.get_running_loop().run_in_executor(self.worker, self._calibrate, site, by)
 
     def renew(self, site: Site) -> None:
         """Measures again where the labels of the site have been measured in the live space, and its gallery
@@ -46,7 +52,9 @@ class Calibrating:
         what new people tell. Where they do not suffice the calibration before stays, and is tried again
         after another quarter."""
         known = calibration_of(site.state.version)
-        if known is None or known["guess"] or known.get("measured") is None:
+        if known is None or known.get("measured") is None:
+            return
+        if known["guess"] and known["measured"].get("labels") not in ("tracklets", "answers"):
             return
         items = len(site.state.index)
         tried = max(known["measured"]["gallery_items"], site.last_measured)
@@ -54,17 +62,23 @@ class Calibrating:
             return
         site.last_measured = items
         try:
-            self.worker.submit(self._calibrate, site).result()
+            self.worker.submit(self._calibrate, site, labels_again(known)).result()
         except Problem as problem:
             log.info("site %s keeps its calibration: %s", site.name, problem.detail)
 
-    def _calibrate(self, site: Site) -> CalibrationReport:
+    def _calibrate(self, site: Site, by: Labels | None) -> CalibrationReport:
         for _ in range(_TRIES):
             state = site.state
             version = state.version
             try:
                 measured = of_labels(
-                    self.store, site.name, state.compare, version.space_id, version.raw_space_id
+                    self.store,
+                    site.name,
+                    state.compare,
+                    version.space_id,
+                    version.raw_space_id,
+                    by,
+                    version.calibration,
                 )
             except TooFewLabels as few:
                 if site.state.version.version != version.version:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
+import logging
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import sqlalchemy as sa
 
-from reid.clusters import clusters_of
+from reid.clusters import clusters_of, least_cosine
 from server.correcting import Corrected, Correcting
 from server.errors import BadRequest, Conflict, NotFound
 from server.fields import cosine
@@ -23,15 +25,16 @@ from server.gallery.index import SCORE_DIGITS, SearchFilter
 from server.gallery.records import Item
 from server.gallery.store import Store
 from server.items import require_item
-from server.sites import Site, Sites, SiteState, compared
+from server.sites import Site, Sites, SiteState
 from server.thresholds import report_of
+from server.unknown import UnknownPeople
 
 MOST_ITEMS = 20_000  # the newest, that are looked at: time grows with their square
 _MOST_LISTED, _MOST_SHOWN = 200, 1000  # clusters of one page; items of one
-_RIGHT = 0.1  # a cosine at which fewer best matches are right tells nobody to be the same
-_FLOORS = (0.3, 0.9)  # between which the floor that a calibration leads to lies
 _GUESS = 0.5  # the floor where nothing says what scores mean
 _KEPT = 16  # sites whose clusters are kept
+_REST = 10  # times as long as clusters took, until queries have them made again
+log = logging.getLogger("resight")
 T = TypeVar("T")
 
 
@@ -95,12 +98,14 @@ class Grouped:
     """The clusters of some items as one version compares them.
 
     Args:
-        of: what they were made of; equal values make equal clusters.
+        of: what they are the clusters of. seqs, cameras: of the items that were looked at.
         members: int64 seqs of each cluster, ascending; the largest cluster first.
         means: float32 [C,D], unit length. features: the seq in each that is nearest to its mean.
     """
 
     of: tuple[object, ...]
+    seqs: np.ndarray
+    cameras: Sequence[str | None]
     members: list[np.ndarray]
     means: np.ndarray
     features: list[int]
@@ -108,12 +113,17 @@ class Grouped:
 
 class Clustering:
     """The use cases. Clusters are made when somebody asks for them, one site at a time in a thread of its
-    own, and kept until an unnamed item comes, goes, or is compared otherwise."""
+    own, and kept until an unnamed item comes, a part of a cluster goes, or an item is compared otherwise.
+    Those by the site's own least cosine become a part of its state, by which queries by person go."""
 
     def __init__(self, store: Store, sites: Sites, correcting: Correcting) -> None:
         self.store, self.sites, self.correcting = store, sites, correcting
         self.kept: OrderedDict[str, Grouped] = OrderedDict()  # by site; of the worker alone
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self.lock = threading.Lock()  # of the next one
+        self.awaited: set[str] = set()  # sites whose clusters are being made, or wait for that
+        # by site: the version whose clusters were made last, and until when on the monotonic clock they rest
+        self.rests: dict[str, tuple[int, float]] = {}
 
     def close(self) -> None:
         """Finishes what is being grouped, and begins nothing that waits."""
@@ -191,6 +201,40 @@ class Clustering:
 
         return await self.correcting.apply(site, actor, "name", plan)
 
+    def keep_up(self, site: Site) -> None:
+        """Has clusters made for the queries to come, where the site's state has none or items came, went or
+        were corrected since; nobody waits for them. After that the same version has none made for ten times
+        as long as it took."""
+        state, name = site.state, site.name
+        known = state.unknown
+        if known is not None and known.changes == site.changes and known.floor == floor_of(state)[0]:
+            return
+        with self.lock:
+            version, until = self.rests.get(name, (0, 0.0))
+            rests = version == state.version.version and time.monotonic() < until
+            if name in self.awaited or rests:
+                return
+            self.awaited.add(name)
+        try:
+            self.worker.submit(self._keep_up, site)
+        except RuntimeError:  # the server ends
+            self.awaited.discard(name)
+
+    def _keep_up(self, site: Site) -> None:
+        began, state = time.monotonic(), site.state
+        try:
+            self.grouped(site, state, floor_of(state)[0])
+        except Exception:  # queries go on without clusters
+            log.exception("people without a name of site %s could not be grouped", site.name)
+        ended = time.monotonic()
+        self.rests[site.name] = state.version.version, ended + _REST * (ended - began)
+        self.awaited.discard(site.name)
+
+    async def seqs(self, site_name: str, item_id: str) -> np.ndarray:
+        """int64, ascending: the items of an item's cluster. Raises NotFound for an item that is in none."""
+        site = self.sites.get(site_name)
+        return await self.in_worker(lambda: self._seqs(site, item_id, None))
+
     async def in_worker(self, work: Callable[[], T]) -> T:
         """What `work` returns, in the thread in which clusters are made: one site at a time."""
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
@@ -251,41 +295,29 @@ class Clustering:
 
     def grouped(self, site: Site, state: SiteState, floor: float) -> tuple[Grouped, int]:
         """The clusters of a site's unnamed items, and how many these are. Call it in the worker."""
+        changed, moves = site.changes, site.moves
         seqs, cameras = self.store.items.unnamed(site.name)
         unnamed = len(seqs)
         seqs, cameras = seqs[-MOST_ITEMS:], cameras[-MOST_ITEMS:]
         of = (state.version.version, floor, seqs.tobytes(), tuple(cameras))
         kept = self.kept.get(site.name)
         if kept is None or kept.of != of:
-            kept = self._group(state, floor, seqs, cameras, of)
+            left = without_gone(kept, of, seqs, cameras)
+            kept = left or group(of, seqs, cameras, site.vectors(state, seqs), floor)
             self.kept[site.name] = kept
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:
             self.kept.popitem(last=False)
+        if floor == floor_of(state)[0]:
+            self._publish(site, state, UnknownPeople.of_members(kept.members, floor, changed), moves)
         return kept, unnamed
 
-    def _group(
-        self,
-        state: SiteState,
-        floor: float,
-        seqs: np.ndarray,
-        cameras: Sequence[str | None],
-        of: tuple[object, ...],
-    ) -> Grouped:
-        rows, vectors = compared(self.store, state, seqs, cameras)
-        if not rows:
-            return Grouped(of, [], vectors, [])
-        numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
-        clusters = []
-        for number in range(int(numbers.max(initial=-1)) + 1):
-            inside = np.flatnonzero(numbers == number)
-            mean = vectors[inside].mean(axis=0)
-            mean /= max(float(np.linalg.norm(mean)), 1e-6)
-            feature = inside[int(np.argmax(vectors[inside] @ mean))]
-            clusters.append((of_rows[inside], mean, int(of_rows[feature])))
-        clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
-        means = np.array([mean for _, mean, _ in clusters], np.float32)
-        return Grouped(of, [each for each, _, _ in clusters], means, [seq for *_, seq in clusters])
+    def _publish(self, site: Site, state: SiteState, made: UnknownPeople, moves: int) -> None:
+        """Gives clusters to the site's state, unless it is another version by now or compares some of the
+        items otherwise."""
+        with site.lock:
+            if site.state.version.version == state.version.version and site.moves == moves:
+                site.state = dataclasses.replace(site.state, unknown=made)
 
     def _described(
         self, site: Site, state: SiteState, grouped: Grouped, numbers: Sequence[int]
@@ -326,6 +358,55 @@ class Clustering:
         return None if identity is None else Nearest(identity, round(float(scores[0]), SCORE_DIGITS))
 
 
+def group(
+    of: tuple[object, ...],
+    seqs: np.ndarray,
+    cameras: Sequence[str | None],
+    held: tuple[np.ndarray, np.ndarray],
+    floor: float,
+) -> Grouped:
+    """Clusters, made anew.
+
+    Args:
+        held: rows of items that have a vector, and float32 [N,D] of these, unit length.
+    """
+    rows, vectors = held
+    if not len(rows):
+        return Grouped(of, seqs, cameras, [], vectors, [])
+    numbers, of_rows = clusters_of(vectors, floor), seqs[rows]
+    clusters = []
+    for number in range(int(numbers.max(initial=-1)) + 1):
+        inside = np.flatnonzero(numbers == number)
+        mean = vectors[inside].mean(axis=0)
+        mean /= max(float(np.linalg.norm(mean)), 1e-6)
+        feature = inside[int(np.argmax(vectors[inside] @ mean))]
+        clusters.append((of_rows[inside], mean, int(of_rows[feature])))
+    clusters.sort(key=lambda cluster: (-len(cluster[0]), int(cluster[0][0])))
+    means = np.array([mean for _, mean, _ in clusters], np.float32).reshape(len(clusters), vectors.shape[1])
+    members, features = [each for each, _, _ in clusters], [seq for *_, seq in clusters]
+    return Grouped(of, seqs, cameras, members, means, features)
+
+
+def without_gone(
+    kept: Grouped | None, of: tuple[object, ...], seqs: np.ndarray, cameras: Sequence[str | None]
+) -> Grouped | None:
+    """Kept clusters without those whose items have all got a name or were erased; None where anything else
+    has changed. Of more than `MOST_ITEMS` older ones move up: they stand alone until clusters are made."""
+    if kept is None or kept.of[:2] != of[:2] or not len(kept.seqs):
+        return None
+    before = dict(zip(kept.seqs.tolist(), kept.cameras, strict=True))
+    now = {seq: camera for seq, camera in zip(seqs.tolist(), cameras, strict=True) if seq >= kept.seqs[0]}
+    if now.items() - before.items():
+        return None
+    gone = before.keys() - now.keys()
+    lost = [len(gone.intersection(members.tolist())) for members in kept.members]
+    if any(count not in (0, len(members)) for count, members in zip(lost, kept.members, strict=True)):
+        return None
+    left = [number for number, count in enumerate(lost) if not count]
+    members, features = [kept.members[number] for number in left], [kept.features[number] for number in left]
+    return Grouped(of, np.array(list(now), np.int64), list(now.values()), members, kept.means[left], features)
+
+
 def _floor(state: SiteState, threshold: float | None) -> tuple[float, bool]:
     """What the caller says, or what `floor_of` says."""
     return (threshold, False) if threshold is not None else floor_of(state)
@@ -337,9 +418,8 @@ def floor_of(state: SiteState) -> tuple[float, bool]:
     if known is None:
         return _GUESS, True
     report = report_of(known, len(state.index))
-    floor = (math.log(_RIGHT / (1 - _RIGHT)) - report.intercept) / report.slope
     guess = report.guess or report.space_id != state.version.space_id
-    return min(max(floor, _FLOORS[0]), _FLOORS[1]), guess
+    return least_cosine(report.slope, report.intercept), guess
 
 
 def _no_cluster(site: Site, item_id: str) -> NotFound:

@@ -175,8 +175,13 @@ class Correcting:
             self._embed_moved(db, site, list(moved.values()), before, embedded)
             if beside is not None:
                 beside(db, written)
+        site.changes += 1
         if moved:
             site.moved.update(moved)
+            site.moves += 1  # clusters that are being made of what was compared before come too late
+            if site.state.unknown is not None:
+                unknown = site.state.unknown.without(sorted(moved))
+                site.state = dataclasses.replace(site.state, unknown=unknown)
             put_moved(self.store, site.state, sorted(moved))
         return Corrected(site.name, written.entry, written.items)
 
@@ -238,7 +243,7 @@ class Correcting:
                 items = [item for item in items if item.seq in images]  # without what is erased by now
                 if not items:
                     continue
-                vectors = self.embedding.embed_stored(engine, [images[item.seq] for item in items], items)
+                vectors = self.embedding.embed_stored(engine, images, items).result()
                 for item, vector in zip(items, vectors, strict=True):
                     embedded[version.raw_space_id, item.seq, item.camera] = vector
         return embedded

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -71,12 +71,12 @@ class Embedding:
             return await asyncio.wrap_future(engine.submit(crops, cameras, lane))
 
     def embed_stored(
-        self, engine: ProfileEngine, images: Sequence[bytes], items: Sequence[Item]
-    ) -> np.ndarray:
-        """Stored bytes of items -> float32 [n,D] as `embed` does. Blocks. Raises Conflict like
-        `decode_stored`."""
-        crops = [self.decode_stored(data, item.id) for data, item in zip(images, items, strict=True)]
-        return engine.submit(np.stack(crops), [item.camera for item in items], "bulk").result()
+        self, engine: ProfileEngine, images: Mapping[int, bytes], items: Sequence[Item]
+    ) -> Future[np.ndarray]:
+        """Items and their stored bytes by seq -> float32 [n,D] as `embed` gives it. Decodes here. Raises
+        Conflict like `decode_stored`."""
+        crops = [self.decode_stored(images[item.seq], item.id) for item in items]
+        return engine.submit(np.stack(crops), [item.camera for item in items], "bulk")
 
     def decode_stored(self, data: bytes, item_id: str) -> np.ndarray:
         """uint8 [H,W,3] of stored bytes. Raises Conflict naming the item if they no longer decode."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.bundle import INT8, PROBE, Bundle
-from reid.engines.chooser import INT8 as OPENVINO_INT8
+from reid.engine_names import INT8 as OPENVINO_INT8
 from reid.engines.trial import Trial, trial_of
 
 log = logging.getLogger("resight")
@@ -77,20 +77,25 @@ class EngineTrials:
 
 def _circumstances(bundle: Bundle) -> str:
     """A digest of what a result depends on."""
-    packages = []
-    for name in _PACKAGES:
-        try:
-            packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
     files = [bundle.manifest.files.get(name, "") for name in (PROBE, INT8)]
-    parts = [bundle.base_id, *files, platform.machine(), _cpu(), *packages]
+    parts = [bundle.base_id, *files, platform.machine(), cpu(), *packages()]
     engines = bundle.manifest.engines  # say in which precision an engine runs
     parts += [f"{name} {parity.precision}" for name, parity in sorted(engines.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _cpu() -> str:
+def packages() -> list[str]:
+    """Those that compute embeddings, with their versions."""
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu() -> str:
     """The CPU's name and its instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

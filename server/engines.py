@@ -16,15 +16,19 @@ from contextlib import asynccontextmanager, contextmanager
 
 from reid.bundle import Bundle
 from reid.engines import Engine, EngineError, EngineInfo, GpuOptions, RowsEngine, choose_with_reasons
-from reid.engines.agreement import FLOORS
+from reid.engines.cores import Cores, SharesCores
+from reid.engines.trial import check_probe
 from reid.profile import Centres, Profile, ProfileError, has_centres, space_id, tables_id_of
-from server.batching import Batcher, best_batch
+from server.batching import Batcher, BulkEngine, best_batch
 from server.engine_memory import engine_bytes, give_back_freed_memory
 from server.engine_trials import EngineTrials
 from server.errors import Conflict, EngineClosed, EngineFailed, Problem, Stopping
 from server.gallery.store import Store
 from server.profile_engine import PackedTables, ProfileEngine
+from server.queries import Queries
 from server.settings import Settings
+from server.stored_precision import stored_precision
+from server.tuning import Tuning, kept_tuning
 
 log = logging.getLogger("resight")
 _COMPILERS = 2  # engines compiled at once
@@ -50,7 +54,7 @@ class Engines:
     """Sites whose profiles have equal tables share what embeds. Folded engines are kept while there is room
     for them (`max_engine_bytes`, at least one), packed tables likewise; those not used for longest go first.
     The engine for packed tables is compiled once, when the first of them are needed, and stays; it takes the
-    room of a folded one.
+    room of a folded one, of two where bulk work has an engine of its own. So has the bundle's own engine.
 
     Raises EngineError from the constructor when nothing can run the bundle here.
     """
@@ -63,16 +67,28 @@ class Engines:
         gpu = GpuOptions(cache=settings.data / "tensorrt")
         self.fallbacks = gpu.fallbacks
         trials = EngineTrials(bundle, settings.data)
+        stored = None if settings.reembed else stored_precision(bundle, store)
         engine, self.refused = choose_with_reasons(
-            bundle, settings.device, settings.engine, gpu=gpu, trial=trials, stored=self._stored()
+            bundle, settings.device, settings.engine, gpu=gpu, trial=trials, stored=stored
         )
         self.trials = trials.results
         self.info: EngineInfo = engine.describe()
         # A session on a GPU takes seconds to minutes, so no profile gets one of its own there.
         self.all_share = self.info.engine == "onnxruntime" and self.info.device != "cpu"
+        self.tuning: Tuning | None = None  # of an engine that shares cores
+        if isinstance(engine, SharesCores):
+            self.tuning = kept_tuning(bundle, self.info, settings.data)
+            if self.tuning.note is not None:
+                log.warning("%s", self.tuning.note)
+            if self.tuning.query_threads:
+                engine = engine.with_cores(Cores(threads=self.tuning.query_threads))
         manifest = bundle.manifest
         self.max_batch = best_batch(engine, manifest.height, manifest.width)
+        self.compilers = ThreadPoolExecutor(_COMPILERS, thread_name_prefix="compile")
+        self.stopping = False
+        self.queries = Queries()
         self.base_engine, self.base = engine, self._batcher(engine)
+        self._open_bulk(self.base, engine)
         self.bytes_each = engine_bytes(bundle, self.info, self.max_batch)
         self.room = max(1, settings.max_engine_bytes // self.bytes_each)
         # by tables id; the one not used for longest comes first
@@ -81,31 +97,13 @@ class Engines:
         self.shared_layers: tuple[str, ...] = ()
         self.opening_shared = threading.Lock()
         self.lock = threading.Lock()  # never held while something is compiled, read or waited for
-        self.compilers = ThreadPoolExecutor(_COMPILERS, thread_name_prefix="compile")
-        self.stopping = False
         self.base_slot = _Slot()
         self.base_slot.compiled.set_result(ProfileEngine(self.base))
 
     def space(self, profile_id: str) -> str:
         """The space in which embeddings of a profile are compared, under this bundle and precision."""
-        return self._space_in(self.bundle.precision_id(self.info.precision), profile_id)
-
-    def _space_in(self, precision: str, profile_id: str) -> str:
+        precision = self.bundle.precision_id(self.info.precision)
         return space_id(self.bundle.base_id, profile_id, self.bundle.manifest.preprocessing, precision)
-
-    def _stored(self) -> str | None:
-        """In which precision the live galleries were embedded, as far as this bundle made them; None where
-        there are none, or where they may be embedded again."""
-        if self.settings.reembed:
-            return None
-        precisions = [name for name in FLOORS if name != "int8"]
-        if self.bundle.manifest.int8 is not None:
-            precisions.append(self.bundle.precision_id("int8"))
-        for live in self.store.versions.live():
-            for precision in precisions:
-                if live.raw_space_id == self._space_in(precision, tables_id_of(live.profile_id)):
-                    return precision
-        return None
 
     def raw_space(self, profile_id: str) -> str:
         """The space of what is embedded and stored: that of the profile's tables, whatever its centres."""
@@ -250,7 +248,7 @@ class Engines:
             each.packed.nbytes for each in made.values() if each is not None and each.packed is not None
         ]
         folded = sum(each is not None and each.packed is None for each in made.values())
-        room = max(1, self.room - (self.shared is not None))
+        room = max(1, self.room - self._shared_room())
         surplus, surplus_bytes = folded - room, sum(packed) - _PACKED_BYTES
         for tables_id, each in made.items():  # the one not used for longest comes first
             if each is None:
@@ -308,11 +306,43 @@ class Engines:
                 engine = self.base_engine.with_rows()
                 self.shared_layers = engine.layers
                 self.shared = self._batcher(engine)
+                self._open_bulk(self.shared, engine)
                 give_back_freed_memory()
             return self.shared, self.shared_layers
 
+    def _shared_room(self) -> int:
+        """How many folded engines the shared one takes the room of."""
+        if self.shared is None:
+            return 0
+        return 2 if self.tuning is not None and self.tuning.streams else 1
+
+    def _open_bulk(self, batcher: Batcher, engine: Engine | RowsEngine) -> None:
+        """Gives a batcher an engine for bulk work as soon as that is compiled. Folded engines get none: it
+        would take the room of another site's."""
+        tuning = self.tuning
+        if tuning is None or not tuning.streams or not isinstance(engine, SharesCores):
+            return
+
+        def opened() -> None:
+            if self.stopping:
+                return
+            cores = Cores(streams=tuning.streams)
+            try:
+                bulk = engine.with_cores(cores)
+                if isinstance(bulk, Engine):
+                    check_probe(self.bundle, bulk)
+            except Exception as error:  # whatever a runtime throws: the engine for queries does all then
+                log.exception("bulk work has no engine of its own")
+                self.fallbacks.note("bulk work by the engine for queries", str(error))
+                return
+            batcher.serve_bulk_with(BulkEngine(bulk, tuning.batch, cores.at_once))
+            give_back_freed_memory()
+
+        self.compilers.submit(opened)
+
     def _batcher(self, engine: Engine | RowsEngine) -> Batcher:
-        return Batcher(engine, self.bundle.manifest.dim, self.max_batch, self.settings.max_queued_crops)
+        dim, most = self.bundle.manifest.dim, self.settings.max_queued_crops
+        return Batcher(engine, dim, self.max_batch, most, self.queries)
 
 
 def _as_problem(profile_id: str, error: Exception) -> Problem:

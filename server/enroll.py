@@ -256,6 +256,7 @@ class Enrolling:
                 site.name, raw_space_id, crops.records, images, vectors, repeatable
             )
             state.add(items, vectors)
+            site.changes += 1
             return items, version
 
     async def _earlier(self, key: str, fingerprint: str, partial: bool) -> Enrolled | None:

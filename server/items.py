@@ -153,6 +153,7 @@ class Items:
                 return Erased(0, self.store.purge.purged)
             count = self.store.items.erase(seqs, actor, site.name, by)
             site.state.index.remove(seqs)
+            site.changes += 1
         return Erased(count, self.store.purge.after_erasure())
 
 

@@ -37,13 +37,16 @@ class Person:
     """A ranked person.
 
     Args:
-        identity: None for an item without one, which stands alone.
+        identity: None where nobody has named the items.
+        cluster: of a person without a name the item by which the cluster is called; None for one with a name,
+            and for an item that stands alone.
         score: of the person's best item. margin: by how much it is above the next person's score; None where
             nobody comes next. items: the best ones, with their ranks among all items.
     """
 
     rank: int
     identity: str | None
+    cluster: str | None
     score: float
     margin: float | None
     items: list[Match]
@@ -73,18 +76,30 @@ class People:
         return dataclasses.replace(self, people=people)
 
 
-def rows_of_people(identities: Sequence[str | None]) -> list[list[int]]:
+def rows_of_people(
+    identities: Sequence[str | None], clusters: Sequence[object | None] | None = None
+) -> list[list[int]]:
     """The identities of ranked items -> the rows of each person, in order of their best item. A row without
-    an identity stands alone."""
-    rows: dict[str | int, list[int]] = {}
-    for row, identity in enumerate(identities):
-        rows.setdefault(row if identity is None else identity, []).append(row)
+    an identity belongs to its cluster, where it has one, and stands alone otherwise."""
+    clusters = clusters or [None] * len(identities)
+    rows: dict[tuple[str, object], list[int]] = {}
+    for row, (identity, cluster) in enumerate(zip(identities, clusters, strict=True)):
+        if identity is not None:
+            who: tuple[str, object] = ("name", identity)
+        else:
+            who = ("row", row) if cluster is None else ("cluster", cluster)
+        rows.setdefault(who, []).append(row)
     return list(rows.values())
 
 
-def by_person(matches: Sequence[Match]) -> list[Person]:
-    """Items in order of their scores -> people in order of their best item's score."""
-    groups = rows_of_people([match.item.identity for match in matches])
+def by_person(matches: Sequence[Match], clusters: Mapping[int, str] | None = None) -> list[Person]:
+    """Items in order of their scores -> people in order of their best item's score.
+
+    Args:
+        clusters: what the clusters of items are called, by seq.
+    """
+    called = [(clusters or {}).get(match.item.seq) for match in matches]
+    groups = rows_of_people([match.item.identity for match in matches], called)
     people = []
     for number, rows in enumerate(groups):
         items = [matches[row] for row in rows[:EVIDENCE]]
@@ -92,7 +107,9 @@ def by_person(matches: Sequence[Match]) -> list[Person]:
         margin = None
         if number + 1 < len(groups):
             margin = round(score - matches[groups[number + 1][0]].score, SCORE_DIGITS)
-        people.append(Person(number + 1, items[0].item.identity, score, margin, items))
+        identity = items[0].item.identity
+        cluster = called[rows[0]] if identity is None else None
+        people.append(Person(number + 1, identity, cluster, score, margin, items))
     return people
 
 

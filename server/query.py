@@ -13,6 +13,7 @@ import numpy as np
 
 from reid.nearest_reranking import rerank_nearest
 from server.batching import EmbedError
+from server.clustering import Clustering
 from server.embedding import Embedding
 from server.errors import BadRequest, Conflict, TooLarge, Unprocessable
 from server.fields import AllowedAlarms, cosine
@@ -26,6 +27,7 @@ from server.sent_vectors import require_space, unit_vectors
 from server.settings import Settings
 from server.sites import Sites, SiteState
 from server.thresholds import calibration_of, report_of, threshold_for
+from server.unknown import names_of_clusters
 
 _FEWEST_GROUPED = 256  # nearest items in which people are looked for first
 _RERANKED = 200  # nearest items that `rerank` puts into another order
@@ -58,8 +60,11 @@ class Answer:
 class Querying:
     """The use case. Raises `server.errors.Problem` for everything that a caller can do something about."""
 
-    def __init__(self, settings: Settings, store: Store, sites: Sites, embedding: Embedding) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, sites: Sites, embedding: Embedding, clustering: Clustering
+    ) -> None:
         self.settings, self.store, self.sites, self.embedding = settings, store, sites, embedding
+        self.clustering = clustering
         self.searchers = ThreadPoolExecutor(4, thread_name_prefix="search")
 
     def close(self) -> None:
@@ -94,6 +99,8 @@ class Querying:
             threshold: lowest cosine that is returned, or the false alarms that are allowed.
             group_by: "identity" ranks people instead of items, `top_k` of them: those among the nearest
                 items, of which as many are looked at as are needed, but no more than `max_top_k` allows.
+                Items without a name belong to the clusters that the site's state has; a query has lacking
+                ones made for those to come.
             include_hidden: hidden people count too.
             rerank: puts the nearest `_RERANKED` items in the order of the neighbours that they share with the
                 query; their scores stay cosines, and items behind them keep their places.
@@ -118,7 +125,8 @@ class Querying:
                 raise TooLarge(
                     f"{len(sent)} {what} in one query; a tracklet may have {self.settings.max_tracklet}"
                 )
-        state = self.sites.get(site_name).state  # taken once: everything below is of this version
+        site = self.sites.get(site_name)
+        state = site.state  # taken once: everything below is of this version
         lowest: float | None
         if isinstance(threshold, AllowedAlarms):
             lowest = threshold_for(state.version, threshold.per_1000, len(state.index))
@@ -153,6 +161,7 @@ class Querying:
         people: People | None = None
         if group_by:
             people = await loop.run_in_executor(self.searchers, self._people, search, top_k)
+            self.clustering.keep_up(site)
         else:
             rank = self._reranked if rerank else self._items
             matches = await loop.run_in_executor(self.searchers, rank, search, top_k)
@@ -234,7 +243,9 @@ class Querying:
             for score, seq in zip(scores.tolist(), seqs.tolist(), strict=True):
                 if seq in identities:
                     ranked.append((score, seq))
-            people = rows_of_people([identities[seq] for _, seq in ranked])
+            who = [seq for _, seq in ranked]
+            clusters = search.state.unknown.cluster_of(who) if search.state.unknown is not None else {}
+            people = rows_of_people([identities[seq] for seq in who], [clusters.get(seq) for seq in who])
             enough = len(people) > top_k or (len(people) > 1 and ranked[people[-1][0]][0] < threshold)
             if enough or len(seqs) < count or count == most:
                 break
@@ -250,7 +261,9 @@ class Querying:
         calibration = None
         if known is not None:
             calibration = report_of(known, len(search.state.index)).model_dump()
-        return decide(by_person(matches), top_k, calibration, threshold)
+        unknown = search.state.unknown
+        called = names_of_clusters(self.store, unknown, items) if unknown is not None else {}
+        return decide(by_person(matches, called), top_k, calibration, threshold)
 
     def _conditions(self, search: _Search) -> SearchFilter:
         where, site = search.where, search.state.version.site

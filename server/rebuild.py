@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
 from reid.profile import Centres, Profile
-from server.calibration import TooFewLabels, carried_over, of_card, of_labels
+from server.calibration import TooFewLabels, carried_over, labels_again, of_card, of_labels
 from server.embedding import Embedding
 from server.engines import Engines
 from server.errors import Conflict
@@ -22,6 +23,7 @@ from server.profile_engine import ProfileEngine
 from server.sites import Site, SiteState, put_moved
 
 CHUNK = 64
+_AHEAD = 2  # chunks that the engine has while the next is read
 
 Progress = Callable[[float], None]
 # every embedding of the site in the profile's raw space -> the profile that goes live
@@ -94,7 +96,8 @@ class Rebuilder:
         engines, live = self.engines, site.state.version
         spaces = engines.space(profile.id), engines.raw_space(profile.id)
         try:
-            return of_labels(self.store, site.name, profile.compare, *spaces)
+            by = labels_again(live.calibration)
+            return of_labels(self.store, site.name, profile.compare, *spaces, by)
         except TooFewLabels:
             pass
         same_model = live.raw_space_id == engines.raw_space(live.profile_id)
@@ -178,7 +181,9 @@ class Rebuilder:
     def _embed(
         self, site: Site, engine: ProfileEngine, space: str, seqs: np.ndarray
     ) -> Iterator[tuple[list[Item], np.ndarray]]:
-        """Yields (items, float32 [n,D]) of those that still exist, committed to the store chunk by chunk."""
+        """Yields (items, float32 [n,D]) of those that still exist, committed to the store chunk by chunk. The
+        engine works on some chunks while the next is read and decoded and the one before is committed."""
+        ahead: deque[tuple[list[Item], Future[np.ndarray]]] = deque()
         for start in range(0, len(seqs), CHUNK):
             chunk = [int(s) for s in seqs[start : start + CHUNK]]
             items_by_seq, images = self.store.items.by_seq(chunk), self.store.items.images(chunk)
@@ -191,7 +196,16 @@ class Rebuilder:
                     )
             if not items:
                 continue
-            vectors = self.embedding.embed_stored(engine, [images[item.seq] for item in items], items)
-            cameras = [item.camera for item in items]
-            self.store.embeddings.add(space, [item.seq for item in items], vectors, cameras)
-            yield items, vectors
+            ahead.append((items, self.embedding.embed_stored(engine, images, items)))
+            if len(ahead) > _AHEAD:
+                yield self._keep(space, *ahead.popleft())
+        while ahead:
+            yield self._keep(space, *ahead.popleft())
+
+    def _keep(
+        self, space: str, items: list[Item], embedded: Future[np.ndarray]
+    ) -> tuple[list[Item], np.ndarray]:
+        vectors = embedded.result()
+        cameras = [item.camera for item in items]
+        self.store.embeddings.add(space, [item.seq for item in items], vectors, cameras)
+        return items, vectors

@@ -208,8 +208,8 @@ class MeasuredReport(BaseModel):
     """What a calibration by the site's own labels also says."""
 
     gallery_people: int = Field(
-        description="people in the site when it was measured: its identities, and items without one, each "
-        "counted as a person"
+        description="people in the site when it was measured: its identities, clusters of items without one, "
+        "and items that stand alone"
     )
     gallery_items: int = Field(description="items in the site when it was measured")
     people_now: int = Field(
@@ -223,9 +223,26 @@ class MeasuredReport(BaseModel):
     refused: dict[str, str] = Field(
         description="why a threshold is null: how many people would have to be labelled"
     )
-    cllr: float = Field(
+    cllr: float | None = Field(
         description="log-likelihood-ratio cost, in bits, on people whom the fit has not seen: 0 is best, 1 "
-        "says nothing"
+        "says nothing; of pairs of one camera where tracks say who is one person; null by answers"
+    )
+    labels: str = Field(
+        default="identity",
+        description="what it was measured by: identity, tracklets, all, which is both, or answers",
+    )
+    pairs: dict[str, int] = Field(
+        default_factory=dict,
+        description="how many pairs of crops it was fitted to: same_name and other_name (best matches that "
+        "are right and wrong, or where tracks say who is one person, pairs of two cameras and of two "
+        "people), same_track, same_second, and answered_same and answered_different of the review queue",
+    )
+    tracks: int = Field(default=0, description="tracks that said who is one person")
+    torn_tracks: int = Field(
+        default=0, description="tracks whose items bear two names, which were not used; look at them"
+    )
+    notes: list[str] = Field(
+        default_factory=list, description="how far off labels of this kind were where the truth was known"
     )
 
 
@@ -241,12 +258,17 @@ class CalibrationReport(BaseModel):
     )
     space_id: str = Field(description="the space in which it was measured")
     guess: bool = Field(
-        description="true unless it was measured in the live space, by labels of the site's own items"
+        description="true unless it was measured in the live space, by labels of the site's own items; true "
+        "by tracks or answers alone"
     )
     measured_on: str = Field(description="labels of the site, or a data set of the model's card")
-    people: int | None = Field(description="how many people it was fitted to; null where the card says none")
+    people: int | None = Field(
+        description="how many people it was fitted to; null where the card says none, and by tracks or "
+        "answers alone"
+    )
     error: float | None = Field(
-        description="mean distance of probability and truth on half of the people, whom the fit has not seen"
+        description="mean distance of probability and truth on half of the people, by a fit to the others; "
+        "null where tracks or answers say who is one person"
     )
     measured: MeasuredReport | None = Field(
         default=None,
@@ -348,6 +370,21 @@ class TrialReport(BaseModel):
     speed_up: float | None = Field(description="of int8: times the rate of float, measured in turns")
 
 
+class TuningReport(BaseModel):
+    """How the CPU's cores are shared out between queries and bulk work (enrolls, re-embedding)."""
+
+    query_threads: int = Field(description="of the engine for queries; 0: what the runtime thinks best")
+    streams: int = Field(
+        description="batches of bulk work that are computed at once while no queries come; 0: bulk work is "
+        "done by the engine for queries"
+    )
+    batch: int = Field(description="crops in each of these batches")
+    measured: bool = Field(description="as resight tune measured it here; false: by default")
+    note: str | None = Field(
+        description="why what was once measured is not used; null: there is no such thing"
+    )
+
+
 class FallbackReport(BaseModel):
     """Something that did not run as it was wished."""
 
@@ -367,6 +404,9 @@ class ServerReport(BaseModel):
     )
     fallbacks: list[FallbackReport] = Field(
         description="what did not run as wished since the start, with reasons; empty: everything did"
+    )
+    tuning: TuningReport | None = Field(
+        description="how the CPU's cores are shared out; null: the engine does not share them"
     )
     search: str = Field(description="where galleries are searched: cpu or gpu")
     index: str = Field(

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 import numpy as np
@@ -14,15 +14,15 @@ import sqlalchemy as sa
 
 from server.clustering import MOST_ITEMS, Clustering, floor_of
 from server.correcting import Corrected, Correcting
-from server.doubtful import Doubt, Doubts, Embedded, meaning_of
+from server.doubtful import Doubt, Embedded, Searches, find, meaning_of, moment_of
 from server.errors import BadRequest, Conflict, NotFound
 from server.gallery import changes, people, reviews
 from server.gallery.changes import Cell, Change, pair
 from server.gallery.journal import Plan, Written
 from server.gallery.records import Item
-from server.gallery.reviews import Answer, Kind, Pair
+from server.gallery.reviews import Answer, Asked, Kind, Pair
 from server.gallery.store import Store
-from server.sites import Site, Sites, SiteState, compared
+from server.sites import Site, Sites, SiteState
 
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 _MOST_LISTED = 200  # cases of one list
@@ -83,12 +83,26 @@ class _Found:
 
     Args:
         of: what they were found in; equal values have equal cases. doubts: the most useful first.
-        count: how many there are, with those that are not kept.
+        count: how many there are, with those that are not kept. space_id: in which they are compared.
+        denied: seqs of items that are said not to show somebody.
+        version: of the site. searches: what was found in it on the way; the next search goes on from there.
     """
 
     of: tuple[object, ...]
     doubts: list[Doubt]
     count: int
+    space_id: str
+    denied: Collection[int]
+    version: int
+    searches: Searches
+
+    def asked(self, doubt: Doubt) -> Asked | None:
+        """How an item without a name is asked about with its best match. None for any other case: a cluster
+        is compared by its mean, people as a whole, and where a better match is denied this is not it."""
+        seqs = doubt.one.seqs
+        if doubt.kind != "unnamed" or len(seqs) != 1 or seqs[0] in self.denied:
+            return None
+        return Asked(doubt.score, self.space_id)
 
 
 class Reviewing:
@@ -125,17 +139,18 @@ class Reviewing:
             raise NotFound(
                 f"{case[:80]!r} is no case of a review queue; list the queue of site {site.name!r}"
             )
-        doubt = await self.clustering.in_worker(lambda: self._find(site, case))
-        if doubt is None:
+        found = await self.clustering.in_worker(lambda: self._find(site, case))
+        if found is None:
             seqs = int(shown[1]), int(shown[2])
             raise await asyncio.to_thread(self._closed, site, case, seqs)
+        doubt, asked = found
         if answer == "skip":
             await asyncio.to_thread(self._skip, site, doubt, actor)
             return Corrected(site.name, None, 0)
         action, plan = _same(site, doubt) if answer == "same" else ("different", _different(site, doubt))
 
         def keep(db: sa.Connection, written: Written) -> None:
-            reviews.keep(db, site.name, doubt.kind, doubt.pair, answer, written.entry, actor)
+            reviews.keep(db, site.name, doubt.kind, doubt.pair, answer, written.entry, actor, asked)
 
         return await self.correcting.apply(site, actor, action, plan, beside=keep)
 
@@ -152,9 +167,10 @@ class Reviewing:
         ]
         return Queue(cases, found.count, floor_of(site.state)[1])
 
-    def _find(self, site: Site, case: str) -> Doubt | None:
-        """The case of that name, where it is open."""
-        return next((doubt for doubt in self._found(site).doubts if doubt.case == case), None)
+    def _find(self, site: Site, case: str) -> tuple[Doubt, Asked | None] | None:
+        """The case of that name, where it is open, and how its item is asked about."""
+        found = self._found(site)
+        return next(((doubt, found.asked(doubt)) for doubt in found.doubts if doubt.case == case), None)
 
     def _found(self, site: Site) -> _Found:
         state = site.state
@@ -162,31 +178,24 @@ class Reviewing:
         seqs, cameras, identities = self.store.items.labels(site.name, with_image=False)
         said = self.store.people.said(site.name)
         labels = (seqs.tobytes(), tuple(cameras), tuple(identities))
-        of = (state.version.version, meaning_of(state), grouped.of, labels, said)
+        version, meaning = state.version.version, meaning_of(state)
+        of = (version, meaning, grouped.of, labels, said)
         kept = self.kept.get(site.name)
         if kept is None or kept.of != of:
             shown = [name if isinstance(name, str) else None for name in identities]
             named = [row for row, name in enumerate(shown) if name is not None and name not in said.hidden]
-            named, of_named = self._embedded(state, seqs, cameras, named)
+            named, of_named = _embedded(site, state, seqs, cameras, named)
             unnamed = [row for row, name in enumerate(identities) if name is None]
-            _, of_unnamed = self._embedded(state, seqs, cameras, unnamed)
+            _, of_unnamed = _embedded(site, state, seqs, cameras, unnamed)
             names = [shown[row] or "" for row in named]
-            doubts = Doubts(state, of_named, names, of_unnamed, grouped, said)
-            kept = _Found(of, *doubts.find())
+            moment = moment_of(meaning, of_named, names, of_unnamed, grouped, said)
+            searches = kept.searches if kept is not None and kept.version == version else Searches()
+            kept = _Found(of, *find(moment, searches), state.version.space_id, said.denied, version, searches)
             self.kept[site.name] = kept
         self.kept.move_to_end(site.name)
         while len(self.kept) > _KEPT:
             self.kept.popitem(last=False)
         return kept
-
-    def _embedded(
-        self, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]
-    ) -> tuple[list[int], Embedded]:
-        """The newest of some rows that have an embedding, and their vectors."""
-        newest = list(rows[-MOST_ITEMS:])
-        chosen = seqs[newest]
-        places, vectors = compared(self.store, state, chosen, [cameras[row] for row in newest])
-        return [newest[place] for place in places], Embedded(chosen[places], vectors)
 
     def _skip(self, site: Site, doubt: Doubt, actor: str) -> None:
         with site.lock:
@@ -212,6 +221,16 @@ class Reviewing:
             f"case {case!r} is not open at site {site.name!r}: it was decided otherwise, or what it asks "
             "about has changed since you saw it; nothing was changed, list the queue again"
         )
+
+
+def _embedded(
+    site: Site, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]
+) -> tuple[list[int], Embedded]:
+    """The newest of some rows that the index holds, and their vectors."""
+    newest = list(rows[-MOST_ITEMS:])
+    places, vectors = site.vectors(state, seqs[newest])
+    held = [newest[place] for place in places.tolist()]
+    return held, Embedded(seqs[held], [cameras[row] for row in held], vectors)
 
 
 def _same(site: Site, doubt: Doubt) -> tuple[str, Plan]:

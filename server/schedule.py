@@ -1,5 +1,5 @@
 """Adaptations that begin by themselves: of sites whose schedule says after how many new crops or hours; and
-calibrations that are measured again.
+calibrations that are measured again, and clusters that a version has not had yet.
 
 What is new counts from the last adaptation of the site, whoever asked for it and however it ended, so nothing
 has to be remembered over a restart, and an adaptation that declines is not tried again at once.
@@ -14,6 +14,7 @@ import time
 
 from server.adapt import Adapting
 from server.calibrating import Calibrating
+from server.clustering import Clustering
 from server.errors import BadRequest, NotFound, Problem, Stopping, StoreUnavailable
 from server.gallery.records import AdaptAfter
 from server.gallery.store import Store
@@ -28,9 +29,16 @@ FEWEST_HOURS, MOST_HOURS = 0.1, 8_760.0
 class Schedule:
     """The schedules of all sites, and the thread that follows them once it is started."""
 
-    def __init__(self, store: Store, sites: Sites, adapting: Adapting, calibrating: Calibrating) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sites: Sites,
+        adapting: Adapting,
+        calibrating: Calibrating,
+        clustering: Clustering,
+    ) -> None:
         self.store, self.sites = store, sites
-        self.adapting, self.calibrating = adapting, calibrating
+        self.adapting, self.calibrating, self.clustering = adapting, calibrating, clustering
         self.wake, self.closed = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
 
@@ -71,8 +79,11 @@ class Schedule:
 
     def run_due(self) -> None:
         """Starts the adaptations that are due, and measures grown galleries again. A site that cannot be
-        adapted now says why and waits."""
+        adapted now says why and waits. People without a name are grouped once in each version, so that the
+        first query by person finds them together already."""
         for site in list(self.sites.by_name.values()):
+            if site.state.unknown is None:
+                self.clustering.keep_up(site)
             try:
                 self.calibrating.renew(site)
             except Exception:  # one site that cannot be measured must not keep the others waiting

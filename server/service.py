@@ -18,6 +18,7 @@ from server.gallery.store import Store
 from server.items import Items
 from server.jobs import Jobs
 from server.journal import Journal
+from server.maps import Maps
 from server.naming import Naming
 from server.query import Querying
 from server.rebuild import Rebuilder
@@ -58,17 +59,18 @@ class Service:
         self.reembedding = Reembedding(self.rebuilder, stale)
         self.jobs = Jobs(store, clean=self._clean_after_job)
         self.enrolling = Enrolling(settings, store, sites, self.embedding, self.telemetry)
-        self.querying = Querying(settings, store, sites, self.embedding)
         self.vectoring = Vectoring(settings, sites, self.embedding)
         self.items = Items(settings, store, sites)
         self.correcting = Correcting(settings, store, sites, engines, self.embedding)
         self.journal = Journal(settings, store, sites, self.correcting)
         self.naming = Naming(store, sites, self.correcting)
         self.clustering = Clustering(store, sites, self.correcting)
+        self.querying = Querying(settings, store, sites, self.embedding, self.clustering)
+        self.maps = Maps(store, sites, self.clustering)
         self.reviewing = Reviewing(store, sites, self.clustering, self.correcting)
         self.adapting = Adapting(settings, store, sites, engines, self.rebuilder, self.jobs)
         self.calibrating = Calibrating(store, sites, engines)
-        self.schedule = Schedule(store, sites, self.adapting, self.calibrating)
+        self.schedule = Schedule(store, sites, self.adapting, self.calibrating, self.clustering)
         self.site_deletion = SiteDeletion(store, sites, self.jobs, self.rebuilder)
         self.status = Status(settings, bundle, store, engines, sites.indexes, sites)
         self.thumbnails = Thumbnails(store, settings.data)

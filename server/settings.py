@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from reid.engine_names import CHOICES
 from reid.images import Limits
 from server.gallery.index import SHORTLIST
 
@@ -63,10 +64,7 @@ class Settings(GallerySettings):
         "separated by commas, or *; default: none",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: str = Field(
-        default="auto",
-        description="auto, or one of tensorrt, cuda, openvino-int8, openvino, onnxruntime, torch",
-    )
+    engine: str = Field(default="auto", description=CHOICES)
     search: Literal["auto", "cpu", "gpu"] = Field(
         default="cpu",
         description="where galleries are searched; auto: by FAISS on a GPU where that works, gpu: an error "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,7 +24,7 @@ from server.reports import outputs_by_layer
 from server.work import CROPS, WorkAnswer, WorkRequest, work_folder
 from server.worker_process import WorkerError, run_worker
 
-_AT_ONCE = 64  # crops given to an engine together
+_AT_ONCE, _AHEAD = 64, 2  # crops given to an engine together; how many of these it has beforehand
 _PROBES = 16  # crops on which engine and torch are compared
 # Cosine of engine and torch with the new values; lower means that the engine does not compute with them.
 _LOWEST_PARITY = 0.995
@@ -46,11 +48,15 @@ class SiteTools:
         """uint8 [N,H,W,3] and the camera of each -> float32 [N,D], with the tables of the profile."""
         with self._stage("embed"), self.engines.lease(self._keep(profile)) as engine:
             vectors = [np.empty((0, self.engines.bundle.manifest.dim), np.float32)]
+            waiting: deque[Future[np.ndarray]] = deque()  # so that the engine never waits for the next crops
             for start in range(0, len(crops), _AT_ONCE):
                 self.handle.check()
                 rows = slice(start, start + _AT_ONCE)
                 some = np.ascontiguousarray(crops[rows])
-                vectors.append(engine.submit(some, list(cameras[rows]), "bulk").result())
+                waiting.append(engine.submit(some, list(cameras[rows]), "bulk"))
+                if len(waiting) > _AHEAD:
+                    vectors.append(waiting.popleft().result())
+            vectors += [future.result() for future in waiting]
         return np.concatenate(vectors)
 
     def statistics(
@@ -119,9 +125,12 @@ class SiteTools:
                 self.handle.check,
                 self.engines.settings.adapt_silence_s,
             )
+        report = self.handle.job.report
         for name, value in answer.report.items():
-            if name != "seconds":
-                setattr(self.handle.job.report, name, value)
+            if name == "notes":
+                report.notes = [*(report.notes or []), *value]
+            elif name != "seconds":
+                setattr(report, name, value)
         computed = sum(answer.report["seconds"].values())
         self._spent(answer.report["seconds"] | {"load": time.perf_counter() - began - computed})
         profile = self._profile_of(answer)

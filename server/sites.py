@@ -19,6 +19,7 @@ from server.gallery.index import GalleryIndex
 from server.gallery.indexes import Indexes, to_compare
 from server.gallery.records import AdaptAfter, Fit, Item, Version
 from server.gallery.store import Store
+from server.unknown import UnknownPeople
 
 log = logging.getLogger("resight")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -26,13 +27,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """One moment of a site: a version, how its profile compares embeddings, the index of these, and which
-    items the profile was fitted to, where that is known."""
+    """One moment of a site: a version, how its profile compares embeddings, the index of these, which items
+    the profile was fitted to, where that is known, and clusters of items without a name, once they were
+    made."""
 
     version: Version
     index: GalleryIndex
     centres: Centres | None = None
     fit: Fit | None = None
+    unknown: UnknownPeople | None = None
 
     def compare(self, vectors: np.ndarray, cameras: Sequence[str | None]) -> np.ndarray:
         """float [N,D] as embedded, the camera of each -> float [N,D], unit length, to be compared."""
@@ -60,9 +63,22 @@ class Site:
         self.waits: str | None = None  # why an adaptation that is due by this schedule does not begin yet
         # items whose camera was changed since the last re-embedding began, which may have read the one before
         self.moved: set[int] = set()
+        self.changes = 0  # enrolls, erasures and corrections since the start, after which clusters are others
+        self.moves = 0  # corrections by which items are compared otherwise than before
         self.last_measured = 0  # items it had when its calibration was last tried to be measured again
         self.deleted = False  # set under the lock: nothing may be committed to the site any more
         self.lock = threading.RLock()
+
+    def vectors(self, state: SiteState, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of items that the site's index holds, and float32 [N,D] of these, as they are compared: by the
+        labels that the store had when this was called, since those who commit them hold the lock.
+
+        Args:
+            seqs: int64 [M], ascending.
+        """
+        with self.lock:
+            held, vectors = state.index.vectors(seqs)
+        return np.flatnonzero(held), vectors
 
 
 def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
@@ -73,23 +89,6 @@ def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
     items = [by_seq[seq] for seq in seqs if seq in by_seq and seq in stored]
     if items:
         state.put(items, np.stack([np.frombuffer(stored[item.seq], "<f2") for item in items]))
-
-
-def compared(
-    store: Store, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None]
-) -> tuple[list[int], np.ndarray]:
-    """Rows of items that have an embedding, and float32 [N,D] of these, unit length, as they are compared.
-
-    Args:
-        seqs: int64 [M]. cameras: of each item.
-    """
-    stored = store.embeddings.some(seqs.tolist(), state.version.raw_space_id)
-    rows = [row for row, seq in enumerate(seqs.tolist()) if seq in stored]
-    if not rows:
-        return [], np.empty((0, state.version.dim), np.float32)
-    data = b"".join(stored[int(seqs[row])] for row in rows)
-    embedded = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1)
-    return rows, state.compare(embedded, [cameras[row] for row in rows]).astype(np.float32)
 
 
 def check_site_name(name: str) -> None:

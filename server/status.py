@@ -25,6 +25,7 @@ from server.reports import (
     ServerReport,
     SiteReport,
     TrialReport,
+    TuningReport,
 )
 from server.settings import Settings
 from server.sites import Site, Sites
@@ -80,7 +81,7 @@ class Status:
 
     def server(self) -> ServerReport:
         """What really runs."""
-        manifest = self.bundle.manifest
+        manifest, tuning = self.bundle.manifest, self.engines.tuning
         bundle = BundleReport(
             name=manifest.name,
             base=self.bundle.base_id,
@@ -99,6 +100,7 @@ class Status:
             refused_engines=self.engines.refused,
             engine_trials={name: _trial(each) for name, each in self.engines.trials.items()},
             fallbacks=[FallbackReport(**dataclasses.asdict(each)) for each in self.engines.fallbacks.all()],
+            tuning=TuningReport(**dataclasses.asdict(tuning)) if tuning is not None else None,
             search=self.indexes.device,
             index=self.indexes.kind,
             index_recall=self._recalls(),

@@ -15,6 +15,8 @@ from server.gallery.records import Version
 from server.people import POSSIBLE, RARE, SURE
 from server.reports import CalibrationReport, MeasuredReport
 
+_NO_NAMES = "this takes people with an identity: what it was measured by does not say how alike strangers are"
+_BY_WHAT = ("labels", "pairs", "tracks", "torn_tracks", "notes")
 RATES = (POSSIBLE, SURE, RARE)  # of unknown people's queries that raise a false alarm: each has a threshold
 
 
@@ -45,8 +47,11 @@ def report_of(known: Mapping[str, Any], items: int) -> CalibrationReport:
     missed: dict[str, float | None] = {}
     refused: dict[str, str] = {}
     for rate in RATES:
-        alarms = _alarms(measured)
         thresholds[str(rate)] = missed[str(rate)] = None
+        if "levels" not in measured:
+            refused[str(rate)] = _NO_NAMES
+            continue
+        alarms = _alarms(measured)
         if not alarms.reaches(rate, people):
             refused[str(rate)] = _too_few(alarms, rate, people)
             continue
@@ -65,6 +70,8 @@ def report_of(known: Mapping[str, Any], items: int) -> CalibrationReport:
                 missed=missed,
                 refused=refused,
                 cllr=measured["cllr"],
+                # older versions of Resight measured by identities alone
+                **{name: measured[name] for name in _BY_WHAT if name in measured},
             ),
         }
     )

@@ -55,13 +55,35 @@ def compute(request: WorkRequest, crops: np.ndarray, progress: Progress) -> Work
     progress(0.0, "loading torch")
     import torch
 
+    from reid.engines.fallbacks import lacks_memory
+    from reid.engines.pytorch import compute_in_float32
+
+    compute_in_float32()
+    if request.device == "cpu" or not torch.cuda.is_available():
+        return _compute_on("cpu", request, crops, progress)
+    try:
+        return _compute_on("cuda", request, crops, progress)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is a GPU that others have filled
+        if not lacks_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+    # outside the handler: the error's traceback holds the tensors that filled the GPU
+    torch.cuda.empty_cache()
+    progress(0.0, "starting again on the CPU: the GPU has too little memory")
+    answer = _compute_on("cpu", request, crops, progress)
+    answer.report["notes"] = [
+        f"The CPU computed tier {request.tier}, because the GPU had no memory: {reason}"
+    ]
+    return answer
+
+
+def _compute_on(device: str, request: WorkRequest, crops: np.ndarray, progress: Progress) -> WorkAnswer:
+    """All of it on one device. Raises RuntimeError where a GPU has too little memory."""
     from reid.batchnorm import profile_from_model
     from reid.bundle import Bundle
-    from reid.engines.pytorch import compute_in_float32, load_embedder
+    from reid.engines.pytorch import load_embedder
     from reid.models.runner import CropRunner
 
-    device = "cuda" if request.device != "cpu" and torch.cuda.is_available() else "cpu"
-    compute_in_float32()
     bundle = Bundle.load(request.bundle)
     embedder = load_embedder(bundle).to(device)
     began = time.perf_counter()

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -37,6 +37,19 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def axe() -> Any:
+    """axe-core, as the package axe-playwright-python brings it. Skipped as the browser is."""
+    if find_spec("axe_playwright_python") is None:
+        sentence = "axe-playwright-python (the extra dev) is not installed"
+        if os.environ.get("RESIGHT_REQUIRE_CHROMIUM"):
+            raise RuntimeError(sentence)
+        pytest.skip(sentence)
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe()
 
 
 @pytest.fixture(scope="module")

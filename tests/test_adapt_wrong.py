@@ -39,8 +39,9 @@ def _roll_back(site: str, status: int, sentence: str) -> Row:
     )
 
 
-def _calibrate(site: str, status: int, sentence: str) -> Row:
-    path, message = f"/sites/{site}/calibrate", pb.CalibrateRequest(site=site)
+def _calibrate(site: str, status: int, sentence: str, labels: str = "") -> Row:
+    path = f"/sites/{site}/calibrate" + (f"?labels={labels}" if labels else "")
+    message = pb.CalibrateRequest(site=site, labels=labels)
     return "POST", path, None, "Calibrate", message, status, sentence
 
 
@@ -79,6 +80,12 @@ WRONG: dict[str, Row] = {
     "rollback of an unknown site": _roll_back("nowhere", 404, NOWHERE),
     "too few labels": _calibrate("lobby", 409, "0 of its people have an identity and were seen by two"),
     "calibration of an unknown site": _calibrate("nowhere", 404, NOWHERE),
+    "calibration by unknown labels": _calibrate("lobby", 400, "labels is 'faces'; send one of", "faces"),
+    "calibration by labels of other letters": _calibrate("lobby", 400, "labels is 'ALL'", "ALL"),
+    "too few identities": _calibrate("lobby", 409, "seen by two cameras, and 32 are needed", "identity"),
+    "too few tracks": _calibrate("lobby", 409, "0 of its tracks have two moments", "tracklets"),
+    "too few of either": _calibrate("lobby", 409, "0 tracks have two moments", "all"),
+    "too few answers": _calibrate("lobby", 409, "0 answers of its review queue", "answers"),
     "unknown job": _job("GET", "GetJob", "", JOB),
     "odd job": _job("GET", "GetJob", "", "nothing"),
     "long job": _job("GET", "GetJob", "", "0" * 300),

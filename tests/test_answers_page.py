@@ -35,7 +35,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 def test_the_page_has_its_commands() -> None:
-    assert (len(COMMANDS), len(PROGRAMS)) == (6, 2)
+    assert (len(COMMANDS), len(PROGRAMS)) == (9, 3)
 
 
 def test_every_command_and_program_of_the_page_works(

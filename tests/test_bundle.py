@@ -1,10 +1,12 @@
 """Bundles: whole or refused, with a sentence that says which file and why."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from benchmarks.serving import ROOT
@@ -33,6 +35,35 @@ def test_one_flipped_bit_is_refused_by_name(copy: Path, name: str) -> None:
     (copy / name).write_bytes(data)
     with pytest.raises(BundleError, match=f"{name} is damaged"):
         Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
+def test_a_network_that_was_changed_under_a_running_server_is_never_compiled(copy: Path, name: str) -> None:
+    served = Bundle.load(copy)
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 4
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f"{name} was changed since the bundle was loaded"):
+        served.onnx_model()
+
+
+def test_weights_that_were_changed_since_are_never_read(copy: Path) -> None:
+    served = Bundle.load(copy)
+    (copy / "weights.safetensors").write_bytes(b"others")
+    with pytest.raises(BundleError, match="was changed since the bundle was loaded"):
+        served.weights()
+
+
+def test_a_graph_that_looks_for_weights_elsewhere_is_refused(copy: Path) -> None:
+    served = Bundle.load(copy)
+    graph = onnx.load_from_string((copy / "model.onnx").read_bytes())
+    tensor = next(each for each in graph.graph.initializer if each.external_data)
+    next(entry for entry in tensor.external_data if entry.key == "location").value = "/etc/passwd"
+    data = graph.SerializeToString()
+    (copy / "model.onnx").write_bytes(data)
+    served.manifest.files["model.onnx"] = hashlib.sha256(data).hexdigest()
+    with pytest.raises(BundleError, match=r"where it is not: .* of /etc/passwd"):
+        served.onnx_model()
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "manifest.json"])

@@ -17,9 +17,10 @@ from reid.bundle import Bundle
 from reid.calibration import Calibration, Fitted, calibrate, fit
 from reid.false_alarms import best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
-from server.calibration import FEWEST_PEOPLE, TooFewLabels, _queries, _rows_of_people, of_labels
+from server.calibration import FEWEST_PEOPLE, TooFewLabels, _queries, of_labels
 from server.gallery.records import NewItem
 from server.grpc import messages
+from server.labelled import _rows_of_people
 from server.reports import CalibrationReport
 from server.service import Service
 from tests.test_adapt_ladder import adapt, ended
@@ -89,7 +90,9 @@ def by_hand(service: Service) -> dict[str, Any]:
     _, persons = np.unique([f"person-{person}" for person, _, _ in SEEN], return_inverse=True)
     places = np.array([camera for _, camera, _ in SEEN])
     trial = open_set_trial(vectors, vectors, persons, persons, places, places)
-    (slope, intercept), error, cllr = calibrate(trial)
+    _, error, cllr = calibrate(trial)
+    asked = trial.unknown | trial.known
+    slope, intercept = fit(trial.best[asked], trial.right[asked])
     wrong = best_wrong_scores(vectors, persons, np.arange(len(persons)))
     alarms = fit_false_alarms(wrong, PEOPLE - 1)
     thresholds = {str(rate): alarms.threshold(rate, PEOPLE) for rate in (0.1, 0.01)}
@@ -216,10 +219,14 @@ def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
 def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.calibration.MOST_ITEMS", 8)
+    monkeypatch.setattr("server.labelled.MOST_ITEMS", 8)
     identities = [f"person-{row // 4}" for row in range(32)]  # 8 people of 4 items
     rows = _rows_of_people([None, *identities], [None, *["door"] * 32])
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
+    monkeypatch.setattr("server.labelled.MOST_OF_A_PERSON", 2)
+    many = [*["ada"] * 100, *["bea"] * 2, *["cy"] * 2]  # ada takes the room of nobody
+    assert _rows_of_people(many, ["door"] * len(many)) == [0, 50, 100, 101, 102, 103]
+    monkeypatch.setattr("server.labelled.MOST_OF_A_PERSON", 100)
     large = [*["ada"] * 6, "bea", *["cy"] * 6, "dan"]  # nobody is cut in two
     assert _rows_of_people(large, ["door"] * len(large)) == list(range(6))
 
@@ -292,6 +299,7 @@ def test_grpc_says_the_same_of_what_scores_mean(service: Service) -> None:
         if measured is not None:
             assert dict(sent.measured.missed) == without_none(measured.pop("missed"))
             assert dict(sent.measured.refused) == measured.pop("refused")
+            assert dict(sent.measured.pairs) == measured.pop("pairs")
             assert {name: getattr(sent.measured, name) for name in measured} == measured
     unknown = messages.site(report.model_copy(update={"calibration": None}))
     assert not unknown.HasField("calibration")

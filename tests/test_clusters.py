@@ -21,7 +21,9 @@ from resight_client.calls import Call
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from reid.clusters import AVERAGED, NEIGHBOURS, REACH, clusters_of
-from reid.reranking import close_pairs, jaccard_distances
+from reid.reciprocal import close_pairs
+from reid.reranking import jaccard_distances
+from server import clustering
 from server.auth import Auth
 from server.clustering import Clustering, floor_of
 from server.gallery.records import NewItem, Version
@@ -263,6 +265,45 @@ def test_what_is_enrolled_erased_or_named_shows_at_once(
     asyncio.run(service.enrolling.enroll(name, more, [NewItem("door", None, None, {})] * 3))
     largest = listed(app, name).clusters[0]
     assert (largest.cluster, largest.items) == (ids[7], 5)
+
+
+def test_clusters_are_made_again_only_where_an_item_came_or_a_part_of_one_went(
+    service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ids = site
+    made: list[int] = []
+    of_vectors = clusters_of
+
+    def counted(vectors: np.ndarray, floor: float) -> np.ndarray:
+        made.append(len(vectors))
+        return of_vectors(vectors, floor)
+
+    def after(call: Call | None) -> tuple[list[str], list[int]]:
+        del made[:]
+        if call is not None:
+            send(app, call)
+        return [each.cluster for each in listed(app, name).clusters], made
+
+    monkeypatch.setattr("server.clustering.clusters_of", counted)
+    assert after(None) == ([ids[0], ids[4], ids[7]], [10])
+    assert after(calls.name_cluster(name, ids[4], "bea", None, None)) == ([ids[0], ids[7]], [])
+    assert after(calls.update(ids[9], {"identity": "stranger"}, None, None)) == ([ids[0], ids[7]], [])
+    assert after(Call("DELETE", f"/gallery/{ids[8]}", {})) == ([ids[0]], [5])  # one of two went
+    assert after(calls.update(ids[0], {"camera": "yard"}, None, None)) == ([ids[0]], [5])
+    asyncio.run(service.enrolling.enroll(name, [view(3, 5)], [NewItem("door")]))
+    assert after(None) == ([ids[0], ids[7]], [6])
+
+
+def test_items_that_move_up_among_the_newest_wait_for_the_next_making(
+    service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ids = site
+    monkeypatch.setattr(clustering, "MOST_ITEMS", 6)  # from ids[4] on
+    assert [each.cluster for each in listed(app, name).clusters] == [ids[4], ids[7]]
+    send(app, calls.name_cluster(name, ids[4], "bea", None, None))
+    assert [each.cluster for each in listed(app, name).clusters] == [ids[7]]
+    send(app, calls.update(ids[7], {"camera": "yard"}, None, None))
+    assert [each.cluster for each in listed(app, name).clusters] == [ids[1], ids[7]]
 
 
 def test_hidden_people_are_nobodys_nearest(app: FastAPI, site: tuple[str, list[str]]) -> None:

@@ -12,7 +12,8 @@ from resight_client import Client
 
 from benchmarks.serving import ServerProcess
 from tests.chromium import new_key, window
-from tests.test_calibration import PEOPLE, SEEN
+from tests.console_site import enroll_labelled
+from tests.test_calibration import PEOPLE
 from tests.test_calibration import crop as labelled_crop
 from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
 
@@ -74,7 +75,8 @@ def names_of(client: Client, site: str) -> dict[str, int]:
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until the control of this name has the focus."""
+    """Presses Tab until the control of this name has the focus, once it is there."""
+    page.get_by_text(name, exact=True).first.wait_for()
     for _ in range(60):
         if page.evaluate("document.activeElement.textContent || document.activeElement.ariaLabel") == name:
             return
@@ -108,7 +110,7 @@ def test_a_person_is_renamed_and_that_is_undone_by_keyboard_alone(page: Page, cl
     page.get_by_text("Nobody at keys is called ada & bea/7? any more").first.wait_for()
     assert names_of(client, "keys") == {"visitor-1": 4}
     page.get_by_text("undone by").first.wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Last changes"
+    page.locator("summary:focus", has_text="Last changes").wait_for()
 
 
 def test_a_page_that_is_still_loading_leaves_the_focus_where_the_operator_moved_it(
@@ -286,6 +288,7 @@ def test_unknown_people_are_named_as_a_whole_one_enter_each_and_that_is_undone(
     page.goto("/#/unknown/unknown")
     page.get_by_text("12 crops have no name.").first.wait_for()
     assert page.locator(".cluster h2").all_inner_texts() == ["5 crops", "4 crops", "3 crops"]
+    page.locator(".cluster").first.locator(".crop").nth(4).wait_for()
     assert page.locator(".cluster").first.locator(".crop").count() == 5
     page.get_by_label("Who is it?").first.focus()
     page.keyboard.type("ada")
@@ -303,6 +306,26 @@ def test_unknown_people_are_named_as_a_whole_one_enter_each_and_that_is_undone(
     page.get_by_text("8 crops have no name.").first.wait_for()
     assert page.evaluate("document.activeElement.value") == "ada"  # what was typed is still there
     assert names_of(client, "unknown") == {"bea": 4}
+
+
+def test_a_search_leads_from_an_unknown_person_to_the_whole_cluster(page: Page, client: Client) -> None:
+    enroll_unknown(client, "found")
+    clusters = {each.items: each.cluster for each in client.clusters("found").clusters}
+    page.goto("/#/search/found")
+    shown = {"name": "a.png", "mimeType": "image/png", "buffer": crop(13, 9)}
+    page.locator(".well input[type=file]").set_input_files([shown])
+    page.locator(".person").first.get_by_role("link", name="Unknown person").click()
+    page.get_by_role("heading", name="Other unknown people").wait_for()
+    page.locator(".cluster").nth(2).wait_for()
+    assert page.locator(".cluster h2").all_inner_texts() == ["3 crops", "5 crops", "4 crops"]
+    page.get_by_label("Who is it?").first.fill("cy")
+    page.keyboard.press("Enter")
+    page.locator(".change", has_text="3 crops are called cy now.").wait_for()
+    assert names_of(client, "found") == {"cy": 3}
+    page.goto("/#/search/found")
+    page.goto(f"/#/unknown/found?cluster={clusters[3]}")
+    page.get_by_text("These crops do not stand together any more").first.wait_for()
+    page.locator(".cluster h2", has_text="5 crops").wait_for()
 
 
 def test_the_person_whom_a_cluster_looks_most_like_is_suggested(page: Page, client: Client) -> None:
@@ -376,15 +399,6 @@ def test_a_read_key_sees_unknown_people_and_cannot_name_them(readers: BrowserCon
     tab.locator(".nearest", has_text="zoe").first.wait_for()
     assert tab.locator("form, .nearest button").count() == 0
     tab.close()
-
-
-def enroll_labelled(client: Client, site: str, people: int = PEOPLE) -> None:
-    """People at two cameras, so many of them with a name."""
-    records = [
-        {"camera": f"c{camera}", "identity": f"person-{person}" if person < people else None}
-        for person, camera, _ in SEEN
-    ]
-    client.enroll(site, [labelled_crop(*seen) for seen in SEEN], records=records)
 
 
 def test_the_slider_says_which_cosine_a_rate_is_and_whom_it_misses(page: Page, client: Client) -> None:

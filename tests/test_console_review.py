@@ -13,9 +13,9 @@ from resight_client import Client
 from benchmarks.serving import ServerProcess
 from reid.bundle import write_manifest
 from tests.chromium import new_key, window
+from tests.console_site import enroll_doubtful as enroll
 from tests.test_calibration import CARD
 from tests.test_console_people import names_of
-from tests.test_review import SHOWN, view
 from tests.tiny import make_tiny_bundle
 
 if TYPE_CHECKING:
@@ -60,15 +60,6 @@ def context(chromium: Browser, server: ServerProcess, admin: str, client: Client
     opened = window(chromium, server, admin)
     yield opened
     opened.close()
-
-
-def enroll(client: Client, site: str) -> list[str]:
-    """Ids of new items, of which four cases are asked: MERGE, MISNAMED, ITEM, CLUSTER, in this order."""
-    crops = [view(one, other, share, number) for number, (one, other, share, _) in enumerate(SHOWN)]
-    records = [
-        {"identity": name, "camera": ("door", "hall")[number % 2]} for number, (*_, name) in enumerate(SHOWN)
-    ]
-    return [item.id for item in client.enroll(site, crops, records=records).items]
 
 
 def asked(page: Page, reason: str) -> None:
@@ -199,6 +190,35 @@ def test_a_read_key_sees_every_case_and_cannot_answer(
     readers.close()
     assert names_of(client, "read") == BEFORE
     assert not any(case.skipped for case in client.review("read").cases)
+
+
+def test_single_letter_keys_can_be_switched_off_and_the_page_says_so(
+    chromium: Browser, server: ServerProcess, admin: str, client: Client
+) -> None:
+    enroll(client, "letters")
+    before = names_of(client, "letters")
+    careful = window(chromium, server, admin)  # a browser of its own remembers it
+    page = careful.new_page()
+    page.goto("/#/review/letters")
+    asked(page, MERGE)
+    page.get_by_label("Single-letter keys").uncheck()
+    page.get_by_text("Single-letter keys are off").wait_for()
+    page.reload()
+    asked(page, MERGE)
+    page.get_by_text("Single-letter keys are off").wait_for()
+    assert page.locator("kbd:visible, [aria-keyshortcuts]").count() == 0
+    page.locator("main").focus()
+    for key in "sdku":
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Skip").click()
+    asked(page, MISNAMED)  # the button works, and no key did
+    assert names_of(client, "letters") == before
+    page.get_by_label("Single-letter keys").check()
+    page.locator("main").focus()
+    page.keyboard.press("u")
+    asked(page, MERGE)
+    assert page.locator("kbd:visible").count() == 3  # nothing is left to undo
+    careful.close()
 
 
 def test_an_answer_that_arrived_while_the_connection_broke_counts_once_and_can_be_undone(

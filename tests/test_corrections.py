@@ -251,6 +251,25 @@ def test_not_this_person_is_remembered_and_obeyed(
     done(app, calls.update(ids[2], {"identity": "ada lovelace"}, None, None))
 
 
+def test_what_was_denied_holds_for_the_item_and_not_for_its_image_enrolled_again(
+    service: Service, app: FastAPI
+) -> None:
+    name, images, records = f"site-{next(_numbers)}", [picture(0)], [NewItem("door", "ada")]
+    asyncio.run(service.enrolling.enroll(name, [picture(1)], records))
+    (denied,) = asyncio.run(service.enrolling.enroll(name, images, records, idempotency_key=name)).items
+    done(app, calls.person("different", name, "ada", item=denied.id))
+    (repeated,) = asyncio.run(service.enrolling.enroll(name, images, records, idempotency_key=name)).items
+    assert (repeated.id, repeated.identity) == (denied.id, None)  # a repeated request gives no name back
+    (again,) = asyncio.run(service.enrolling.enroll(name, images, records)).items
+    assert again.id != denied.id
+    assert people(app, name) == {"ada": 2}
+    assert found(service, name, item_id=denied.id) == []
+    assert found(service, name, item_id=again.id) == ["ada"]
+    refused(app, calls.update(denied.id, {"identity": "ada"}, None, None))
+    done(app, calls.person("different", name, "ada", item=again.id))  # it is said of each item
+    assert people(app, name) == {"ada": 1}
+
+
 def test_different_people_are_not_merged_and_do_not_find_each_other(
     service: Service, app: FastAPI, site: tuple[str, list[str]]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import sys
@@ -438,3 +439,28 @@ def test_torch_promises_float32_and_keeps_it(bundle: Bundle, monkeypatch: pytest
     request = WorkRequest(str(bundle.path), "2", 0, "cpu", crops.shape, 1)
     worker.compute(request, crops, lambda share, stage: None)
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_an_adaptation_for_which_the_gpu_has_no_memory_is_computed_by_the_cpu_and_says_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError]
+) -> None:
+    crops = probe_crops(bundle.manifest.height, bundle.manifest.width, 16)
+    request = WorkRequest(str(bundle.path), "2", 0, "auto", crops.shape, 4)
+    expected = worker.compute(dataclasses.replace(request, device="cpu"), crops, lambda *step: None)
+    on_cpu = worker._compute_on
+
+    def small_gpu(device: str, *others: Any) -> Any:
+        if device == "cuda":
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # torch itself asks, too
+            raise kind("CUDA out of memory.\nTried to allocate 2 GiB")
+        return on_cpu(device, *others)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(worker, "_compute_on", small_gpu)
+    stages: list[str] = []
+    answer = worker.compute(request, crops, lambda share, stage: stages.append(stage))
+    assert answer.profile == expected.profile
+    assert answer.report["device"] == "cpu"
+    assert "no memory: CUDA out of memory. Tried to allocate 2 GiB" in answer.report["notes"][0]
+    assert any("starting again on the CPU" in stage for stage in stages)

@@ -117,7 +117,7 @@ def test_a_result_is_kept_for_this_cpu_these_packages_and_this_bundle(
         trials = EngineTrials(probed, tmp_path)
         assert trials("openvino") == trials("onnxruntime") == Trial(min_cosine=1.0)
     assert tries == ["openvino", "onnxruntime"]
-    monkeypatch.setattr(server.engine_trials, "_cpu", lambda: "another CPU")
+    monkeypatch.setattr(server.engine_trials, "cpu", lambda: "another CPU")
     EngineTrials(probed, tmp_path)("openvino")
     assert tries.count("openvino") == 2
     monkeypatch.setattr(server.engine_trials, "version", lambda name: "9.9")

@@ -15,6 +15,11 @@ def unit(rng: np.random.Generator, n: int, dim: int = 16) -> np.ndarray:
     return (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
 
 
+def rows_of(vectors: list[np.ndarray]) -> np.ndarray:
+    """float32 [n,16] of that many vectors, also of none."""
+    return np.array(vectors, np.float32).reshape(len(vectors), 16)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_agrees_with_brute_force_under_random_changes_and_filters(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -58,6 +63,11 @@ def test_agrees_with_brute_force_under_random_changes_and_filters(seed: int) -> 
         assert set(seqs) <= set(truth)
         assert list(index.seqs()) == sorted(truth)
         assert len(index) == len(truth)
+        asked = np.array(sorted({*rng.integers(0, following + 9, 30).tolist()}))
+        kept, vectors = index.vectors(asked)
+        held = [row for row, seq in enumerate(asked.tolist()) if seq in truth]
+        assert np.flatnonzero(kept).tolist() == held
+        assert np.array_equal(vectors, rows_of([truth[int(asked[row])][1] for row in held]))
 
 
 def test_equal_scores_rank_in_order_of_enrolling() -> None:

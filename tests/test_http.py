@@ -229,7 +229,8 @@ def test_openapi_has_every_call_with_its_errors(server: ServerProcess) -> None:
         "/metrics",
     }
     expected |= {
-        f"/people{path}" for path in ("", "/different", "/feature", "/hide", "/merge", "/rename", "/split")
+        f"/people{path}"
+        for path in ("", "/different", "/feature", "/hide", "/map", "/merge", "/rename", "/split")
     }
     expected |= {"/clusters", "/clusters/{item}", "/clusters/name"}
     expected |= {"/sites/{site}/review", "/sites/{site}/review/{case}"}

@@ -26,9 +26,9 @@ from reid.bundle import (
     write_probe,
 )
 from reid.embedding import load
+from reid.engine_names import INT8 as OPENVINO_INT8
 from reid.engines import EngineError, choose_with_reasons
 from reid.engines.agreement import FLOORS, check_agreement, probe_crops
-from reid.engines.chooser import INT8 as OPENVINO_INT8
 from reid.engines.folding import fold_batchnorm
 from reid.engines.int8 import int8_graph, rounded_tensors
 from reid.engines.onnx_runtime import OnnxRuntimeEngine

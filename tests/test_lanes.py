@@ -70,7 +70,27 @@ def test_a_batch_never_mixes_lanes() -> None:
     for future in futures:
         future.result(5)
     batcher.close(Stopping("the server is stopping"))
-    assert engine.sizes == [1, 1, 20]
+    assert engine.sizes[:3] == [1, 1, 4]
+    assert sum(engine.sizes) == 22
+
+
+def test_while_queries_come_enrolls_are_embedded_a_few_at_a_time() -> None:
+    """A query waits for the batch that is being computed, so that has to be short."""
+    engine = Recording()
+    engine.gate.clear()
+    batcher = Batcher(engine, 2, max_batch=32)
+    batcher.rate = 0.0  # crops a second: a slow engine
+    opening = batcher.submit(crops(QUERY))
+    while batcher.queued:
+        time.sleep(0.001)
+    bulk = batcher.submit(crops(*[ENROLL] * 8), "bulk")
+    engine.gate.set()
+    assert (opening.result(5).shape, bulk.result(5).shape) == ((1, 2), (8, 2))
+    assert engine.sizes[1] == 4
+    time.sleep(0.3)  # no query has come for a while
+    batcher.submit(crops(*[ENROLL] * 30), "bulk").result(5)
+    batcher.close(Stopping("the server is stopping"))
+    assert engine.sizes[-1] == 30
 
 
 def test_what_was_submitted_before_closing_is_answered() -> None:

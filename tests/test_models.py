@@ -53,7 +53,7 @@ def test_a_specification_tells_the_feature_map_that_the_network_has(arch: str) -
 @pytest.mark.parametrize("option", OPTIONAL)
 def test_an_option_changes_the_network_or_is_refused_by_name(arch: str, option: str) -> None:
     default = spec_of(arch)
-    value = {"last_stride": 2, "shared_reduction": True}.get(option, False)
+    value = {"last_stride": 2, "shared_reduction": True, "feature_layer": True}.get(option, False)
     if option not in ARCHITECTURES[arch].options:
         with pytest.raises(ValueError, match=rf"{arch} cannot honour {option}: {value}; leave it at"):
             spec_of(arch, **{option: value})

@@ -134,6 +134,13 @@ class Seeds:
             return {"site": SITE, "identity": "person-1"}
         if call == "GET /clusters/{item}":
             return {"site": SITE}
+        if call == "GET /people/map":
+            who = (
+                {"cluster": self._clustered_item()}
+                if self.random.random() < 0.5
+                else self._about_a_person("")
+            )
+            return {"site": SITE} | who
         if call == "GET /gallery" and self.random.random() < 0.5:
             return {"site": SITE, "with_vectors": True}
         if call == "GET /sites/{site}/review":

@@ -22,6 +22,7 @@ from training.data import READERS, read_dataset, sources_of
 from training.data.records import Dataset, DatasetError, Record
 from training.filters_figure import SHOWN, filters_figure, mean_filters
 from training.methods.bot import BagOfTricks
+from training.recipe import load_recipe
 from training.visualize import _people
 
 
@@ -81,7 +82,10 @@ def test_agw_with_dcsd_has_the_parts_of_both() -> None:
 
 
 def test_a_classifier_without_a_neck_has_a_bias() -> None:
-    without, behind = (BagOfTricks.make_classifier(8, 5, neck) for neck in (False, True))
+    without, behind = (
+        BagOfTricks.make_classifier(load_recipe("bot", [f"model.neck={neck}"]), 5)
+        for neck in ("false", "true")
+    )
     assert isinstance(without, nn.Linear) and isinstance(behind, nn.Linear)
     assert without.bias is not None and behind.bias is None
 

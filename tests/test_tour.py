@@ -14,7 +14,7 @@ from tests.demo import RESIGHT, running_demo
 PAGE = (ROOT / "docs/tour.md").read_text()
 STEPS = re.findall(r"^    \$ (.*)\n((?:    (?!\$ ).*\n)*)", PAGE, re.MULTILINE)
 # what a word in capitals is, and how the answer before shows it
-IDS = {"CLUSTER": r"│ ([0-9a-f]{32}) │", "CASE": r"(?m)^(\d+-\d+-\S+) "}
+IDS = {"CLUSTER": r"clusters show --site demo ([0-9a-f]{32})", "CASE": r"(?m)^(\d+-\d+-\S+) "}
 
 
 def test_the_tour_goes_as_the_page_says(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t} --site s", "{t}/items.jsonl cannot be read"),
     ],
     "people list": [("--site s --server {page}", "is it a Resight server?"), ("", "missing option '--site'")],
+    "people map": [
+        ("--site s", "either --identity or --cluster"),
+        ("--site s --identity a --cluster i", "either --identity or --cluster"),
+        ("--site s --identity a --server {page}", "is it a Resight server?"),
+    ],
     "people rename": [("--site s a b --server {nobody}", "no answer from {nobody}"), ("--site s a", "'to'")],
     "people merge": [("--site s a b --server {page}", "is it a Resight server?"), ("--site s a", "'into'")],
     "people split": [
@@ -245,6 +250,7 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         (f"{PICTURE} --out {{t}}/a.png --what shapes", "--what"),
         (f"{PICTURE} --out {{t}}/a.png --matches {MANY}", "--matches"),
         (f"{PICTURE} --out {{t}}/a.png --queries {MANY}", "--queries"),
+        (f"{PICTURE} --out {{t}}/a.png --what surface --points {MANY}", "--points"),
         (PICTURE.replace("{t}/run", "{t}/run {t}/run") + " --out {t}/a.png", "draws one model, not 2"),
         (f"{PICTURE} --out {{t}}/a.png", "no checkpoint at"),
     ],
@@ -265,6 +271,14 @@ ROWS: dict[str, list[tuple[str, str]]] = {
         ("{t}/crop.png --out {t}/x.npz --bundle {t}/no", "no bundle at"),
         ("{t}/bytes.png --out {t}/x.npz --bundle {t}/tiny.resight", "bytes.png: not a"),
         ("{t}/crop.png --out {t}/x.npz --bundle {t}/tiny.resight --engine x", "unknown engine 'x'"),
+    ],
+    "tune": [
+        ("", "setting bundle is missing"),
+        ("--bundle {t}/no", "no bundle at"),
+        ("--bundle {t}/tiny.resight --data {t}/empty", "data folder {t}/empty cannot be used"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine none", "unknown engine 'none'"),
+        ("--bundle {t}/tiny.resight --data {t}/g2 --engine onnxruntime", "nothing can be tuned"),
+        ("--bundle {t}/tiny.resight --store words", "'words' is no database URL"),
     ],
     "synth": [
         ("", "--out FOLDER is missing"),

@@ -98,6 +98,18 @@ class Distill:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ptl:
+    """PTL's own numbers."""
+
+    # widths of the classifier's layers but the last, as many as the classes: three layers for people (section
+    # III.B), two for images (section V), whose widths the paper does not say; []: one layer
+    hidden: tuple[int, ...] = (1024, 1024)
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "hidden")
+
+
+@dataclasses.dataclass(frozen=True)
 class Optimiser:
     """Adam or SGD with warm-up and steps."""
 
@@ -187,6 +199,7 @@ class Recipe:
     losses: Losses = dataclasses.field(default_factory=Losses)
     meta: Meta = dataclasses.field(default_factory=Meta)
     distill: Distill = dataclasses.field(default_factory=Distill)
+    ptl: Ptl = dataclasses.field(default_factory=Ptl)
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
     validation: Validation = dataclasses.field(default_factory=Validation)
 

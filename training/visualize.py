@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from reid.batches import Progress
 from reid.engines import Device
+from reid.engines.pytorch import torch_device
 from reid.images import CropSize
+from training.classify import load_classifier
 from training.data import read_dataset, sources_of
 from training.data.loader import load_crops
 from training.data.records import Dataset, DatasetError, Record
@@ -30,6 +33,7 @@ from training.evaluate import (
 from training.figures import batchnorm_figure, cmc_figure, embedding_figure
 from training.filters_figure import filters_figure
 from training.sheet import Cell, save_sheet
+from training.surface_figure import Classifying, surface, surface_figure
 
 _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
 
@@ -37,7 +41,7 @@ _RIGHT, _WRONG, _QUERY = (40, 160, 70), (200, 50, 50), (40, 40, 40)
 class Picture(NamedTuple):
     """What to draw."""
 
-    what: str  # ranks, cmc, embeddings, people, filters or batchnorm
+    what: str  # ranks, cmc, embeddings, people, filters, batchnorm or surface
     sources: list[Path]
     dataset: str
     data: Path
@@ -50,6 +54,7 @@ class Picture(NamedTuple):
     pattern: str = ""  # of the dataset `pattern`
     ignore_cameras: bool = False  # whether matches of the query's own camera count
     people: int = 7  # of `people`
+    points: int = 21  # of a side of `surface`
 
 
 def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
@@ -68,6 +73,9 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
             scores = score(embed_dataset(embed, dataset, size, progress))
             curves[names[path]] = scores.cmc
         cmc_figure(curves, f"{picture.dataset}\n{of_queries(query_counts(scores))}").savefig(out, dpi=150)
+        return
+    if picture.what == "surface":
+        _surfaces(picture, progress).savefig(out, dpi=150)
         return
     if picture.what == "filters":
         embedder = open_network(picture.sources[0])
@@ -94,6 +102,23 @@ def draw(picture: Picture, out: Path, progress: Progress | None = None) -> None:
     dataset = _evaluated(picture)
     sheet = rank_sheet(embed, dataset, size, picture.queries, picture.matches, picture.seed, progress)
     save_sheet(sheet, out)
+
+
+def _surfaces(picture: Picture, progress: Progress | None) -> Figure:
+    """The losses of the runs' own classifiers on training crops drawn by the seed, the same for all."""
+    dataset = read_dataset(picture.dataset, picture.data, picture.split, picture.pattern)
+    labels = np.array(dataset.train_labels())
+    chosen = np.sort(np.random.default_rng(picture.seed).permutation(len(labels))[: picture.crops])
+    names, surfaces = _names(picture.sources), {}
+    for path in picture.sources:
+        classifier = load_classifier(path, len(set(labels)))
+        embedder = open_network(path)
+        spec = embedder.spec
+        size = CropSize(spec.height, spec.width, spec.interpolation)
+        crops = load_crops([dataset.train[i] for i in chosen], *size)
+        model = Classifying(embedder, classifier).eval().to(torch_device(picture.device))
+        surfaces[names[path]] = surface(model, crops, labels[chosen], picture.points, picture.seed, progress)
+    return surface_figure(surfaces)
 
 
 def _names(sources: list[Path]) -> dict[Path, str]:

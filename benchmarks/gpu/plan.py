@@ -26,7 +26,7 @@ class Plan:
     Args:
         bundle: the .resight folder. folder: of this check, private and empty at first.
         device: cuda; cpu rehearses the check where there is no GPU.
-        engines: names of `reid.engines.chooser.ENGINES` to try.
+        engines: names of `reid.engine_names.ENGINES` to try.
         crops: how many BNTA looks at. seconds: that one rate is measured for.
     """
 

@@ -12,13 +12,15 @@ export class Failure extends Error {
 }
 
 export const session = { required: true, scope: null, key: null, csrf: null };
+const PATIENCE_MS = 5000; // without an answer: then it is asked whether the server is there
+const PROBE_MS = 3000; // how long that may take
 const SCOPES = ["read", "write", "admin"];
 
 /** Whether the session may do what needs this scope. */
 export const may = (scope) => SCOPES.indexOf(session.scope) >= SCOPES.indexOf(scope);
 
 const events = new EventTarget();
-/** "lost" and "back" of the connection; "session" when somebody signed in or out. */
+/** "lost" and "back" of the connection; "session" when somebody signed in or out; "missing" after a 404. */
 export const on = (name, listener) => events.addEventListener(name, listener);
 export const off = (name, listener) => events.removeEventListener(name, listener);
 
@@ -68,15 +70,22 @@ export async function call(path, options = {}) {
 async function reach(path, options) {
   const headers = { ...options.headers };
   if (session.csrf && options.method && options.method !== "GET") headers["X-CSRF-Token"] = session.csrf;
+  const watch = setInterval(doubt, PATIENCE_MS);
   try {
     const response = await fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
     setLost(false);
     return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    setLost(true);
-    throw new Failure(words.connection.lost, "lost");
+    throw unanswered();
+  } finally {
+    clearInterval(watch);
   }
+}
+
+function unanswered() {
+  setLost(true);
+  return new Failure(words.connection.lost, "lost");
 }
 
 async function answerOf(response) {
@@ -84,10 +93,13 @@ async function answerOf(response) {
   let body;
   try {
     body = await response.json();
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error; // a newer question has taken its place
+    if (!(error instanceof SyntaxError)) throw unanswered(); // the connection broke within the answer
     throw new Failure(words.connection.strange(response.status), "strange", response.status);
   }
   if (response.ok) return body;
+  if (response.status === 404) events.dispatchEvent(new Event("missing"));
   throw new Failure(body.detail ?? words.connection.strange(response.status), body.code, response.status, body);
 }
 
@@ -101,12 +113,27 @@ function setLost(now) {
 
 async function probe() {
   if (!lost) return;
+  if (await answers()) setLost(false);
+  else setTimeout(probe, 2000);
+}
+
+/** Whether the server answers at all. One that hangs, or a cut cable, refuses nothing: so not for ever. */
+async function answers() {
   try {
-    await fetch("health", { cache: "no-store" });
-    setLost(false);
+    await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+    return true;
   } catch {
-    setTimeout(probe, 2000);
+    return false;
   }
+}
+
+addEventListener("online", async () => { // the browser knows of a cable or a WLAN that is back
+  if (lost && (await answers())) setLost(false);
+});
+
+/** Says that the connection is lost where nothing at all is answered; some calls only take long. */
+async function doubt() {
+  if (!lost && !(await answers())) setLost(true);
 }
 
 /** Resolves when the server answers again. */
@@ -127,7 +154,11 @@ export function watchJob(id, show) {
   }
 
   async function refused() {
-    if (stopped || source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+    if (stopped) return;
+    if (source.readyState !== EventSource.CLOSED) {
+      doubt(); // the browser tries again by itself, and says nothing of it
+      return;
+    }
     try {
       told(await call(`adapt/${id}`)); // which has the operator sign in, where that is why
     } catch (error) {

@@ -1,5 +1,5 @@
 // An enrolled crop: as a picture in a row, and looked at closely.
-import { call, may, picture, thumbnail } from "./api.js";
+import { call, json, may, picture, thumbnail } from "./api.js";
 import { open, sure } from "./dialogs.js";
 import { h, notice } from "./dom.js";
 import { go } from "./main.js";
@@ -23,18 +23,28 @@ export function image(source, alt, instead = null) {
   return [h("img", { src: source, alt, loading: "lazy", decoding: "async", onerror: failed }), h("span.none", { "aria-hidden": "true" }, words.noPicture)];
 }
 
-/** A crop as a button with its camera and time below it. `erased` is called once it is. */
-export function cropButton(item, site, erased, caption = null) {
-  return h("button.crop", { type: "button", onclick: () => look(item, site, erased) },
+/**
+ * A crop as a button with its camera and time below it. `erased` is called once it is, `renamed` after somebody said
+ * here that it is not the person whose name it bears.
+ */
+export function cropButton(item, site, erased, caption = null, renamed = erased) {
+  return h("button.crop", { type: "button", onclick: () => look(item, site, erased, renamed) },
     h("span.frame", {}, image(thumbnail(item.id), "")),
     h("span.caption", {}, caption ?? [h("span.unseen", {}, `${personOf(item)}, `), h("b", {}, cameraOf(item)), item.captured_at && h("span", {}, time(item.captured_at))]));
 }
 
-async function look({ id }, site, erased) {
+let looks = 0;
+
+async function look({ id }, site, erased, renamed) {
+  const mine = ++looks;
+  const here = location.hash;
+  const late = () => mine !== looks || here !== location.hash; // another crop or page was asked for meanwhile
   let item;
   try {
     item = await call(`gallery/${id}`); // as it is by now: another tab may have changed or erased it
+    if (late()) return;
   } catch (error) {
+    if (late()) return;
     notice(error.message, "bad");
     if (error.status === 404) erased?.({ id });
     return;
@@ -54,10 +64,25 @@ async function look({ id }, site, erased) {
       h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("div.actions", {},
         h("button.main", { type: "button", onclick: () => close("search") }, words.crop.search),
+        may("write") && item.identity !== null && h("button", { type: "button", onclick: () => close("deny") }, words.crop.deny(item.identity)),
         may("write") && h("button.bad", { type: "button", onclick: () => close("erase") }, words.crop.erase)))),
   { wide: true });
   if (chosen === "search") go("search", site, `?item=${item.id}`);
+  if (chosen === "deny") {
+    await deny(site, item.identity, item.id);
+    renamed?.(item);
+  }
   if (chosen === "erase") await erase(item, site, erased);
+}
+
+/** Remembers that an item does not show a person, whose name it loses if it bears it. Says so, or why not. */
+export async function deny(site, identity, item) {
+  try {
+    await call("people/different", json("POST", { site, identity, item }));
+    notice(words.crop.denied(identity));
+  } catch (error) {
+    notice(error.message, "bad");
+  }
 }
 
 async function erase(item, site, erased) {

@@ -8,7 +8,7 @@ export function open(title, build, { closable = true, wide = false } = {}) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const id = fresh("dialog");
-    const dialog = h(`dialog${wide ? ".wide" : ""}`, { "aria-labelledby": id });
+    const dialog = h(`dialog${wide ? ".wide" : ""}`, { "aria-labelledby": id, "data-closable": closable });
     let result = null;
     const close = (value) => { result = value; dialog.close(); };
     dialog.append(h("header", {},
@@ -27,6 +27,11 @@ export function open(title, build, { closable = true, wide = false } = {}) {
   });
 }
 
+/** Closes every dialog as Escape would, except one that asks for a key. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog[data-closable]")) dialog.close();
+}
+
 /** Asks before something is done that cannot be undone. */
 export async function sure(title, text, go) {
   return (await open(title, (close) => [
@@ -37,8 +42,8 @@ export async function sure(title, text, go) {
   ])) === true;
 }
 
-/** A text with a button that copies it. */
-export function copyable(label, text) {
+/** A text with a button that copies it. `heading`: the element of its label, by the headings that it stands below. */
+export function copyable(label, text, heading = "h3") {
   const pre = h("pre", { tabIndex: 0, role: "region", "aria-label": label }, h("code", {}, text));
   const copy = async () => {
     try {
@@ -50,7 +55,7 @@ export function copyable(label, text) {
     }
   };
   const button = h("button.small", { type: "button", onclick: copy, "aria-label": `${words.copy}: ${label}` }, words.copy);
-  return h("section.copyable", {}, h("header", {}, h("h3", {}, label), button), pre);
+  return h("section.copyable", {}, h("header", {}, h(heading, {}, label), button), pre);
 }
 
 let asking = null;

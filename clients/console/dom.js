@@ -50,6 +50,9 @@ export function notice(text, kind = "") {
   setTimeout(() => shown.remove(), kind === "bad" ? 9000 : 5000);
 }
 
+/** Whether the focus is nowhere, as after the element that had it went: only then may a page place it. */
+export const unfocused = () => [null, document.body].includes(document.activeElement);
+
 /** A number for a name that labels and controls share. */
 let last = 0;
 export function fresh(stem) {

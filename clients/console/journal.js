@@ -1,6 +1,6 @@
 // The last corrections of a site, each with the button that undoes it.
 import { call, may } from "./api.js";
-import { fill, h, notice } from "./dom.js";
+import { fill, h, notice, unfocused } from "./dom.js";
 import { time, words } from "./words.js";
 
 const LINES = 8; // entries that are shown at once
@@ -16,10 +16,13 @@ export function lastChanges(site, undone) {
   const summary = h("summary", {}, w.title);
   const element = h("details.changes", { ontoggle: () => refresh() }, summary, list, more);
   let cursor = null;
+  let round = 0; // an answer to an earlier one is no longer wanted
 
   async function load() {
+    const mine = ++round;
     try {
       const page = await call(`journal?${new URLSearchParams({ site, limit: String(LINES), ...(cursor && { cursor }) })}`);
+      if (mine !== round) return;
       if (!cursor) fill(list, !page.entries.length && h("li.soft", {}, w.none));
       list.append(...page.entries.map((entry) => line(entry, () => undo(entry))));
       cursor = page.cursor;
@@ -43,7 +46,7 @@ export function lastChanges(site, undone) {
       notice(error.message, "bad"); // it names the entry that has to be undone first
     }
     await refresh();
-    summary.focus(); // the button that had it is a new one
+    if (unfocused()) summary.focus(); // the button that had it is a new one
   }
 
   return { element, refresh, show: () => { element.open = true; } };

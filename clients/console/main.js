@@ -1,7 +1,8 @@
 // The frame around every page: sites, navigation, colours, session, connection; and which page is shown.
 import { ask, call, may, off, on, refreshSession, session, signOut, Failure } from "./api.js";
-import { askForKey } from "./dialogs.js";
+import { askForKey, closeDialogs } from "./dialogs.js";
 import { announce, fill, h, notice } from "./dom.js";
+import { lettersOn, switchLetters } from "./letters.js";
 import { words } from "./words.js";
 
 // A page is loaded when it is first shown. `scope`: what a session needs to see it.
@@ -18,12 +19,15 @@ const PAGES = {
   keys: { load: () => import("./pages/keys.js"), scope: "admin" },
 };
 
-const state = { sites: [], leave: null, shown: 0 };
-const main = h("main", { id: "page", tabIndex: -1 });
+const state = { sites: [], site: null, leave: null, shown: 0, waits: false };
+// Each page gets an element of its own: what an earlier page still draws when its answers come late is not seen.
+const place = () => h("main", { id: "page", tabIndex: -1 });
+let main = place();
 const nav = h("nav", { "aria-label": words.nav });
 const picker = h("select", { "aria-label": words.site, onchange: () => go(route().page, picker.value) });
 const who = h("div.who");
 const lost = h("div.lost", { role: "alert", hidden: true }, words.connection.lost);
+const deleted = h("div.gone", { role: "alert", hidden: true });
 
 /** What the address says: #/PAGE/SITE?item=ID, or ?person=NAME */
 function route() {
@@ -68,27 +72,63 @@ async function show() {
   const here = PAGES[page];
   state.leave?.();
   state.leave = null;
+  state.waits = false;
+  state.site = null;
+  deleted.hidden = true;
+  const late = () => number !== state.shown; // another page was asked for meanwhile
   try {
     await loadSites();
+    if (late()) return;
     const site = named ?? (state.sites.includes(remembered()) ? remembered() : state.sites[0] ?? null);
     if (site && state.sites.includes(site)) remember("resight-site", site);
     frame(page, site);
     const refused = here.scope && !may(here.scope);
-    const module = refused ? null : await here.load();
-    if (number !== state.shown) return; // another page was asked for meanwhile
+    const module = refused ? null : await loaded(here);
+    if (late()) return;
     document.title = `${words.pages[page]} · ${words.name}`;
-    fill(main);
     // before the page is complete: afterwards it would take the focus from somebody who already uses the page
-    if (number > 1) main.focus({ preventScroll: true });
+    turn(number > 1);
     if (refused) fill(main, h("h1", {}, words.pages[page]), h("p", {}, words.enroll.readOnly));
     else if (here.site && !site) fill(main, nothingYet());
     else if (here.site && !state.sites.includes(site)) fill(main, gone(site));
-    else state.leave = (await module.render(main, { site, sites: state.sites, query })) ?? null;
+    else {
+      state.site = here.site ? site : null;
+      const leave = (await module.render(main, { site, sites: state.sites, query })) ?? null;
+      if (late()) {
+        leave?.();
+        return;
+      }
+      state.leave = leave;
+    }
     announce(words.pages[page]);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    fill(main, h("p.error", {}, error.message), h("button", { type: "button", onclick: show }, words.again));
+    if (late()) return;
+    state.waits = error.code === "lost";
+    turn(number > 1);
+    fill(main, h("h1", {}, words.pages[page]), h("p.error", { role: "alert" }, error.message),
+      h("button", { type: "button", onclick: show }, words.again));
   }
+}
+
+/** A page's file. Throws Failure where it cannot be had. */
+async function loaded(here) {
+  try {
+    return await here.load();
+  } catch {
+    await loadSites(); // which says so, where the connection is lost
+    throw new Failure(words.connection.incomplete, "strange");
+  }
+}
+
+/** An empty page in the place of the last one; it takes the focus, unless that is on a list of the frame. */
+function turn(focus) {
+  const at = document.activeElement;
+  const kept = at.matches("select") && !main.contains(at);
+  const next = place();
+  main.replaceWith(next);
+  main = next;
+  if (focus && !kept) main.focus({ preventScroll: true });
 }
 
 const nothingYet = () => h("section.empty", {},
@@ -117,8 +157,10 @@ async function leaveSession() {
   try {
     await signOut();
   } catch (error) {
-    notice(error.message, "bad");
+    notice(error.message, "bad"); // still signed in: the page stays as it is
+    return;
   }
+  turn(true); // nothing of it is for whoever comes next
   await show();
 }
 
@@ -134,6 +176,14 @@ function themes() {
     ["", "light", "dark"].map((value) => h("option", { value, selected: value === chosen }, words.theme[value || "system"])));
 }
 
+function letters() {
+  const box = h("input", { type: "checkbox", checked: lettersOn(), onchange: () => {
+    switchLetters(box.checked);
+    remember("resight-letters", box.checked ? "on" : "off");
+  } });
+  return h("label.check", {}, box, words.letters.label);
+}
+
 function build() {
   const skip = (event) => { event.preventDefault(); main.focus(); };
   fill(document.getElementById("app"),
@@ -142,18 +192,27 @@ function build() {
       h("a.brand", { href: "#/search" }, h("img", { src: "console-files/icon.svg", alt: "", width: 26, height: 26 }), words.name),
       h("div.pick", {}, picker),
       nav,
-      h("div.foot", {}, who, themes())),
-    h("div.stage", {}, lost, main));
+      h("div.foot", {}, who, themes(), letters())),
+    h("div.stage", {}, lost, deleted, main));
 }
 
 ask.signIn = askForKey;
 on("session", () => {
   if (state.shown) frame(route().page, picker.value || null); // another key may do more or less
 });
+on("missing", async () => {
+  const { site } = state;
+  if (!site || !deleted.hidden) return;
+  await loadSites().catch(() => {});
+  if (site !== state.site || state.sites.includes(site)) return; // it was something else that is missing
+  deleted.textContent = words.siteView.gone(site);
+  deleted.hidden = false;
+});
 on("lost", () => { lost.hidden = false; });
 on("back", () => {
   lost.hidden = true;
   notice(words.connection.back);
+  if (state.waits) show();
 });
 // pictures that were refused meanwhile are asked for again
 for (const event of ["session", "back"]) {
@@ -177,7 +236,10 @@ async function start() {
     on("back", again);
     return;
   }
-  addEventListener("hashchange", show);
+  addEventListener("hashchange", () => {
+    closeDialogs(); // they belong to the page that is left
+    show();
+  });
   await show();
 }
 

@@ -1,4 +1,5 @@
 // A contact sheet: only the rows in sight are in the page, however many entries there are.
+import { off, on } from "./api.js";
 import { fill, h, notice } from "./dom.js";
 import { words } from "./words.js";
 
@@ -22,8 +23,10 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
   let loading = null;
   let begun = false;
   let round = 0;
+  let waits = false; // for the connection
   let columns = 1;
   let choosing = null;
+  const followers = new Set(); // called when other entries are chosen
   let width = least;
   let rowHeight = 0;
 
@@ -41,6 +44,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
       try {
         const page = await pageOf(cursor);
         if (mine !== round) return;
+        waits = false;
         entries = begun ? entries.concat(page.entries) : page.entries;
         [cursor, loading] = [page.cursor, null];
         none.hidden = entries.length > 0 || cursor !== null;
@@ -48,10 +52,12 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
         begun = true;
         if (first) redraw();
         else layout();
-        choosing?.();
+        tell();
       } catch (error) {
-        if (error.name !== "AbortError") notice(error.message, "bad");
-        if (mine === round) loading = null;
+        if (mine !== round) return;
+        loading = null;
+        waits = error.code === "lost";
+        notice(error.message, "bad");
       }
     })();
     return loading;
@@ -67,9 +73,33 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
   }
 
   function redraw() {
+    const held = [...cells].find(([, cell]) => cell.contains(document.activeElement))?.[0];
     fill(canvas);
     cells.clear();
     layout();
+    if (held !== undefined && entries.length) moveTo(Math.min(held, entries.length - 1), { preventScroll: true });
+  }
+
+  /** The focus on an entry, which is scrolled into sight unless the options say otherwise. */
+  function moveTo(place, options = {}) {
+    if (!cells.has(place)) put(place);
+    cells.get(place).focus(options);
+    draw();
+  }
+
+  /** Arrow keys go from entry to entry; Space and Enter are the buttons' own. */
+  function pressed(event) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const from = [...cells].find(([, cell]) => cell.contains(event.target))?.[0];
+    if (from === undefined || !(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const to = from + steps[event.key];
+    if (to >= 0 && to < entries.length) moveTo(to);
+  }
+
+  function tell() {
+    choosing?.();
+    followers.forEach((told) => told());
   }
 
   function draw() {
@@ -95,7 +125,7 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
       event.stopImmediatePropagation();
       if (chosen.has(key)) chosen.delete(key); else chosen.add(key);
       cell.setAttribute("aria-pressed", String(chosen.has(key)));
-      choosing();
+      tell();
     }, { capture: true });
     if (choosing) cell.setAttribute("aria-pressed", String(chosen.has(key)));
     cell.style.width = `${width}px`;
@@ -113,7 +143,23 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
     keys.forEach((key) => chosen.delete(key));
     none.hidden = entries.length > 0 || cursor !== null;
     redraw();
-    choosing?.();
+    tell();
+  }
+
+  /** Chooses entries by their keys, or gives them up; pages that were not asked for yet are, until all are there. */
+  async function choose(keys, on = true) {
+    keys.forEach((key) => (on ? chosen.add(key) : chosen.delete(key)));
+    for (const [place, cell] of cells) cell.setAttribute("aria-pressed", String(chosen.has(keyOf(entries[place]))));
+    tell();
+    const missing = () => {
+      const there = new Set(entries.map(keyOf));
+      return keys.some((key) => !there.has(key));
+    };
+    while (on && cursor !== null && missing()) {
+      const before = cursor;
+      await load();
+      if (cursor === before) return; // it was said why
+    }
   }
 
   /** The entries that are chosen and still there. */
@@ -124,19 +170,30 @@ export function sheetOf({ label, empty, pageOf, keyOf, cellOf, least = 104, capt
     choosing = told;
     if (!told) chosen.clear();
     redraw();
+    followers.forEach((follow) => follow());
   }
 
+  const back = () => { if (waits) load(); };
+
+  canvas.addEventListener("keydown", pressed);
   addEventListener("scroll", draw, { passive: true });
   addEventListener("resize", redraw);
-  const end = () => { round += 1; removeEventListener("scroll", draw); removeEventListener("resize", redraw); };
-  return { element, reload, drop, picked, choosingWith, end };
+  on("back", back);
+  const end = () => {
+    round += 1;
+    removeEventListener("scroll", draw);
+    removeEventListener("resize", redraw);
+    off("back", back);
+  };
+  return { element, reload, drop, picked, choose, chosen: () => chosen, others: () => entries.filter((entry) => !chosen.has(keyOf(entry))),
+    follow: (told) => followers.add(told), choosingWith, end };
 }
 
 /**
  * Choosing several entries of a sheet, and what can be done with them.
  *
  * actions: each with label(count), kind ("bad" where something goes for good), go(), which is waited for, and
- * most: how many it takes at most.
+ * most: how many it takes at most. Returns {element, begin}; begin() has a click choose from now on.
  */
 export function chooser(sheet, actions) {
   const count = h("span.soft", { role: "status" });
@@ -159,12 +216,13 @@ export function chooser(sheet, actions) {
       buttons[place].textContent = label(length);
     });
   };
-  const toggle = h("button.quiet", { type: "button", "aria-pressed": "false", onclick: () => {
-    const on = toggle.getAttribute("aria-pressed") === "false";
+  const isOn = () => toggle.getAttribute("aria-pressed") === "true";
+  const turn = (on) => {
     toggle.setAttribute("aria-pressed", String(on));
     toggle.textContent = on ? words.gallery.done : words.gallery.choose;
     sheet.choosingWith(on ? told : null);
     told();
-  } }, words.gallery.choose);
-  return h("div.chooser", {}, count, buttons, toggle);
+  };
+  const toggle = h("button.quiet", { type: "button", "aria-pressed": "false", onclick: () => turn(!isOn()) }, words.gallery.choose);
+  return { element: h("div.chooser", {}, count, buttons, toggle), begin: () => isOn() || turn(true) };
 }

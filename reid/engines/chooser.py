@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reid.bundle import Bundle
+from reid.engine_names import ENGINES, INT8, KINDS, ON_CPU, ON_GPU
 from reid.engines.protocol import Device, Engine, EngineError
 from reid.engines.providers import GpuOptions
-from reid.engines.trial import TRIED, Trial, check_probe
+from reid.engines.trial import Trial, check_probe
 from reid.profile import Profile
 
 log = logging.getLogger("resight")
-INT8 = "openvino-int8"
-ENGINES = ("tensorrt", "cuda", INT8, "openvino", "onnxruntime", "torch")
 # A smaller gain is not worth the precision, and a trial on a busy machine may be wrong by as much.
 _WORTH_INT8 = 1.15
-_MODULES = {
-    "tensorrt": "onnxruntime",
-    "cuda": "onnxruntime",
-    INT8: "openvino",
-    "openvino": "openvino",
-    "onnxruntime": "onnxruntime",
-    "torch": "torch",
-}
 
 
 class Choice(NamedTuple):
@@ -61,7 +52,7 @@ def choose_with_reasons(
         device: `cuda` forbids the CPU, `cpu` forbids the GPU, `auto` takes the GPU if there is one and logs
             a warning if it cannot be used.
         name: `auto`, or one of `ENGINES`: then exactly this one. gpu: how a GPU is used.
-        trial: what came out for an engine in a process of its own; those of `TRIED` have one before they are
+        trial: what came out for an engine in a process of its own; those of the CPU have one before they are
             opened here. stored: in which precision (`Bundle.precision_id`) the gallery was embedded that the
             engine is for; None where there is none, or where it is going to be embedded again.
 
@@ -93,15 +84,19 @@ def choose_with_reasons(
 
 def installed_engines(device: Device = "cpu") -> list[str]:
     """Engines whose packages are importable here and that may run on the device with every bundle."""
-    return [name for name in _candidates(device) if name != INT8 and find_spec(_MODULES[name]) is not None]
+    return [
+        name for name in _candidates(device) if name != INT8 and find_spec(KINDS[name].module) is not None
+    ]
 
 
 def require_installed(name: str) -> None:
     """Raises EngineError with what to install, unless the packages of an engine are importable."""
     if name == "tensorrt" and find_spec("tensorrt_libs") is None:
         raise EngineError("TensorRT is not installed; install it with: pip install -e '.[gpu,tensorrt]'")
-    if find_spec(_MODULES[name]) is None:
-        raise EngineError(f"{_MODULES[name]} is not installed; install it with: pip install {_MODULES[name]}")
+    if find_spec(KINDS[name].module) is None:
+        raise EngineError(
+            f"{KINDS[name].module} is not installed; install it with: pip install {KINDS[name].module}"
+        )
 
 
 def gpu_present() -> bool:
@@ -114,10 +109,9 @@ def _in_one_line(refused: dict[str, str]) -> str:
 
 
 def _candidates(device: Device) -> list[str]:
-    gpu, cpu = ["tensorrt", "cuda"], [INT8, "openvino", "onnxruntime", "torch"]
     if device == "cuda":
-        return [*gpu, "torch"]
-    return cpu if device == "cpu" or not gpu_present() else gpu + cpu
+        return [*ON_GPU, "torch"]
+    return list(ON_CPU if device == "cpu" or not gpu_present() else ENGINES)
 
 
 def _why_not_int8(bundle: Bundle, trial: Callable[[str], Trial] | None, stored: str | None) -> str | None:
@@ -128,7 +122,7 @@ def _why_not_int8(bundle: Bundle, trial: Callable[[str], Trial] | None, stored: 
         if stored == bundle.precision_id("int8"):
             return None
         return f"the gallery was embedded in {stored}; resight serve --reembed embeds it again"
-    if find_spec(_MODULES[INT8]) is None:
+    if find_spec(KINDS[INT8].module) is None:
         return "openvino is not installed; install it with: pip install openvino"
     if trial is None:
         return "nothing was measured"
@@ -153,7 +147,7 @@ def _tried(
     trial: Callable[[str], Trial] | None,
 ) -> Engine:
     """An engine that may serve. Raises EngineError."""
-    if trial is not None and name in TRIED and find_spec(_MODULES[name]) is not None:
+    if trial is not None and name in ON_CPU and find_spec(KINDS[name].module) is not None:
         outcome = trial(name)
         if outcome.refused is not None:
             raise EngineError(f"{name}: {outcome.refused}")
@@ -165,15 +159,12 @@ def _tried(
 
 def _make(name: str, bundle: Bundle, profile: Profile | None, device: Device, gpu: GpuOptions) -> Engine:
     require_installed(name)
-    makers: dict[str, Callable[[], Engine]] = {
-        "tensorrt": lambda: _onnxruntime(bundle, profile, "tensorrt", gpu),
-        "cuda": lambda: _onnxruntime(bundle, profile, "cuda", gpu),
-        INT8: lambda: _openvino(bundle, profile, "int8"),
-        "openvino": lambda: _openvino(bundle, profile),
-        "onnxruntime": lambda: _onnxruntime(bundle, profile, "cpu", gpu),
-        "torch": lambda: _torch(bundle, profile, device),
-    }
-    return makers[name]()
+    kind = KINDS[name]
+    if kind.module == "openvino":
+        return _openvino(bundle, profile, kind.variant or None)
+    if kind.module == "torch":
+        return _torch(bundle, profile, device)
+    return _onnxruntime(bundle, profile, kind.variant, gpu)
 
 
 def _onnxruntime(bundle: Bundle, profile: Profile | None, provider: str, gpu: GpuOptions) -> Engine:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 
+_NO_MEMORY = ("out of memory", "failed to allocate", "cuda failure 2:", "bfcarena", "alloc_failed")
+
 
 @dataclasses.dataclass(frozen=True)
 class Fallback:
@@ -13,6 +15,11 @@ class Fallback:
     what: str  # like "batches computed by the CPU"
     reason: str  # of the last time
     times: int
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether a runtime says by this error that a GPU has too little memory; each has words of its own."""
+    return any(sign in str(error).lower() for sign in _NO_MEMORY)
 
 
 class Fallbacks:

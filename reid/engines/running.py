@@ -9,11 +9,10 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from reid.engines.fallbacks import Fallbacks
+from reid.engines.fallbacks import Fallbacks, lacks_memory
 from reid.engines.providers import MAX_BATCH
 
 log = logging.getLogger("resight")
-_NO_MEMORY = ("out of memory", "failed to allocate", "cuda failure 2:", "bfcarena", "alloc_failed")
 ON_CPU = "batches that the GPU had no memory for, computed by the CPU"
 
 
@@ -62,7 +61,7 @@ class Running:
         try:
             return self.session.run(None, inputs)[0]
         except RUNTIME_ERRORS as error:
-            if self.on_cpu is None or not any(sign in str(error).lower() for sign in _NO_MEMORY):
+            if self.on_cpu is None or not lacks_memory(error):
                 raise
             log.warning("the GPU has no memory for a batch, so the CPU computes it: %s", error)
             self.fallbacks.note(ON_CPU, str(error))

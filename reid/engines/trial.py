@@ -20,15 +20,10 @@ from typing import Any
 import numpy as np
 
 from reid.bundle import Bundle, cosine
+from reid.engine_names import INT8
 from reid.engines.agreement import check_agreement, probe_crops
 from reid.engines.protocol import Engine, EngineError
 
-TRIED = (
-    "openvino-int8",
-    "openvino",
-    "onnxruntime",
-    "torch",
-)  # on the CPU; those on a GPU are compared with the CPU instead
 _PROGRAM = (sys.executable, "-m", "reid.engines.trial")
 _TIMEOUT_S = 300
 _BATCH, _MEASURED_S = 32, 0.5
@@ -98,7 +93,7 @@ def trial_of(
 
 def tried(bundle: Bundle, name: str) -> Trial:
     """Tries an engine in this process."""
-    from reid.engines.chooser import INT8, choose_engine
+    from reid.engines.chooser import choose_engine
 
     try:
         engine = choose_engine(bundle, "cpu", name)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from reid.models.ptl import SMALL_PLAN, BConvCell, BConvCellV2, CellStream, published_stream
+from reid.models.ptl import SMALL_PLAN, BConvCell, BConvCellV2, CellStream, FeatureLayer, published_stream
 from reid.models.recompute import Trunk, run_stage
 
 _WIDTHS = (96, 384, 768, 2112, 2208)  # channels behind the stem and the four dense blocks
@@ -19,14 +19,19 @@ class DenseNetTrunk(Trunk):
     Args:
         ptl: adds a stream of PTL's cells.
         last_stride: of the last dense block; 1 omits the pooling before it.
+        feature_layer: without cells, the last map goes through a 1x1 convolution (PTL's plain network).
     """
 
-    def __init__(self, ptl: bool = False, last_stride: int = 1) -> None:
+    def __init__(self, ptl: bool = False, last_stride: int = 1, feature_layer: bool = False) -> None:
         super().__init__()
         self.features = torchvision.models.densenet161(weights=None).features
         if last_stride == 1:
             self.features.transition3.pool = nn.Identity()
-        self.stream = published_stream(_WIDTHS, last_stride) if ptl else None
+        self.stream: nn.Module | None = None
+        if ptl:
+            self.stream = published_stream(_WIDTHS, last_stride)
+        elif feature_layer:
+            self.stream = FeatureLayer(_WIDTHS[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B,3,H,W], normalised -> [B,2208,H/16,W/16] (last_stride 1) or [B,2208,H/32,W/32]."""

@@ -8,7 +8,7 @@ from reid.models.bottleneck import added_prefixes
 from reid.models.dcsd import DynamicConv
 from reid.models.mgn import ADDED, MgnTrunk
 from reid.models.norms import InstanceBatchNorm
-from reid.models.ptl import CellStream
+from reid.models.ptl import CellStream, FeatureLayer
 from reid.models.published import our_name
 
 _CLASSIFIERS = ("fc.", "classifier.")  # of torchvision's networks; a trunk has none
@@ -37,7 +37,7 @@ def _added(trunk: nn.Module, state: dict[str, Tensor]) -> set[str]:
     for name, module in trunk.named_modules():
         if isinstance(module, InstanceBatchNorm) and f"{name}.instance.weight" in state:
             continue
-        if isinstance(module, (DynamicConv, CellStream, InstanceBatchNorm)):
+        if isinstance(module, (DynamicConv, CellStream, FeatureLayer, InstanceBatchNorm)):
             prefixes.add(f"{name}.")
     if isinstance(trunk, MgnTrunk):
         prefixes |= set(ADDED)

@@ -125,6 +125,21 @@ class CellStream(nn.Module):
         return self.out(torch.cat([maps[-1], y], dim=1))
 
 
+class FeatureLayer(nn.Module):
+    """The 1x1 convolution that makes the feature, of a network without cells (PTL, section VI.B).
+
+    The paper does not print its width. As many channels as the map has give Table I's numbers of parameters.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
+        """As `CellStream`, of which the last map alone is read."""
+        return self.out(maps[-1])
+
+
 def published_stream(widths: tuple[int, ...], last_stride: int) -> CellStream:
     """The stream of the published network beside a backbone of four stages.
 

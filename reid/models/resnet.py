@@ -11,7 +11,7 @@ from torchvision.models.resnet import ResNet
 from reid.models.agw import use_non_local
 from reid.models.dcsd import DynamicConv
 from reid.models.norms import use_dualnorm, use_ibn, use_snr
-from reid.models.ptl import published_stream
+from reid.models.ptl import FeatureLayer, published_stream
 from reid.models.recompute import Trunk, run_stage
 
 _WIDTHS = (64, 256, 512, 1024, 2048)  # channels behind the stem and the four layers of ResNet-50
@@ -36,6 +36,7 @@ class ResNetTrunk(Trunk):
             section 3.4).
         stem_relu: False reproduces the BoT and M3L code, which lost the ReLU behind the stem (methods A.0.1).
         domain_branch, camera_branch: of DCSD's modules; `ModelSpec` refuses them for the other variants.
+        feature_layer: the last map goes through a 1x1 convolution (PTL's plain network).
     """
 
     mixed_stages = (0, 1)  # at a quarter and an eighth of the input's size
@@ -48,6 +49,7 @@ class ResNetTrunk(Trunk):
         stem_relu: bool = True,
         domain_branch: bool = True,
         camera_branch: bool = True,
+        feature_layer: bool = False,
     ) -> None:
         super().__init__()
         net = (torchvision.models.resnet18 if depth == 18 else torchvision.models.resnet50)(weights=None)
@@ -64,7 +66,11 @@ class ResNetTrunk(Trunk):
         self.conv1, self.bn1, self.maxpool = net.conv1, net.bn1, net.maxpool
         self.relu = nn.ReLU(inplace=True) if stem_relu else nn.Identity()
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
-        self.stream = published_stream(_WIDTHS, last_stride) if variant == "ptl" else None
+        self.stream: nn.Module | None = None
+        if variant == "ptl":
+            self.stream = published_stream(_WIDTHS, last_stride)
+        elif feature_layer:
+            self.stream = FeatureLayer(_WIDTHS[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B,3,H,W], normalised -> [B,channels,H/16,W/16] (last_stride 1) or [B,channels,H/32,W/32]."""

@@ -27,11 +27,19 @@ class Architecture:
 
 
 # fields of ModelSpec
-OPTIONAL = ("last_stride", "stem_relu", "domain_branch", "camera_branch", "shared_reduction")
+OPTIONAL = (
+    "last_stride",
+    "stem_relu",
+    "domain_branch",
+    "camera_branch",
+    "shared_reduction",
+    "feature_layer",
+)
 
 _RESNET = frozenset({"last_stride", "stem_relu"})
 _DCSD = _RESNET | {"domain_branch", "camera_branch"}
 _DENSENET = frozenset({"last_stride"})
+_FEATURE_LAYER = frozenset({"feature_layer"})  # of the plain networks; those with cells always have one
 _NONE = frozenset[str]()
 _MGN = frozenset({"shared_reduction"})  # its branches have last strides of their own: 2, 1 and 1
 
@@ -44,7 +52,7 @@ def _lite() -> Architecture:
 
 ARCHITECTURES = {
     "resnet18": Architecture(512, _RESNET),
-    "resnet50": Architecture(2048, _RESNET),
+    "resnet50": Architecture(2048, _RESNET | _FEATURE_LAYER),
     "resnet50-ibn": Architecture(2048, _RESNET),
     "resnet50-dualnorm": Architecture(2048, _RESNET),
     "resnet50-snr": Architecture(2048, _RESNET),
@@ -55,7 +63,7 @@ ARCHITECTURES = {
     "densenet100": Architecture(342, _NONE, stride=4, height_multiple=4),  # for CIFAR's 32x32
     "densenet100-ptl": Architecture(342, _NONE, stride=4, height_multiple=4),
     "densenet100-ptl-v2": Architecture(342, _NONE, stride=4, height_multiple=4),
-    "densenet161": Architecture(2208, _DENSENET),
+    "densenet161": Architecture(2208, _DENSENET | _FEATURE_LAYER),
     "densenet161-ptl": Architecture(2208, _DENSENET),
     "efficientnet-lite0": _lite(),
     "efficientnet-lite1": _lite(),
@@ -85,6 +93,9 @@ class ModelSpec:
     domain_branch: bool = True  # of DCSD's modules: filters depend on the predicted domain
     camera_branch: bool = True  # and on the predicted camera
     shared_reduction: bool = False  # of MGN: one reduction for all eight features, as in PTL's code
+    feature_layer: bool = (
+        False  # PTL section VI.B: a 1x1 convolution makes the feature of a plain network too
+    )
 
     def __post_init__(self) -> None:
         if self.arch not in ARCHITECTURES:

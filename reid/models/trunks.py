@@ -22,7 +22,13 @@ def _resnet(variant: str = "", depth: int = 50) -> Callable[[ModelSpec], Trunk]:
         from reid.models.resnet import ResNetTrunk
 
         return ResNetTrunk(
-            depth, variant, spec.last_stride, spec.stem_relu, spec.domain_branch, spec.camera_branch
+            depth,
+            variant,
+            spec.last_stride,
+            spec.stem_relu,
+            spec.domain_branch,
+            spec.camera_branch,
+            spec.feature_layer,
         )
 
     return make
@@ -41,7 +47,7 @@ def _densenet(ptl: bool) -> Callable[[ModelSpec], Trunk]:
     def make(spec: ModelSpec) -> Trunk:
         from reid.models.densenet import DenseNetTrunk
 
-        return DenseNetTrunk(ptl, spec.last_stride)
+        return DenseNetTrunk(ptl, spec.last_stride, spec.feature_layer)
 
     return make
 

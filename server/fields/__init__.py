@@ -1,5 +1,6 @@
 """Reading the words of both protocols into values, with errors that name the field."""
 
+from server.fields.calibration import calibrated_by
 from server.fields.corrections import labels_of
 from server.fields.filters import filter_of
 from server.fields.ids import is_id
@@ -14,6 +15,7 @@ __all__ = [
     "TIER_CHOICES",
     "AllowedAlarms",
     "allowed_alarms",
+    "calibrated_by",
     "cosine",
     "filter_of",
     "is_id",

@@ -16,7 +16,7 @@ from server.gallery.conditions import conditions
 from server.gallery.database import Database, note_erased
 from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, Item, NewItem
-from server.gallery.rows import COLUMNS, METADATA, read_item, read_metadata
+from server.gallery.rows import COLUMNS, EARLIEST, LATEST, METADATA, read_item, read_metadata
 
 _CHUNK = 500  # values in one IN list; SQLite takes 32,766, PostgreSQL is happier with fewer
 _FETCHED = 1000  # rows that are read at once where Python decides about each
@@ -91,6 +91,16 @@ class ItemRows:
                     identities[seq] = identity if isinstance(identity, str) else None
         return identities
 
+    def unnamed_ids(self, seqs: Sequence[int]) -> dict[int, str]:
+        """The ids of those of some items that nobody has named, by seq."""
+        query = sa.select(t.items.c.seq, t.items.c.id).where(t.items.c.identity.is_(None))
+        ids: dict[int, str] = {}
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _CHUNK):
+                rows = db.execute(query.where(t.items.c.seq.in_(seqs[start : start + _CHUNK])))
+                ids |= {row.seq: row.id for row in rows}
+        return ids
+
     def _by(self, column: sa.Column[Any], values: Sequence[Any]) -> list[Item]:
         items: list[Item] = []
         with self.database.read() as db:
@@ -150,6 +160,22 @@ class ItemRows:
         seqs = np.array([row.seq for row in rows], np.int64)
         return seqs, [row.camera for row in rows], [row.identity for row in rows]
 
+    def tracks(self, site: str) -> list[tuple[int, float, str | float]]:
+        """(seq, captured_at, metadata's `track`) of the items of a site that have all of these and a camera:
+        a track is text or a number."""
+        columns = t.items.c
+        query = sa.select(columns.seq, columns.captured_at, METADATA.label("text"))
+        query = query.where(columns.site == site, columns.camera.is_not(None))
+        query = query.where(columns.captured_at.between(EARLIEST, LATEST), METADATA.contains('"track"'))
+        tracks: list[tuple[int, float, str | float]] = []
+        with self.database.read() as db:
+            rows = db.execution_options(yield_per=_FETCHED).execute(query.order_by(columns.seq))
+            for seq, captured_at, text in rows:
+                track = read_metadata(text)[0].get("track")
+                if isinstance(track, str | int | float) and not isinstance(track, bool):
+                    tracks.append((seq, captured_at, track))
+        return tracks
+
     def unnamed(self, site: str) -> tuple[np.ndarray, list[str | None]]:
         """int64 seqs [N], ascending, and cameras [N] of a site's items that nobody has named."""
         query = sa.select(t.items.c.seq, t.items.c.camera)
@@ -170,13 +196,11 @@ class ItemRows:
         with self.database.read() as db:
             return db.execute(query.limit(1)).first() is not None
 
-    def count_people(self, site: str) -> int:
-        """Identities of a site, and its items without one, each counted as a person."""
+    def count_identities(self, site: str) -> int:
+        """Different identities of a site."""
         named = sa.select(sa.func.count(sa.distinct(t.items.c.identity))).where(t.items.c.site == site)
-        unnamed = sa.select(sa.func.count()).select_from(t.items)
-        unnamed = unnamed.where(t.items.c.site == site, t.items.c.identity.is_(None))
         with self.database.read() as db:
-            return (db.scalar(named) or 0) + (db.scalar(unnamed) or 0)
+            return db.scalar(named) or 0
 
     def by_camera(self, site: str) -> list[tuple[str | None, int, int]]:
         """Each camera of a site with how many items it has and how many identities they name; cameras in

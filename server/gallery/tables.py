@@ -216,6 +216,9 @@ reviews = sa.Table(  # answers of the review queue, one for each pair of items t
     sa.Column("entry", _SEQ),  # of the journal, whose undoing takes the answer back; NULL: none
     sa.Column("actor", sa.String, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+    # the cosine with which one item was asked about with its best match, and its space; NULL: it was not so
+    sa.Column("score", sa.Float),
+    sa.Column("space_id", sa.String),
 )
 
 owner = sa.Table(

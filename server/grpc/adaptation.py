@@ -62,7 +62,7 @@ class Adaptation(rpc.AdaptationServicer):
 
     async def Calibrate(self, request: pb.CalibrateRequest, context: Any) -> pb.Calibration:
         """Measures what scores mean."""
-        return messages.calibration(await self.service.calibrating.calibrate(request.site))
+        return messages.calibration(await self.service.calibrating.calibrate(request.site, request.labels))
 
     async def ListSites(self, request: pb.ListSitesRequest, context: Any) -> pb.ListSitesResponse:
         """Every site."""

@@ -35,6 +35,7 @@ SCOPES: dict[str, str | None] = {
     f"/{_CORRECTIONS}/UpdateItem": "write",
     f"/{_CORRECTIONS}/UpdateItems": "write",
     f"/{_CORRECTIONS}/ListPeople": "read",
+    f"/{_CORRECTIONS}/GetMap": "read",
     f"/{_CORRECTIONS}/Rename": "write",
     f"/{_CORRECTIONS}/Merge": "write",
     f"/{_CORRECTIONS}/Split": "write",

@@ -53,6 +53,13 @@ class Corrections(rpc.CorrectionsServicer):
         )
         return pb.ListPeopleResponse(people=[_named(each) for each in page], cursor=following or "")
 
+    async def GetMap(self, request: pb.GetMapRequest, context: Any) -> pb.CropMap:
+        """Where crops lie to each other."""
+        identity = label_of(request.identity, "identity")
+        made = await self.service.maps.of(request.site, identity, request.cluster or None)
+        points = [pb.MapPoint(**vars(point)) for point in made.points]
+        return pb.CropMap(**vars(made) | {"points": points})
+
     async def Rename(self, request: pb.RenameRequest, context: Any) -> pb.Corrected:
         """A new name."""
         name, to = _names(request.identity, request.to, "to")

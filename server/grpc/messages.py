@@ -113,6 +113,7 @@ def person(ranked: Person) -> pb.Person:
     return pb.Person(
         rank=ranked.rank,
         identity=ranked.identity or "",
+        cluster=ranked.cluster or "",
         score=ranked.score,
         margin=ranked.margin,
         items=[match(m) for m in ranked.items],
@@ -161,6 +162,9 @@ def info(report: ServerReport) -> pb.Info:
     values = report.model_dump()
     bundle = values.pop("bundle")
     metrics = json.dumps(bundle.pop("metrics"))
+    tuning = values.pop("tuning")
+    if tuning is not None:
+        values["tuning"] = pb.Tuning(**tuning)
     values["engine_trials"] = {name: pb.Trial(**trial) for name, trial in values["engine_trials"].items()}
     return pb.Info(bundle=pb.BundleInfo(**bundle, metrics_json=metrics), **values)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sse_starlette.sse import EventSourceResponse
 
 from server.http.access import Admin, KeyedRoute, Reader, ServiceDep
@@ -79,10 +80,22 @@ async def roll_back(service: ServiceDep, actor: Admin, site: str) -> JobModel:
 
 
 @router.post("/sites/{site}/calibrate")
-async def calibrate(service: ServiceDep, actor: Admin, site: str) -> CalibrationReport:
-    """Measure now what scores of the site mean, by identities of its items. Where these do not suffice the
-    answer is 409, which says what is missing, and the calibration before stays."""
-    return await service.calibrating.calibrate(site)
+async def calibrate(
+    service: ServiceDep,
+    actor: Admin,
+    site: str,
+    labels: Annotated[
+        str | None,
+        Query(
+            description="identity: people whom two cameras have seen; tracklets: tracks of cameras alone, "
+            "which is a guess; all: both; answers: the model's card, moved by answers of the review queue, a "
+            "guess too. Without it identities, or where they do not suffice, all, or answers"
+        ),
+    ] = None,
+) -> CalibrationReport:
+    """Measure now what scores of the site mean, by identities of its items, by tracks, or by both. Where
+    these do not suffice the answer is 409, which says what is missing, and the calibration before stays."""
+    return await service.calibrating.calibrate(site, labels)
 
 
 @router.put("/sites/{site}/adapt-after")

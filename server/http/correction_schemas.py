@@ -13,6 +13,7 @@ from server.gallery.people import Named
 from server.gallery.records import Item
 from server.http.schemas import TIME_HELP, ItemModel
 from server.journal import shown
+from server.maps import CropMap
 from server.naming import Alike
 
 Label = str | int | None
@@ -126,6 +127,32 @@ class AlikeModel(BaseModel):
 
     best: float = Field(description="cosine of the two items that are most alike")
     mean: float = Field(description="cosine of the mean embeddings")
+
+
+class PointModel(BaseModel):
+    """Where an item lies on a map."""
+
+    item: str
+    camera: str | None
+    x: float
+    y: float
+
+
+class MapModel(BaseModel):
+    """Items of a person or of a cluster, the nearer to each other the more alike they are."""
+
+    site: str
+    points: list[PointModel] = Field(
+        description="the oldest item first; of more than 2,000 items some, at equal distances in that order"
+    )
+    items: int = Field(description="how many the person or the cluster has")
+    shown: list[float] = Field(description="share of all differences that each of the two axes shows")
+
+    @classmethod
+    def of(cls, made: CropMap) -> MapModel:
+        """A map as callers see it."""
+        points = [PointModel(**vars(point)) for point in made.points]
+        return cls(site=made.site, points=points, items=made.items, shown=made.shown)
 
 
 class CorrectedModel(BaseModel):

@@ -18,6 +18,7 @@ from server.http.correction_schemas import (
     ItemCorrectedModel,
     ItemUpdateModel,
     JournalModel,
+    MapModel,
     MergeModel,
     NamedModel,
     PeopleModel,
@@ -78,6 +79,19 @@ async def people(
         site, cursor, limit, label_of(identity, "identity"), include_hidden
     )
     return PeopleModel(people=[NamedModel.of(named) for named in page], cursor=following)
+
+
+@router.get("/people/map")
+async def crop_map(
+    service: ServiceDep,
+    actor: Reader,
+    site: SiteName,
+    identity: Annotated[str | None, Query(description="a person's name")] = None,
+    cluster: Annotated[str | None, Query(description="instead: id of any item of a cluster")] = None,
+) -> MapModel:
+    """Where the items of a person or of a cluster lie to each other in two dimensions (PCA), to see which of
+    them do not belong there."""
+    return MapModel.of(await service.maps.of(site, label_of(identity, "identity"), cluster or None))
 
 
 @router.post("/people/rename")

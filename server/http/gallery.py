@@ -77,7 +77,8 @@ async def enroll(
         str | None,
         Form(
             examples=['{"track": 12}'],
-            description="a JSON object of text, finite numbers, integers of 64 bits, true, false and null",
+            description="a JSON object of text, finite numbers, integers of 64 bits, true, false and null; "
+            "`track`, what the camera's tracker calls it, counts when the site is calibrated",
             json_schema_extra=EMPTY_IS_NONE,
         ),
     ] = None,

@@ -139,7 +139,12 @@ class PersonModel(BaseModel):
     """A ranked person."""
 
     rank: int
-    identity: str | None = Field(description="null: an item without an identity, which stands alone")
+    identity: str | None = Field(description="null: nobody has named the items")
+    cluster: str | None = Field(
+        None,
+        description="of people without a name: the oldest item of their cluster, by which it is called; null "
+        "for people with a name, and for an item that stands alone",
+    )
     score: float = Field(description="cosine of the best item")
     margin: float | None = Field(
         description="by how much it is above the next person's score; null where nobody comes next"
@@ -155,6 +160,7 @@ class PersonModel(BaseModel):
         return cls(
             rank=person.rank,
             identity=person.identity,
+            cluster=person.cluster,
             score=person.score,
             margin=person.margin,
             items=items,

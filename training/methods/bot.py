@@ -27,7 +27,7 @@ class BagOfTricks(Method):
         dim, count = embedder.spec.dim, sum(identities)
         if isinstance(embedder.neck, nn.BatchNorm1d):
             embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
-        self.classifier = self.make_classifier(dim, count, embedder.spec.neck)
+        self.classifier = self.make_classifier(recipe, count)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
         self.centres = CentreLoss(count, dim) if recipe.losses.centre else None
         hardest, temperature = recipe.losses.proxy_hardest, recipe.losses.proxy_temperature
@@ -35,12 +35,13 @@ class BagOfTricks(Method):
         self.ssl = SelfSupervisedLoss(count, PART_DIM, PARTS) if embedder.heads is not None else None
 
     @staticmethod
-    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
+    def make_classifier(recipe: Recipe, count: int) -> nn.Module:
         """Features -> identity logits; training-only.
 
         Without a neck it has a bias and torch's initialisation, as in the code (rungs 1 to 5 of Table 1).
         """
-        if not neck:
+        dim = recipe.model.dim
+        if not recipe.model.neck:
             return nn.Linear(dim, count)
         classifier = nn.Linear(dim, count, bias=False)
         # as in the code; the paper says Kaiming (methods A.8, row 15)

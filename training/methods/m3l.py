@@ -61,7 +61,7 @@ class M3L(Method):
         )
         self.classifier: nn.Module | None = None  # instead of the memory
         if recipe.meta.classifier != "memory":
-            self.classifier = BagOfTricks.make_classifier(embedder.spec.dim, sum(identities))
+            self.classifier = BagOfTricks.make_classifier(recipe, sum(identities))
         self.ssl = (
             SelfSupervisedLoss(sum(identities), PART_DIM, PARTS) if embedder.heads is not None else None
         )

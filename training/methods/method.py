@@ -34,8 +34,8 @@ class Method(nn.Module):
         self.pixels = PixelEmbedder(embedder)
 
     @staticmethod
-    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
-        """Features [B,dim] -> logits [B,count] of identities, training-only; of methods that classify."""
+    def make_classifier(recipe: Recipe, count: int) -> nn.Module:
+        """Features [B,D] of the recipe's network -> logits [B,count]; of methods that classify."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

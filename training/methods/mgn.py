@@ -34,9 +34,9 @@ class Mgn(Ptl):
         super().__init__(recipe, embedder, identities, cameras)
 
     @staticmethod
-    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
+    def make_classifier(recipe: Recipe, count: int) -> nn.Module:
         """One linear layer for each feature."""
-        return nn.ModuleList(nn.Linear(WIDTH, count) for _ in range(dim // WIDTH))
+        return nn.ModuleList(nn.Linear(WIDTH, count) for _ in range(recipe.model.dim // WIDTH))
 
     def losses(self, f: Features, batch: Batch) -> dict[str, Tensor]:
         """The losses of features that have been computed already."""

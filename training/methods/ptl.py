@@ -5,14 +5,18 @@ from __future__ import annotations
 from torch import nn
 
 from training.methods.bot import BagOfTricks
+from training.recipe import Recipe
 
 
 class Ptl(BagOfTricks):
     """The losses are the recipe's. The states of the cells are kept by every method (`method.py`)."""
 
     @staticmethod
-    def make_classifier(dim: int, count: int, neck: bool = True) -> nn.Module:
-        """Three linear layers, as the paper says; their widths are ours."""
-        return nn.Sequential(
-            nn.Linear(dim, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, count)
-        )
+    def make_classifier(recipe: Recipe, count: int) -> nn.Module:
+        """Linear layers with ReLUs between them: `ptl.hidden` of the recipe."""
+        layers: list[nn.Module] = []
+        dim = recipe.model.dim
+        for width in recipe.ptl.hidden:
+            layers += [nn.Linear(dim, width), nn.ReLU()]
+            dim = width
+        return nn.Sequential(*layers, nn.Linear(dim, count))

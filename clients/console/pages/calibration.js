@@ -1,7 +1,7 @@
 // What scores mean at a site: which cosine keeps how many false alarms, and whom that misses.
-import { call, may } from "../api.js";
+import { call, may, off, on } from "../api.js";
 import { copyable } from "../dialogs.js";
-import { fill, fresh, h, notice } from "../dom.js";
+import { fill, fresh, h, notice, unfocused } from "../dom.js";
 import { words } from "../words.js";
 import { curve } from "./curve.js";
 
@@ -13,15 +13,18 @@ export async function render(main, { site }) {
   const error = h("p.error", { role: "alert" });
   const button = h("button.main", { type: "button", onclick: measure });
   let label = w.measureFirst;
+  let rate = null; // that the slider was moved to
+  let waits = false; // for the connection
   const path = encodeURIComponent(site);
 
   async function draw() {
     const overview = await call(`console/sites/${path}/calibration`);
     const known = overview.calibration;
+    waits = false;
     label = known?.measured ? w.measure : w.measureFirst;
     fill(button, label);
     fill(place,
-      overview.curve.length ? tuner(overview) : h("p.none", {}, known ? w.guess(known.measured_on) : w.none),
+      overview.curve.length ? tuner(overview, rate ?? WISHED, (chosen) => { rate = chosen; }) : h("p.none", {}, known ? w.guess(known.measured_on) : w.none),
       h("div.columns", {},
         known?.measured && h("section.card", {}, h("h2", {}, w.behind), facts(overview)),
         h("section.card", {}, h("h2", {}, label), h("p.soft", {}, w.measureText(overview.fewest_people)),
@@ -33,27 +36,32 @@ export async function render(main, { site }) {
     button.textContent = w.measuring;
     error.textContent = "";
     try {
-      const { people } = await call(`sites/${path}/calibrate`, { method: "POST" });
-      notice(w.measured(people));
+      const measured = await call(`sites/${path}/calibrate`, { method: "POST" });
+      notice(measured.people === null ? w.measuredOn(measured.measured_on) : w.measured(measured.people));
       await draw();
     } catch (failure) {
+      waits = failure.code === "lost";
       error.textContent = failure.message; // what stood before still stands
     } finally {
       button.disabled = false;
       button.textContent = label;
-      button.focus({ preventScroll: true });
+      if (unfocused()) button.focus({ preventScroll: true }); // a disabled button does not keep it
     }
   }
 
   fill(main, h("h1", {}, w.title), h("p.lead", {}, w.text), place);
   await draw();
+  // whether measuring had begun before the connection was lost is not known: what there is by now is shown
+  const back = () => { if (waits) draw().then(() => { error.textContent = ""; }, () => {}); };
+  on("back", back);
+  return () => off("back", back);
 }
 
-/** The slider, what it costs, and the curve that it moves along. */
-function tuner({ curve: points, compared }) {
+/** The slider, what it costs, and the curve that it moves along. It stands at a rate first, and `moved(rate)` is told where it goes. */
+function tuner({ curve: points, compared }, first, moved) {
   const reached = points.findIndex((point) => point.missed !== null);
-  const wished = points.findIndex((point) => point.false_alarms_per_1000 === WISHED);
-  const slider = h("input", { type: "range", id: fresh("slider"), min: 0, max: points.length - 1, oninput: () => draw() });
+  const wished = points.findIndex((point) => point.false_alarms_per_1000 === first);
+  const slider = h("input", { type: "range", id: fresh("slider"), min: 0, max: points.length - 1, oninput: () => moved(draw()) });
   slider.value = Math.max(wished, reached);
   const figures = h("div.figures", {});
   const said = h("p", {});
@@ -72,6 +80,7 @@ function tuner({ curve: points, compared }) {
     said.className = missed === null ? "error" : "soft";
     fill(drawing, curve(points, chosen));
     fill(use, missed !== null && copyable(w.use, `threshold={"false_alarms_per_1000": ${rate}}`));
+    return rate;
   }
 
   draw();
@@ -86,11 +95,13 @@ const figure = (name, value) => h("div", {}, h("p.soft", {}, name), h("p.big", {
 function facts({ calibration: known }) {
   const { measured } = known;
   const rows = [
-    [w.facts.people, w.facts.peopleText(known.people)],
+    known.people !== null && [w.facts.people, w.facts.peopleText(known.people)],
     [w.facts.now, w.facts.nowText(measured.people_now)],
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],
     known.error !== null && [w.facts.error, words.percent(known.error)],
-    [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+    measured.cllr !== null && [w.facts.cllr, w.facts.cllrText(measured.cllr)],
+    measured.torn_tracks > 0 && [w.facts.torn, w.facts.tornText(measured.torn_tracks)],
+    measured.notes?.length > 0 && [w.facts.notes, measured.notes.join(". ")],
   ].filter(Boolean);
   return h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }

@@ -147,6 +147,7 @@ function progressView(all, stop) {
     show(state);
     stopping.remove();
     const copies = state.enrolled - state.ids.size;
+    waits.textContent = state.refused ?? "";
     const sentence = state.stopped ? words.enroll.stopped(state.done) : words.enroll.done(state.ids.size, site);
     fill(text, h("b", {}, sentence), copies > 0 && ` ${words.enroll.copies(copies)}`);
     announce(sentence);

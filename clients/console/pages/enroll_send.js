@@ -11,7 +11,7 @@ const AT_ONCE = 4;
  * [{path, why}]. Resolves when all are sent or `stop()` was called.
  */
 export function sender(site, files, told) {
-  const state = { done: 0, ids: new Set(), enrolled: 0, errors: [], waits: null, stopped: false };
+  const state = { done: 0, ids: new Set(), enrolled: 0, errors: [], waits: null, stopped: false, refused: null };
   let next = 0;
 
   async function worker() {
@@ -19,7 +19,7 @@ export function sender(site, files, told) {
       const each = files[next];
       next += 1;
       const result = await sent(site, each, state, told);
-      if (result === null) return; // stopped while it waited: it was not sent
+      if (result === null) return; // stopped: it was not sent
       state.done += 1;
       if (result.id) {
         state.enrolled += 1;
@@ -63,6 +63,8 @@ async function sent(site, { file, labels }, state, told) {
         await new Promise((resolve) => setTimeout(resolve, 1000 * failure.facts.retry_after_s));
       } else if (failure.code === "conflict" && failure.message.includes("used by two requests")) {
         await new Promise((resolve) => setTimeout(resolve, 200)); // a copy of this file is being enrolled
+      } else if ([401, 403].includes(failure.status)) {
+        Object.assign(state, { stopped: true, refused: failure.message }); // none of the others would be taken either
       } else {
         return { why: reasonOf(failure) };
       }

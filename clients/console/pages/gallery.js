@@ -4,6 +4,7 @@ import { cropButton, personOf } from "../crop.js";
 import { sure } from "../dialogs.js";
 import { announce, fill, h, notice } from "../dom.js";
 import { filterChips } from "../filters.js";
+import { lastChanges } from "../journal.js";
 import { chooser, sheetOf } from "../sheet.js";
 import { time, words } from "../words.js";
 
@@ -17,15 +18,18 @@ export async function render(main, { site }) {
     empty: words.gallery.empty,
     pageOf: (cursor) => itemsOf(site, where, cursor),
     keyOf: (item) => item.id,
-    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item)),
+    cellOf: (item) => cropButton(item, site, () => sheet.drop([item.id]), captionOf(item), corrected),
   });
+  const changes = lastChanges(site, sheet.reload);
+  const corrected = () => Promise.all([sheet.reload(), changes.refresh()]);
   const filter = (wanted) => { where = wanted; return sheet.reload(); };
   const choose = may("write") && chooser(sheet, [{ label: words.gallery.erase, kind: "bad", go: () => eraseChosen(site, sheet) }]);
   const cameras = overview.cameras.map((each) => each.camera);
   fill(main,
     h("h1", {}, words.gallery.title),
     h("p.lead", {}, words.gallery.text(overview.site.items, site)),
-    h("div.bar", {}, filterChips(cameras, filter), choose),
+    h("div.bar", {}, filterChips(cameras, filter), choose && choose.element),
+    changes.element,
     sheet.element);
   await sheet.reload();
   return sheet.end;
@@ -48,17 +52,19 @@ async function eraseChosen(site, sheet) {
   const go = words.gallery.erase(ids.length);
   if (!(await sure(words.gallery.eraseTitle(ids.length), words.gallery.eraseText, go))) return;
   const erased = [];
+  let elsewhere = 0;
   try {
     for (const id of ids) {
       try {
         await call(`gallery/${id}?site=${encodeURIComponent(site)}`, { method: "DELETE" });
       } catch (error) {
-        if (error.status !== 404) throw error; // it was erased elsewhere
+        if (error.status !== 404) throw error;
+        elsewhere += 1;
       }
       erased.push(id);
     }
-    announce(words.gallery.erased(erased.length));
-    notice(words.gallery.erased(erased.length));
+    const said = [erased.length > elsewhere && words.gallery.erased(erased.length - elsewhere), elsewhere && words.gallery.elsewhere(elsewhere)];
+    notice(said.filter(Boolean).join(" "));
   } catch (error) {
     notice(error.message, "bad");
   } finally {

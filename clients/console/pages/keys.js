@@ -1,5 +1,5 @@
 // Keys and the audit log.
-import { call, json, session } from "../api.js";
+import { call, json, off, on, session } from "../api.js";
 import { copyable, sure } from "../dialogs.js";
 import { field, fill, h, notice } from "../dom.js";
 import { time, words } from "../words.js";
@@ -11,11 +11,28 @@ export async function render(main) {
   const keys = h("div", {});
   const made = h("div", { role: "status" });
   const audit = h("section", {});
-  const draw = async () => fill(keys, keyTable(await call("console/keys"), draw));
+  let round = 0; // an answer to an earlier question is not shown after a later one
+  let waits = false; // for the connection
+
+  async function draw() {
+    const mine = ++round;
+    const list = await call("console/keys");
+    if (mine !== round) return;
+    waits = false;
+    fill(keys, keyTable(list, anew));
+  }
+
+  const anew = () => draw().catch((error) => {
+    waits = error.code === "lost";
+    notice(error.message, "bad");
+  });
+  const back = () => { if (waits) anew(); };
   fill(main, h("h1", {}, w.title), h("p.lead", {}, w.text), !session.required && h("p.soft", {}, w.local),
-    keys, makeForm(made, draw), made, audit);
+    keys, makeForm(made, anew), made, audit);
   await draw();
   await drawAudit(audit);
+  on("back", back);
+  return () => off("back", back);
 }
 
 function keyTable(keys, anew) {
@@ -47,9 +64,9 @@ function makeForm(made, anew) {
     event.preventDefault();
     try {
       const key = await call("console/keys", json("POST", { scope: scope.value }));
-      fill(made, copyable(w.made(key.id), key.key));
+      fill(made, copyable(w.made(key.id), key.key, "h2"));
     } catch (error) {
-      notice(error.message, "bad");
+      notice(error.code === "lost" ? w.lost : error.message, "bad");
     }
     await anew();
   };

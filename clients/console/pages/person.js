@@ -1,20 +1,24 @@
 // One person: the crops that bear the name, and what can be corrected.
-import { call, json, may } from "../api.js";
-import { cropButton } from "../crop.js";
-import { fill, h, notice } from "../dom.js";
+import { call, json, may, off, on } from "../api.js";
+import { cropButton, deny } from "../crop.js";
+import { fill, h, notice, unfocused } from "../dom.js";
 import { lastChanges } from "../journal.js";
 import { address, go } from "../main.js";
+import { mapOf } from "../map.js";
 import { chooser, sheetOf } from "../sheet.js";
 import { time, words } from "../words.js";
 import { itemsOf } from "./gallery.js";
-import { askName, askSplit, personNamed } from "./person_names.js";
+import { askName, askWhose, personNamed } from "./person_names.js";
 
 const w = words.people;
 
 export async function renderPerson(main, site, name) {
   let person = null;
+  let round = 0; // what an earlier question is answered is not shown after a later one
+  let waits = false; // for the connection
   const heading = h("div", {});
   const actions = h("div.bar", {});
+  const hiding = h("button", { type: "button", onclick: hide });
   const sheet = sheetOf({
     label: w.cropsOf(name),
     least: 132,
@@ -27,21 +31,36 @@ export async function renderPerson(main, site, name) {
   const choose = may("write") && chooser(sheet, [
     { label: w.split, go: split },
     { label: () => w.feature, most: 1, go: feature },
+    { label: () => words.crop.deny(name), most: 1, go: notThis },
   ]);
+  const chosen = h("div.bar.end", {}, choose && choose.element);
+  const map = mapOf(site, () => ({ identity: name }), sheet, () => choose.begin());
 
   /** Everything anew, as it is by now; what was chosen stays chosen. */
   async function refresh() {
-    person = await personNamed(site, name);
+    const mine = ++round;
+    const found = await personNamed(site, name);
+    if (mine !== round) return;
+    const first = !person;
+    person = found;
+    waits = false;
+    // before the heading: nobody is to choose crops that are there no more by a count that is new
+    if (person && !first) await sheet.reload();
+    if (mine !== round) return;
     fill(heading, person ? headingOf(person, site) : gone(site, name));
     fill(actions, person && may("write") && h("div.chooser", {},
       h("button", { type: "button", onclick: rename }, w.rename),
-      h("button", { type: "button", onclick: hide }, person.hidden ? w.show : w.hide)), person && choose);
-    sheet.element.hidden = !person;
+      fill(hiding, person.hidden ? w.show : w.hide)));
+    sheet.element.hidden = map.element.hidden = chosen.hidden = !person;
     if (!person) changes.show();
-    await Promise.all([person && sheet.reload(), changes.refresh()]);
+    await Promise.all([person && first && sheet.reload(), changes.refresh(), person && map.refresh()]);
   }
 
-  const anew = () => refresh().catch((error) => notice(error.message, "bad"));
+  const anew = () => refresh().catch((error) => {
+    waits = error.code === "lost";
+    notice(error.message, "bad");
+  });
+  const back = () => { if (waits) anew(); };
 
   async function rename() {
     const { to, refused } = await askName(site, person);
@@ -50,8 +69,8 @@ export async function renderPerson(main, site, name) {
   }
 
   async function split() {
-    const { done, refused } = await askSplit(site, person, sheet.picked());
-    if (done || refused) await anew();
+    const { to, refused } = await askWhose(site, sheet.picked(), person);
+    if (to || refused) await anew();
   }
 
   async function feature() {
@@ -59,8 +78,15 @@ export async function renderPerson(main, site, name) {
     await change("people/feature", { item: item.id }, w.featured(name));
   }
 
+  async function notThis() {
+    const [item] = sheet.picked();
+    await deny(site, name, item.id);
+    await anew();
+  }
+
   async function hide() {
     await change("people/hide", { hidden: !person.hidden }, person.hidden ? w.shown(name) : w.wasHidden(name));
+    if (unfocused()) hiding.focus({ preventScroll: true }); // it was put in its place anew
   }
 
   async function change(path, values, said) {
@@ -73,9 +99,10 @@ export async function renderPerson(main, site, name) {
     await anew();
   }
 
-  fill(main, heading, actions, changes.element, sheet.element);
+  fill(main, heading, actions, changes.element, chosen, map.element, sheet.element);
   await refresh();
-  return sheet.end;
+  on("back", back);
+  return () => { off("back", back); sheet.end(); map.end(); };
 }
 
 function headingOf(person, site) {

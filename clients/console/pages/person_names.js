@@ -44,28 +44,35 @@ export async function askName(site, person) {
   return { to: null, refused: false, ...result };
 }
 
-/** Asks whom some crops of a person show: somebody new, or somebody known. Returns {done, refused}. */
-export async function askSplit(site, person, items) {
-  const result = await asking(w.splitTitle(items.length, person.identity), "", w.split(items.length), {
+/**
+ * Asks whom some crops show, of a person or without a name: somebody new, or somebody known. Returns {to}, the name
+ * that they have then, null where nothing was changed, and {refused} as above.
+ */
+export async function askWhose(site, items, person = null) {
+  const title = person ? w.splitTitle(items.length, person.identity) : w.whoseTitle(items.length);
+  const go = person ? w.split(items.length) : words.unknown.nameSome(items.length);
+  const give = async (to) => {
+    const revisions = Object.fromEntries(items.map((item) => [item.id, item.revision]));
+    const body = { site, items: Object.keys(revisions), values: { identity: to }, revisions };
+    await call("gallery/update", json("POST", body));
+    notice(w.wasSplit(items.length, to));
+    return { to };
+  };
+  const result = await asking(title, "", go, {
     async take(to, { say }) {
-      const known = to === person.identity ? null : await personNamed(site, to);
+      const known = to === person?.identity ? null : await personNamed(site, to);
       if (known) {
-        say(h("p", {}, w.splitKnown(to, known.items)), w.give(items.length, to), async () => {
-          const revisions = Object.fromEntries(items.map((item) => [item.id, item.revision]));
-          const body = { site, items: Object.keys(revisions), values: { identity: to }, revisions };
-          await call("gallery/update", json("POST", body));
-          notice(w.wasSplit(items.length, to));
-          return { done: true };
-        });
+        say(h("p", {}, w.splitKnown(to, known.items)), w.give(items.length, to), () => give(to));
         return null;
       }
+      if (!person) return give(to);
       const body = { site, identity: person.identity, items: items.map((item) => item.id), to };
       await call("people/split", json("POST", body));
       notice(w.wasSplit(items.length, to));
-      return { done: true };
+      return { to };
     },
   });
-  return { done: false, refused: false, ...result };
+  return { to: null, refused: false, ...result };
 }
 
 /**

@@ -2,6 +2,7 @@
 import { call, Failure, json, may, off, on, session } from "../api.js";
 import { announce, fill, h } from "../dom.js";
 import { lastChanges, undoEntry } from "../journal.js";
+import { lettersOn, onLetters } from "../letters.js";
 import { words } from "../words.js";
 import { caseView, touches } from "./review_case.js";
 
@@ -30,8 +31,9 @@ export async function render(main, { site }) {
     k: [write ? w.skip : w.next, () => decide("skip")],
     u: [write ? w.undo : w.back, () => undo()],
   };
+  const lettersOff = h("p.hint", {}, words.letters.off);
   const buttons = Object.fromEntries(Object.entries(actions).map(([key, [label, go]]) => [key, h(`button${"sd".includes(key) ? "" : ".quiet"}`,
-    { type: "button", "aria-keyshortcuts": key, onclick: go }, label, h("kbd", { "aria-hidden": "true" }, key.toUpperCase()))]));
+    { type: "button", onclick: go }, label, h("kbd", { "aria-hidden": "true" }, key.toUpperCase()))]));
   const bar = h("div.decide", { role: "group", "aria-label": w.keys }, Object.values(buttons));
   const again = h("button", { type: "button", hidden: true, onclick: () => { passed.clear(); read(true); } }, w.again);
 
@@ -175,7 +177,7 @@ export async function render(main, { site }) {
 
   function pressed(event) {
     const action = actions[event.key.toLowerCase()];
-    if (!action || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!lettersOn() || !action || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest?.("input, select, textarea, dialog") || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     action[1]();
@@ -188,15 +190,29 @@ export async function render(main, { site }) {
     read();
   };
 
+  /** What the buttons say of their keys. */
+  function drawKeys() {
+    const on = lettersOn();
+    lettersOff.hidden = on;
+    for (const [key, button] of Object.entries(buttons)) {
+      button.querySelector("kbd").hidden = !on;
+      if (on) button.setAttribute("aria-keyshortcuts", key);
+      else button.removeAttribute("aria-keyshortcuts");
+    }
+  }
+
+  const letters = onLetters(drawKeys);
+  drawKeys();
   addEventListener("keydown", pressed);
   on("back", back);
   for (const button of Object.values(buttons)) button.hidden = true;
   fill(lead, w.looking); // the first time takes seconds
-  fill(main, h("h1", {}, w.title), lead, place, h("div.desk", {}, told, outcome, bar), again, changes.element);
+  fill(main, h("h1", {}, w.title), lead, place, h("div.desk", {}, told, outcome, bar, lettersOff), again, changes.element);
   await read();
   return () => {
     round += 1;
     removeEventListener("keydown", pressed);
     off("back", back);
+    letters();
   };
 }

@@ -1,8 +1,10 @@
 // Search: crops of one person, or an enrolled item, against a site's people.
-import { call, thumbnail } from "../api.js";
+import { call, may, off, on, thumbnail } from "../api.js";
+import { deny } from "../crop.js";
 import { open, copyable } from "../dialogs.js";
 import { announce, fill, h, notice } from "../dom.js";
 import { filterChips } from "../filters.js";
+import { lastChanges } from "../journal.js";
 import { go } from "../main.js";
 import { words } from "../words.js";
 import { pythonOf, curlOf } from "./search_code.js";
@@ -17,33 +19,50 @@ export async function render(main, { site, query }) {
   const asked = { crops: [], item: query.get("item"), camera: "", notThere: false, filter: {}, people: FIRST_PEOPLE };
   let running = null;
   let latest = null;
+  let waits = false; // for the connection
 
   const shown = h("div.results", {}, h("p.soft.idle", {}, words.search.none));
   const well = h("section.well", { "aria-label": words.search.crops(2) });
   const code = h("button.quiet", { type: "button", hidden: true, onclick: () => showCode(asked, site) }, words.search.code);
+  const changes = lastChanges(site, () => again());
   const again = () => (asked.crops.length || asked.item ? search() : undefined);
 
   async function search() {
     running?.abort();
     const mine = running = new AbortController();
+    waits = false;
     if (!latest) fill(shown, waiting());
     shown.setAttribute("aria-busy", "true");
     const began = performance.now();
     try {
       const answer = await call("query", { method: "POST", body: formOf(asked, site), signal: mine.signal });
+      if (running !== mine) return;
       latest = answer;
       code.hidden = false;
       const more = answer.people.length >= asked.people ? () => { asked.people *= 2; search(); } : null;
-      fill(shown, results(answer, performance.now() - began, { site, more, erased: again }));
+      fill(shown, results(answer, performance.now() - began, { site, more, erased: corrected, deny: asked.item && may("write") ? notThis : null }));
       announce(shown.querySelector("h2").textContent);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || running !== mine) return;
       latest = null;
+      waits = error.code === "lost";
       fill(shown, h("div.verdict", {}, h("p.error", { role: "alert" }, error.message),
         h("button", { type: "button", onclick: search }, words.again)));
     } finally {
       if (running === mine) shown.removeAttribute("aria-busy");
     }
+  }
+
+  /** The answer as it is after a correction, and what undoes that. */
+  async function corrected() {
+    await Promise.all([again(), changes.refresh()]);
+  }
+
+  /** The enrolled crop that is the query does not show this person. */
+  async function notThis(name) {
+    await deny(site, name, asked.item);
+    changes.show();
+    await corrected();
   }
 
   function take(files) {
@@ -62,6 +81,7 @@ export async function render(main, { site, query }) {
 
   function clear() {
     running?.abort();
+    waits = false;
     Object.assign(asked, { crops: [], item: null, people: FIRST_PEOPLE });
     latest = null;
     code.hidden = true;
@@ -95,6 +115,8 @@ export async function render(main, { site, query }) {
       h("button.quiet", { type: "button", onclick: clear }, words.search.clear));
   }
 
+  const back = () => { if (waits) search(); };
+  on("back", back);
   const stop = dropping(main, well, take);
   fill(main,
     h("h1", {}, words.search.title),
@@ -102,10 +124,11 @@ export async function render(main, { site, query }) {
       h("div.ask", {}, well, seenAt(cameras, asked, again)),
       h("div.answer", {},
         h("div.bar", {}, filterChips(cameras, (filter) => { asked.filter = filter; again(); }), code),
-        shown)));
+        shown,
+        changes.element)));
   draw();
   if (asked.item) search();
-  return () => { running?.abort(); stop(); urls.forEach(URL.revokeObjectURL); };
+  return () => { running?.abort(); off("back", back); stop(); urls.forEach(URL.revokeObjectURL); };
 }
 
 const itemHero = (id) => h("figure.hero", {}, h("img", { src: thumbnail(id), alt: words.search.item }));

@@ -1,8 +1,8 @@
 // A site: what is live, its cameras, adapting it, and the way back.
-import { call, ENDED, may } from "../api.js";
+import { call, ENDED, may, off, on } from "../api.js";
 import { cropButton } from "../crop.js";
 import { sure } from "../dialogs.js";
-import { announce, field, fill, h } from "../dom.js";
+import { announce, field, fill, h, notice, unfocused } from "../dom.js";
 import { tiers, time, words } from "../words.js";
 import { matrix } from "./drawings.js";
 import { begin, followJob, outcome, rungList } from "./site_job.js";
@@ -11,31 +11,54 @@ const w = words.siteView;
 const MATRIX_FROM = 5; // newest jobs among which one that compared cameras is looked for
 
 export async function render(main, { site }) {
-  const page = { stop: null, left: false };
+  // round: an answer to an earlier question is not drawn after a later one; waits: for the connection
+  const page = { stop: null, left: false, round: 0, waits: false, tier: "auto", gate: true };
   await draw(main, site, page);
-  return () => { page.left = true; page.stop?.(); };
+  const back = () => { if (page.waits) again(main, site, page); };
+  on("back", back);
+  return () => { page.left = true; off("back", back); page.stop?.(); };
+}
+
+/** The page anew; where that fails it stays as it is, and is drawn once the connection is back. */
+async function again(main, site, page) {
+  try {
+    await draw(main, site, page);
+    if (!page.left && unfocused()) main.focus({ preventScroll: true }); // the button that had it is a new one
+  } catch (error) {
+    page.waits = error.code === "lost";
+    notice(error.message, "bad");
+  }
 }
 
 async function draw(main, site, page) {
+  const mine = ++page.round;
   const overview = await call(`console/sites/${encodeURIComponent(site)}`);
   const { tiers: known } = await call("info");
   const details = await lastReport(overview.jobs);
-  if (page.left) return;
+  if (page.left || mine !== page.round) return;
+  page.waits = false;
   const live = overview.site;
   const jobPlace = h("div.job", {});
-  const anew = () => draw(main, site, page);
+  const anew = () => again(main, site, page);
+  const start = async (path, body) => {
+    const { job, lost } = await begin(path, body);
+    page.waits ||= lost; // whether it was begun is not known: the page shows it once it is drawn anew
+    if (!job) return;
+    Object.assign(page, { tier: "auto", gate: true }); // the next one is not sent past the gate unasked
+    begun(job);
+  };
   fill(main,
     h("h1", {}, site),
     h("p.lead", {}, h("b", {}, w.live(live.version, tiers(live.tiers))), ". ", w.items(live.items, overview.cameras.filter((c) => c.camera).length)),
     h("p.soft", {}, calibration(live.calibration), live.fitted_on ? ` ${w.fitted(live.fitted_on, live.fitted_on_erased)}` : ""),
     h("div.columns", {},
-      h("section.card", {}, h("h2", {}, w.adapt), h("p.soft", {}, w.adaptText), adaptForm(site, choicesOf(known), begun), jobPlace),
+      h("section.card", {}, h("h2", {}, w.adapt), h("p.soft", {}, w.adaptText), adaptForm(site, choicesOf(known), page, start), jobPlace),
       h("div.stack", {},
         h("section.card", {}, h("h2", {}, w.cameras), cameraBars(overview.cameras)),
         h("section.card", {}, h("h2", {}, w.matrix), similarity(details?.report.similarity)))),
     places(details?.report.ranks, site, anew),
     h("div.columns", {},
-      h("section", {}, h("h2", {}, w.versions), versionList(overview, () => rollBack(site, begun))),
+      h("section", {}, h("h2", {}, w.versions), versionList(overview, () => rollBack(site, start))),
       h("section", {}, h("h2", {}, w.jobs), jobList(overview.jobs))));
 
   function begun(id) {
@@ -80,14 +103,15 @@ function choicesOf(known) {
   return [["auto", w.auto], ...names.map((name) => [name, tiers(name)])];
 }
 
-function adaptForm(site, choices, begun) {
+/** What to try. `page` keeps what is chosen while the page is drawn anew. */
+function adaptForm(site, choices, page, start) {
   if (!may("admin")) return h("p.hint", {}, w.readOnly);
-  const tier = h("select", {}, choices.map(([value, text]) => h("option", { value }, text)));
-  const gate = h("input", { type: "checkbox", checked: true });
+  const tier = h("select", { onchange: () => { page.tier = tier.value; } },
+    choices.map(([value, text]) => h("option", { value, selected: value === page.tier }, text)));
+  const gate = h("input", { type: "checkbox", checked: page.gate, onchange: () => { page.gate = gate.checked; } });
   const submit = async (event) => {
     event.preventDefault();
-    const id = await begin("adapt", { site, tier: tier.value, gate: gate.checked });
-    if (id) begun(id);
+    await start("adapt", { site, tier: tier.value, gate: gate.checked });
   };
   return h("form.adapt", { onsubmit: submit },
     field(w.tier, tier),
@@ -136,10 +160,9 @@ function versionList(overview, rollBackNow) {
       && h("button", { type: "button", "data-job": "", onclick: rollBackNow }, w.rollBack))));
 }
 
-async function rollBack(site, begun) {
+async function rollBack(site, start) {
   if (!(await sure(w.rollBackTitle, w.rollBackText, w.rollBack))) return;
-  const id = await begin(`sites/${encodeURIComponent(site)}/rollback`);
-  if (id) begun(id);
+  await start(`sites/${encodeURIComponent(site)}/rollback`);
 }
 
 function jobList(jobs) {

@@ -69,12 +69,14 @@ function rungItem(rung, shown) {
     h("p.soft.small", {}, rung.reason));
 }
 
-/** Begins an adaptation or a rollback; returns its id, null where the server refused, which is said. */
+/** Begins an adaptation or a rollback: {job, lost}, its id, null where the server refused, which is said. */
 export async function begin(path, body) {
   try {
-    return (await call(path, body ? json("POST", body) : { method: "POST" })).job;
+    const { job } = await call(path, body ? json("POST", body) : { method: "POST" });
+    return { job, lost: false };
   } catch (error) {
-    notice(error.message, "bad");
-    return null;
+    const lost = error.code === "lost";
+    notice(lost ? words.siteView.lost : error.message, "bad");
+    return { job: null, lost };
   }
 }

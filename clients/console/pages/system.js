@@ -8,9 +8,20 @@ const EVERY_MS = 5000;
 
 export async function render(main) {
   const place = h("div", {});
+  const list = jobList();
+  let round = 0;
   fill(main, h("h1", {}, w.title), place);
-  const draw = async () => fill(place, overview(await call("console/system")));
+
+  async function draw() {
+    const mine = ++round;
+    const system = await call("console/system");
+    if (mine !== round) return; // a later answer was faster
+    fill(place, overview(system));
+    list.show(system.jobs);
+  }
+
   await draw();
+  main.append(h("section", {}, h("h2", {}, w.jobs), list.element), h("p", {}, h("a", { href: "docs" }, w.docs)));
   const timer = setInterval(() => {
     if (!document.hidden) draw().catch(() => {}); // the frame says that the connection is lost
   }, EVERY_MS);
@@ -43,8 +54,6 @@ function overview(system) {
         [w.images, w.imagesText(info.keep_images)],
       ]), h("p.soft", {}, w.purged[system.purged]),
       h("h2", {}, w.fallbacks), fallbacks(info))),
-    h("section", {}, h("h2", {}, w.jobs), jobs(system.jobs)),
-    h("p", {}, h("a", { href: "docs" }, w.docs)),
   ];
 }
 
@@ -66,9 +75,20 @@ function fallbacks(info) {
   return lines.length ? h("ul.errors", {}, lines.map((line) => h("li", {}, line))) : h("p.soft", {}, w.noFallbacks);
 }
 
-function jobs(list) {
-  if (!list.length) return h("p.soft", {}, w.noJobs);
+/** The jobs, in an element that stays while they are shown anew: whoever scrolls it by keyboard keeps the focus. */
+function jobList() {
+  const none = h("p.soft", {}, w.noJobs);
+  const body = h("tbody", {});
+  const table = h("div.scroll", { tabIndex: 0, role: "group", "aria-label": w.jobs },
+    h("table", {}, h("thead", {}, h("tr", {}, w.columns.map((name) => h("th", { scope: "col" }, name)))), body));
   const row = (job) => h("tr", {}, h("td", {}, w.job[job.kind] ?? job.kind), h("td", {}, job.site), h("td", {}, time(job.created_at)),
     h("td", {}, h(`span.tag.${job.state}`, {}, job.state), job.why && h("p.soft.small", {}, job.why)));
-  return h("div.scroll", { tabIndex: 0, role: "group", "aria-label": w.jobs }, h("table", {}, h("thead", {}, h("tr", {}, w.columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, list.map(row))));
+
+  function show(jobs) {
+    none.hidden = jobs.length > 0;
+    table.hidden = !jobs.length;
+    fill(body, jobs.map(row));
+  }
+
+  return { element: h("div", {}, none, table), show };
 }

@@ -1,24 +1,28 @@
 // One cluster: its crops, whom it looks most like, and the box for its name.
-import { call, Failure, json, may, thumbnail } from "../api.js";
+import { call, Failure, json, may, off, on, thumbnail } from "../api.js";
 import { cropButton, image } from "../crop.js";
-import { announce, field, fill, h, notice } from "../dom.js";
+import { announce, field, fill, h, notice, unfocused } from "../dom.js";
 import { undoEntry } from "../journal.js";
 import { address } from "../main.js";
-import { sheetOf } from "../sheet.js";
+import { mapOf } from "../map.js";
+import { chooser, sheetOf } from "../sheet.js";
 import { shortTime, time, words } from "../words.js";
-import { personNamed } from "./person_names.js";
+import { askWhose, personNamed } from "./person_names.js";
 
 const w = words.unknown;
 const SHOWN = 7; // crops of a row, before all are asked for
 
 /**
- * A row that waits for a name. `named(row, count)` is called when its crops got one, `changed(count)` when so many
- * lost it by an undo; fewer than none where somebody else gave it.
+ * A row that waits for a name. `named(row, count, here)` is called when its crops got one, `here` being whether
+ * the focus was at it still; `changed(count)` when so many lost it by an undo; fewer than none where somebody else gave it.
  */
 export function clusterRow(site, first, { named, changed }) {
   let cluster = first;
   let sheet = null;
+  let map = null;
   let waits = true;
+  let round = 0; // crops that were asked for earlier are not shown after later ones
+  let undrawn = false; // for lack of a connection
   const title = h("h2", {});
   const facts = h("p.soft", {});
   const crops = h("div.crops", {});
@@ -31,28 +35,45 @@ export function clusterRow(site, first, { named, changed }) {
   const form = may("write") && h("form", { onsubmit: submit }, field(w.name, input), go);
   const asked = h("div.asked", {}, h("header", {}, title, facts), crops, h("div.side-by", {}, nearest, form), error);
   const element = h("li.cluster", {}, asked);
-  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => sheet?.end() };
+  const row = { element, id: () => cluster.cluster, waits: () => waits, focus: () => input.focus(), end: () => { off("back", back); fold(); } };
 
   function draw() {
     title.textContent = words.crops(cluster.items);
     facts.textContent = [cluster.cameras.join(", "), cluster.first_seen && words.people.seen(time(cluster.first_seen), time(cluster.last_seen))].filter(Boolean).join(" · ");
     go.textContent = w.go(cluster.items);
-    drawCrops().catch((failure) => { error.textContent = failure.message; });
+    drawCrops().catch((failure) => {
+      undrawn = failure.code === "lost";
+      if (!undrawn) error.textContent = failure.message; // the frame says it, and `back` draws again
+    });
     drawNearest().catch(() => {}); // a suggestion only
   }
 
   const crop = (item) => cropButton(item, site, () => reread().catch(said),
     [h("b", {}, item.camera ?? words.noCamera), item.captured_at && h("span", {}, shortTime(item.captured_at))]);
 
+  const back = () => { if (undrawn) draw(); };
+  on("back", back);
+
   async function drawCrops() {
+    const mine = ++round;
+    undrawn = false;
     const { items } = await membersOf(site, cluster.cluster, null, SHOWN);
-    sheet?.end();
-    sheet = null;
+    if (mine !== round) return;
+    fold();
+    const hidden = cluster.items > items.length;
     fill(crops, h("div.strip", {}, items.map(crop)),
-      cluster.items > items.length && h("button.small", { type: "button", onclick: showAll }, w.all(cluster.items)));
+      (hidden || form) && h("button.small", { type: "button", onclick: showAll }, hidden ? w.all(cluster.items) : w.some));
+  }
+
+  /** Ends the sheet of all crops, and its map. */
+  function fold() {
+    sheet?.end();
+    map?.end();
+    sheet = map = null;
   }
 
   async function showAll() {
+    round += 1;
     sheet = sheetOf({
       label: words.crops(cluster.items),
       empty: words.people.noCrops,
@@ -63,18 +84,41 @@ export function clusterRow(site, first, { named, changed }) {
       keyOf: (item) => item.id,
       cellOf: crop,
     });
+    const choose = form && chooser(sheet, [{ label: w.nameSome, go: nameSome }]);
+    map = mapOf(site, () => ({ cluster: cluster.cluster }), sheet, () => choose.begin());
     const fewer = h("button.small", { type: "button", onclick: () => { drawCrops().catch(said); } }, w.fewer);
-    fill(crops, sheet.element, fewer);
+    fill(crops, h("div.bar", {}, fewer, choose && choose.element), map.element, sheet.element);
     fewer.focus();
     await sheet.reload();
   }
 
+  /** Gives some of the crops a name; the others go on waiting, as the clusters that they are then. */
+  async function nameSome() {
+    const items = sheet.picked();
+    const rest = sheet.others()[0];
+    const { to, refused } = await askWhose(site, items);
+    if (refused) await reread().catch(said);
+    if (!to) return;
+    announce(w.named(items.length, to));
+    try {
+      if (!rest) throw new Failure("", "none", 404);
+      cluster = (await membersOf(site, rest.id, null, 1)).cluster;
+      draw();
+      input.focus();
+    } catch (failure) {
+      if (failure.status !== 404) said(failure); // else what is left stands alone, or is nothing
+      end(h("p", { role: "status" }, w.named(items.length, to), " ", personLink(to)));
+    }
+    changed(-items.length);
+  }
+
   async function drawNearest() {
     fill(nearest);
-    if (!cluster.nearest) return;
-    const { identity, score } = cluster.nearest;
+    const like = cluster.nearest;
+    if (!like) return;
+    const { identity, score } = like;
     const person = await personNamed(site, identity);
-    if (!person) return;
+    if (!person || cluster.nearest !== like) return;
     const about = [h("span.frame", {}, image(thumbnail(person.feature), "")),
       h("span.caption", {}, h("span", {}, w.looksLike), h("b", {}, identity), h("span", {}, words.people.score(score)))];
     const take = () => { input.value = identity; input.focus(); };
@@ -94,9 +138,10 @@ export function clusterRow(site, first, { named, changed }) {
       const known = await personNamed(site, name);
       const body = { site, item: cluster.cluster, identity: name, items: cluster.items };
       const { entry, items } = await call("clusters/name", json("POST", body));
+      const here = unfocused() || element.contains(document.activeElement); // else somebody has gone on already
       end(h("p", { role: "status" }, (known ? w.joined : w.named)(items, name), " ", personLink(name)), undoButton(entry));
       announce((known ? w.joined : w.named)(items, name));
-      named(row, items);
+      named(row, items, here);
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
       error.textContent = failure.message;
@@ -125,9 +170,10 @@ export function clusterRow(site, first, { named, changed }) {
         await undoEntry(entry);
         cluster = (await membersOf(site, cluster.cluster, null, 1)).cluster;
         waits = true;
+        const here = element.contains(document.activeElement);
         fill(element, asked);
         draw();
-        input.focus();
+        if (here) input.focus();
         changed(cluster.items);
       } catch (failure) {
         said(failure);
@@ -138,8 +184,7 @@ export function clusterRow(site, first, { named, changed }) {
 
   function end(...shown) {
     waits = false;
-    sheet?.end();
-    sheet = null;
+    fold();
     fill(element, h("div.change", {}, shown));
   }
 

@@ -14,6 +14,7 @@ from resight_client.corrected import (
     ClusterItems,
     ClusterPage,
     Corrected,
+    CropMap,
     Entry,
     ItemCorrected,
     JournalPage,
@@ -290,6 +291,12 @@ class AsyncClient:
             corrections.people(site, identity, include_hidden, cursor, limit), parse.people
         )
 
+    async def crop_map(
+        self, site: str, *, identity: str | None = None, cluster: str | None = None
+    ) -> CropMap:
+        """Where the items of a person, or of the cluster of an item, lie to each other in two dimensions."""
+        return await self._send(corrections.crop_map(site, identity, cluster), parse.crop_map)
+
     async def clusters(
         self, site: str, *, threshold: float | None = None, cursor: str | None = None, limit: int = 50
     ) -> ClusterPage:
@@ -404,10 +411,15 @@ class AsyncClient:
         comes first. Neither of them: no longer."""
         return await self._send(calls.adapt_after(site, items, hours), values.site)
 
-    async def calibrate(self, site: str) -> Calibration:
-        """Measures now what scores of a site mean, by identities of its items; refused where these do not
-        suffice."""
-        return await self._send(Call("POST", calls.path("sites", site, "calibrate"), {}), values.calibration)
+    async def calibrate(self, site: str, *, labels: str | None = None) -> Calibration:
+        """Measures now what scores of a site mean; refused where its labels do not suffice.
+
+        Args:
+            labels: "identity": people whom two cameras have seen; "tracklets": tracks of the cameras alone,
+                which is a guess; "all": both; "answers": the model's card, moved by answers of the review
+                queue, a guess too. None takes identities, or where they do not suffice, all, or answers.
+        """
+        return await self._send(calls.calibrate(site, labels), values.calibration)
 
     async def delete_site(self, site: str) -> Erased:
         """Deletes a site with everything in it; refused while the site has a job."""

@@ -115,6 +115,12 @@ def adapt(site: str, tier: str | int, max_samples: int | None, seed: int, gate: 
     return Call("POST", "/adapt", {"json": values})
 
 
+def calibrate(site: str, labels: str | None) -> Call:
+    """POST /sites/{site}/calibrate."""
+    options = {"params": {"labels": labels}} if labels is not None else {}
+    return Call("POST", path("sites", site, "calibrate"), options)
+
+
 def adapt_after(site: str, items: int | None, hours: float | None) -> Call:
     """PUT /sites/{site}/adapt-after."""
     return Call("PUT", path("sites", site, "adapt-after"), {"json": {"items": items, "hours": hours}})

@@ -56,6 +56,26 @@ class PeoplePage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Point:
+    """Where an item lies on a map."""
+
+    item: str
+    camera: str | None
+    x: float
+    y: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CropMap:
+    """Items of a person or of a cluster, the nearer to each other the more alike they are."""
+
+    site: str
+    points: list[Point]  # the oldest item first; of more than 2,000 items some, at equal distances
+    items: int  # how many the person or the cluster has
+    shown: list[float]  # share of all differences that each of the two axes shows
+
+
+@dataclasses.dataclass(frozen=True)
 class Nearest:
     """The named person whom a cluster looks most like; `score` is a cosine."""
 
@@ -180,6 +200,12 @@ def item_corrected(values: dict[str, Any]) -> ItemCorrected:
 def people(values: dict[str, Any]) -> PeoplePage:
     """Reads a page of people."""
     return PeoplePage([known(NamedPerson, person) for person in values["people"]], values["cursor"])
+
+
+def crop_map(values: dict[str, Any]) -> CropMap:
+    """Reads a map of crops."""
+    result: CropMap = known(CropMap, values | {"points": [known(Point, each) for each in values["points"]]})
+    return result
 
 
 def _cluster(values: dict[str, Any]) -> Cluster:

@@ -47,6 +47,13 @@ def people(site: str, identity: str | None, include_hidden: bool, cursor: str | 
     return Call("GET", "/people", {"params": _set(values)})
 
 
+def crop_map(site: str, identity: str | None, cluster: str | None) -> Call:
+    """GET /people/map."""
+    return Call(
+        "GET", "/people/map", {"params": _set({"site": site, "identity": identity, "cluster": cluster})}
+    )
+
+
 def person(action: str, site: str, identity: str, **values: Any) -> Call:
     """POST /people/{action}."""
     return Call("POST", path("people", action), _json({"site": site, "identity": identity, **values}))

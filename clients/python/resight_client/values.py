@@ -102,10 +102,11 @@ class Person:
     """A ranked person."""
 
     rank: int
-    identity: str | None  # None: an item without an identity, which stands alone
+    identity: str | None  # None: nobody has named the items
     score: float  # of the best item
     margin: float | None  # by how much it is above the next person's; None where nobody comes next
     items: list[Match]  # the best ones, with their ranks among all items
+    cluster: str | None = None  # where nobody has named them: the cluster's oldest item; None: none, or named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +184,14 @@ class Measured:
     people_now: int  # about how many it holds now; thresholds and intercept are those of this size
     missed: dict[str, float | None]  # share of queries of enrolled people that a threshold misses
     refused: dict[str, str]  # why a threshold is None
-    cllr: float  # in bits, on people whom the fit has not seen: 0 is best, 1 says nothing
+    cllr: float | None  # in bits, on people whom the fit has not seen: 0 is best, 1 says nothing
+    labels: str = "identity"  # what it was measured by: "identity", "tracklets", "all" (both) or "answers"
+    pairs: dict[str, int] = dataclasses.field(default_factory=dict)  # of crops that it was fitted to, by kind
+    tracks: int = 0  # that said who is one person
+    torn_tracks: int = 0  # whose items bear two names, which were not used
+    notes: list[str] = dataclasses.field(
+        default_factory=list
+    )  # how far off labels of this kind were elsewhere
 
 
 @dataclasses.dataclass(frozen=True)

@@ -133,18 +133,20 @@ class Match(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., score: _Optional[float] = ..., item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
 
 class Person(_message.Message):
-    __slots__ = ("rank", "identity", "score", "margin", "items")
+    __slots__ = ("rank", "identity", "score", "margin", "items", "cluster")
     RANK_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     rank: int
     identity: str
     score: float
     margin: float
     items: _containers.RepeatedCompositeFieldContainer[Match]
-    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
+    cluster: str
+    def __init__(self, rank: _Optional[int] = ..., identity: _Optional[str] = ..., score: _Optional[float] = ..., margin: _Optional[float] = ..., items: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., cluster: _Optional[str] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
     __slots__ = ("site", "version", "space_id", "matches", "people", "decision", "probability", "guess", "threshold")
@@ -374,6 +376,40 @@ class NamedPerson(_message.Message):
     hidden: bool
     feature: str
     def __init__(self, identity: _Optional[str] = ..., items: _Optional[int] = ..., cameras: _Optional[_Iterable[str]] = ..., first_seen: _Optional[float] = ..., last_seen: _Optional[float] = ..., hidden: _Optional[bool] = ..., feature: _Optional[str] = ...) -> None: ...
+
+class GetMapRequest(_message.Message):
+    __slots__ = ("site", "identity", "cluster")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    identity: str
+    cluster: str
+    def __init__(self, site: _Optional[str] = ..., identity: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
+
+class CropMap(_message.Message):
+    __slots__ = ("site", "points", "items", "shown")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    points: _containers.RepeatedCompositeFieldContainer[MapPoint]
+    items: int
+    shown: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, site: _Optional[str] = ..., points: _Optional[_Iterable[_Union[MapPoint, _Mapping]]] = ..., items: _Optional[int] = ..., shown: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class MapPoint(_message.Message):
+    __slots__ = ("item", "camera", "x", "y")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    item: str
+    camera: str
+    x: float
+    y: float
+    def __init__(self, item: _Optional[str] = ..., camera: _Optional[str] = ..., x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
 
 class ListClustersRequest(_message.Message):
     __slots__ = ("site", "threshold", "cursor", "limit")
@@ -720,10 +756,12 @@ class SetAdaptAfterRequest(_message.Message):
     def __init__(self, site: _Optional[str] = ..., adapt_after: _Optional[_Union[AdaptAfter, _Mapping]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
-    __slots__ = ("site",)
+    __slots__ = ("site", "labels")
     SITE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     site: str
-    def __init__(self, site: _Optional[str] = ...) -> None: ...
+    labels: str
+    def __init__(self, site: _Optional[str] = ..., labels: _Optional[str] = ...) -> None: ...
 
 class ListSitesRequest(_message.Message):
     __slots__ = ()
@@ -823,7 +861,7 @@ class Calibration(_message.Message):
     def __init__(self, slope: _Optional[float] = ..., intercept: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., space_id: _Optional[str] = ..., guess: _Optional[bool] = ..., measured_on: _Optional[str] = ..., people: _Optional[int] = ..., error: _Optional[float] = ..., measured: _Optional[_Union[Measured, _Mapping]] = ...) -> None: ...
 
 class Measured(_message.Message):
-    __slots__ = ("gallery_people", "gallery_items", "people_now", "missed", "refused", "cllr")
+    __slots__ = ("gallery_people", "gallery_items", "people_now", "missed", "refused", "cllr", "labels", "pairs", "tracks", "torn_tracks", "notes")
     class MissedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -838,19 +876,36 @@ class Measured(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class PairsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     GALLERY_PEOPLE_FIELD_NUMBER: _ClassVar[int]
     GALLERY_ITEMS_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_NOW_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     CLLR_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    TRACKS_FIELD_NUMBER: _ClassVar[int]
+    TORN_TRACKS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     gallery_people: int
     gallery_items: int
     people_now: int
     missed: _containers.ScalarMap[str, float]
     refused: _containers.ScalarMap[str, str]
     cllr: float
-    def __init__(self, gallery_people: _Optional[int] = ..., gallery_items: _Optional[int] = ..., people_now: _Optional[int] = ..., missed: _Optional[_Mapping[str, float]] = ..., refused: _Optional[_Mapping[str, str]] = ..., cllr: _Optional[float] = ...) -> None: ...
+    labels: str
+    pairs: _containers.ScalarMap[str, int]
+    tracks: int
+    torn_tracks: int
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gallery_people: _Optional[int] = ..., gallery_items: _Optional[int] = ..., people_now: _Optional[int] = ..., missed: _Optional[_Mapping[str, float]] = ..., refused: _Optional[_Mapping[str, str]] = ..., cllr: _Optional[float] = ..., labels: _Optional[str] = ..., pairs: _Optional[_Mapping[str, int]] = ..., tracks: _Optional[int] = ..., torn_tracks: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SiteAdaptAfter(_message.Message):
     __slots__ = ("items", "hours", "waits")
@@ -903,7 +958,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Info(_message.Message):
-    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials", "raw_space_id", "index", "index_recall")
+    __slots__ = ("bundle", "engine", "refused_engines", "max_batch", "lanes", "keep_images", "tiers", "uptime_s", "fallbacks", "search", "engine_trials", "raw_space_id", "tuning", "index", "index_recall")
     class RefusedEnginesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -944,6 +999,7 @@ class Info(_message.Message):
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     ENGINE_TRIALS_FIELD_NUMBER: _ClassVar[int]
     RAW_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    TUNING_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     INDEX_RECALL_FIELD_NUMBER: _ClassVar[int]
     bundle: BundleInfo
@@ -958,9 +1014,24 @@ class Info(_message.Message):
     search: str
     engine_trials: _containers.MessageMap[str, Trial]
     raw_space_id: str
+    tuning: Tuning
     index: str
     index_recall: _containers.ScalarMap[str, float]
-    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ..., raw_space_id: _Optional[str] = ..., index: _Optional[str] = ..., index_recall: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, bundle: _Optional[_Union[BundleInfo, _Mapping]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., refused_engines: _Optional[_Mapping[str, str]] = ..., max_batch: _Optional[int] = ..., lanes: _Optional[_Mapping[str, int]] = ..., keep_images: _Optional[bool] = ..., tiers: _Optional[_Iterable[str]] = ..., uptime_s: _Optional[float] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., search: _Optional[str] = ..., engine_trials: _Optional[_Mapping[str, Trial]] = ..., raw_space_id: _Optional[str] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ..., index: _Optional[str] = ..., index_recall: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class Tuning(_message.Message):
+    __slots__ = ("query_threads", "streams", "batch", "measured", "note")
+    QUERY_THREADS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    query_threads: int
+    streams: int
+    batch: int
+    measured: bool
+    note: str
+    def __init__(self, query_threads: _Optional[int] = ..., streams: _Optional[int] = ..., batch: _Optional[int] = ..., measured: _Optional[bool] = ..., note: _Optional[str] = ...) -> None: ...
 
 class Trial(_message.Message):
     __slots__ = ("refused", "undecided", "min_cosine", "crops_per_second", "speed_up")

@@ -433,6 +433,11 @@ class CorrectionsStub:
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.SerializeToString,
                 response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.FromString,
                 _registered_method=True)
+        self.GetMap = channel.unary_unary(
+                '/resight.v1.Corrections/GetMap',
+                request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetMapRequest.SerializeToString,
+                response_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.CropMap.FromString,
+                _registered_method=True)
         self.Rename = channel.unary_unary(
                 '/resight.v1.Corrections/Rename',
                 request_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.RenameRequest.SerializeToString,
@@ -525,6 +530,13 @@ class CorrectionsServicer:
 
     def ListPeople(self, request, context):
         """People of a site by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMap(self, request, context):
+        """Where the items of a person or of a cluster lie to each other in two dimensions (PCA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -645,6 +657,11 @@ def add_CorrectionsServicer_to_server(servicer, server):
                     servicer.ListPeople,
                     request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.FromString,
                     response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.SerializeToString,
+            ),
+            'GetMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMap,
+                    request_deserializer=proto_dot_resight_dot_v1_dot_resight__pb2.GetMapRequest.FromString,
+                    response_serializer=proto_dot_resight_dot_v1_dot_resight__pb2.CropMap.SerializeToString,
             ),
             'Rename': grpc.unary_unary_rpc_method_handler(
                     servicer.Rename,
@@ -799,6 +816,33 @@ class Corrections:
             '/resight.v1.Corrections/ListPeople',
             proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleRequest.SerializeToString,
             proto_dot_resight_dot_v1_dot_resight__pb2.ListPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/resight.v1.Corrections/GetMap',
+            proto_dot_resight_dot_v1_dot_resight__pb2.GetMapRequest.SerializeToString,
+            proto_dot_resight_dot_v1_dot_resight__pb2.CropMap.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1293,7 +1337,7 @@ class AdaptationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Calibrate(self, request, context):
-        """Measures now what scores of a site mean, by identities of its items.
+        """Measures now what scores of a site mean, by identities of its items, by tracks, or by both.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,430 @@
+"""What calibrations are worth by what they are measured by: identities, tracks, answers of the review queue,
+and with an offset for each pair of cameras.
+
+python -m benchmarks.labels BUNDLE --market1501 ROOT --worlds WORLD [WORLD ...] --cache FOLDER
+
+The sites are those of `benchmarks.answers`, whose FOLDER it shares. Some people are labelled, again and again
+others, and each calibration is judged by people who are not: by the mean distance of probability and truth
+(error), by the mean of probability less truth (bias), both in points, and by Cllr in bits. Four tables are
+printed for each site:
+
+- Tracks. On Market-1501 file names say what a track is: one person's crops of a camera without a pause of
+  more than five seconds; two tracks are seen together where names give one second. On rendered sites it is
+  a person at a camera, and about four people chosen by chance are seen together. `alarms` are the observed
+  false alarms as a multiple of the predicted ones, median (10 to 90 %).
+- Answers. A queue asks about crops without a name whose probability is nearest to one half, some of which
+  show named people (`enrolled`), and gets true answers.
+- Guesses. The same where nobody but the model's card says what scores mean, which answers move.
+- Camera pairs. Each pair of cameras has an offset, held near the site's own value. Only crops of other
+  cameras than the query's count: of those of its own all are wrong here, since what it shows of the query's
+  person is left out, and an offset would learn just that. The last column shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.answers import Site, market, read_site, rendered, trial_of
+from reid.bundle import Bundle
+from reid.calibration import (
+    Calibration,
+    expected_error,
+    fit,
+    log_likelihood_ratio_cost,
+    moved_by,
+    weigh,
+)
+from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
+from reid.open_set import Trial, open_set_trial
+from reid.tracklets import other_names, same_name, same_second, same_track
+from training.data import read_dataset
+
+CHOICES = 20  # of the people who are labelled
+FRAMES_PER_SECOND = 25  # of Market-1501's cameras
+LOST_AFTER_S = 5
+RATE = 0.1  # of false alarms
+TOGETHER = 4  # people whom a camera of a rendered site sees in one second
+_NAME = re.compile(r"_c\d+s(?P<sequence>\d+)_(?P<frame>\d+)")
+
+
+class Crops(NamedTuple):
+    """A site with when its crops were seen.
+
+    Args:
+        vectors: float32 [N,D]. pids, cameras: int [N]. tracks: int64 [N]. seconds: float64 [N].
+    """
+
+    site: Site
+    vectors: np.ndarray
+    pids: np.ndarray
+    cameras: np.ndarray
+    tracks: np.ndarray
+    seconds: np.ndarray
+
+    def of(self, people: np.ndarray) -> np.ndarray:
+        """The rows of some people, by their columns in `site`."""
+        return np.flatnonzero(np.isin(self.pids, np.unique(self.pids)[people]))
+
+
+def market_crops(root: Path, bundle: Bundle, cache: Path) -> Crops:
+    """Market-1501's test half, with the times of its file names."""
+    vectors, pids, cameras, query = market(root, bundle, cache)
+    dataset = read_dataset("market1501", root)
+    seconds = []
+    for record in (*dataset.query, *(record for record in dataset.gallery if record.pid > 0)):
+        found = _NAME.search(record.path.name)
+        assert found is not None, record.path
+        # sequences lie a day apart, so that no track goes on from one to the next
+        seconds.append(86_400 * int(found["sequence"]) + int(found["frame"]) / FRAMES_PER_SECOND)
+    tracks = _tracks(pids, cameras, np.array(seconds))
+    site = read_site("Market-1501, test half", vectors, pids, cameras, query)
+    return Crops(site, vectors, pids, cameras, tracks, np.array(seconds))
+
+
+def _tracks(pids: np.ndarray, cameras: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """int64 [N]: as a tracker numbers them, which loses whom it does not see for a while."""
+    order = np.lexsort((seconds, cameras, pids))
+    begins = np.ones(len(order), bool)
+    same = (np.diff(pids[order]) == 0) & (np.diff(cameras[order]) == 0)
+    begins[1:] = ~same | (np.diff(seconds[order]) > LOST_AFTER_S)
+    tracks = np.empty(len(order), np.int64)
+    tracks[order] = np.cumsum(begins) - 1
+    return tracks
+
+
+def rendered_crops(worlds: list[Path], bundle: Bundle, cache: Path) -> Crops:
+    """Rendered sites as one; who is seen together is drawn."""
+    vectors, pids, cameras, query = rendered(worlds, bundle, cache)
+    tracks = np.unique(np.stack([pids, cameras]), axis=1, return_inverse=True)[1].ravel().astype(np.int64)
+    people = np.unique(pids)
+    moment = np.random.default_rng(0).integers(0, max(1, len(people) // TOGETHER), tracks.max() + 1)
+    order = np.argsort(np.argsort(tracks, kind="stable"))
+    seconds = 1000.0 * moment[tracks] + order % 8 / 8  # of eight crops no two at one moment
+    site = read_site("rendered, all sites as one", vectors, pids, cameras, query)
+    return Crops(site, vectors, pids, cameras, tracks, seconds)
+
+
+class Judged(NamedTuple):
+    """How good a calibration is, in points and bits."""
+
+    error: float
+    bias: float
+    cllr: float
+
+    @classmethod
+    def of(cls, calibration: Calibration, trial: Trial) -> Judged:
+        """By the best matches of people whom it has not seen."""
+        queries = trial.unknown | trial.known
+        probabilities, right = calibration(trial.best[queries]), trial.right[queries]
+        cllr = log_likelihood_ratio_cost(probabilities, right, float(right.mean()))
+        bias = float((probabilities - right).mean())
+        return cls(100 * expected_error(probabilities, right), 100 * bias, cllr)
+
+
+def shown(judged: list[Judged]) -> str:
+    """The means, as cells."""
+    error, bias, cllr = np.mean(judged, axis=0)
+    return f"{error:.1f} | {bias:+.1f} | {cllr:.2f}"
+
+
+def fitted_to_all(trial: Trial) -> Calibration:
+    """To every query of a trial, as the server does once it has judged the fit."""
+    queries = trial.unknown | trial.known
+    return fit(trial.best[queries], trial.right[queries])
+
+
+def moved(calibration: Calibration, people: float) -> Calibration:
+    """In a gallery of so many times as many people."""
+    return Calibration(calibration.slope, calibration.intercept - float(np.log(people)))
+
+
+def tracklets(crops: Crops) -> None:
+    """Prints what tracks are worth beside identities."""
+    site = crops.site
+    count = site.wrong.shape[1]
+    print(f"\n{site.name}\n\n| labelled | measured by | pairs | error | bias | Cllr | alarms |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for labelled in (32, 64, 128):
+        judged: dict[str, list[Judged]] = {}
+        alarms: dict[str, list[float]] = {}
+        pairs: dict[str, list[int]] = {}
+        for seed in range(CHOICES):
+            rng = np.random.default_rng((seed, labelled))
+            order = rng.permutation(count)
+            chosen, rest = order[:labelled], order[labelled:]
+            enrolled = min(200, len(rest) // 2)
+            trial = trial_of(site, rest[:enrolled], rest[enrolled : 2 * enrolled])
+            for name, (found, used, tail) in _by_each(crops, chosen, rng).items():
+                judged.setdefault(name, []).append(Judged.of(moved(found, enrolled), trial))
+                pairs.setdefault(name, []).append(used)
+                if tail is not None:
+                    raised = np.mean(trial.best[trial.unknown] > tail.threshold(RATE, enrolled))
+                    alarms.setdefault(name, []).append(float(raised) / RATE)
+        for name, values in judged.items():
+            few, median, many = np.percentile(alarms.get(name, [np.nan]), (10, 50, 90))
+            times = f"{median:.1f} ({few:.1f} to {many:.1f})" if name in alarms else "none"
+            used = int(np.median(pairs[name]))
+            print(f"| {labelled} | {name} | {used} | {shown(values)} | {times} |", flush=True)
+
+
+def _by_each(
+    crops: Crops, chosen: np.ndarray, rng: np.random.Generator
+) -> dict[str, tuple[Calibration, int, FalseAlarms | None]]:
+    """By kind of label: the calibration among one person, how many best matches or pairs it is fitted to, and
+    the tail of wrong scores."""
+    found: dict[str, tuple[Calibration, int, FalseAlarms | None]] = {}
+    half = len(chosen) // 2
+    trial = trial_of(crops.site, chosen[:half], chosen[half:])
+    both = int((trial.unknown | trial.known).sum())
+    rows = crops.of(chosen)
+    found["identities"] = moved(fitted_to_all(trial), 1 / half), both, _tail(crops, rows)
+    one_camera = []  # what one camera, drawn for each person, has seen of them
+    for person in np.unique(crops.pids[rows]):
+        cameras = crops.cameras[crops.pids == person]
+        one_camera.append(np.flatnonzero((crops.pids == person) & (crops.cameras == rng.choice(cameras))))
+    for name, kept in (("names and tracks", rows), ("the same, a camera each", np.concatenate(one_camera))):
+        vectors, pids, cameras = crops.vectors[kept], crops.pids[kept], crops.cameras[kept]
+        one = [
+            same_track(vectors, crops.tracks[kept], crops.seconds[kept]),
+            same_name(vectors, pids, cameras),
+        ]
+        two = other_names(vectors, pids, np.arange(len(kept)))
+        ratio = weigh(one, [two]).ratio
+        found[name] = ratio, sum(len(each.scores) for each in (*one, two)), _tail(crops, kept)
+    vectors, tracks, seconds = crops.vectors[rows], crops.tracks[rows], crops.seconds[rows]
+    one = [same_track(vectors, tracks, seconds)]
+    names = [str(camera) for camera in crops.cameras[rows]]
+    two, met = same_second(vectors, tracks, names, seconds, [None] * len(rows))
+    if met >= 16:
+        pairs = len(one[0].scores) + len(two.scores)
+        found["tracks alone"] = weigh(one, [two]).ratio, pairs, None
+    return found
+
+
+def _tail(crops: Crops, rows: np.ndarray) -> FalseAlarms:
+    people = np.unique(crops.pids[rows], return_inverse=True)[1]
+    wrong = best_wrong_scores(crops.vectors[rows], people, np.arange(len(rows)))
+    return fit_false_alarms(wrong, len(np.unique(people)) - 1)
+
+
+def answers(crops: Crops) -> None:
+    """Prints what answers of a review queue are worth."""
+    site = crops.site
+    count = site.wrong.shape[1]
+    print("\n| labelled | enrolled | answers | used | error | bias | Cllr |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for labelled in (32, 64):
+        for share in (0.2, 0.5, 0.8):
+            judged: dict[tuple[int, str], list[Judged]] = {}
+            for seed in range(CHOICES):
+                rng = np.random.default_rng((seed, labelled))
+                order = rng.permutation(count)
+                strangers = min(count // 3, int(labelled * (1 - share) / share) + 1)
+                rest = order[labelled + strangers :]
+                enrolled = min(200, len(rest) // 2)
+                test = trial_of(site, rest[:enrolled], rest[enrolled : 2 * enrolled])
+                queue = _Queue(crops, order[:labelled], order[labelled : labelled + strangers], share, rng)
+                for key, found in queue.calibrations((50, 150)).items():
+                    grown = enrolled / (labelled / 2)
+                    judged.setdefault(key, []).append(Judged.of(moved(found, grown), test))
+            for (number, used), values in sorted(judged.items()):
+                print(f"| {labelled} | {share:.0%} | {number} | {used} | {shown(values)} |", flush=True)
+
+
+class _Queue:
+    """A site where half of the labelled people's crops have no name yet, and strangers have none."""
+
+    def __init__(
+        self,
+        crops: Crops,
+        labelled: np.ndarray,
+        strangers: np.ndarray,
+        share: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.crops, self.seed = crops, int(rng.integers(1 << 30))
+        rows = crops.of(labelled)
+        named = rng.random(len(rows)) < 0.5
+        self.gallery, unnamed = rows[named], rows[~named]
+        others = rng.permutation(crops.of(strangers))[: int(len(unnamed) * (1 - share) / share)]
+        self.asked = np.concatenate([unnamed, others])
+        scores = crops.vectors[self.asked] @ crops.vectors[self.gallery].T
+        self.scores = scores.max(1)
+        self.same = crops.pids[self.gallery][scores.argmax(1)] == crops.pids[self.asked]
+
+    def calibrations(self, numbers: tuple[int, ...]) -> dict[tuple[int, str], Calibration]:
+        """By how many answers there are and how they are used."""
+        before = self._trial(self.gallery, self.gallery)
+        if before is None:
+            return {}
+        found = {(0, "none"): fitted_to_all(before)}
+        likely = moved(found[0, "none"], 2)(self.scores)
+        order = np.argsort(np.abs(likely - 0.5), kind="stable")
+        order = order[likely[order] >= 0.1]
+        for number in numbers:
+            first = order[:number]
+            grown = np.concatenate([self.gallery, self.asked[first][self.same[first]]])
+            as_labels = self._trial(grown, grown)
+            beside = self._trial(grown, self.gallery)
+            if as_labels is None or beside is None:
+                continue
+            queries = beside.unknown | beside.known
+            scores = np.concatenate([beside.best[queries], self.scores[first]])
+            right = np.concatenate([beside.right[queries], self.same[first]])
+            answered = np.arange(len(scores)) >= queries.sum()
+            found[number, "1 names of `same` are labels"] = fitted_to_all(as_labels)
+            found[number, "2 who was named asks nothing"] = fitted_to_all(beside)
+            found[number, "3 both answers, as if half were enrolled"] = fit(scores, right)
+            found[number, "4 both answers, with a share of their own"] = fit(scores, right, answered)
+        return found
+
+    def _trial(self, gallery: np.ndarray, queries: np.ndarray) -> Trial | None:
+        """None where all best matches are right, or all are wrong."""
+        vectors, pids, cameras = self.crops.vectors, self.crops.pids, self.crops.cameras
+        trial = open_set_trial(
+            vectors[queries],
+            vectors[gallery],
+            pids[queries],
+            pids[gallery],
+            cameras[queries],
+            cameras[gallery],
+            seed=self.seed,
+        )
+        return trial if len(np.unique(trial.right[trial.unknown | trial.known])) == 2 else None
+
+
+def guesses(crops: Crops, bundle: Bundle) -> None:
+    """Prints what answers are worth where nothing but the model's card says what scores mean: 16 people have
+    a name, and as many are enrolled when it is judged."""
+    cards = [metrics for metrics in bundle.manifest.metrics if "calibration slope" in metrics]
+    count = crops.site.wrong.shape[1]
+    print("\n| card of | enrolled | answers | error | bias | Cllr |\n| --- | --- | --- | --- | --- | --- |")
+    for metrics in cards:
+        card = Calibration(float(metrics["calibration slope"]), float(metrics["calibration intercept"]))
+        for share in (0.2, 0.5, 0.8):
+            judged: dict[int, list[Judged]] = {}
+            for seed in range(CHOICES):
+                rng = np.random.default_rng((seed, 16))
+                order = rng.permutation(count)
+                strangers = min(count // 3, int(16 * (1 - share) / share) + 1)
+                rest = order[16 + strangers :]
+                test = trial_of(crops.site, rest[:16], rest[16:32])
+                queue = _Queue(crops, order[:16], order[16 : 16 + strangers], share, rng)
+                likely = card(queue.scores)
+                asked = np.argsort(np.abs(likely - 0.5), kind="stable")[:50]
+                for number in (0, 20, 50):
+                    some = asked[:number]
+                    found = moved_by(card, queue.scores[some], queue.same[some])
+                    judged.setdefault(number, []).append(Judged.of(found, test))
+            for number, values in judged.items():
+                name = metrics.get("dataset")
+                print(f"| {name} | {share:.0%} | {number} | {shown(values)} |", flush=True)
+
+
+def camera_pairs(crops: Crops) -> None:
+    """Prints what an offset for each pair of cameras is worth."""
+    people = np.unique(crops.pids)
+    print("\n| labelled | pairs of cameras | Cllr | with offsets | lower in | own camera too, with offsets |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for labelled in (32, 64, 128, 256):
+        if 2 * labelled > len(people):
+            continue
+        plain: list[float] = []
+        offset: list[float] = []
+        own: list[float] = []
+        for seed in range(CHOICES):
+            order = np.random.default_rng((seed, labelled)).permutation(people)
+            halves = order[:labelled], order[labelled : 2 * labelled]
+            for any_camera, costs in ((False, offset), (True, own)):
+                scores, right, pairs = _across(crops, halves[0], any_camera)
+                test_scores, test_right, test_pairs = _across(crops, halves[1], any_camera)
+                found, offsets = _fit_pairs(scores, right, pairs)
+                logits = found.slope * test_scores + found.intercept
+                logits += np.array([offsets.get(pair, 0.0) for pair in test_pairs.tolist()])
+                prior = float(test_right.mean())
+                costs.append(log_likelihood_ratio_cost(1 / (1 + np.exp(-logits)), test_right, prior))
+                if not any_camera:
+                    site = fit(scores, right)(test_scores)
+                    plain.append(log_likelihood_ratio_cost(site, test_right, prior))
+        lower = sum(a < b for a, b in zip(offset, plain, strict=True))
+        means = f"{np.mean(plain):.3f} | {np.mean(offset):.3f} | {lower} of {CHOICES}"
+        print(f"| {labelled} | {len(offsets)} | {means} | {np.mean(own):.3f} |", flush=True)
+
+
+def _across(crops: Crops, people: np.ndarray, any_camera: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each crop of some people, half of whom are enrolled, the best match at another camera: its score,
+    whether it is right, and a number for the two cameras.
+
+    Args:
+        any_camera: wrong matches of the query's own camera count too.
+    """
+    rows = np.flatnonzero(np.isin(crops.pids, people))[:6000]
+    gallery = rows[np.isin(crops.pids[rows], people[::2])]
+    scores = crops.vectors[rows] @ crops.vectors[gallery].T
+    barred = crops.cameras[rows][:, None] == crops.cameras[gallery]
+    if any_camera:
+        barred &= crops.pids[rows][:, None] == crops.pids[gallery]
+    scores[barred] = -np.inf
+    first = scores.argmax(1)
+    best = scores[np.arange(len(rows)), first]
+    right = crops.pids[gallery][first] == crops.pids[rows]
+    here, there = crops.cameras[rows], crops.cameras[gallery][first]
+    number = np.minimum(here, there) * 100_000 + np.maximum(here, there)
+    finite = np.isfinite(best)
+    return best[finite].astype(np.float64), right[finite], number[finite]
+
+
+def _fit_pairs(
+    scores: np.ndarray, right: np.ndarray, pairs: np.ndarray, spread: float = 0.5
+) -> tuple[Calibration, dict[int, float]]:
+    """As `fit`, with an offset for each pair, of this standard deviation before anything is seen: fewer
+    matches of a pair leave it nearer to zero."""
+    names, column = np.unique(pairs, return_inverse=True)
+    count, hits = len(right), int(right.sum())
+    targets = np.where(right, (hits + 1) / (hits + 2), 1 / (count - hits + 2))
+    centre, scale = scores.mean(), scores.std()
+    columns = np.zeros((count, 2 + len(names)))
+    columns[:, 0], columns[:, 1] = (scores - centre) / scale, 1
+    columns[np.arange(count), 2 + column] = 1
+    held = np.r_[1e-9, 1e-9, np.full(len(names), 1 / spread**2)]
+    weights = np.zeros(len(held))
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-columns @ weights))
+        slopes = columns.T @ (p - targets) + held * weights
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held)
+        weights = weights - np.clip(np.linalg.solve(curvature, slopes), -2, 2)
+    slope = weights[0] / scale
+    offsets = dict(zip(names.tolist(), weights[2:].tolist(), strict=True))
+    return Calibration(float(slope), float(weights[1] - slope * centre)), offsets
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--market1501", type=Path, help="the root that holds it")
+    parser.add_argument("--worlds", type=Path, nargs="*", default=[])
+    parser.add_argument("--cache", type=Path, required=True)
+    options = parser.parse_args()
+    bundle = Bundle.load(options.bundle)
+    sites = []
+    if options.worlds:
+        sites.append(rendered_crops(options.worlds, bundle, options.cache))
+    if options.market1501 is not None:
+        sites.append(market_crops(options.market1501, bundle, options.cache))
+    for crops in sites:
+        tracklets(crops)
+        answers(crops)
+        guesses(crops, bundle)
+        camera_pairs(crops)
+
+
+if __name__ == "__main__":
+    main()
