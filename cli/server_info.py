@@ -29,7 +29,7 @@ def info(
     rows = [
         ("model", f"{bundle['name']}: {bundle['architecture']}, crops of {size}, vectors of {bundle['dim']}"),
         ("engine", f"{engine['engine']} {engine['version']}, {engine['precision']}, on {engine['device']}"),
-        ("search", f"on the {report['search']}"),
+        ("search", f"on the {report['search']}, index {report['index']}"),
         ("images", "are kept" if report["keep_images"] else "are not kept"),
         ("tiers of adapt", f"{tiers}; single ones can be joined, like 1+0"),
         ("running for", f"{report['uptime_s']:.0f} s"),

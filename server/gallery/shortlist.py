@@ -96,12 +96,22 @@ class Shortlist:
         elif len(rows):
             storage: Any = _faiss.downcast_index(self.index.storage)
             codes = _faiss.rev_swig_ptr(storage.codes.data(), storage.codes.size())
-            codes.reshape(self.count, -1)[rows] = 0
+            codes.reshape(self.count, -1)[rows] = _nothing(storage)
 
     def _forget_in_lists(self, rows: np.ndarray) -> None:
         lists, size = self.index.invlists, self.index.code_size
+        nothing = _nothing(self.index)
         places = _faiss.rev_swig_ptr(self.index.direct_map.array.data(), self.count)[rows]
         for place in places.tolist():
             number, offset = place >> _SHIFT, place & ((1 << _SHIFT) - 1)
             codes = _faiss.rev_swig_ptr(lists.get_codes(number), lists.list_size(number) * size)
-            codes[offset * size : (offset + 1) * size] = 0
+            codes[offset * size : (offset + 1) * size] = nothing
+
+
+def _nothing(index: Any) -> np.ndarray:
+    """uint8 [code size]: the code of a vector of zeros; in a list, of the list's mean. Bytes of zeros could
+    be a long vector, which would be named for many a query."""
+    quantizer = getattr(index, "sq", None)
+    if quantizer is None:
+        return np.zeros(index.code_size, np.uint8)
+    return quantizer.compute_codes(np.zeros((1, index.d), np.float32))[0]

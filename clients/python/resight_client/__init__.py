@@ -50,6 +50,7 @@ from resight_client.values import (
     ResightError,
     Rung,
     Site,
+    SiteIndex,
     Vectors,
 )
 
@@ -90,6 +91,7 @@ __all__ = [
     "ReviewQueue",
     "Rung",
     "Site",
+    "SiteIndex",
     "Vectors",
     "__version__",
 ]

@@ -221,6 +221,17 @@ class AdaptAfter:
 
 
 @dataclasses.dataclass(frozen=True)
+class SiteIndex:
+    """How a site is searched."""
+
+    kind: str  # exact, int8 (exact as well), or FAISS's words for an approximate index
+    items: int | None = None  # that an approximate index knows; the others are scanned
+    recall: float | None = None  # share of the ten best that it found when it was built; None: all are found
+    speed_up: float | None = None  # how many times as fast as a scan it was then
+    waits: str | None = None  # why the index that is set is not used, or not yet
+
+
+@dataclasses.dataclass(frozen=True)
 class Site:
     """A site."""
 
@@ -242,6 +253,7 @@ class Site:
     raw_space_id: str | None = (
         None  # of vectors that it takes; None where the server is older than this field
     )
+    index: SiteIndex | None = None  # how it is searched; None where the server is older than this field
 
 
 def enrolled(values: dict[str, Any]) -> Enrolled:
@@ -304,7 +316,10 @@ def site(values: dict[str, Any]) -> Site:
     schedule = known(AdaptAfter, after) if after is not None else None
     measured = values.get("calibration")
     meaning = calibration(measured) if measured is not None else None
-    result: Site = known(Site, values | {"adapt_after": schedule, "calibration": meaning})
+    searched = values.get("index")
+    index = known(SiteIndex, searched) if searched is not None else None
+    fields = {"adapt_after": schedule, "calibration": meaning, "index": index}
+    result: Site = known(Site, values | fields)
     return result
 
 
