@@ -360,6 +360,7 @@ def _measured(
     error: float | None = None,
 ) -> dict[str, Any]:
     """What is kept of a calibration."""
+    labels = "identity" if figures["labels"] == "all" and not figures["tracks"] else figures["labels"]
 
     def floor_among(number: int) -> float:
         step = math.log(number / (figures["compared_people"] or number))
@@ -373,7 +374,7 @@ def _measured(
         "intercept": round(calibration.intercept, 4),
         "space_id": source.space_id,
         "guess": False,
-        "measured_on": _MEASURED_ON.get(figures["labels"], ""),
+        "measured_on": _MEASURED_ON.get(labels, ""),
         "people": people,
         "error": error,
         "measured": gallery | figures,

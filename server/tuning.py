@@ -18,6 +18,7 @@ from server.engine_trials import cpu, packages
 FILE = "tuning.json"
 AGAIN = "run resight tune again"
 _MOST_STREAMS = 16  # without a measurement; each costs a thread and room for a batch
+_MOST_CROPS = 1024  # in a batch that was measured
 _BATCH = 8  # likewise: a smaller one delays a query less, a larger one is hardly faster
 
 
@@ -65,7 +66,9 @@ def kept_tuning(bundle: Bundle, engine: EngineInfo, folder: Path) -> Tuning:
         threads, streams, batch = (chosen[name] for name in ("query_threads", "streams", "batch"))
         if any(type(number) is not int or number < 0 for number in (threads, streams, batch)) or not batch:
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+        if max(threads, streams) > cores() or batch > _MOST_CROPS:
+            raise ValueError  # no measurement writes that, and there might be no memory for it
+    except (ValueError, KeyError, TypeError, RecursionError):
         return default_tuning(f"{FILE} is damaged; {AGAIN}")
     changed = [name for name, value in _circumstances(bundle, engine).items() if valid_for.get(name) != value]
     if changed:

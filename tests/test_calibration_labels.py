@@ -203,6 +203,8 @@ def test_tracks_need_a_camera_and_a_time(service: Service) -> None:
     records = [NewItem("c0", None, None, {"track": person}) for person, _, _ in rows]
     records[0] = NewItem(None, None, 5.0, {"track": 0})
     records[1] = NewItem("c0", None, 5.0, {"track": True})
+    for number, nobody in enumerate(("", -1, "", -1), 2):  # as trackers say that they follow nobody
+        records[number] = NewItem("c0", None, 5.0 + number, {"track": nobody})
     asyncio.run(service.enrolling.enroll("untimed", [crop(*row) for row in rows], records))
     with pytest.raises(Conflict, match="0 of its tracks have two moments"):
         measured(service, "untimed", "tracklets")

@@ -209,7 +209,20 @@ def test_what_was_measured_in_other_circumstances_is_ignored_and_info_says_so(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"valid_for": {}, "tuning": {"query_threads": 0, "streams": -1, "batch": 4}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 200_000,
+        *(
+            json.dumps(
+                {"valid_for": {}, "tuning": {"query_threads": threads, "streams": streams, "batch": batch}}
+            )
+            for threads, streams, batch in ((0, -1, 4), (0, 10**9, 4), (10**9, 0, 4), (0, 0, 10**9))
+        ),
+    ],
+    ids=["empty", "half", "list", "deep", "negative", "streams", "threads", "batch"],
 )
 def test_a_damaged_tuning_is_ignored_and_said_so(text: str, tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path)

@@ -162,7 +162,7 @@ class ItemRows:
 
     def tracks(self, site: str) -> list[tuple[int, float, str | float]]:
         """(seq, captured_at, metadata's `track`) of the items of a site that have all of these and a camera:
-        a track is text or a number."""
+        a track is text or a number, but not empty and not -1."""
         columns = t.items.c
         query = sa.select(columns.seq, columns.captured_at, METADATA.label("text"))
         query = query.where(columns.site == site, columns.camera.is_not(None))
@@ -172,6 +172,8 @@ class ItemRows:
             rows = db.execution_options(yield_per=_FETCHED).execute(query.order_by(columns.seq))
             for seq, captured_at, text in rows:
                 track = read_metadata(text)[0].get("track")
+                if track in ("", -1):  # as trackers say that they follow nobody
+                    continue
                 if isinstance(track, str | int | float) and not isinstance(track, bool):
                     tracks.append((seq, captured_at, track))
         return tracks
