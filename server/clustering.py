@@ -391,11 +391,13 @@ def without_gone(
     kept: Grouped | None, of: tuple[object, ...], seqs: np.ndarray, cameras: Sequence[str | None]
 ) -> Grouped | None:
     """Kept clusters without those whose items have all got a name or were erased; None where anything else
-    has changed. Of more than `MOST_ITEMS` older ones move up: they stand alone until clusters are made."""
+    has changed. Where there are more than `MOST_ITEMS`, older ones move up: they stand alone until clusters
+    are made."""
     if kept is None or kept.of[:2] != of[:2] or not len(kept.seqs):
         return None
     before = dict(zip(kept.seqs.tolist(), kept.cameras, strict=True))
-    now = {seq: camera for seq, camera in zip(seqs.tolist(), cameras, strict=True) if seq >= kept.seqs[0]}
+    oldest = kept.seqs[0] if len(seqs) >= MOST_ITEMS else 0
+    now = {seq: camera for seq, camera in zip(seqs.tolist(), cameras, strict=True) if seq >= oldest}
     if now.items() - before.items():
         return None
     gone = before.keys() - now.keys()
