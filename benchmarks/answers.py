@@ -253,16 +253,21 @@ def rendered(worlds: list[Path], bundle: Bundle, cache: Path) -> Embedded:
     return embedded("rendered", records, query, bundle, cache)
 
 
-def main() -> None:
-    """The command."""
+def command_of(description: str | None) -> argparse.ArgumentParser:
+    """The options of benchmarks over the crops of a bundle: which crops, and where their vectors are kept."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--market1501", type=Path, help="the root that holds it")
     parser.add_argument("--worlds", type=Path, nargs="*", default=[])
     parser.add_argument("--cache", type=Path, required=True)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """The command."""
+    options = command_of(__doc__).parse_args()
     bundle = Bundle.load(options.bundle)
     crops = {}
     if options.worlds:

@@ -12,15 +12,13 @@ Market-1501's training half; of Market-1501 only the test half is looked at here
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering
 from sklearn.metrics import v_measure_score
 
-from benchmarks.answers import Embedded, market, rendered
+from benchmarks.answers import Embedded, command_of, market, rendered
 from reid.adaptation.centring import fit_centres
 from reid.bundle import Bundle
 from reid.clusters import clusters_of
@@ -84,14 +82,7 @@ def measure(name: str, crops: Embedded) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--market1501", type=Path, help="the root that holds it")
-    parser.add_argument("--worlds", type=Path, nargs="*", default=[])
-    parser.add_argument("--cache", type=Path, required=True)
-    options = parser.parse_args()
+    options = command_of(__doc__).parse_args()
     bundle = Bundle.load(options.bundle)
     print("| site | vectors | method | precision | recall | F1 | V-measure |")
     print("|" + " --- |" * 7)

@@ -22,14 +22,13 @@ printed for each site:
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.answers import Site, market, read_site, rendered, trial_of
+from benchmarks.answers import Site, command_of, market, read_site, rendered, trial_of
 from reid.bundle import Bundle
 from reid.calibration import (
     Calibration,
@@ -405,14 +404,7 @@ def _fit_pairs(
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--market1501", type=Path, help="the root that holds it")
-    parser.add_argument("--worlds", type=Path, nargs="*", default=[])
-    parser.add_argument("--cache", type=Path, required=True)
-    options = parser.parse_args()
+    options = command_of(__doc__).parse_args()
     bundle = Bundle.load(options.bundle)
     sites = []
     if options.worlds:

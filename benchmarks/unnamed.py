@@ -11,14 +11,22 @@ FOLDER is that of `benchmarks.answers`.
 
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.answers import CHOICES, Embedded, Site, fitted_to, market, read_site, rendered, trial_of
+from benchmarks.answers import (
+    CHOICES,
+    Embedded,
+    Site,
+    command_of,
+    fitted_to,
+    market,
+    read_site,
+    rendered,
+    trial_of,
+)
 from reid.bundle import Bundle
 from reid.calibration import calibrate
 from reid.clusters import count_people, least_cosine
@@ -74,14 +82,7 @@ def measure(site: Site, crops: Embedded) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--market1501", type=Path, help="the root that holds it")
-    parser.add_argument("--worlds", type=Path, nargs="*", default=[])
-    parser.add_argument("--cache", type=Path, required=True)
-    options = parser.parse_args()
+    options = command_of(__doc__).parse_args()
     bundle = Bundle.load(options.bundle)
     crops = {}
     if options.worlds:
