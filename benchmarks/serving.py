@@ -94,6 +94,13 @@ class ServerProcess:
             self.process.kill()
             self.process.wait()
 
+    def processor_s(self) -> float:
+        """Processor time that the process has used so far, of all its threads."""
+        assert self.process is not None
+        # the name, which may hold spaces, ends with the last bracket; user and system time follow
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_bytes(self) -> int:
         """Memory that the process holds now."""
         assert self.process is not None
