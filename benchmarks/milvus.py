@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +27,8 @@ class MilvusProcess:
         self.port = free_ports(1)[0]
         self.uri = f"http://127.0.0.1:{self.port}"
         self.tick_ms = tick_ms
-        self.server: Any = None
+        self.server: Any = None  # of the package
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> MilvusProcess:
         """Starts it."""
@@ -35,12 +38,30 @@ class MilvusProcess:
 
     def start(self) -> None:
         """Starts the process, over the data that it had; does not wait until it answers."""
+        if self.process is not None:
+            self._start_again()
+            return
         from milvus import MilvusServer
 
         self.server = MilvusServer(wait_for_started=False, proxy_port=self.port)
         self.server.config.extra_configs["proxy.timeTickInterval"] = self.tick_ms
         self.server.set_base_dir(str(self.folder))
         self.server.start()
+        self.process = self.server.server_proc
+
+    def _start_again(self) -> None:
+        """The same program with the same configuration; the package refuses ports that were used just now."""
+        program = self.server.get_milvus_executable_path()
+        environment = os.environ | {
+            "DEPLOY_MODE": "STANDALONE",
+            "METRICS_PORT": str(self.server.webservice_port),
+            "MILVUS_RUN_DIR": str(self.folder / "run"),
+            "LD_LIBRARY_PATH": str(Path(program).parent),
+        }
+        with (self.folder / "logs/again.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "run", "standalone"], env=environment, cwd=self.folder, stdout=log, stderr=log
+            )
 
     def wait_until_ready(self) -> None:
         """Raises RuntimeError where it does not answer in time."""
@@ -60,11 +81,12 @@ class MilvusProcess:
 
     def kill(self) -> None:
         """kill -9."""
-        self.server.server_proc.kill()
-        self.server.server_proc.wait()
-        self.server.stop()
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def __exit__(self, *error: object) -> None:
-        """Stops it and removes its folder."""
+        """Kills it and removes its folder."""
+        self.kill()
         self.server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

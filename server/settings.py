@@ -80,8 +80,8 @@ class Settings(GallerySettings):
     index_from: int = Field(default=1_000_000, ge=1, description="items from which such an index is built")
     milvus_uri: str = Field(
         default="http://127.0.0.1:19530",
-        description="of index=milvus: where Milvus listens, http://HOST:PORT or https://HOST:PORT, perhaps with "
-        "/DATABASE behind; a path that ends in .db is a file of milvus-lite",
+        description="of index=milvus: where Milvus listens, http://HOST:PORT or https://HOST:PORT, perhaps "
+        "with /DATABASE behind; a path that ends in .db is a file of milvus-lite",
     )
     milvus_token: SecretStr | None = Field(
         default=None, description="USER:PASSWORD or an API key for Milvus; default: it asks for none"
@@ -89,8 +89,9 @@ class Settings(GallerySettings):
     milvus_log_days: float = Field(
         default=3.0,
         ge=0,
-        description="how long Milvus keeps its log, as it is configured there (rocksmq.retentionTimeInMinutes, "
-        "4320): until then, at least, it has vectors of what was erased, which an erasure's answer says",
+        description="how long Milvus keeps its log, as it is configured there "
+        "(rocksmq.retentionTimeInMinutes, 4320): until then, at least, it has vectors of what was erased, "
+        "which an erasure's answer says",
     )
     standby: bool = Field(
         default=False,

@@ -1,4 +1,4 @@
-"""Milvus for tests: milvus-lite, a file inside this process, and a real server where the package `milvus` is."""
+"""Milvus for tests: milvus-lite, a file in this process, and a real server, from the package `milvus`."""
 
 from __future__ import annotations
 

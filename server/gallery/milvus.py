@@ -59,6 +59,8 @@ class MilvusRows:
             raise StartError(
                 f"RESIGHT_INDEX=milvus needs pymilvus ({error}); install it: pip install 'resight[milvus]'"
             ) from error
+        # it logs what it raises, with tracebacks; that is said here once, in a sentence
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self.library: Any = pymilvus
         self.uri, self.token, self.dim = uri, token, dim
         self.collection = f"resight_{gallery}_{dim}"
