@@ -88,7 +88,7 @@ def _indexes(store: Store, bundle: Bundle, engines: Engines, settings: Settings)
     assert store.owner is not None
     token = settings.milvus_token.get_secret_value() if settings.milvus_token is not None else None
     rows = MilvusRows(settings.milvus_uri, token, store.owner.gallery, bundle.manifest.dim)
-    return MilvusIndexes(rows, settings.milvus_log_days)
+    return MilvusIndexes(rows, settings.milvus_log_days, store.owner.lost)
 
 
 def serve(settings: Settings) -> None:

@@ -22,6 +22,12 @@ def _require(*packages: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def pymilvus() -> None:
+    """Milvus's client."""
+    _require("pymilvus")
+
+
+@pytest.fixture(scope="session")
 def milvus() -> Iterator[MilvusProcess]:
     """One Milvus server for all tests."""
     _require("pymilvus", "milvus")

@@ -149,8 +149,7 @@ def test_a_start_mends_what_milvus_has(milvus_uri: str, tmp_path: Path) -> None:
     other.close()
 
 
-def test_a_start_without_milvus_says_so(tmp_path: Path) -> None:
-    pytest.importorskip("pymilvus")
+def test_a_start_without_milvus_says_so(pymilvus: None, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"Milvus at http://127.0.0.1:1 does not answer.*RESIGHT_MILVUS_URI"):
         open_tiny(
             make_tiny_bundle(tmp_path), tmp_path / "data", index="milvus", milvus_uri="http://127.0.0.1:1"

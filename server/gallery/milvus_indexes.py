@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections import defaultdict
@@ -27,15 +28,16 @@ class MilvusIndexes(Indexes):
     """Makes indexes in Milvus.
 
     Args:
-        rows: of the gallery; connected here. log_days: how long Milvus keeps its log.
+        rows: of the gallery; connected here. log_days: how long Milvus keeps its log. ended: see
+            MilvusWriter.
 
     Raises StartError where Milvus does not answer.
     """
 
-    def __init__(self, rows: MilvusRows, log_days: float) -> None:
+    def __init__(self, rows: MilvusRows, log_days: float, ended: threading.Event | None = None) -> None:
         super().__init__(kind="milvus")
         self.log_days = log_days
-        self.writer = MilvusWriter(rows)
+        self.writer = MilvusWriter(rows, ended)
         self.rows = rows
         try:
             rows.connect()

@@ -29,10 +29,14 @@ class Written(Protocol):
 
 
 class MilvusWriter:
-    """One thread over the rows of a gallery, from `start` on."""
+    """One thread over the rows of a gallery, from `start` on.
 
-    def __init__(self, rows: MilvusRows) -> None:
-        self.rows = rows
+    Args:
+        ended: set where another server has taken the gallery over, whose rows they are then.
+    """
+
+    def __init__(self, rows: MilvusRows, ended: threading.Event | None = None) -> None:
+        self.rows, self.ended = rows, ended or threading.Event()
         self.away: str | None = None  # why Milvus does not answer
         self.indexes: weakref.WeakSet[Written] = weakref.WeakSet()
         self.lock = threading.Lock()  # of `indexes`
@@ -75,13 +79,13 @@ class MilvusWriter:
             raise IndexUnavailable(f"{reason}; everything but queries goes on, and nothing is lost")
 
     def _run(self) -> None:
-        while not self.closed.is_set():
+        while not self.closed.is_set() and not self.ended.is_set():
             self.wake.wait(_PAUSE_S)
             self.wake.clear()
             try:
                 if self.away is not None:
                     self._come_back()
-                while not self.closed.is_set() and self._round():
+                while not self.closed.is_set() and not self.ended.is_set() and self._round():
                     pass
             except MilvusAway as error:
                 self.lost(str(error))
