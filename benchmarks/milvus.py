@@ -43,7 +43,10 @@ class MilvusProcess:
             return
         from milvus import MilvusServer
 
-        self.server = MilvusServer(wait_for_started=False, proxy_port=self.port)
+        self.server = MilvusServer(wait_for_started=False)
+        names = [name for name in self.server.config.configurable_items if name.endswith("_port")]
+        ports = dict(zip(names, free_ports(len(names)), strict=True)) | {"proxy_port": self.port}
+        self.server.config.update(**ports)
         self.server.config.extra_configs["proxy.timeTickInterval"] = self.tick_ms
         self.server.set_base_dir(str(self.folder))
         self.server.start()
@@ -75,8 +78,10 @@ class MilvusProcess:
                 client.close()
                 return
             except MilvusException as error:
-                if time.perf_counter() - began > _READY_S:
-                    raise RuntimeError(f"Milvus did not start: {error}") from error
+                assert self.process is not None
+                if time.perf_counter() - began > _READY_S or self.process.poll() is not None:
+                    log = (self.folder / "logs/milvus-stderr.log").read_text()
+                    raise RuntimeError(f"Milvus did not start: {log[:1000]}") from error
                 time.sleep(0.1)
 
     def kill(self) -> None:

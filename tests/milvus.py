@@ -35,9 +35,9 @@ def milvus() -> Iterator[MilvusProcess]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where milvus-lite keeps its file."""
+    """Where milvus-lite keeps its file; one process has it."""
     _require("pymilvus", "milvus_lite")
     return str(tmp_path_factory.mktemp("milvus") / "lite.db")
 

@@ -41,6 +41,8 @@ def in_milvus(client: Client, site: str = "lobby") -> bool:
 
 def test_a_server_on_milvus(milvus_uri: str, tmp_path: Path) -> None:
     """The same that tests/test_postgres.py asks of a server on PostgreSQL."""
+    if milvus_uri.endswith(".db"):
+        milvus_uri = str(tmp_path / "lite.db")  # of the server's process alone
     options = {"index": "milvus", "milvus_uri": milvus_uri, "milvus_log_days": 2}
     with tiny_server(tmp_path, **options) as server, Client(server.url) as client:
         assert client.info()["index"] == "milvus"
