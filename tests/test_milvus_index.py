@@ -115,6 +115,27 @@ def test_milvus_finds_what_brute_force_finds(gallery: Gallery, monkeypatch: pyte
     gallery.check(vectors_of(rng, 1, "spread")[0], 40)
 
 
+def test_candidates_that_milvus_ranks_wrongly_do_not_change_an_answer(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it compared in a few bits: more of them are fetched then."""
+    monkeypatch.setattr(milvus_index, "_MARGINS", (2, 20, 60))
+    rng = np.random.default_rng(6)
+    gallery.enroll([None] * 300, vectors_of(rng, 300, "people"))
+    gallery.write()
+    ask = gallery.rows.search
+
+    def ask_badly(
+        site: str, space: int, vector: np.ndarray, limit: int, condition: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        other = vector + np.random.default_rng(7).normal(size=DIM, scale=0.02)
+        return ask(site, space, other.astype(np.float32), limit, condition)
+
+    monkeypatch.setattr(gallery.rows, "search", ask_badly)
+    for _ in range(5):
+        gallery.check(vectors_of(rng, 1, "people")[0], 5)
+
+
 def test_an_item_is_found_from_the_moment_it_is_enrolled_and_never_again_once_erased(
     gallery: Gallery,
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from resight_client import Client, Erased
 
@@ -20,8 +23,9 @@ from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.errors import StartError
 from server.fields import iso
 from server.gallery.records import NewItem
+from server.service import Service
 from tests.cut import Cut
-from tests.tiny import make_tiny_bundle, open_tiny, picture, tiny_server
+from tests.tiny import make_tiny_bundle, open_tiny, picture, site_profile, tiny_server
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:
@@ -149,6 +153,35 @@ def test_a_start_mends_what_milvus_has(milvus_uri: str, tmp_path: Path) -> None:
     assert len(list(other.sites.indexes.rows.all())) == 6
     again.close()
     other.close()
+
+
+def _spaces(service: Service) -> Counter[int]:
+    """How many rows each space has in Milvus."""
+    return Counter(row.space for row in service.sites.indexes.rows.all())
+
+
+def test_the_rows_of_a_version_go_when_nobody_asks_it_any_more(milvus_uri: str, tmp_path: Path) -> None:
+    """A query that began before a swap is answered by the rows of its version."""
+    bundle = make_tiny_bundle(tmp_path)
+    service = open_tiny(bundle, tmp_path / "data", index="milvus", milvus_uri=milvus_uri)
+    asyncio.run(service.enrolling.enroll("lobby", [picture(i) for i in range(5)], [NewItem()] * 5))
+    site = service.sites.get("lobby")
+    while site.state.index.write(at_once=True) or site.state.index.facts.items != 5:
+        pass
+    before = site.state
+    profile = site_profile(bundle, 1)
+    service.store.versions.save_profile(profile)
+    service.rebuilder.run(site, profile.id, "adapt", 1)
+    after = site.state
+    spaces = partial(_spaces, service)
+    until(lambda: len(spaces()) == 2)
+    assert spaces() == {before.index.space: 5, after.index.space: 5}
+    vector = np.eye(before.version.dim, dtype=np.float32)[0]
+    assert len(before.index.search(vector, 9)[1]) == len(after.index.search(vector, 9)[1]) == 5
+    del before
+    until(lambda: spaces() == {after.index.space: 5})
+    assert len(site.state.index.search(vector, 9)[1]) == 5
+    service.close()
 
 
 def test_a_start_without_milvus_says_so(pymilvus: None, tmp_path: Path) -> None:
