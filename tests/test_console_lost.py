@@ -14,10 +14,10 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, empty_window, new_key, server_with_keys
 from tests.console_site import enroll_doubtful, enroll_labelled, file_chooser
 from tests.test_review import view
-from tests.tiny import picture, tiny_server
+from tests.tiny import picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
@@ -45,27 +45,7 @@ class Task:
     bears: bool = False
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("lost"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [picture(0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [picture(0)]))
 
 
 def picture_file(name: str = "crop.png") -> dict[str, str | bytes]:
@@ -270,8 +250,7 @@ def test_without_a_connection_nothing_is_lost_and_with_it_the_page_goes_on(
 @pytest.fixture(scope="module")
 def revocable(chromium: Browser, server: ServerProcess, admin: str) -> Iterator[BrowserContext]:
     """A window in which nobody has signed in yet."""
-    opened = chromium.new_context(base_url=server.url)
-    opened.set_default_timeout(60_000)
+    opened = empty_window(chromium, server.url)
     yield opened
     opened.close()
 

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
 from resight_client import Client
 from resight_client.corrected import Point
 
-from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, server_with_keys
 from tests.test_console_people import crop, enroll, names_of, tab_to
-from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 LEFT = ((0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99))
 RIGHT = ((0.5, 0.01), (0.99, 0.01), (0.99, 0.99), (0.5, 0.99))
 WHOLE = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("map"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [crop(0, 0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [crop(0, 0)]))
 
 
 def right_of_middle(points: list[Point]) -> set[str]:
@@ -212,17 +188,13 @@ def test_a_map_of_many_crops_is_drawn_with_few_elements_and_chooses_also_those_f
     assert page.evaluate("document.querySelectorAll('*').length") < 500
 
 
-def test_a_read_key_sees_the_map_and_chooses_nothing(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
-) -> None:
+def test_a_read_key_sees_the_map_and_chooses_nothing(readers: BrowserContext, client: Client) -> None:
     enroll(client, "read", "ada", 1)
-    readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
     tab.goto("/#/people/read?person=ada")
     draw_around(tab, opened_map(tab, 4), WHOLE)
     assert tab.locator("[aria-pressed]").count() == 0
     assert tab.get_by_text("Draw around crops").count() == 0
-    readers.close()
 
 
 def test_the_map_follows_the_colours_of_the_page(page: Page, client: Client) -> None:

@@ -10,35 +10,14 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, new_key, server_with_keys, window
 from tests.test_console_people import crop, enroll, names_of
-from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("operators"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [crop(0, 0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [crop(0, 0)]))
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +100,14 @@ def test_evidence_of_a_search_that_shows_somebody_else_loses_the_name(page: Page
 
 
 def test_a_read_key_cannot_say_that_a_crop_is_not_this_person(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
+    readers: BrowserContext, client: Client
 ) -> None:
     ids = enroll(client, "read", "ada", 1)
-    readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
     tab.goto(f"/#/search/read?item={ids[0]}")
     tab.locator(".person .crop").first.click()
     tab.get_by_role("dialog").get_by_role("button", name="Search with this crop").wait_for()
     assert tab.get_by_role("button", name="Not ada").count() == 0
-    readers.close()
 
 
 def test_of_a_person_who_was_renamed_nothing_is_hidden_denied_or_merged(

@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from resight_client import Client
 
-from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, server_with_keys
 from tests.console_site import enroll_labelled
 from tests.test_calibration import PEOPLE
 from tests.test_calibration import crop as labelled_crop
-from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
+from tests.tiny import COLUMNS, ROWS, picture, png_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import BrowserContext, Page, Route
 
 CAMERAS = ("door", "hall")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("people"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [picture(0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def readers(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which somebody has signed in who may only look."""
-    opened = window(chromium, server, new_key(server, admin, "read")[1])
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [picture(0)]))
 
 
 def crop(person: int, number: int, noise: int = 4) -> bytes:

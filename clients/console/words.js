@@ -5,6 +5,16 @@ const number = (value) => value.toLocaleString("en");
 const crops = (count) => plural(count, "crop", "crops");
 const percent = (share) => `${Math.round(100 * share)} %`;
 
+/** A probability as ["over ", 99], ["", 37] or ["under ", 1]: rounded, but never to a certainty. */
+export function rounded(probability) {
+  const hundredths = Math.round(100 * probability);
+  if (hundredths > 99) return ["over ", 99];
+  return hundredths < 1 ? ["under ", 1] : ["", hundredths];
+}
+
+/** The same as text. */
+export const likely = (probability) => `${rounded(probability).join("")} %`;
+
 /** What an entry of the journal did; what it says of erased items is not in it any more. */
 function done({ action, items, undoes, changes }) {
   const of = (field) => changes.find((change) => change.field === field);
@@ -154,7 +164,7 @@ export const words = {
     nobody: "Nobody who is enrolled",
     nobodyText: (who, probability) => `${who} is nearest, but of ten unknown people at least one would score as high. Probability ${probability}.`,
     nearest: (who) => `Nearest: ${who}`,
-    guessText: (probability) => `Whether it is this person is not known. ${probability} is a guess from other galleries: here, too few `
+    guessText: (probability) => `Whether it is this person is not known. Probability ${probability}, a guess from other galleries: here, too few `
       + "named people were seen by two cameras to measure what a score means (32 are needed).",
     unknownText: "Whether it is this person is not known: nothing says yet what scores mean at this site.",
     unnamedWho: "somebody without a name",
