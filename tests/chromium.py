@@ -4,7 +4,7 @@
 `server_with_keys()`, and one of `client_after(fill)`, where fill(client) enrolls what the file wants.
 
 RESIGHT_SLOW_NETWORK=SEED, a whole number, gives each call of every page two random delays of up to 150 ms,
-one before it is sent and one before its answer arrives: that shows races. The same number gives the same delays.
+one before it is sent and one before its answer arrives: that shows races. Each number has delays of its own.
 """
 
 from __future__ import annotations

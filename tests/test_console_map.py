@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEFT = ((0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99))
 RIGHT = ((0.5, 0.01), (0.99, 0.01), (0.99, 0.99), (0.5, 0.99))
+TOUCH = "canvas => getComputedStyle(canvas).touchAction"
 WHOLE = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
 
 
@@ -68,6 +69,7 @@ def test_what_is_drawn_around_is_chosen_in_the_sheet_and_split_off(page: Page, c
     page.goto("/#/people/split?person=ada")
     drawn = opened_map(page, 6)
     page.get_by_text("This plane shows").first.wait_for()
+    assert drawn.evaluate(TOUCH) == "none"
     draw_around(page, drawn, side_of(client, "split", others[0]))
     page.get_by_role("button", name="Split off 2 crops").wait_for()
     assert chosen(page) == 2
@@ -192,7 +194,9 @@ def test_a_read_key_sees_the_map_and_chooses_nothing(readers: BrowserContext, cl
     enroll(client, "read", "ada", 1)
     tab = readers.new_page()
     tab.goto("/#/people/read?person=ada")
-    draw_around(tab, opened_map(tab, 4), WHOLE)
+    drawn = opened_map(tab, 4)
+    assert drawn.evaluate(TOUCH) == "auto"  # a finger scrolls the page where nothing can be drawn
+    draw_around(tab, drawn, WHOLE)
     assert tab.locator("[aria-pressed]").count() == 0
     assert tab.get_by_text("Draw around crops").count() == 0
 

@@ -63,6 +63,29 @@ def test_a_crop_is_said_not_to_show_the_person_and_that_is_undone(page: Page, cl
     assert names_of(client, "deny") == {"ada": 4}
 
 
+def test_several_chosen_crops_are_said_not_to_show_the_person(page: Page, client: Client) -> None:
+    ids = enroll(client, "several", "ada", 1, 6)
+    page.goto("/#/people/several?person=ada")
+    choose(page, 0, 2, 3)
+    page.get_by_role("button", name="Not ada: 3 crops").click()
+    page.get_by_text("3 crops do not show ada").first.wait_for()
+    page.locator(".lead", has_text="3 crops").wait_for()
+    named = [client.item(item).identity for item in ids]
+    assert named == [None, "ada", None, None, "ada", "ada"]
+    for place in (0, 1, 2):
+        page.locator(".sheet .crop").nth(place).click()
+    page.get_by_role("button", name="Not ada: 3 crops").wait_for()
+    client.erase(ids[4])  # by somebody else: those before it are noted, those behind it stay chosen
+    page.get_by_role("button", name="Not ada: 3 crops").click()
+    page.locator(".notice.bad").wait_for()
+    page.get_by_text("1 crop does not show ada").first.wait_for()
+    page.get_by_role("button", name="Not ada", exact=True).wait_for()
+    assert names_of(client, "several") == {"ada": 1}
+    page.get_by_role("button", name="Not ada", exact=True).click()
+    page.get_by_text("Nobody at several is called ada any more").first.wait_for()
+    assert names_of(client, "several") == {}
+
+
 def test_a_search_by_a_crop_that_is_not_this_person_does_not_find_them_until_that_is_undone(
     page: Page, client: Client
 ) -> None:

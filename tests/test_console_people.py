@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from resight_client import Client
 
+from server.calibration import FEWEST_ANSWERS, FEWEST_PEOPLE
 from tests.chromium import client_after, server_with_keys
 from tests.console_site import enroll_labelled
 from tests.test_calibration import PEOPLE
 from tests.test_calibration import crop as labelled_crop
+from tests.test_calibration_labels import seconds
 from tests.tiny import COLUMNS, ROWS, picture, png_of
 
 if TYPE_CHECKING:
@@ -403,6 +406,53 @@ def test_too_few_labels_are_refused_honestly_and_what_stood_before_stands(page: 
     ).first.wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Measure now"
     page.get_by_text("Nothing says yet what scores mean at this site.").first.wait_for()
+
+
+def test_an_operator_chooses_which_labels_say_who_is_who(page: Page, client: Client) -> None:
+    rows = [(person, 0, number) for person in range(40) for number in range(3)]
+    records = [
+        {
+            "camera": "c0",
+            "identity": f"person-{row[0]}" if row[2] == 0 else None,
+            "captured_at": datetime.fromtimestamp(seconds(row), UTC).isoformat(),
+            "metadata": {"track": row[0]},
+        }
+        for row in rows
+    ]
+    client.enroll("kinds", [labelled_crop(*row) for row in rows], records=records)
+    page.goto("/#/calibration/kinds")
+    kind = page.get_by_label("Which labels say who is who")
+    page.get_by_text("Names are taken; where they do not suffice").wait_for()
+    button = page.get_by_role("button", name=re.compile("Measure (now|again)"))
+    for label, sentence, refusal in (
+        (
+            "Names",
+            f"seen by two cameras: {FEWEST_PEOPLE} of them",
+            "0 of its people have an identity and were",
+        ),
+        (
+            "Answers of the review queue",
+            f"by at least {FEWEST_ANSWERS} answers",
+            "0 answers of its review queue",
+        ),
+    ):
+        kind.select_option(label=label)
+        page.get_by_text(sentence).wait_for()
+        button.click()
+        page.get_by_role("alert").get_by_text(refusal).wait_for()
+        assert client.site("kinds").calibration is None
+    for label, name, shown in (
+        ("Tracks alone", "tracklets", "is a guess, from tracks of the site"),
+        ("Names and tracks", "all", "What a rate of false alarms costs"),
+    ):
+        kind.select_option(label=label)
+        button.click()
+        page.locator("main dd", has_text=re.compile(f"^{label}$")).wait_for()
+        page.get_by_text(shown).wait_for()
+        measured = client.site("kinds").calibration
+        assert measured is not None and measured.measured is not None
+        assert measured.measured.labels == name
+        assert kind.evaluate("select => select.selectedOptions[0].textContent") == label
 
 
 def test_a_read_key_sees_the_calibration_and_cannot_measure(readers: BrowserContext, client: Client) -> None:
