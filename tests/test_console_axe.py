@@ -59,7 +59,7 @@ def nobody(page: Page) -> None:
     page.locator("summary", has_text="Person").click()
     page.get_by_role("textbox", name="Person").fill("nobody")
     page.keyboard.press("Tab")
-    page.get_by_text("Nobody meets these conditions").wait_for()
+    page.get_by_text("Nobody meets these conditions").first.wait_for()
 
 
 def search_code(page: Page) -> None:
@@ -90,7 +90,7 @@ def sheet(page: Page) -> None:
 
 
 def changes(page: Page) -> None:
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").wait_for()
 
 
@@ -110,7 +110,7 @@ def split(page: Page) -> None:
 
 def mapped(page: Page) -> None:
     choosing(page)
-    page.get_by_text("Map of these crops").click()
+    page.locator("summary", has_text="Map of these crops").click()
     page.get_by_role("img", name="Map of").wait_for()
 
 
@@ -123,13 +123,13 @@ def clusters(page: Page) -> None:
     page.locator(".cluster .crop").first.wait_for()
     page.locator(".nearest .crop").first.wait_for()
     page.get_by_role("button", name="Name all").first.click()
-    page.get_by_text("Say who these crops show").wait_for()
+    page.get_by_text("Say who these crops show").first.wait_for()
 
 
 def case(page: Page) -> None:
     page.locator(".case .crop").first.wait_for()
     page.keyboard.press("u")
-    page.get_by_text("There is nothing to undo").wait_for()
+    page.get_by_text("There is nothing to undo").first.wait_for()
 
 
 def chosen_files(page: Page) -> None:

@@ -36,7 +36,7 @@ def side_of(client: Client, site: str, item: str) -> tuple[tuple[float, float], 
 
 def opened_map(page: Page, count: int) -> Locator:
     """The map of so many crops, unfolded and drawn."""
-    page.get_by_text("Map of these crops").click()
+    page.locator("summary", has_text="Map of these crops").click()
     drawn = page.get_by_role("img", name=f"Map of {count} crops")
     drawn.wait_for()
     return drawn
@@ -91,13 +91,13 @@ def test_drawing_adds_a_click_gives_up_and_escape_draws_nothing(page: Page, clie
     assert chosen(page) == 0
     side = side_of(client, "click", ids[0])
     draw_around(page, drawn, side)
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     draw_around(page, drawn, LEFT if side == RIGHT else RIGHT)
-    page.get_by_text("2 chosen").wait_for()
+    page.get_by_text("2 chosen").first.wait_for()
     box = drawn.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 50, box["y"] + box["height"] / 2)  # two crops lie at both ends
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     page.get_by_role("button", name="Choose none").click()
     page.get_by_text("1 chosen").wait_for(state="detached")
     assert chosen(page) == 0
@@ -122,12 +122,12 @@ def test_arrow_keys_and_space_choose_what_the_map_shows_by_the_mouse(page: Page,
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     page.keyboard.press("Space")
-    page.get_by_text("2 chosen").wait_for()
+    page.get_by_text("2 chosen").first.wait_for()
     tab = "document.activeElement.textContent"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     page.keyboard.press("Shift+Tab")
     assert page.evaluate(tab) == "Choose none"
     page.get_by_role("button", name="Split off 1 crop").focus()
@@ -155,7 +155,7 @@ def test_some_crops_of_a_cluster_get_a_name_and_the_others_go_on_waiting(page: P
     page.keyboard.press("Enter")
     page.get_by_role("button", name=f"Name all {6 - count}").wait_for()
     assert names_of(client, "cluster") == {"ada": count}
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.get_by_text("6 crops have no name.").first.wait_for()
     assert names_of(client, "cluster") == {}
@@ -206,7 +206,7 @@ def test_the_map_follows_the_colours_of_the_page(page: Page, client: Client) -> 
     page.goto("/#/people/colours?person=ada")
     drawn = opened_map(page, 4)
     draw_around(page, drawn, WHOLE)
-    page.get_by_text("4 chosen").wait_for()
+    page.get_by_text("4 chosen").first.wait_for()
     accents = set()
     for theme in ("light", "dark"):
         page.locator("select.theme").select_option(theme)

@@ -54,7 +54,7 @@ def test_a_crop_is_said_not_to_show_the_person_and_that_is_undone(page: Page, cl
     page.get_by_role("button", name="Not ada").click()
     page.locator(".lead", has_text="2 crops").wait_for()
     assert [client.item(item).identity for item in ids] == [None, None, "ada", "ada"]
-    page.get_by_text("Last changes", exact=True).click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_text("a crop was said not to show ada").nth(1).wait_for()
     denials = [entry.entry for entry in client.journal("deny").entries]
     for entry, count in zip(denials, (3, 4), strict=True):
@@ -116,7 +116,7 @@ def test_evidence_of_a_search_that_shows_somebody_else_loses_the_name(page: Page
     assert client.item(wrong).identity is None
     # of the query itself nothing can be noted, since it is not enrolled
     assert page.get_by_role("button", name="Not ada").count() == 0
-    page.get_by_text("Last changes", exact=True).click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.get_by_role("heading", name="No name").wait_for(state="detached")
     assert client.item(wrong).identity == "ada"
@@ -230,7 +230,7 @@ def test_what_somebody_else_undid_is_not_undone_again(page: Page, other: Page, c
     client.rename("undone", "ada", "bea")
     for tab in (page, other):
         tab.goto("/#/people/undone?person=bea")
-        tab.get_by_text("Last changes", exact=True).click()
+        tab.locator("summary", has_text="Last changes").click()
         tab.get_by_role("button", name="Undo entry").wait_for()
     other.get_by_role("button", name="Undo entry").click()
     other.get_by_text("Nobody at undone is called bea any more").first.wait_for()

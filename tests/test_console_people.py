@@ -124,7 +124,7 @@ def test_a_merge_is_done_after_it_was_shown_how_alike_both_are(page: Page, clien
     offer.get_by_role("button", name="Merge visitor-9 into ada").click()
     page.get_by_role("heading", name="ada").wait_for()
     assert names_of(client, "merge") == {"ada": 5, "zoe": 4}
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.locator(".lead", has_text="4 crops").wait_for()
     assert names_of(client, "merge") == {"ada": 4, "visitor-9": 1, "zoe": 4}
@@ -238,7 +238,7 @@ def test_a_read_key_sees_people_and_cannot_change_them(readers: BrowserContext, 
     tab.locator(".sheet .crop").nth(3).wait_for()
     image = tab.locator(".sheet img").first
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
-    tab.get_by_text("Last changes").click()
+    tab.locator("summary", has_text="Last changes").click()
     tab.get_by_text("ada was renamed bea").first.wait_for()
     for name in ("Rename or merge", "Hide from answers", "Choose several", "Undo"):
         assert tab.get_by_role("button", name=name).count() == 0
@@ -422,7 +422,7 @@ def test_an_operator_chooses_which_labels_say_who_is_who(page: Page, client: Cli
     client.enroll("kinds", [labelled_crop(*row) for row in rows], records=records)
     page.goto("/#/calibration/kinds")
     kind = page.get_by_label("Which labels say who is who")
-    page.get_by_text("Names are taken; where they do not suffice").wait_for()
+    page.get_by_text("Names are taken; where they do not suffice").first.wait_for()
     button = page.get_by_role("button", name=re.compile("Measure (now|again)"))
     for label, sentence, refusal in (
         (
@@ -437,9 +437,9 @@ def test_an_operator_chooses_which_labels_say_who_is_who(page: Page, client: Cli
         ),
     ):
         kind.select_option(label=label)
-        page.get_by_text(sentence).wait_for()
+        page.get_by_text(sentence).first.wait_for()
         button.click()
-        page.get_by_role("alert").get_by_text(refusal).wait_for()
+        page.get_by_role("alert").get_by_text(refusal).first.wait_for()
         assert client.site("kinds").calibration is None
     for label, name, shown in (
         ("Tracks alone", "tracklets", "is a guess, from tracks of the site"),
@@ -448,7 +448,7 @@ def test_an_operator_chooses_which_labels_say_who_is_who(page: Page, client: Cli
         kind.select_option(label=label)
         button.click()
         page.locator("main dd", has_text=re.compile(f"^{label}$")).wait_for()
-        page.get_by_text(shown).wait_for()
+        page.get_by_text(shown).first.wait_for()
         measured = client.site("kinds").calibration
         assert measured is not None and measured.measured is not None
         assert measured.measured.labels == name
