@@ -421,3 +421,35 @@ def test_a_late_answer_leaves_the_focus_where_the_operator_went(page: Page, clie
     page.locator(".change").wait_for()
     page.keyboard.type("es")
     assert boxes.nth(1).input_value() == "yves"
+
+
+def test_no_key_is_made_on_a_page_that_may_still_go(page: Page, client: Client) -> None:
+    held: list[Route] = []
+    page.route("**/console/keys", lambda route: held.append(route), times=1)
+    page.goto("/#/keys")
+    until(page, held)
+    make = page.get_by_role("button", name="Make a key")
+    assert make.count() == 0
+    held[0].continue_()
+    make.wait_for()
+
+
+def test_a_cluster_that_a_link_leads_to_is_named_before_the_others_are_there(
+    page: Page, client: Client
+) -> None:
+    for person in (21, 22):
+        client.enroll("early", [view(person, person, 1.0, number) for number in range(3)])
+    first = client.clusters("early").clusters[0].cluster
+    held: list[Route] = []
+    page.route(re.compile(r"/clusters\?"), lambda route: held.append(route), times=1)
+    page.goto(f"/#/unknown/early?cluster={first}")
+    until(page, held)
+    page.get_by_label("Who is it?").fill("zoe")
+    page.keyboard.press("Enter")
+    page.locator(".change", has_text="3 crops are called zoe now").wait_for()
+    page.get_by_text("3 crops have no name").first.wait_for()
+    held[0].abort()
+    page.locator(".notice.bad", has_text=LOST).first.wait_for()
+    page.locator(".lost").wait_for(state="hidden")
+    assert page.locator(".change", has_text="3 crops are called zoe now").is_visible()
+    assert page.locator("li.cluster h2").all_inner_texts() == ["3 crops"]
