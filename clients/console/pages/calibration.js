@@ -34,7 +34,7 @@ export async function render(main, { site }) {
       h("div.columns", {},
         known?.measured && h("section.card", {}, h("h2", {}, w.behind), facts(overview)),
         h("section.card", {}, h("h2", {}, label), h("p.soft", {}, w.measureText),
-          may("admin") ? [field(w.labels, kind), kindText, h("div.actions", {}, button)] : h("p.hint", {}, w.readOnly), error)));
+          may("admin") ? [h("div.kind", {}, field(w.labels, kind), kindText), h("div.actions", {}, button)] : h("p.hint", {}, w.readOnly), error)));
   }
 
   function drawKind() {
