@@ -75,7 +75,15 @@ def nobody(page: Page) -> None:
     page.locator("summary", has_text="Person").click()
     page.get_by_role("textbox", name="Person").fill("nobody")
     page.keyboard.press("Tab")
-    page.get_by_text("Nobody meets these conditions").wait_for()
+    page.get_by_text("Nobody meets these conditions").first.wait_for()
+
+
+def search_again(page: Page) -> None:
+    """The answer before is there still while the next one is computed."""
+    search(page)
+    page.route("**/query", lambda route: None, times=1)
+    page.get_by_label("Seen at", exact=True).select_option("hall")
+    page.locator(".results[aria-busy]").wait_for()
 
 
 def search_code(page: Page) -> None:
@@ -139,13 +147,20 @@ def clusters(page: Page) -> None:
     page.locator(".cluster .crop").first.wait_for()
     page.locator(".nearest .crop").first.wait_for()
     page.get_by_role("button", name="Name all").first.click()
-    page.get_by_text("Say who these crops show").wait_for()
+    page.get_by_text("Say who these crops show").first.wait_for()
 
 
 def case(page: Page) -> None:
     page.locator(".case .crop").first.wait_for()
     page.keyboard.press("u")
-    page.get_by_text("There is nothing to undo").wait_for()
+    page.get_by_text("There is nothing to undo").first.wait_for()
+
+
+def answering(page: Page) -> None:
+    page.locator(".case .crop").first.wait_for()
+    page.route("**/review/*", lambda route: None, times=1)
+    page.keyboard.press("k")
+    page.locator('.decide[aria-busy="true"]').wait_for()
 
 
 def chosen_files(page: Page) -> None:
@@ -215,6 +230,7 @@ STATES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "search, before": ("search/lobby", shown),
     "search": ("search/lobby", search),
     "search with a filter open": ("search/lobby", search_filtered),
+    "a search while it runs": ("search/lobby", search_again),
     "search that finds nobody": ("search/lobby", nobody),
     "the dialog of a query as a program": ("search/lobby", search_code),
     "a lost connection": ("search/lobby", lost),
@@ -231,6 +247,7 @@ STATES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "unknown": ("unknown/lobby", clusters),
     "the map of a cluster": ("unknown/lobby", part_of_cluster),
     "review": ("review/lobby", case),
+    "an answer on its way": ("review/lobby", answering),
     "enroll": ("enroll/lobby", shown),
     "enroll with files that are chosen": ("enroll/lobby", chosen_files),
     "enroll with a file that was refused": ("enroll/lobby", sent_files),

@@ -138,7 +138,7 @@ def choose_tier(page: Page) -> None:
 
 
 def tier_kept(page: Page) -> None:
-    page.get_by_text("whether the job was begun is not known").wait_for()
+    page.get_by_text("whether the job was begun is not known").first.wait_for()
     assert page.get_by_label("What to try").input_value() == "0"
     assert not page.get_by_label("The gate decides").is_checked()
 
@@ -323,7 +323,7 @@ def test_a_page_that_is_asked_for_without_a_connection_comes_when_it_is_back(
     page.locator(".sheet .crop").wait_for()
     page.route("**/pages/calibration.js", lambda route: route.abort(), times=1)
     page.get_by_role("link", name="Calibration").click()
-    page.get_by_text("This page cannot be loaded, though the server answers").wait_for()
+    page.get_by_text("This page cannot be loaded, though the server answers").first.wait_for()
     page.context.set_offline(True)
     page.get_by_role("button", name="Try again").click()
     page.locator(".lost").wait_for()
@@ -333,7 +333,7 @@ def test_a_page_that_is_asked_for_without_a_connection_comes_when_it_is_back(
     page.context.set_offline(False)
     page.locator(".sheet").wait_for()
     page.get_by_role("link", name="Calibration").click()
-    page.get_by_text("Nothing says yet what scores mean").wait_for()
+    page.get_by_text("Nothing says yet what scores mean").first.wait_for()
 
 
 def test_a_server_that_hangs_is_said_and_what_was_asked_is_answered_when_it_goes_on(
@@ -367,7 +367,7 @@ def test_an_adaptation_that_began_while_the_connection_broke_is_shown_when_it_is
     choose_tier(page)
     page.route("**/adapt", arrive_and_break, times=1)
     page.get_by_role("button", name="Adapt this site").click()
-    page.get_by_text("whether the job was begun is not known").wait_for()
+    page.get_by_text("whether the job was begun is not known").first.wait_for()
     page.get_by_text("It succeeded: tier 0 (centring) went live").first.wait_for()
 
 

@@ -113,13 +113,13 @@ def test_drawing_adds_a_click_gives_up_and_escape_draws_nothing(page: Page, clie
     assert chosen(page) == 0
     side = side_of(client, "click", ids[0])
     draw_around(page, drawn, side)
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     draw_around(page, drawn, LEFT if side == RIGHT else RIGHT)
-    page.get_by_text("2 chosen").wait_for()
+    page.get_by_text("2 chosen").first.wait_for()
     box = drawn.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 50, box["y"] + box["height"] / 2)  # two crops lie at both ends
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     page.get_by_role("button", name="Choose none").click()
     page.get_by_text("1 chosen").wait_for(state="detached")
     assert chosen(page) == 0
@@ -144,12 +144,12 @@ def test_arrow_keys_and_space_choose_what_the_map_shows_by_the_mouse(page: Page,
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     page.keyboard.press("Space")
-    page.get_by_text("2 chosen").wait_for()
+    page.get_by_text("2 chosen").first.wait_for()
     tab = "document.activeElement.textContent"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
-    page.get_by_text("1 chosen").wait_for()
+    page.get_by_text("1 chosen").first.wait_for()
     page.keyboard.press("Shift+Tab")
     assert page.evaluate(tab) == "Choose none"
     page.get_by_role("button", name="Split off 1 crop").focus()
@@ -230,7 +230,7 @@ def test_the_map_follows_the_colours_of_the_page(page: Page, client: Client) -> 
     page.goto("/#/people/colours?person=ada")
     drawn = opened_map(page, 4)
     draw_around(page, drawn, WHOLE)
-    page.get_by_text("4 chosen").wait_for()
+    page.get_by_text("4 chosen").first.wait_for()
     accents = set()
     for theme in ("light", "dark"):
         page.locator("select.theme").select_option(theme)

@@ -202,10 +202,10 @@ def test_single_letter_keys_can_be_switched_off_and_the_page_says_so(
     page.goto("/#/review/letters")
     asked(page, MERGE)
     page.get_by_label("Single-letter keys").uncheck()
-    page.get_by_text("Single-letter keys are off").wait_for()
+    page.get_by_text("Single-letter keys are off").first.wait_for()
     page.reload()
     asked(page, MERGE)
-    page.get_by_text("Single-letter keys are off").wait_for()
+    page.get_by_text("Single-letter keys are off").first.wait_for()
     assert page.locator("kbd:visible, [aria-keyshortcuts]").count() == 0
     page.locator("main").focus()
     for key in "sdku":
