@@ -21,12 +21,12 @@ M3L, one as large as Market-1501 for PTL. Both repositories have these facts:
 - PTL's MGN: sampler. Both have 187 batches of 4 x 4 a pass, each person once, any of their crops: 82.8 %
   (theirs) and 83.1 % (ours) of positives are of another camera than the first crop's. Of people with fewer
   than four crops theirs repeats each at most four times, ours draws with replacement.
-- PTL's MGN with cells: outputs of three training batches, whose cells carry states over, the last smaller, and
-  of an evaluation are equal in float64 with the same weights, gradients to 1.3e-10 of 9.3e4. For that ours had
-  no biases in its cells and kept states in float64, theirs began at zero. Untouched, ours have the four biases of
-  the paper's Eq. (1) and start at its zeros, theirs have none and start at noise of 0.001; their first 1x1
-  convolution reads the cells before the backbone, which would matter to converted weights alone; and theirs have
-  a bias before BatchNorm, which has no effect.
+- PTL's MGN with cells: outputs of three training batches, whose cells carry states over, the last smaller,
+  and of an evaluation are equal in float64 with the same weights, gradients to 1.3e-10 of 9.3e4. For that
+  ours had no biases in its cells and kept states in float64, theirs began at zero. Untouched, ours have the
+  four biases of the paper's Eq. (1) and start at its zeros, theirs have none and start at noise of 0.001;
+  their first 1x1 convolution reads the cells before the backbone, which would matter to converted weights
+  alone; and theirs have a bias before BatchNorm, which has no effect.
 """
 
 from __future__ import annotations
