@@ -201,12 +201,11 @@ class Naming:
         for name in (one, other):
             seqs = self.store.people.sample(site.name, name, _MOST_COMPARED)
             items = self.store.items.by_seq(seqs)
-            stored = self.store.embeddings.some(seqs, state.version.raw_space_id)
-            kept = [seq for seq in seqs if seq in items and seq in stored]
-            if not kept:
+            left = [seq for seq in seqs if seq in items]
+            rows, vectors = self.store.embeddings.vectors(left, state.version.raw_space_id)
+            if not rows:
                 return None
-            vectors = np.stack([np.frombuffer(stored[seq], "<f2") for seq in kept]).astype(np.float32)
-            compared.append(state.compare(vectors, [items[seq].camera for seq in kept]))
+            compared.append(state.compare(vectors, [items[left[row]].camera for row in rows]))
         means = [vectors.mean(axis=0) for vectors in compared]
         norms = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
         mean = float(means[0] @ means[1]) / norms if norms else 0.0
