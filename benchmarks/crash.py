@@ -14,6 +14,7 @@ import random
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from resight_client import Answer, Client, ResightError, Site
@@ -60,7 +61,7 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0, crowd: int = C
         with ServerProcess(bundle, folder / "data") as server:
             if number:
                 check(server, ledger, result)
-            _work(server, ledger, result, chance, crops, crowd, ENDS[number % len(ENDS)])
+            work(server, ledger, result, chance, crops, crowd, ENDS[number % len(ENDS)], server.kill)
         result.rounds += 1
     with ServerProcess(bundle, folder / "data") as server:
         check(server, ledger, result)
@@ -69,7 +70,7 @@ def crash(bundle: Path, folder: Path, rounds: int, seed: int = 0, crowd: int = C
     return result
 
 
-def _work(
+def work(
     server: ServerProcess,
     ledger: Ledger,
     result: Result,
@@ -77,8 +78,9 @@ def _work(
     crops: list[bytes],
     crowd: int,
     end: str,
+    kill: Callable[[], object],
 ) -> None:
-    """Enrolls, erases and adapts until the server is killed under it, at one of `ENDS`."""
+    """Enrolls, erases and adapts until `kill` is called beside it, at one of `ENDS`; then nothing more."""
     traffic, reached = Traffic(server.url, SITE, ledger, chance, crops, crowd), threading.Event()
     share = chance.random()  # of a job, where the round ends inside one
 
@@ -112,7 +114,7 @@ def _work(
     else:
         reached.wait(120)
         time.sleep(chance.uniform(0, 0.5))
-    server.kill()
+    kill()
     traffic.gone.set()
     for thread in threads:
         thread.join()

@@ -2,6 +2,10 @@
 
 python -m benchmarks.enroll
 
+Client and server share the machine, so that what the server and the client do besides the engine's work is
+missing to the engine where all cores are busy. The last line says how much that is: processor time of a crop
+as a share of what the bare engine takes.
+
 With --command also `resight enroll` over the same crops as files, beside the client that sends their bytes.
 """
 
@@ -53,6 +57,16 @@ def bare(embed: Callable[[np.ndarray], np.ndarray], crops: np.ndarray, batch: in
     return len(crops) / (time.perf_counter() - began)
 
 
+def parts_line(engine_s: float, decode_s: float, server_s: float, client_s: float) -> str:
+    """Where the processor time of a crop goes, all in seconds: of the bare engine, of decoding in one
+    thread, of the whole server and of the whole client."""
+    rest_s = max(server_s - engine_s - decode_s, 0.0)
+    return (
+        f"processor time of a crop beside the bare engine's, ratios: decoding {decode_s / engine_s:.2f}, "
+        f"receiving, committing and answering {rest_s / engine_s:.2f}, the client {client_s / engine_s:.2f}"
+    )
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -66,8 +80,11 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = Bundle.load(arguments.bundle)
     jpegs = drawn_jpegs(arguments.crops)
+    began = time.thread_time()
     decoded = np.stack([decode_crop(data, bundle.manifest.height, bundle.manifest.width) for data in jpegs])
+    decode_s = (time.thread_time() - began) / len(jpegs)
     ratios, by_hand = [], []
+    engine_s, server_s, client_s = [], [], []  # processor time of a crop, by rounds
     with (
         tempfile.TemporaryDirectory() as folder,
         ServerProcess(arguments.bundle, Path(folder) / "data") as server,
@@ -82,8 +99,13 @@ def main() -> None:
         for number, data in enumerate(jpegs):
             (files / f"{number:06d}.jpg").write_bytes(data)
         for number in range(arguments.rounds):
+            started = time.process_time()
             alone = bare(engine.embed, decoded, batch)
+            engine_s.append((time.process_time() - started) / len(jpegs))
+            started, server_started = time.process_time(), server.processor_s()
             served = over_http(server.url, f"site-{number}", jpegs, arguments.clients)
+            client_s.append((time.process_time() - started) / len(jpegs))
+            server_s.append((server.processor_s() - server_started) / len(jpegs))
             ratios.append(served / alone)
             print(
                 f"round {number}: {served:7.1f} crops/s over HTTP, {alone:7.1f} crops/s bare, ratio "
@@ -98,6 +120,7 @@ def main() -> None:
         f"{bundle.manifest.name}, {info.engine} {info.precision}, batch {batch}: ratio "
         f"{statistics.median(ratios):.2f} (median)"
     )
+    print(parts_line(*(statistics.median(each) for each in (engine_s, [decode_s], server_s, client_s))))
     if by_hand:
         print(f"resight enroll beside the client: ratio {statistics.median(by_hand):.2f} (median)")
 

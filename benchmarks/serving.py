@@ -56,6 +56,11 @@ class ServerProcess:
 
         Raises RuntimeError with the server's last log line if it ends instead.
         """
+        self.start()
+        return self.wait_until_ready()
+
+    def start(self) -> None:
+        """Starts the process, and does not wait."""
         self.started_at = time.perf_counter()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -65,15 +70,25 @@ class ServerProcess:
                 stderr=log,
                 cwd=ROOT,
             )
-        while time.perf_counter() - self.started_at < self.wait_s:
+
+    def is_ready(self) -> bool:
+        """Whether /ready answers so."""
+        try:
+            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_until_ready(self) -> ServerProcess:
+        """Waits for a server that was started; raises as `with` does."""
+        assert self.process is not None
+        began = time.perf_counter()
+        while time.perf_counter() - began < self.wait_s:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log.read_text().strip().splitlines()[-1])
-            try:
-                if httpx.get(f"{self.url}/ready", timeout=5).status_code == 200:
-                    self.ready_after_s = time.perf_counter() - self.started_at
-                    return self
-            except httpx.TransportError:
-                time.sleep(0.05)
+            if self.is_ready():
+                self.ready_after_s = time.perf_counter() - self.started_at
+                return self
+            time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"the server was not ready after {self.wait_s} s: {self.log.read_text()[-2000:]}")
 
@@ -93,6 +108,13 @@ class ServerProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def processor_s(self) -> float:
+        """Processor time that the process has used so far, of all its threads."""
+        assert self.process is not None
+        # the name, which may hold spaces, ends with the last bracket; user and system time follow
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
         """Memory that the process holds now."""

@@ -53,6 +53,12 @@ def serve(
         Optional[str],
         typer.Option(help=CHOICES),
     ] = None,
+    standby: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--standby/--no-standby", help="wait while another server has the gallery, then take over"
+        ),
+    ] = None,
     reembed: Annotated[
         Optional[bool],
         typer.Option(
@@ -79,7 +85,7 @@ def serve(
         "grpc_port": grpc_port,
     }
     given |= {"tls_cert": tls_cert, "tls_key": tls_key, "root_path": root_path, "cors_origins": cors_origins}
-    given |= {"device": device, "engine": engine, "reembed": reembed}
+    given |= {"device": device, "engine": engine, "standby": standby, "reembed": reembed}
     given = {name: value for name, value in given.items() if value is not None}
     try:
         settings = Settings(**given)

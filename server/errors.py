@@ -141,3 +141,11 @@ class EngineFailed(Overloaded):
 
 class StartError(RuntimeError):
     """The server cannot start with this bundle, store or setting; the sentence says what to change."""
+
+
+class GalleryInUse(StartError):
+    """Another process has the gallery or the data folder."""
+
+
+class StoreAway(StartError):
+    """The database does not answer, or fails."""

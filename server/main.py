@@ -27,6 +27,7 @@ from server.work import clear_work_folders, work_folders
 
 if TYPE_CHECKING:
     from server.grpc.serving import GrpcServer
+from server.standby import open_when_free
 
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
@@ -35,7 +36,8 @@ _STORE_THREADS = 32
 def open_service(settings: Settings) -> Service:
     """Everything behind the protocols: bundle verified, engine warm, galleries in memory.
 
-    With `settings.reembed`, galleries of another model are left to `service.reembedding`: it may take hours.
+    With `settings.standby`, it waits while another server has the gallery. With `settings.reembed`, galleries
+    of another model are left to `service.reembedding`: it may take hours.
 
     Raises StartError with the sentence that says what to change.
     """
@@ -43,7 +45,7 @@ def open_service(settings: Settings) -> Service:
         bundle = Bundle.load(settings.bundle)
     except BundleError as error:
         raise StartError(str(error)) from error
-    store = Store(settings.place, settings.data)
+    store = open_when_free(settings) if settings.standby else Store(settings.place, settings.data)
     try:
         return _open_behind(store, bundle, settings)
     except BaseException as error:

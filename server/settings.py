@@ -77,6 +77,10 @@ class Settings(GallerySettings):
         "sites of at least index_from items; docs/serving.md",
     )
     index_from: int = Field(default=1_000_000, ge=1, description="items from which such an index is built")
+    standby: bool = Field(
+        default=False,
+        description="while another server has the gallery, wait until it is free; docs/store.md",
+    )
     reembed: bool = Field(
         default=False, description="re-embed galleries another model made, instead of refusing to start"
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.postgres import PostgresProcess
 from server.gallery.records import Version
 from server.gallery.store import Store
-from tests.postgres import PostgresProcess
 
 BACKENDS = ("sqlite", "postgresql")  # names that `open_store` takes
 

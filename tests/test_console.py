@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from resight_client import Client
 
 from benchmarks.serving import ROOT, ServerProcess
-from tests.chromium import sign_in, window
-from tests.tiny import picture, tiny_server
+from tests.chromium import client_after, empty_window, server_with_keys, sign_in
+from tests.tiny import picture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
 PEOPLE, CAMERAS = 20, ("door", "hall")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("console"), grpc_port=0, auth="on") as running:
-        yield running
+def fill(client: Client) -> None:
+    """A site with people."""
+    for number in range(PEOPLE):
+        records = [{"identity": f"person-{number}", "camera": camera} for camera in CAMERAS]
+        client.enroll("lobby", [picture(number), picture(number + 100)], records=records)
 
 
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser, and a site with people."""
-    with Client(server.url, api_key=admin) as opened:
-        for number in range(PEOPLE):
-            records = [{"identity": f"person-{number}", "camera": camera} for camera in CAMERAS]
-            opened.enroll("lobby", [picture(number), picture(number + 100)], records=records)
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(fill)
 
 
 def file_of(number: int, name: str | None = None) -> dict[str, str | bytes]:
@@ -87,7 +70,7 @@ def test_search_filters_and_goes_on_from_a_crop(page: Page) -> None:
     page.locator(".crop").first.click()
     page.get_by_role("button", name="Search with this crop").click()
     page.wait_for_url("**/#/search/lobby?item=*")
-    page.get_by_text("An enrolled crop").wait_for()
+    page.get_by_text("An enrolled crop").first.wait_for()
     page.locator(".person").first.wait_for()
 
 
@@ -95,7 +78,7 @@ def test_search_says_what_is_no_picture_and_lives_on(page: Page) -> None:
     page.goto("/#/search/lobby")
     chooser = page.locator(".well input[type=file]")
     chooser.set_input_files([{"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"}])
-    page.get_by_text("notes.txt is no picture").wait_for()
+    page.get_by_text("notes.txt is no picture").first.wait_for()
     chooser.set_input_files([{"name": "broken.png", "mimeType": "image/png", "buffer": b"words"}])
     page.locator(".results .error", has_text="not a JPEG, PNG").wait_for()
     page.get_by_role("button", name="Start over").click()
@@ -127,7 +110,7 @@ def test_a_folder_is_enrolled_with_its_names_and_once(page: Page, client: Client
     page.get_by_label("What names say").select_option("folders")
     for _ in range(2):  # the second time, nothing more is enrolled
         page.locator("input[webkitdirectory]").set_input_files(folder)
-        page.get_by_text("1 file is no picture").wait_for()
+        page.get_by_text("1 file is no picture").first.wait_for()
         page.get_by_role("button", name="Enroll 4 crops").click()
         page.get_by_text("3 crops are enrolled at yard.").first.wait_for()
         assert "visitor-21/gate_broken.png not a JPEG, PNG" in page.locator(".errors").inner_text()
@@ -168,7 +151,7 @@ def test_sending_goes_on_when_the_connection_is_back(page: Page, client: Client,
     page.locator("input[webkitdirectory]").set_input_files(folder)
     page.context.set_offline(True)
     page.get_by_role("button", name="Enroll 6 crops").click()
-    page.get_by_text("Sending goes on by itself").wait_for()
+    page.get_by_text("Sending goes on by itself").first.wait_for()
     page.locator(".lost").wait_for()
     page.context.set_offline(False)
     page.get_by_text("6 crops are enrolled at far.").first.wait_for()
@@ -231,13 +214,13 @@ def test_a_key_is_made_and_its_sessions_end_when_it_is_revoked(page: Page, chrom
     page.get_by_label("Scope").select_option("read")
     page.get_by_role("button", name="Make a key").click()
     text = page.locator(".copyable pre").inner_text()
-    other = chromium.new_context(base_url=page.url.split("/#")[0])
+    other = empty_window(chromium, page.url.split("/#")[0])
     tab = other.new_page()
     sign_in(tab, text)
     assert tab.get_by_role("link", name="Enroll").count() == 0
     assert tab.get_by_role("link", name="Keys and audit").count() == 0
     tab.goto("/#/site/lobby")
-    tab.get_by_text("need a key of scope admin").wait_for()
+    tab.get_by_text("need a key of scope admin").first.wait_for()
     assert tab.get_by_role("button", name="Adapt this site").count() == 0
 
     page.locator("tr", has_text="may look and search").last.get_by_role("button", name="Revoke").click()
@@ -258,7 +241,7 @@ def test_a_site_that_was_deleted_elsewhere_is_said_plainly(page: Page, client: C
     page.get_by_role("button", name="Adapt this site").click()
     page.get_by_text("short").last.wait_for()
     page.reload()
-    page.get_by_text("There is no site short any more").wait_for()
+    page.get_by_text("There is no site short any more").first.wait_for()
 
 
 def test_the_keyboard_alone_searches(page: Page) -> None:

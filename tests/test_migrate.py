@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from benchmarks.postgres import PostgresProcess
 from server.gallery import tables
 from server.gallery.filters import AnyOf, ItemFilter
 from server.gallery.store import Store
-from tests.postgres import PostgresProcess
 
 OLD = Path(__file__).parent / "fixtures/gallery-schema-1.db"  # made by the version before Alembic
 ERASED = "d578555b32374ea099844461e6029fe5"  # the first of the six items of its request `retry-1`

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from resight_client import Client
 from typer.testing import CliRunner
 
+from benchmarks.postgres import PostgresProcess
 from benchmarks.serving import ServerProcess
 from resight import app
 from server.errors import StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
-from tests.postgres import PostgresProcess
 from tests.tiny import make_tiny_bundle, picture
 
 IN_USE = (

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from resight_client import Client, Erased, ResightError
 
+from benchmarks.postgres import PostgresProcess
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
-from tests.postgres import PostgresProcess
 from tests.tiny import make_tiny_bundle, picture
 
 

@@ -17,6 +17,7 @@ import pytest
 from resight_client import AsyncClient, Client, Erased
 from typer.testing import CliRunner
 
+from benchmarks.postgres import PostgresProcess
 from benchmarks.serving import ServerProcess
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
@@ -27,7 +28,6 @@ from server.gallery.filters import ItemFilter
 from server.gallery.records import EnrollRequest, NewItem, Version
 from server.gallery.store import Store
 from server.work import work_folder
-from tests.postgres import PostgresProcess
 from tests.tiny import make_tiny_bundle, open_tiny, picture
 
 

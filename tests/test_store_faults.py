@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import typer
 from resight_client import Client, ResightError
 
+from benchmarks.postgres import PostgresProcess
 from benchmarks.serving import DEMO, ServerProcess, free_ports
 from cli.serving import serve
 from reid.bundle import Bundle
@@ -25,7 +26,6 @@ from server.errors import NotFound, StartError, StoreUnavailable
 from server.gallery.records import NewItem, Version
 from server.gallery.store import Store
 from server.job import ENDED
-from tests.postgres import PostgresProcess
 from tests.tiny import make_tiny_bundle, open_tiny, picture
 
 

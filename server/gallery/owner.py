@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from server.errors import StartError, StoreUnavailable
+from server.errors import GalleryInUse, StoreUnavailable
 from server.gallery import tables as t
 from server.gallery.address import FILE
 from server.gallery.database import Database, no_guard
@@ -33,7 +33,7 @@ class Owner:
         database: is brought to the newest schema, which only its owner may do.
         folder: a data folder that this process has too, for its work.
 
-    Raises StartError where another process has the gallery or the folder.
+    Raises GalleryInUse where another process has the gallery or the folder.
     """
 
     def __init__(self, database: Database, folder: Path | None = None) -> None:
@@ -76,7 +76,7 @@ class Owner:
     def _take(self, lock: Lock, title: str) -> None:
         holder = lock.take()
         if holder is not None:
-            raise StartError(
+            raise GalleryInUse(
                 f"{title} is in use by {holder}; stop that server first, or start this one with another "
                 "--data or --store"
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from server.errors import Problem, StartError
+from server.errors import Problem, StartError, StoreAway
 from server.gallery.audit import AuditRows
 from server.gallery.database import Database
 from server.gallery.embeddings import EmbeddingRows
@@ -36,7 +36,8 @@ class Store:
         beside: opens an existing gallery, also while a server has it, for the tables that the server does not
             keep in memory: keys, audit.
 
-    Raises StartError when the database cannot be opened, another process has it, or a newer Resight made it.
+    Raises StartError when the database cannot be opened or a newer Resight made it: GalleryInUse where
+    another process has it, StoreAway where it does not answer.
     """
 
     def __init__(self, place: str | Path, folder: Path | None = None, beside: bool = False) -> None:
@@ -53,9 +54,9 @@ class Store:
                 self.owner.release()
             self.database.close()
             if isinstance(error, Problem):
-                raise StartError(error.detail) from error
+                raise StoreAway(error.detail) from error
             if isinstance(error, sa.exc.SQLAlchemyError):
-                raise StartError(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
+                raise StoreAway(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
             if isinstance(error, OSError):
                 raise StartError(f"{self.database.title} cannot be opened: {error.strerror}") from error
             raise

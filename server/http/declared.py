@@ -27,6 +27,15 @@ _FIELDS = 100  # of a form, beside the vectors of a request
 EMPTY_IS_NONE: Any = {"x-empty-is-none": True}  # json_schema_extra of a field that may be sent empty
 
 
+def none_sent() -> list[Any]:
+    """The default of a form field that may hold several values.
+
+    `list` itself is slow here: pydantic asks for a factory's signature at each request, and Python gets that
+    of a builtin by parsing text, which was a tenth of the event loop's work for a query.
+    """
+    return []
+
+
 class DeclaredRoute(APIRoute):
     """A route that compares each request with the parameters it declares, before anything is done."""
 

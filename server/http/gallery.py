@@ -10,7 +10,7 @@ from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 from server.fields import filter_of, records_of
 from server.fields.vectors import vectors_of
 from server.http.access import KeyedRoute, Reader, ServiceDep, Writer
-from server.http.declared import EMPTY_IS_NONE
+from server.http.declared import EMPTY_IS_NONE, none_sent
 from server.http.schemas import (
     FILTER_EXAMPLE,
     FILTER_HELP,
@@ -40,12 +40,12 @@ async def enroll(
     actor: Writer,
     images: Annotated[
         list[UploadFile],
-        File(default_factory=list, description="JPEG, PNG, WebP or AVIF crops of one person each"),
+        File(default_factory=none_sent, description="JPEG, PNG, WebP or AVIF crops of one person each"),
     ],
     vector: Annotated[
         list[str],
         Form(
-            default_factory=list,
+            default_factory=none_sent,
             examples=[["[0.12, -0.03]"]],
             description="instead of images, one or several times: a vector as /embed answers it, as a JSON "
             "array of numbers or base64 of little-endian float32. Its item has no image",

@@ -10,6 +10,7 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 from server.fields import filter_of, query_camera_of, threshold_of
 from server.fields.vectors import vectors_of
 from server.http.access import KeyedRoute, Reader, ServiceDep
+from server.http.declared import none_sent
 from server.http.schemas import FILTER_EXAMPLE, FILTER_HELP, WITHOUT_METADATA_HELP, AnswerModel
 from server.query import Answer
 
@@ -22,12 +23,13 @@ async def query(
     actor: Reader,
     site: Annotated[str, Form(examples=["lobby"])],
     images: Annotated[
-        list[UploadFile], File(default_factory=list, description="one crop, or the crops of one tracklet")
+        list[UploadFile],
+        File(default_factory=none_sent, description="one crop, or the crops of one tracklet"),
     ],
     vector: Annotated[
         list[str],
         Form(
-            default_factory=list,
+            default_factory=none_sent,
             examples=[["[0.12, -0.03]"]],
             description="a vector as /embed answers it, instead of an image: a JSON array of numbers, or "
             "base64 of little-endian float32; sent several times: those of one tracklet",

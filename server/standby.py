@@ -1,0 +1,47 @@
+"""A standby: a server that waits while another one has the gallery, and starts when that one has ended.
+
+It asks for the gallery's lock again and again, which ends with the process that holds it, and listens on no
+port meanwhile. `server.gallery.owner` says why an earlier server writes nothing any more once it has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from server.errors import GalleryInUse, StartError, StoreAway
+from server.gallery.store import Store
+from server.settings import Settings
+
+log = logging.getLogger("resight")
+_EVERY_S = 0.5
+
+
+def open_when_free(settings: Settings) -> Store:
+    """The store, as soon as no other process has it.
+
+    Raises StartError where it cannot be opened for another reason; but a database that stops answering later,
+    while this one waits, is waited for too.
+    """
+    said = ""
+    waited = False
+    while True:
+        try:
+            store = Store(settings.place, settings.data)
+        except (GalleryInUse, StoreAway) as error:
+            if isinstance(error, StoreAway) and not waited:
+                raise
+            reason = _reason(error)
+            if reason != said:
+                log.warning("standby: %s; waiting until the gallery is free", reason)
+            said, waited = reason, True
+            time.sleep(_EVERY_S)
+            continue
+        if waited:
+            log.warning("standby: the gallery is free, taking over")
+        return store
+
+
+def _reason(error: StartError) -> str:
+    """What is in the way, without what a server that does not wait would be told to do."""
+    return str(error).split("; stop that server first")[0]
