@@ -180,7 +180,7 @@ class Naming:
             if other is not None:
                 name_of_other = _name(other, "other")
                 if name_of_other == name:
-                    raise BadRequest(f"identity and other are both {name!r}; name two people")
+                    raise BadRequest(f"both names are {name!r} (identity and other); name two people")
                 if different:
                     people.require_person(db, site.name, name_of_other)
                 return [(pair(name, name_of_other), different)]
@@ -228,7 +228,7 @@ def _sentence(alike: Alike | None) -> str:
 def _name(name: str | None, field: str) -> str:
     """A name. Raises BadRequest for an empty one."""
     if not name:
-        raise BadRequest(f"{field} is empty; name a person")
+        raise BadRequest(f"a name is empty ({field}); name a person")
     return name
 
 
@@ -236,7 +236,7 @@ def _two(identity: str | None, other: str | None, field: str) -> tuple[str, str]
     """Two different names. Raises BadRequest."""
     one, two = _name(identity, "identity"), _name(other, field)
     if one == two:
-        raise BadRequest(f"identity and {field} are both {one!r}; nothing would change")
+        raise BadRequest(f"both names are {one!r} (identity and {field}), so nothing would change; name two")
     return one, two
 
 

@@ -18,6 +18,7 @@ from resight_client import corrections as calls
 from resight_client import values
 from resight_client.calls import Call
 
+from cli.connection import options_for_fields
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
@@ -201,9 +202,8 @@ def test_a_name_that_somebody_has_needs_a_merge_that_says_how_alike_they_are(
 def test_nobody_is_merged_with_themselves_or_with_nobody(app: FastAPI, site: tuple[str, list[str]]) -> None:
     name, _ = site
     for action, field in (("merge", "into"), ("rename", "to")):
-        assert (
-            "both 'ada'" in refused(app, calls.person(action, name, "ada", **{field: "ada"}), 400)["detail"]
-        )
+        itself = refused(app, calls.person(action, name, "ada", **{field: "ada"}), 400)
+        assert "both names are 'ada'" in itself["detail"]
         refused(app, calls.person(action, name, "ada", **{field: ""}), 400)
     refused(app, calls.person("merge", name, "ada", into="nobody"), 404)
     refused(app, calls.person("merge", name, "nobody", into="ada"), 404)
@@ -255,6 +255,22 @@ def test_not_this_person_is_remembered_and_obeyed(
     refused(app, calls.update(ids[2], {"identity": "ada lovelace"}, None, None))
     done(app, calls.person("different", name, "ada lovelace", item=ids[2], different=False))
     done(app, calls.update(ids[2], {"identity": "ada lovelace"}, None, None))
+
+
+def test_one_person_twice_is_refused_in_words_that_fit_every_caller(
+    app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, _ = site
+    for call, fields in (
+        (calls.person("merge", name, "ada", into="ada"), "identity and into"),
+        (calls.person("rename", name, "ada", to="ada"), "identity and to"),
+        (calls.person("different", name, "ada", other="ada"), "identity and other"),
+        (calls.person("hide", name, ""), "(identity)"),
+    ):
+        detail = refused(app, call, 400)["detail"]
+        assert fields in detail
+        assert options_for_fields(detail) == detail  # arguments of commands, and no options
+    assert people(app, name) == {"ada": 3, "bea": 2}
 
 
 def test_what_was_said_of_a_renamed_person_follows_when_the_rename_is_undone(
