@@ -9,7 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
-from server.calibration import FEWEST_ANSWERS, FEWEST_MEETINGS, FEWEST_PEOPLE, FEWEST_TRACKS
+from server.calibration import FEWEST_ANSWERS, FEWEST_PEOPLE, FEWEST_TRACKS
+from server.calibration.by_tracks import FEWEST_MEETINGS
 from server.engines import Engines
 from server.fields import iso
 from server.gallery.database import Database

@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 import sqlalchemy as sa
 
-from server.clustering import MOST_ITEMS, Clustering, floor_of
+from server.clustering import MOST_GROUPED, Clustering, floor_of
 from server.correcting import Corrected, Correcting
 from server.doubtful import Doubt, Embedded, Searches, find, meaning_of, moment_of
 from server.errors import BadRequest, Conflict, NotFound
@@ -227,7 +227,7 @@ def _embedded(
     site: Site, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]
 ) -> tuple[list[int], Embedded]:
     """The newest of some rows that the index holds, and their vectors."""
-    newest = list(rows[-MOST_ITEMS:])
+    newest = list(rows[-MOST_GROUPED:])
     places, vectors = site.vectors(state, seqs[newest])
     held = [newest[place] for place in places.tolist()]
     return held, Embedded(seqs[held], [cameras[row] for row in held], vectors)

@@ -44,6 +44,15 @@ class EmbeddingRows:
                 found |= {row.seq: row.vector for row in rows}
         return found
 
+    def vectors(self, seqs: Sequence[int], space_id: str) -> tuple[list[int], np.ndarray]:
+        """Rows of the items that have an embedding in a raw space, and float32 [M,D] of these."""
+        stored = self.some(seqs, space_id)
+        rows = [row for row, seq in enumerate(seqs) if seq in stored]
+        if not rows:
+            return [], np.empty((0, 0), np.float32)
+        halves = np.frombuffer(b"".join(stored[seqs[row]] for row in rows), "<f2")
+        return rows, halves.astype(np.float32).reshape(len(rows), -1)
+
     def of_site(self, site: str, space_id: str, chunk: int = 16_384, after: int = 0) -> Iterator[Embedded]:
         """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks.
 
