@@ -290,11 +290,17 @@ def _case(doubt: Doubt, items: dict[int, Item], skipped: bool) -> Case:
     return Case(doubt.case, doubt.kind, doubt.score, doubt.probability, _reason(doubt), skipped, sides)
 
 
+def _rounded(probability: float) -> str:
+    """A probability with two decimals; never as certain as rounding would make it."""
+    text = f"{probability:.2f}"
+    return {"1.00": "over 0.99", "0.00": "under 0.01"}.get(text, text)
+
+
 def _reason(doubt: Doubt) -> str:
     """Why a case is asked, for the person who decides it."""
     name, other = doubt.one.identity, doubt.other.identity
     likely = (
-        f"the probability that both are one person is {doubt.probability:.2f}"
+        f"the probability that both are one person is {_rounded(doubt.probability)}"
         if doubt.probability is not None
         else f"their cosine is {doubt.score:.2f}, and nothing says yet what that means here"
     )
