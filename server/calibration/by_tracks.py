@@ -28,13 +28,17 @@ def by_tracks(source: Source) -> dict[str, Any]:
     source.check()
     two, met = same_second(seen.vectors, seen.tracks, seen.cameras, seen.times, seen.names)
     shown = len(np.unique(one.askers))
-    if shown < FEWEST_TRACKS or met < FEWEST_MEETINGS:
-        raise TooFewLabels(
-            f"{shown} of its tracks have two moments, and {FEWEST_TRACKS} are needed; {met} pairs of tracks "
-            f"were seen by one camera in one second, and {FEWEST_MEETINGS} are needed; enroll more crops of "
-            "each track, with camera, captured_at and metadata.track",
-            0,
+    missing: list[str] = []
+    if shown < FEWEST_TRACKS:
+        missing.append(f"{shown} of its tracks have two moments, and {FEWEST_TRACKS} are needed")
+    if met < FEWEST_MEETINGS:
+        missing.append(
+            f"{met} pairs of its tracks were seen by one camera in one second, and {FEWEST_MEETINGS} are "
+            "needed"
         )
+    if missing:
+        advice = "enroll more crops of each track, with camera, captured_at and metadata.track"
+        raise TooFewLabels("; ".join([*missing, advice]), 0)
     try:
         ratio, cllr = weigh([one], [two])
     except ValueError as failure:
