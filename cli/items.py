@@ -102,16 +102,16 @@ def erase(
             if not typer.confirm(f"Erase {expected} item(s) of site {site} for good?"):
                 fail("nothing was erased")
         if item:
-            count, purged = 0, None
+            count, purged, until = 0, None, None
             for one in item:
                 answer = client.erase(one, site)
                 count += answer.erased
-                purged = answer.purged  # of this erasure and of all before it
+                purged, until = answer.purged, answer.index_keeps_until  # of this erasure and all before it
         else:
             answer = client.erase_items(site, **where, all=all)
-            count, purged = answer.erased, answer.purged
+            count, purged, until = answer.erased, answer.purged, answer.index_keeps_until
     typer.echo(f"erased {count} item(s) of site {site}")
-    _say_purged(count, purged)
+    _say_purged(count, purged, until)
 
 
 def sites(
@@ -144,13 +144,18 @@ def delete_site(
                 fail("nothing was deleted")
         answer = client.delete_site(site)
     typer.echo(f"deleted site {site} with {answer.erased} item(s)")
-    _say_purged(answer.erased, answer.purged)
+    _say_purged(answer.erased, answer.purged, answer.index_keeps_until)
 
 
-def _say_purged(count: int, purged: bool | None) -> None:
+def _say_purged(count: int, purged: bool | None, until: str | None) -> None:
     """What is not certain yet of what was erased."""
     if count and purged is not True:
         typer.echo(_UNKNOWN if purged is None else _NOT_YET)
+    if count and until is not None:
+        typer.echo(
+            f"the log of the index (Milvus) keeps their vectors until {until}, at least; no answer shows "
+            "them; see docs/scaling.md"
+        )
 
 
 def _where(

@@ -121,6 +121,16 @@ class StoreUnavailable(Problem):
         super().__init__(detail, retry_after_s=retry_after_s, **facts)
 
 
+class IndexUnavailable(Problem):
+    """The index of galleries is away, like a Milvus that does not answer: no query is answered, everything
+    else is. Try again after `retry_after_s`."""
+
+    status, code, title = 503, "index-unavailable", "Index unavailable"
+
+    def __init__(self, detail: str, retry_after_s: int = 5, **facts: Any) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s, **facts)
+
+
 class Stopping(Overloaded):
     """The server is ending; whoever takes its place will answer."""
 

@@ -154,7 +154,7 @@ class Items:
             count = self.store.items.erase(seqs, actor, site.name, by)
             site.state.index.remove(seqs)
             site.changes += 1
-        return Erased(count, self.store.purge.after_erasure())
+        return Erased(count, self.store.purge.after_erasure(), self.sites.indexes.keeps_until())
 
 
 def require_item(store: Store, item_id: str, site: str | None = None) -> Item:

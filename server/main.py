@@ -15,7 +15,7 @@ from reid.engines import EngineError
 from server.auth import Auth
 from server.engines import Engines
 from server.errors import Problem, StartError
-from server.gallery.indexes import choose_indexes
+from server.gallery.indexes import Indexes, choose_indexes
 from server.gallery.store import Store
 from server.http.app import create_app
 from server.http.serving import HttpServer
@@ -62,16 +62,33 @@ def _open_behind(store: Store, bundle: Bundle, settings: Settings) -> Service:
     store.purge.copies = lambda: work_folders(settings.data)  # thumbnails are added below
     if store.requests.drop_spent(settings.spent_key_s):
         store.purge.after_erasure()
-    indexes = choose_indexes(
-        settings.search, settings.device, engines.fallbacks, settings.index, settings.index_from
-    )
+    indexes = _indexes(store, bundle, engines, settings)
     sites = Sites(store, engines, indexes)
-    stale = sites.load(settings.reembed)
+    try:
+        stale = sites.load(settings.reembed)
+    except BaseException:
+        indexes.close()
+        raise
     service = Service(settings, bundle, store, engines, sites, stale)
     store.purge.copies = lambda: work_folders(settings.data) | service.thumbnails.remains()
     if not stale:
         service.rebuilder.drop_unused()
     return service
+
+
+def _indexes(store: Store, bundle: Bundle, engines: Engines, settings: Settings) -> Indexes:
+    """How galleries are searched. Raises StartError where that cannot be had."""
+    if settings.index != "milvus":
+        return choose_indexes(
+            settings.search, settings.device, engines.fallbacks, settings.index, settings.index_from
+        )
+    from server.gallery.milvus import MilvusRows
+    from server.gallery.milvus_indexes import MilvusIndexes
+
+    assert store.owner is not None
+    token = settings.milvus_token.get_secret_value() if settings.milvus_token is not None else None
+    rows = MilvusRows(settings.milvus_uri, token, store.owner.gallery, bundle.manifest.dim)
+    return MilvusIndexes(rows, settings.milvus_log_days, store.owner.lost)
 
 
 def serve(settings: Settings) -> None:

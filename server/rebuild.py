@@ -142,7 +142,7 @@ class Rebuilder:
     ) -> None:
         """`stored` is what the store held of the version's raw space a moment ago; it is empty afterwards."""
         fit = self.store.fits.get(version.profile_id)
-        state = SiteState(version, self.indexes.new(version.dim), centres, fit)
+        state = SiteState(version, self.indexes.of(self.store, version, centres), centres, fit)
         index, raw_space = state.index, version.raw_space_id
         while stored:  # each chunk goes from memory when the index has it
             add_chunk(index, stored.popleft(), centres)

@@ -288,16 +288,18 @@ class IndexReport(BaseModel):
     """How a site is searched."""
 
     kind: str = Field(
-        description="exact, int8 (exact as well), or FAISS's words for an approximate index, whose "
-        "candidates are scored exactly"
+        description="exact, int8 and milvus (exact as well), or FAISS's words for an approximate index, "
+        "whose candidates are scored exactly"
     )
-    items: int | None = Field(description="that an approximate index knows; the others are scanned")
+    items: int | None = Field(description="that an approximate index or Milvus knows; the others are scanned")
     recall: float | None = Field(
         description="the share of the ten best that it found when it was built, of items of the site as "
         "queries; null: all are found"
     )
     speed_up: float | None = Field(description="how many times as fast as a scan it was then")
-    waits: str | None = Field(description="why the index that is set is not used, or not yet")
+    waits: str | None = Field(
+        description="why the index that is set is not used, or not yet; why Milvus does not answer"
+    )
 
 
 class SiteReport(BaseModel):

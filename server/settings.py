@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reid.engine_names import CHOICES
@@ -74,9 +74,25 @@ class Settings(GallerySettings):
         default="exact",
         description="how the CPU searches galleries. exact: a scan; int8: the same answers sooner, for half "
         "as much memory again; HNSW32,SQfp16, IVF4096,SQ8 and the like (FAISS's words): approximate, for "
-        "sites of at least index_from items; docs/serving.md",
+        "sites of at least index_from items; milvus: the same answers as exact by Milvus, outside of this "
+        "process; docs/serving.md, docs/scaling.md",
     )
     index_from: int = Field(default=1_000_000, ge=1, description="items from which such an index is built")
+    milvus_uri: str = Field(
+        default="http://127.0.0.1:19530",
+        description="of index=milvus: where Milvus listens, http://HOST:PORT or https://HOST:PORT, perhaps "
+        "with /DATABASE behind; a path that ends in .db is a file of milvus-lite",
+    )
+    milvus_token: SecretStr | None = Field(
+        default=None, description="USER:PASSWORD or an API key for Milvus; default: it asks for none"
+    )
+    milvus_log_days: float = Field(
+        default=3.0,
+        ge=0,
+        description="how long Milvus keeps its log, as it is configured there "
+        "(rocksmq.retentionTimeInMinutes, 4320): until then, at least, it has vectors of what was erased, "
+        "which an erasure's answer says",
+    )
     standby: bool = Field(
         default=False,
         description="while another server has the gallery, wait until it is free; docs/store.md",
@@ -207,14 +223,21 @@ class Settings(GallerySettings):
     @field_validator("index")
     @classmethod
     def _require_index(cls, index: str, info: ValidationInfo) -> str:
-        if index not in ("exact", "int8") and not SHORTLIST.fullmatch(index):
+        if index not in ("exact", "int8", "milvus") and not SHORTLIST.fullmatch(index):
             raise ValueError(
-                f"{index!r} is no index; choose exact, int8, HNSWn or IVFn, these perhaps with ,Flat ,SQfp16 "
-                "or ,SQ8 behind, like IVF4096,SQ8"
+                f"{index!r} is no index; choose exact, int8, milvus, HNSWn or IVFn, these perhaps with ,Flat "
+                ",SQfp16 or ,SQ8 behind, like IVF4096,SQ8"
             )
         if index != "exact" and info.data.get("search") != "cpu":
             raise ValueError(f"{index} is for search=cpu; a GPU scans its rows")
         return index
+
+    @field_validator("milvus_uri")
+    @classmethod
+    def _require_uri(cls, uri: str) -> str:
+        if not re.fullmatch(r"https?://[^/\s]+(/[A-Za-z0-9_]+)?|[^\s]+\.db", uri):
+            raise ValueError(f"{uri!r} is no address of Milvus; like http://127.0.0.1:19530")
+        return uri
 
     @field_validator("host")
     @classmethod

@@ -38,4 +38,4 @@ class SiteDeletion:
                 del self.sites.by_name[site_name]
                 site.state.index.remove(seqs)
         self.rebuilder.drop_unused()
-        return Erased(count, self.store.purge.after_erasure())
+        return Erased(count, self.store.purge.after_erasure(), self.sites.indexes.keeps_until())

@@ -134,6 +134,7 @@ class Sites:
             site.adapt_after = schedules.get(live.site)
             if not fits:
                 stale.append(site)
+        self.indexes.opened()
         self.engines.warm(profiles)
         return stale
 
@@ -172,7 +173,7 @@ class Sites:
             if name not in self.by_name:
                 first = self.first_version(name)
                 self.store.versions.add_site(first)
-                self.by_name[name] = Site(name, SiteState(first, self.indexes.new(first.dim)))
+                self.by_name[name] = Site(name, SiteState(first, self.indexes.of(self.store, first, None)))
             return self.by_name[name]
 
     def first_version(self, name: str) -> Version:

@@ -29,6 +29,7 @@ from training.synthetic.paint import jpeg
 
 pytest_plugins = [
     "tests.postgres",
+    "tests.milvus",
     "tests.left_out",
     "tests.chromium",
     "tests.longest_first",

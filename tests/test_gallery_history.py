@@ -104,11 +104,11 @@ class Site:
 
 
 class History(RuleBasedStateMachine):
-    """One service, opened again and again over one folder, beside the list."""
+    """One service with some settings, opened again and again over one folder, beside the list."""
 
-    def __init__(self, bundle: Bundle, app: FastAPI, folder: Path) -> None:
+    def __init__(self, bundle: Bundle, app: FastAPI, folder: Path, **settings: object) -> None:
         super().__init__()
-        self.bundle, self.app, self.folder = bundle, app, folder
+        self.bundle, self.app, self.folder, self.settings = bundle, app, folder, settings
         self.sites: dict[str, Site] = {}
         self.requests: dict[str, tuple[str, list[Crop], list[str]]] = {}  # by key: site, crops, ids
         self.erased: list[str] = []
@@ -117,7 +117,7 @@ class History(RuleBasedStateMachine):
 
     def open(self) -> None:
         """Starts the service as a server would."""
-        self.service: Service = open_tiny(self.bundle, self.folder)
+        self.service: Service = open_tiny(self.bundle, self.folder, **self.settings)
         self.app.state.service = self.service
         self.app.state.auth = Auth(self.service.store, required=False)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")

@@ -32,7 +32,7 @@ def test_a_server_on_postgresql(postgres: PostgresProcess, tmp_path: Path) -> No
     with ServerProcess(bundle.path, tmp_path / "data", **options) as server, Client(server.url) as client:
         assert client.query("lobby", picture(5), top_k=20) == before
         erased = httpx.delete(f"{server.url}/gallery/{ids[5]}").json()
-        assert erased == {"erased": 1, "purged": None}
+        assert erased == {"erased": 1, "purged": None, "index_keeps_until": None}
         assert client.erase_identity("lobby", "person-0") == Erased(4, purged=None)
         gone = {ids[5], *ids[:4]}
         assert not gone & {match.id for match in client.query("lobby", picture(5), top_k=20).matches}

@@ -276,14 +276,14 @@ def test_a_reader_delays_the_purge_of_a_server_and_nothing_else(tmp_path: Path, 
         ids = [i.id for i in client.enroll("lobby", [picture(i) for i in range(12)], records=records).items]
         assert httpx.get(f"{server.url}/ready").json() == {"status": "ready", "purged": True}
         erased = httpx.delete(f"{server.url}/gallery/{ids[7]}").json()
-        assert erased == {"erased": 1, "purged": True}
+        assert erased == {"erased": 1, "purged": True, "index_keeps_until": None}
         assert picture(7) not in content_of(folder)
 
         reader = Reader(folder)
         began = time.monotonic()
         person = {"site": "lobby", "identity": "person-0"}
         erased = httpx.delete(f"{server.url}/gallery", params=person).json()
-        assert erased == {"erased": 4, "purged": False}
+        assert erased == {"erased": 4, "purged": False, "index_keeps_until": None}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             answer = rpc.GalleryStub(channel).Erase(pb.EraseRequest(item_id=ids[5]))
         assert (answer.erased, answer.HasField("purged"), answer.purged) == (1, True, False)

@@ -77,7 +77,11 @@ def test_a_thumbnail_goes_with_its_item(browser: TestClient, service: Service) -
     gone, kept = enroll(browser, picture(1)), enroll(browser, picture(2))
     for item in (gone, kept):
         look(browser, item)
-    assert browser.delete(f"/gallery/{gone}").json() == {"erased": 1, "purged": True}
+    assert browser.delete(f"/gallery/{gone}").json() == {
+        "erased": 1,
+        "purged": True,
+        "index_keeps_until": None,
+    }
     assert files(service) == {f"{kept}.jpg"}
     assert browser.get(f"/console/thumbnails/{gone}").status_code == 404
     assert browser.delete("/gallery", params={"site": "lobby", "all": "true"}).status_code == 200
@@ -126,7 +130,11 @@ def test_an_erasure_is_not_purged_while_a_thumbnail_remains(
     look(browser, item)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", _refuse)
-        assert browser.delete(f"/gallery/{item}").json() == {"erased": 1, "purged": False}
+        assert browser.delete(f"/gallery/{item}").json() == {
+            "erased": 1,
+            "purged": False,
+            "index_keeps_until": None,
+        }
     assert service.thumbnails.remains() == set()
     assert files(service) == set()
 

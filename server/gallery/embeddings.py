@@ -53,6 +53,20 @@ class EmbeddingRows:
         halves = np.frombuffer(b"".join(stored[seqs[row]] for row in rows), "<f2")
         return rows, halves.astype(np.float32).reshape(len(rows), -1)
 
+    def chosen(self, seqs: Sequence[int], space_id: str) -> Embedded:
+        """Embeddings of items in a raw space, ascending by seq, without those that have none."""
+        columns = sa.select(t.items.c.seq, t.items.c.camera, t.embeddings.c.vector)
+        query = columns.join(t.embeddings, t.embeddings.c.seq == t.items.c.seq)
+        found: list[Any] = []
+        with self.database.read() as db:
+            for start in range(0, len(seqs), _READ_AT_ONCE):
+                chunk = t.items.c.seq.in_(seqs[start : start + _READ_AT_ONCE])
+                found += db.execute(query.where(t.embeddings.c.space_id == space_id, chunk))
+        found.sort(key=lambda row: row.seq)
+        vectors = np.frombuffer(b"".join(row.vector for row in found), "<f2")
+        shaped = vectors.reshape(len(found), -1) if found else vectors.reshape(0, 0)
+        return Embedded(np.array([row.seq for row in found], np.int64), [row.camera for row in found], shaped)
+
     def of_site(self, site: str, space_id: str, chunk: int = 16_384, after: int = 0) -> Iterator[Embedded]:
         """Every embedding of a site in a raw space from behind seq `after`, ascending by seq, in chunks.
 

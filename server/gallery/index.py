@@ -36,10 +36,10 @@ class IndexFacts:
     """How an index answers.
 
     Args:
-        kind: exact, int8 (exact as well), or the words for FAISS of an approximate one. items: that it knows;
-            others are scanned. recall: the share of the ten best that it finds, of its own items as queries;
-            None: all. speed_up: how many times as fast as a scan it was then. waits: why another kind, which
-            is set, is not used.
+        kind: exact, int8 and milvus (exact as well), or the words for FAISS of an approximate one. items:
+            that it knows; others are scanned. recall: the share of the ten best that it finds, of its own
+            items as queries; None: all. speed_up: how many times as fast as a scan it was then. waits: why
+            another kind, which is set, is not used, or why Milvus does not answer.
     """
 
     kind: str = "exact"

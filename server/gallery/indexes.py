@@ -48,6 +48,14 @@ class Indexes:
         """Ends what is being built."""
         self.builder.close()
 
+    def keeps_until(self) -> float | None:
+        """Until when, at least, an index outside of this process keeps vectors that are erased now, in
+        seconds since 1970; None: none is kept anywhere."""
+        return None
+
+    def opened(self) -> None:
+        """Every site of the store has its index by now."""
+
     @property
     def device(self) -> str:
         """cpu or gpu."""
@@ -65,10 +73,14 @@ class Indexes:
             else ShortlistIndex(dim, self.kind, self.least, self.builder)
         )
 
+    def of(self, store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
+        """An index of a version's site that holds nothing yet; what is added is in the store already."""
+        return self.new(version.dim)
+
     def open(self, store: Store, version: Version, centres: Centres | None) -> GalleryIndex:
         """An index of everything that the store holds of the version's site in the version's raw space, as
         the centres say that it is compared."""
-        index = self.new(version.dim)
+        index = self.of(store, version, centres)
         add_stored(index, store, version, centres)
         return index
 
@@ -101,12 +113,17 @@ def add_stored(
 ) -> None:
     """Adds to an index what the store holds behind seq `after`."""
     for chunk in store.embeddings.of_site(version.site, version.raw_space_id, after=after):
-        if chunk.vectors.shape[1] != version.dim:
-            raise StoreUnavailable(
-                f"{store.database.title} is damaged: embeddings of site {version.site!r} have "
-                f"{chunk.vectors.shape[1]} values and not {version.dim}; restore it from a backup"
-            )
+        require_length(store, version, chunk.vectors)
         add_chunk(index, chunk, centres)
+
+
+def require_length(store: Store, version: Version, vectors: np.ndarray) -> None:
+    """Raises StoreUnavailable for stored vectors float [N,D] of another length than the version's."""
+    if vectors.shape[1] != version.dim:
+        raise StoreUnavailable(
+            f"{store.database.title} is damaged: embeddings of site {version.site!r} have "
+            f"{vectors.shape[1]} values and not {version.dim}; restore it from a backup"
+        )
 
 
 def add_chunk(index: GalleryIndex, chunk: Embedded, centres: Centres | None) -> None:

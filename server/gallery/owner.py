@@ -50,6 +50,7 @@ class Owner:
                 self._take(FileLock(folder.resolve() / FILE), f"data folder {folder}")
             migrate(database)
             self._put_token()
+            self.gallery = self._gallery()
         except BaseException:
             self._release_locks()
             raise
@@ -91,6 +92,15 @@ class Owner:
         with self.database.write() as db:
             if not db.execute(t.owner.update().values(token=self.token)).rowcount:
                 db.execute(t.owner.insert().values(id=1, token=self.token))
+
+    def _gallery(self) -> str:
+        """The gallery's name in an index outside of it, which stays the same."""
+        with self.database.write() as db:
+            name: str | None = db.scalar(sa.select(t.owner.c.gallery))
+            if name is None:
+                name = uuid.uuid4().hex[:16]
+                db.execute(t.owner.update().values(gallery=name))
+            return name
 
     def _require_token(self, db: sa.Connection) -> None:
         # read=True: another server's `_put_token` waits until this transaction has ended

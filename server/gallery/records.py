@@ -52,6 +52,7 @@ class Erased:
 
     count: int  # items
     purged: bool | None  # see `Purge.after_erasure`
+    index_keeps_until: float | None = None  # see `Indexes.keeps_until`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -226,4 +226,5 @@ owner = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),  # 1: there is one row
     sa.Column("token", sa.String, nullable=False),  # of the server that has the gallery; see `owner.py`
+    sa.Column("gallery", sa.String),  # its name in an index outside of it
 )

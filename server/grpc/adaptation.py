@@ -76,4 +76,5 @@ class Adaptation(rpc.AdaptationServicer):
     async def DeleteSite(self, request: pb.DeleteSiteRequest, context: Any) -> pb.EraseResponse:
         """Everything of a site goes."""
         erased = await self.service.site_deletion.delete(request.site, actor())
-        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
+        until = erased.index_keeps_until
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged, index_keeps_until=until)

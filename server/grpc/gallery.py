@@ -98,7 +98,8 @@ class Gallery(rpc.GalleryServicer):
             raise BadRequest("item_id names one item, which contradicts all, filter_json and the conditions")
         else:
             erased = await self.service.items.erase_item(request.item_id, actor(), request.site or None)
-        return pb.EraseResponse(erased=erased.count, purged=erased.purged)
+        until = erased.index_keeps_until
+        return pb.EraseResponse(erased=erased.count, purged=erased.purged, index_keeps_until=until)
 
     async def GetItem(self, request: pb.GetItemRequest, context: Any) -> pb.Item:
         """One item."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from server.errors import FAILURE, Problem, Stopping, StoreUnavailable
+from server.errors import FAILURE, IndexUnavailable, Problem, Stopping, StoreUnavailable
 
 log = logging.getLogger("resight")
 CODES = {
@@ -38,7 +38,7 @@ async def abort(context: Any, method: str, error: Exception) -> None:
 
 
 def _status(problem: Problem) -> grpc.StatusCode:
-    if isinstance(problem, (StoreUnavailable, Stopping)):  # fewer calls would not help
+    if isinstance(problem, (StoreUnavailable, IndexUnavailable, Stopping)):  # fewer calls would not help
         return grpc.StatusCode.UNAVAILABLE
     return CODES[problem.status]
 

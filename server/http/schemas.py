@@ -259,11 +259,16 @@ class ErasedModel(BaseModel):
 
     erased: int
     purged: bool | None = Field(description=_PURGED)
+    index_keeps_until: str | None = Field(
+        description="with Milvus as the index: until when its log keeps vectors of what was erased, at "
+        "least; no answer shows them. null: no index outside of the server has any"
+    )
 
     @classmethod
     def of(cls, erased: records.Erased) -> ErasedModel:
         """The answer of an erasure."""
-        return cls(erased=erased.count, purged=erased.purged)
+        until = iso(erased.index_keeps_until)
+        return cls(erased=erased.count, purged=erased.purged, index_keeps_until=until)
 
 
 class ReadyModel(BaseModel):

@@ -82,6 +82,9 @@ class Erased:
     # True: their bytes are in no file of the server's data folder any more. False: not yet; the server tries
     # again. None: the store cannot tell (PostgreSQL), or the server is older than this answer.
     purged: bool | None = None
+    # until when Milvus's log keeps vectors of them, at least, where it is the server's index; None: no index
+    # outside of the server has any
+    index_keeps_until: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -261,12 +261,14 @@ class EraseRequest(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., site: _Optional[str] = ..., identity: _Optional[str] = ..., filter_json: _Optional[str] = ..., camera: _Optional[str] = ..., captured_after: _Optional[float] = ..., captured_before: _Optional[float] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class EraseResponse(_message.Message):
-    __slots__ = ("erased", "purged")
+    __slots__ = ("erased", "purged", "index_keeps_until")
     ERASED_FIELD_NUMBER: _ClassVar[int]
     PURGED_FIELD_NUMBER: _ClassVar[int]
+    INDEX_KEEPS_UNTIL_FIELD_NUMBER: _ClassVar[int]
     erased: int
     purged: bool
-    def __init__(self, erased: _Optional[int] = ..., purged: _Optional[bool] = ...) -> None: ...
+    index_keeps_until: float
+    def __init__(self, erased: _Optional[int] = ..., purged: _Optional[bool] = ..., index_keeps_until: _Optional[float] = ...) -> None: ...
 
 class GetItemRequest(_message.Message):
     __slots__ = ("item_id",)
