@@ -13,13 +13,16 @@ import argparse
 import dataclasses
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 
-from reid.adaptation.bnta import Bnta
+from reid.adaptation.bnta import AdaptationError, Bnta
+from reid.checkpoint import CheckpointError
+from reid.engines import EngineError
 from training.adapted import AdaptedNetwork, Adapting
 from training.data import read_dataset
-from training.data.records import Dataset
+from training.data.records import Dataset, DatasetError
 from training.data.selection import judged_crops
 from training.evaluate import embed_dataset, percentages, score
 from training.features import feature_runner
@@ -90,16 +93,22 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--out", type=Path, help="also write the rows here, as JSON")
     options = parser.parse_args()
-    splits = [
-        judged_crops(read_dataset(options.dataset, options.data, split), False)
-        for split in range(options.splits)
-    ]
-    network = AdaptedNetwork(options.run, options.device)
+    try:
+        splits = [
+            judged_crops(read_dataset(options.dataset, options.data, split), False)
+            for split in range(options.splits)
+        ]
+        network = AdaptedNetwork(options.run, options.device)
+    except (DatasetError, CheckpointError, EngineError) as error:
+        sys.exit(f"bnta_tables: {error}")
     results = []
     chosen: dict[str, Adapting | None] = {NOTHING: None}
     chosen |= rows_of(options.what, options.crops, options.pairs)
     for name, adapting in chosen.items():
-        row = measure(network, splits, adapting)
+        try:
+            row = measure(network, splits, adapting)
+        except AdaptationError as error:
+            sys.exit(f"bnta_tables: {name}: {error}")
         settings = dataclasses.asdict(adapting.bnta) if adapting else {}
         results.append({"row": name, **row, "settings": settings})
         print(f"{name:16} " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)

@@ -5,15 +5,15 @@ python -m benchmarks.labels BUNDLE --market1501 ROOT --worlds WORLD [WORLD ...] 
 
 The sites are those of `benchmarks.answers`, whose FOLDER it shares. Some people are labelled, again and again
 others, and each calibration is judged by people who are not: by the mean distance of probability and truth
-(error), by the mean of probability less truth (bias), both in points, and by Cllr in bits. Four tables are
+(error), by the mean of probability less truth (bias), both in points, and by Cllr in bits. Five tables are
 printed for each site:
 
-- Tracks. On Market-1501 file names say what a track is: one person's crops of a camera without a pause of
-  more than five seconds; two tracks are seen together where names give one second. On rendered sites it is
-  a person at a camera, and about four people chosen by chance are seen together. `alarms` are the observed
-  false alarms as a multiple of the predicted ones, median (10 to 90 %).
+- Tracks, as `benchmarks.tracked_crops` has them. `alarms` are the observed false alarms as a multiple of the
+  predicted ones, median (10 to 90 %).
 - Answers. A queue asks about crops without a name whose probability is nearest to one half, some of which
   show named people (`enrolled`), and gets true answers.
+- Answers beside tracks. Each person has names at one camera alone, and tracks. The third row has no answers:
+  it draws as few pairs as the fourth one does, in which answers count for something.
 - Guesses. The same where nobody but the model's card says what scores mean, which answers move.
 - Camera pairs. Each pair of cameras has an offset, held near the site's own value. Only crops of other
   cameras than the query's count: of those of its own all are wrong here, since what it shows of the query's
@@ -22,13 +22,13 @@ printed for each site:
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.answers import Site, command_of, market, read_site, rendered, trial_of
+from benchmarks.answers import command_of, trial_of
+from benchmarks.camera_pairs import camera_pairs
+from benchmarks.tracked_crops import CHOICES, Crops, market_crops, rendered_crops
 from reid.bundle import Bundle
 from reid.calibration import (
     Calibration,
@@ -41,71 +41,8 @@ from reid.calibration import (
 from reid.false_alarms import FalseAlarms, best_wrong_scores, fit_false_alarms
 from reid.open_set import Trial, open_set_trial
 from reid.tracklets import other_names, same_name, same_second, same_track
-from training.data import read_dataset
 
-CHOICES = 20  # of the people who are labelled
-FRAMES_PER_SECOND = 25  # of Market-1501's cameras
-LOST_AFTER_S = 5
 RATE = 0.1  # of false alarms
-TOGETHER = 4  # people whom a camera of a rendered site sees in one second
-_NAME = re.compile(r"_c\d+s(?P<sequence>\d+)_(?P<frame>\d+)")
-
-
-class Crops(NamedTuple):
-    """A site with when its crops were seen.
-
-    Args:
-        vectors: float32 [N,D]. pids, cameras: int [N]. tracks: int64 [N]. seconds: float64 [N].
-    """
-
-    site: Site
-    vectors: np.ndarray
-    pids: np.ndarray
-    cameras: np.ndarray
-    tracks: np.ndarray
-    seconds: np.ndarray
-
-    def of(self, people: np.ndarray) -> np.ndarray:
-        """The rows of some people, by their columns in `site`."""
-        return np.flatnonzero(np.isin(self.pids, np.unique(self.pids)[people]))
-
-
-def market_crops(root: Path, bundle: Bundle, cache: Path) -> Crops:
-    """Market-1501's test half, with the times of its file names."""
-    vectors, pids, cameras, query = market(root, bundle, cache)
-    dataset = read_dataset("market1501", root)
-    seconds = []
-    for record in (*dataset.query, *(record for record in dataset.gallery if record.pid > 0)):
-        found = _NAME.search(record.path.name)
-        assert found is not None, record.path
-        # sequences lie a day apart, so that no track goes on from one to the next
-        seconds.append(86_400 * int(found["sequence"]) + int(found["frame"]) / FRAMES_PER_SECOND)
-    tracks = _tracks(pids, cameras, np.array(seconds))
-    site = read_site("Market-1501, test half", vectors, pids, cameras, query)
-    return Crops(site, vectors, pids, cameras, tracks, np.array(seconds))
-
-
-def _tracks(pids: np.ndarray, cameras: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """int64 [N]: as a tracker numbers them, which loses whom it does not see for a while."""
-    order = np.lexsort((seconds, cameras, pids))
-    begins = np.ones(len(order), bool)
-    same = (np.diff(pids[order]) == 0) & (np.diff(cameras[order]) == 0)
-    begins[1:] = ~same | (np.diff(seconds[order]) > LOST_AFTER_S)
-    tracks = np.empty(len(order), np.int64)
-    tracks[order] = np.cumsum(begins) - 1
-    return tracks
-
-
-def rendered_crops(worlds: list[Path], bundle: Bundle, cache: Path) -> Crops:
-    """Rendered sites as one; who is seen together is drawn."""
-    vectors, pids, cameras, query = rendered(worlds, bundle, cache)
-    tracks = np.unique(np.stack([pids, cameras]), axis=1, return_inverse=True)[1].ravel().astype(np.int64)
-    people = np.unique(pids)
-    moment = np.random.default_rng(0).integers(0, max(1, len(people) // TOGETHER), tracks.max() + 1)
-    order = np.argsort(np.argsort(tracks, kind="stable"))
-    seconds = 1000.0 * moment[tracks] + order % 8 / 8  # of eight crops no two at one moment
-    site = read_site("rendered, all sites as one", vectors, pids, cameras, query)
-    return Crops(site, vectors, pids, cameras, tracks, seconds)
 
 
 class Judged(NamedTuple):
@@ -282,6 +219,29 @@ class _Queue:
             found[number, "4 both answers, with a share of their own"] = fit(scores, right, answered)
         return found
 
+    def beside_tracks(self, most: int, rng: np.random.Generator) -> dict[str, Calibration]:
+        """By how answers are used where each person has names at one camera alone, drawn by `rng`. The asked
+        crops are those of all cameras."""
+        crops, pids = self.crops, self.crops.pids[self.gallery]
+        camera_of = {person: rng.choice(crops.cameras[self.gallery][pids == person]) for person in set(pids)}
+        seen_by = np.array([camera_of[person] for person in pids])
+        rows = self.gallery[crops.cameras[self.gallery] == seen_by]
+        vectors, persons = crops.vectors[rows], crops.pids[rows]
+        tracks = same_track(vectors, crops.tracks[rows], crops.seconds[rows])
+        one = np.concatenate([tracks.scores, same_name(vectors, persons, crops.cameras[rows]).scores])
+        two = other_names(vectors, persons, np.arange(len(rows))).scores
+        scores = crops.vectors[self.asked] @ vectors.T
+        right, best = persons[scores.argmax(1)] == crops.pids[self.asked], scores.max(1)
+        every = _of_pairs(one, two, best[:0], right[:0])
+        asked = np.argsort(np.abs(moved(every, len(camera_of))(best) - 0.5), kind="stable")[:most]
+        few = [rng.choice(side, min(5 * most, len(side)), replace=False) for side in (one, two)]
+        return {
+            "1 all pairs": every,
+            "2 all pairs and answers": _of_pairs(one, two, best[asked], right[asked]),
+            "3 few pairs": _of_pairs(few[0], few[1], best[:0], right[:0]),
+            "4 few pairs and answers": _of_pairs(few[0], few[1], best[asked], right[asked]),
+        }
+
     def _trial(self, gallery: np.ndarray, queries: np.ndarray) -> Trial | None:
         """None where all best matches are right, or all are wrong."""
         vectors, pids, cameras = self.crops.vectors, self.crops.pids, self.crops.cameras
@@ -295,6 +255,35 @@ class _Queue:
             seed=self.seed,
         )
         return trial if len(np.unique(trial.right[trial.unknown | trial.known])) == 2 else None
+
+
+def _of_pairs(one: np.ndarray, two: np.ndarray, asked: np.ndarray, right: np.ndarray) -> Calibration:
+    """What a score says of a pair, by scores of one person, of two, and of answers, which share the slope."""
+    scores, pairs = np.concatenate([one, two, asked]), len(one) + len(two)
+    same = np.concatenate([np.arange(pairs) < len(one), right])
+    found = fit(scores, same, np.arange(len(scores)) >= pairs)
+    return Calibration(found.slope, found.intercept - float(np.log(len(one) / len(two))))
+
+
+def answers_beside_tracks(crops: Crops, most: int = 150) -> None:
+    """Prints what answers are worth beside names and tracks of one camera each."""
+    count = crops.site.wrong.shape[1]
+    print("\n| labelled | enrolled | used | error | bias | Cllr |\n| --- | --- | --- | --- | --- | --- |")
+    for labelled in (32, 64):
+        for share in (0.2, 0.5, 0.8):
+            judged: dict[str, list[Judged]] = {}
+            for seed in range(CHOICES):
+                rng = np.random.default_rng((seed, labelled))
+                order = rng.permutation(count)
+                strangers = min(count // 3, int(labelled * (1 - share) / share) + 1)
+                rest = order[labelled + strangers :]
+                enrolled = min(200, len(rest) // 2)
+                test = trial_of(crops.site, rest[:enrolled], rest[enrolled : 2 * enrolled])
+                queue = _Queue(crops, order[:labelled], order[labelled : labelled + strangers], share, rng)
+                for name, found in queue.beside_tracks(most, rng).items():
+                    judged.setdefault(name, []).append(Judged.of(moved(found, enrolled), test))
+            for name, values in judged.items():
+                print(f"| {labelled} | {share:.0%} | {name} | {shown(values)} |", flush=True)
 
 
 def guesses(crops: Crops, bundle: Bundle) -> None:
@@ -325,83 +314,6 @@ def guesses(crops: Crops, bundle: Bundle) -> None:
                 print(f"| {name} | {share:.0%} | {number} | {shown(values)} |", flush=True)
 
 
-def camera_pairs(crops: Crops) -> None:
-    """Prints what an offset for each pair of cameras is worth."""
-    people = np.unique(crops.pids)
-    print("\n| labelled | pairs of cameras | Cllr | with offsets | lower in | own camera too, with offsets |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for labelled in (32, 64, 128, 256):
-        if 2 * labelled > len(people):
-            continue
-        plain: list[float] = []
-        offset: list[float] = []
-        own: list[float] = []
-        for seed in range(CHOICES):
-            order = np.random.default_rng((seed, labelled)).permutation(people)
-            halves = order[:labelled], order[labelled : 2 * labelled]
-            for any_camera, costs in ((False, offset), (True, own)):
-                scores, right, pairs = _across(crops, halves[0], any_camera)
-                test_scores, test_right, test_pairs = _across(crops, halves[1], any_camera)
-                found, offsets = _fit_pairs(scores, right, pairs)
-                logits = found.slope * test_scores + found.intercept
-                logits += np.array([offsets.get(pair, 0.0) for pair in test_pairs.tolist()])
-                prior = float(test_right.mean())
-                costs.append(log_likelihood_ratio_cost(1 / (1 + np.exp(-logits)), test_right, prior))
-                if not any_camera:
-                    site = fit(scores, right)(test_scores)
-                    plain.append(log_likelihood_ratio_cost(site, test_right, prior))
-        lower = sum(a < b for a, b in zip(offset, plain, strict=True))
-        means = f"{np.mean(plain):.3f} | {np.mean(offset):.3f} | {lower} of {CHOICES}"
-        print(f"| {labelled} | {len(offsets)} | {means} | {np.mean(own):.3f} |", flush=True)
-
-
-def _across(crops: Crops, people: np.ndarray, any_camera: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each crop of some people, half of whom are enrolled, the best match at another camera: its score,
-    whether it is right, and a number for the two cameras.
-
-    Args:
-        any_camera: wrong matches of the query's own camera count too.
-    """
-    rows = np.flatnonzero(np.isin(crops.pids, people))[:6000]
-    gallery = rows[np.isin(crops.pids[rows], people[::2])]
-    scores = crops.vectors[rows] @ crops.vectors[gallery].T
-    barred = crops.cameras[rows][:, None] == crops.cameras[gallery]
-    if any_camera:
-        barred &= crops.pids[rows][:, None] == crops.pids[gallery]
-    scores[barred] = -np.inf
-    first = scores.argmax(1)
-    best = scores[np.arange(len(rows)), first]
-    right = crops.pids[gallery][first] == crops.pids[rows]
-    here, there = crops.cameras[rows], crops.cameras[gallery][first]
-    number = np.minimum(here, there) * 100_000 + np.maximum(here, there)
-    finite = np.isfinite(best)
-    return best[finite].astype(np.float64), right[finite], number[finite]
-
-
-def _fit_pairs(
-    scores: np.ndarray, right: np.ndarray, pairs: np.ndarray, spread: float = 0.5
-) -> tuple[Calibration, dict[int, float]]:
-    """As `fit`, with an offset for each pair, of this standard deviation before anything is seen: fewer
-    matches of a pair leave it nearer to zero."""
-    names, column = np.unique(pairs, return_inverse=True)
-    count, hits = len(right), int(right.sum())
-    targets = np.where(right, (hits + 1) / (hits + 2), 1 / (count - hits + 2))
-    centre, scale = scores.mean(), scores.std()
-    columns = np.zeros((count, 2 + len(names)))
-    columns[:, 0], columns[:, 1] = (scores - centre) / scale, 1
-    columns[np.arange(count), 2 + column] = 1
-    held = np.r_[1e-9, 1e-9, np.full(len(names), 1 / spread**2)]
-    weights = np.zeros(len(held))
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-columns @ weights))
-        slopes = columns.T @ (p - targets) + held * weights
-        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(held)
-        weights = weights - np.clip(np.linalg.solve(curvature, slopes), -2, 2)
-    slope = weights[0] / scale
-    offsets = dict(zip(names.tolist(), weights[2:].tolist(), strict=True))
-    return Calibration(float(slope), float(weights[1] - slope * centre)), offsets
-
-
 def main() -> None:
     """The command."""
     options = command_of(__doc__).parse_args()
@@ -414,6 +326,7 @@ def main() -> None:
     for crops in sites:
         tracklets(crops)
         answers(crops)
+        answers_beside_tracks(crops)
         guesses(crops, bundle)
         camera_pairs(crops)
 

@@ -38,11 +38,11 @@ class PostgresProcess:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         make = ["-U", "resight", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", str(self.data)]
         # PostgreSQL refuses to run as root
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
-        self.user: dict[str, Any] = user
-        subprocess.run(
-            [str(self.programs / "initdb"), *make], check=True, capture_output=True, cwd="/", **user
-        )
+        self.user: dict[str, Any] = {}
+        if account is not None:
+            self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        program = str(self.programs / "initdb")
+        subprocess.run([program, *make], check=True, capture_output=True, cwd="/", **self.user)
         self.start()
         return self
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from cli.connection import LOCAL, Filter, Key, Server, Site, connect
-from cli.output import fail, shown, table, written
+from cli.output import fail, percent, shown, table, written
 from cli.vector_files import read_vectors
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _decision(answer: Answer) -> str:
     text = sentences[answer.decision]
     if answer.probability is not None:
         guess = " (a guess, from another gallery)" if answer.guess else ""
-        text += f" Probability that it is the first person: {100 * answer.probability:.0f} %{guess}."
+        text += f" Probability that it is the first person: {percent(answer.probability)}{guess}."
     return text
 
 

@@ -105,6 +105,14 @@ def printable(sentence: str) -> str:
     return sentence.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
 
 
+def percent(probability: float) -> str:
+    """A probability in whole per cent; never as certain as rounding would make it."""
+    whole = round(100 * probability)
+    if whole >= 100:
+        return "over 99 %"
+    return f"{whole} %" if whole else "under 1 %"
+
+
 def say(sentence: str) -> None:
     """Prints a line that may name files, also those whose names are not UTF-8."""
     typer.echo(printable(sentence))

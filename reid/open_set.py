@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reid.ranking import JUNK
+from reid.pids import JUNK
 
 _BLOCK = 512  # queries whose scores are in memory at once
 

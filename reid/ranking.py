@@ -13,7 +13,8 @@ from typing import Literal
 import numba
 import numpy as np
 
-JUNK = -1  # pid of crops that count neither as right nor as wrong
+from reid.pids import JUNK
+
 Precision = Literal["step", "trapezoid"]
 _BLOCK = 512  # queries whose scores are in memory at once
 

@@ -19,7 +19,8 @@ class Pairs(NamedTuple):
     """Cosines of pairs. Those of one asker stand or fall together: they are not independent.
 
     Args:
-        scores: float32 [P]. askers: int [P], a number of the track or person that a pair was looked for for.
+        scores: float32 [P].
+        askers: int [P], the number of the track or person for which each pair was looked up.
     """
 
     scores: np.ndarray

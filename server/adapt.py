@@ -16,6 +16,12 @@ from server.rebuild import Rebuilder
 from server.settings import FEWEST_SAMPLES, MOST_SAMPLES, Settings
 from server.sites import Sites
 
+# why a version has no earlier one, by its cause, where its number leads to expect one
+_NOTHING_BEFORE = {
+    "rollback": ": a rollback made it, and what that brought back is the first that is kept; adapt instead",
+    "reembed": ": it was embedded anew for another model, and versions of the model before ended with that",
+}
+
 
 class Adapting:
     """The use cases. Raise `server.errors.Problem` for everything that a caller can do something about."""
@@ -77,6 +83,7 @@ class Adapting:
         if live.parent is None:
             raise Conflict(
                 f"site {site_name!r} is on version {live.version}, which has no earlier one to roll back to"
+                f"{_NOTHING_BEFORE.get(live.cause, '')}"
             )
         return await asyncio.to_thread(self._start_rollback, site_name, live.version, live.parent)
 

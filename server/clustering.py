@@ -29,7 +29,7 @@ from server.sites import Site, Sites, SiteState
 from server.thresholds import report_of
 from server.unknown import UnknownPeople
 
-MOST_ITEMS = 20_000  # the newest, that are looked at: time grows with their square
+MOST_GROUPED = 20_000  # the newest, that are looked at: time grows with their square
 _MOST_LISTED, _MOST_SHOWN = 200, 1000  # clusters of one page; items of one
 _GUESS = 0.5  # the floor where nothing says what scores mean
 _KEPT = 16  # sites whose clusters are kept
@@ -252,7 +252,7 @@ class Clustering:
         shown = list(range(start, min(start + limit, len(grouped.members))))
         clusters = self._described(site, state, grouped, shown)
         more = bool(clusters) and start + limit < len(grouped.members)
-        looked_at = min(unnamed, MOST_ITEMS)
+        looked_at = min(unnamed, MOST_GROUPED)
         following = clusters[-1].cluster if more else None
         return Clusters(clusters, unnamed, looked_at, round(floor, 4), guess, following)
 
@@ -298,7 +298,7 @@ class Clustering:
         changed, moves = site.changes, site.moves
         seqs, cameras = self.store.items.unnamed(site.name)
         unnamed = len(seqs)
-        seqs, cameras = seqs[-MOST_ITEMS:], cameras[-MOST_ITEMS:]
+        seqs, cameras = seqs[-MOST_GROUPED:], cameras[-MOST_GROUPED:]
         of = (state.version.version, floor, seqs.tobytes(), tuple(cameras))
         kept = self.kept.get(site.name)
         if kept is None or kept.of != of:
@@ -391,12 +391,12 @@ def without_gone(
     kept: Grouped | None, of: tuple[object, ...], seqs: np.ndarray, cameras: Sequence[str | None]
 ) -> Grouped | None:
     """Kept clusters without those whose items have all got a name or were erased; None where anything else
-    has changed. Where there are more than `MOST_ITEMS`, older ones move up: they stand alone until clusters
+    has changed. Where there are more than `MOST_GROUPED`, older ones move up: they stand alone until clusters
     are made."""
     if kept is None or kept.of[:2] != of[:2] or not len(kept.seqs):
         return None
     before = dict(zip(kept.seqs.tolist(), kept.cameras, strict=True))
-    oldest = kept.seqs[0] if len(seqs) >= MOST_ITEMS else 0
+    oldest = kept.seqs[0] if len(seqs) >= MOST_GROUPED else 0
     now = {seq: camera for seq, camera in zip(seqs.tolist(), cameras, strict=True) if seq >= oldest}
     if now.items() - before.items():
         return None

@@ -9,7 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
-from server.calibration import FEWEST_PEOPLE
+from server.calibration import FEWEST_ANSWERS, FEWEST_PEOPLE, FEWEST_TRACKS
+from server.calibration.by_tracks import FEWEST_MEETINGS
 from server.engines import Engines
 from server.fields import iso
 from server.gallery.database import Database
@@ -87,6 +88,9 @@ class CalibrationOverview(BaseModel):
     curve: list[PointReport] = Field(description="by rising rate; empty unless it was measured at the site")
     compared: int | None = Field(description="people whose crops were compared; null unless it was measured")
     fewest_people: int = Field(description="who have to be seen by two cameras")
+    fewest_tracks: int = Field(description="of two moments each")
+    fewest_meetings: int = Field(description="of two tracks at one camera in one second, without names")
+    fewest_answers: int = Field(description="of the review queue, where they alone are taken")
 
 
 class SystemOverview(BaseModel):
@@ -159,6 +163,9 @@ class Console:
             curve=[PointReport.model_validate(point._asdict()) for point in points],
             compared=measured["compared"] + 1 if measured else None,
             fewest_people=FEWEST_PEOPLE,
+            fewest_tracks=FEWEST_TRACKS,
+            fewest_meetings=FEWEST_MEETINGS,
+            fewest_answers=FEWEST_ANSWERS,
         )
 
     def system(self) -> SystemOverview:

@@ -11,7 +11,7 @@ from reid.clusters import count_people
 from server.gallery.store import Store
 from server.labelled import Compare
 
-MOST_ITEMS = 4096  # without a name, the newest, that are grouped: it takes a second or two of every core
+MOST_COUNTED = 4096  # without a name, the newest, that are grouped: it takes a second or two of every core
 
 
 def people_of_gallery(
@@ -25,15 +25,12 @@ def people_of_gallery(
         floor_among: the lowest cosine of two items that may belong together where there are so many people.
     """
     seqs, cameras = store.items.unnamed(site)
-    newest = slice(max(0, len(seqs) - MOST_ITEMS), None)
-    stored = store.embeddings.some(seqs[newest].tolist(), raw_space_id)
-    rows = [row for row in range(newest.start, len(seqs)) if int(seqs[row]) in stored]
+    newest, cameras_of_newest = seqs[-MOST_COUNTED:], cameras[-MOST_COUNTED:]
+    rows, embedded = store.embeddings.vectors(newest.tolist(), raw_space_id)
     named, unnamed = store.items.count_identities(site), len(seqs)
     if len(rows) > 1:
         share = unnamed / len(rows)
-        data = b"".join(stored[int(seqs[row])] for row in rows)
-        embedded = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1)
-        vectors = compare(embedded, [cameras[row] for row in rows]).astype(np.float32)
+        vectors = compare(embedded, [cameras_of_newest[row] for row in rows]).astype(np.float32)
         found = count_people(vectors, lambda people: floor_among(named + math.ceil(share * people)))
         unnamed = math.ceil(share * found)
     return named + unnamed

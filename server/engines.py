@@ -54,7 +54,8 @@ class Engines:
     """Sites whose profiles have equal tables share what embeds. Folded engines are kept while there is room
     for them (`max_engine_bytes`, at least one), packed tables likewise; those not used for longest go first.
     The engine for packed tables is compiled once, when the first of them are needed, and stays; it takes the
-    room of a folded one, of two where bulk work has an engine of its own. So has the bundle's own engine.
+    room of a folded one, of two where bulk work has an engine of its own. Where it has, there is also one for
+    bulk work beside the bundle's own engine.
 
     Raises EngineError from the constructor when nothing can run the bundle here.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from reid.tracklets import one_name_each, tracks_of
 from server.gallery.store import Store
 
-MOST_ITEMS = 8192  # that are looked at
+MOST_COMPARED = 8192  # items of a site by which a calibration is measured
 MOST_OF_A_PERSON = 128  # of these, so that nobody takes the room of the others
 # float32 [N,D] as embedded, the camera of each -> float32 [N,D], unit length, to be compared
 Compare = Callable[[np.ndarray, Sequence[str | None]], np.ndarray]
@@ -58,7 +58,7 @@ def read_tracks(store: Store, site: str, raw_space_id: str, compare: Compare) ->
     """Items that have a track: of too many, the newest, which are near each other in time."""
     labels = _labels(store, site, with_tracks=True)
     rows = np.flatnonzero(labels.tracks >= 0).tolist()
-    return _chosen(store, raw_space_id, compare, labels, rows[-MOST_ITEMS:])
+    return _chosen(store, raw_space_id, compare, labels, rows[-MOST_COMPARED:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +94,8 @@ def _labels(store: Store, site: str, with_tracks: bool) -> _Labels:
 
 def _chosen(store: Store, raw_space_id: str, compare: Compare, labels: _Labels, rows: Sequence[int]) -> Seen:
     """Those of some rows that are embedded."""
-    seqs = [int(seq) for seq in labels.seqs[list(rows)]]
-    stored = store.embeddings.some(seqs, raw_space_id)
-    rows = [row for row, seq in zip(rows, seqs, strict=True) if seq in stored]
-    data = b"".join(stored[int(labels.seqs[row])] for row in rows)
-    vectors = np.frombuffer(data, "<f2").astype(np.float32).reshape(len(rows), -1 if rows else 0)
+    held, vectors = store.embeddings.vectors(labels.seqs[list(rows)].tolist(), raw_space_id)
+    rows = [rows[place] for place in held]
     names, cameras = ([values[row] or "" for row in rows] for values in (labels.names, labels.cameras))
     compared = compare(vectors, cameras) if rows else vectors
     return Seen(
@@ -107,16 +104,16 @@ def _chosen(store: Store, raw_space_id: str, compare: Compare, labels: _Labels, 
 
 
 def _rows_of_people(identities: Sequence[str | None], cameras: Sequence[str | None]) -> list[int]:
-    """At most MOST_ITEMS rows with an identity and a camera: people at equal distances in the order in which
-    they were first enrolled where there are too many, each by MOST_OF_A_PERSON rows at most."""
+    """At most MOST_COMPARED rows with an identity and a camera: people at equal distances in the order in
+    which they were first enrolled where there are too many, each by MOST_OF_A_PERSON rows at most."""
     of_person: dict[str, list[int]] = defaultdict(list)
     for row, (identity, camera) in enumerate(zip(identities, cameras, strict=True)):
         if identity and camera:
             of_person[identity].append(row)
     people = [rows[:: -(-len(rows) // MOST_OF_A_PERSON)] for rows in of_person.values()]
-    step = max(1, -(-sum(map(len, people)) // MOST_ITEMS))
+    step = max(1, -(-sum(map(len, people)) // MOST_COMPARED))
     chosen: list[int] = []
     for rows in people[::step]:
-        if len(chosen) + len(rows) <= MOST_ITEMS:
+        if len(chosen) + len(rows) <= MOST_COMPARED:
             chosen += rows
     return chosen

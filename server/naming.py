@@ -180,7 +180,7 @@ class Naming:
             if other is not None:
                 name_of_other = _name(other, "other")
                 if name_of_other == name:
-                    raise BadRequest(f"identity and other are both {name!r}; name two people")
+                    raise BadRequest(f"both names are {name!r} (identity and other); name two people")
                 if different:
                     people.require_person(db, site.name, name_of_other)
                 return [(pair(name, name_of_other), different)]
@@ -201,12 +201,11 @@ class Naming:
         for name in (one, other):
             seqs = self.store.people.sample(site.name, name, _MOST_COMPARED)
             items = self.store.items.by_seq(seqs)
-            stored = self.store.embeddings.some(seqs, state.version.raw_space_id)
-            kept = [seq for seq in seqs if seq in items and seq in stored]
-            if not kept:
+            left = [seq for seq in seqs if seq in items]
+            rows, vectors = self.store.embeddings.vectors(left, state.version.raw_space_id)
+            if not rows:
                 return None
-            vectors = np.stack([np.frombuffer(stored[seq], "<f2") for seq in kept]).astype(np.float32)
-            compared.append(state.compare(vectors, [items[seq].camera for seq in kept]))
+            compared.append(state.compare(vectors, [items[left[row]].camera for row in rows]))
         means = [vectors.mean(axis=0) for vectors in compared]
         norms = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
         mean = float(means[0] @ means[1]) / norms if norms else 0.0
@@ -229,7 +228,7 @@ def _sentence(alike: Alike | None) -> str:
 def _name(name: str | None, field: str) -> str:
     """A name. Raises BadRequest for an empty one."""
     if not name:
-        raise BadRequest(f"{field} is empty; name a person")
+        raise BadRequest(f"a name is empty ({field}); name a person")
     return name
 
 
@@ -237,7 +236,7 @@ def _two(identity: str | None, other: str | None, field: str) -> tuple[str, str]
     """Two different names. Raises BadRequest."""
     one, two = _name(identity, "identity"), _name(other, field)
     if one == two:
-        raise BadRequest(f"identity and {field} are both {one!r}; nothing would change")
+        raise BadRequest(f"both names are {one!r} (identity and {field}), so nothing would change; name two")
     return one, two
 
 

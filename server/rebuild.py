@@ -77,7 +77,7 @@ class Rebuilder:
                 profile = finish(stored)
                 self.store.versions.save_profile(profile)
             if calibration is None:
-                calibration = self._calibration(site, profile)
+                calibration = self._calibration(site, profile, lambda: progress(1.0))
             version = self._version(site, profile, cause, parent, tiers, calibration)
             self._swap(site, version, profile.centres, stored, engine, job, progress)
         return version
@@ -90,14 +90,15 @@ class Rebuilder:
         with self.engines.lease(profile_id) as engine:
             self._embed_missing(site, engine, self.engines.raw_space(profile_id), progress)
 
-    def _calibration(self, site: Site, profile: Profile) -> dict[str, Any] | None:
+    def _calibration(self, site: Site, profile: Profile, check: Callable[[], None]) -> dict[str, Any] | None:
         """What scores will mean with a profile. Embeddings of other models than this one's say nothing about
-        it, so a site that was re-embedded begins with the model's card again."""
+        it, so a site that was re-embedded begins with the model's card again. A job that should end does so
+        between two steps of it."""
         engines, live = self.engines, site.state.version
         spaces = engines.space(profile.id), engines.raw_space(profile.id)
         try:
             by = labels_again(live.calibration)
-            return of_labels(self.store, site.name, profile.compare, *spaces, by)
+            return of_labels(self.store, site.name, profile.compare, *spaces, by, check=check)
         except TooFewLabels:
             pass
         same_model = live.raw_space_id == engines.raw_space(live.profile_id)

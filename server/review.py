@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 import sqlalchemy as sa
 
-from server.clustering import MOST_ITEMS, Clustering, floor_of
+from server.clustering import MOST_GROUPED, Clustering, floor_of
 from server.correcting import Corrected, Correcting
 from server.doubtful import Doubt, Embedded, Searches, find, meaning_of, moment_of
 from server.errors import BadRequest, Conflict, NotFound
@@ -227,7 +227,7 @@ def _embedded(
     site: Site, state: SiteState, seqs: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]
 ) -> tuple[list[int], Embedded]:
     """The newest of some rows that the index holds, and their vectors."""
-    newest = list(rows[-MOST_ITEMS:])
+    newest = list(rows[-MOST_GROUPED:])
     places, vectors = site.vectors(state, seqs[newest])
     held = [newest[place] for place in places.tolist()]
     return held, Embedded(seqs[held], [cameras[row] for row in held], vectors)
@@ -290,11 +290,17 @@ def _case(doubt: Doubt, items: dict[int, Item], skipped: bool) -> Case:
     return Case(doubt.case, doubt.kind, doubt.score, doubt.probability, _reason(doubt), skipped, sides)
 
 
+def _rounded(probability: float) -> str:
+    """A probability with two decimals; never as certain as rounding would make it."""
+    text = f"{probability:.2f}"
+    return {"1.00": "over 0.99", "0.00": "under 0.01"}.get(text, text)
+
+
 def _reason(doubt: Doubt) -> str:
     """Why a case is asked, for the person who decides it."""
     name, other = doubt.one.identity, doubt.other.identity
     likely = (
-        f"the probability that both are one person is {doubt.probability:.2f}"
+        f"the probability that both are one person is {_rounded(doubt.probability)}"
         if doubt.probability is not None
         else f"their cosine is {doubt.score:.2f}, and nothing says yet what that means here"
     )

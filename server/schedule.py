@@ -22,7 +22,7 @@ from server.sites import Site, Sites
 
 log = logging.getLogger("resight")
 CHECK_S = 10.0  # between two looks at the sites
-MOST_ITEMS = 1_000_000_000
+MOST_NEW_ITEMS = 1_000_000_000  # after which an adaptation begins
 FEWEST_HOURS, MOST_HOURS = 0.1, 8_760.0
 
 
@@ -49,8 +49,8 @@ class Schedule:
         Raises NotFound, BadRequest.
         """
         site = self.sites.get(site_name)
-        if items is not None and not 1 <= items <= MOST_ITEMS:
-            raise BadRequest(f"items is {items}; it must lie between 1 and {MOST_ITEMS}")
+        if items is not None and not 1 <= items <= MOST_NEW_ITEMS:
+            raise BadRequest(f"items is {items}; it must lie between 1 and {MOST_NEW_ITEMS}")
         if hours is not None and not FEWEST_HOURS <= hours <= MOST_HOURS:
             raise BadRequest(f"hours is {hours}; it must lie between {FEWEST_HOURS} and {MOST_HOURS:.0f}")
         after = None if items is None and hours is None else AdaptAfter(items, hours)

@@ -82,6 +82,7 @@ class Service:
 
     def close(self) -> None:
         """Interrupts jobs, finishes what is queued, closes the store."""
+        self.calibrating.stop()  # for which the schedule may wait
         self.schedule.close()
         self.jobs.close()
         workers = (self.embedding, self.querying, self.clustering, self.calibrating, self.enrolling)

@@ -85,10 +85,10 @@ def put_moved(store: Store, state: SiteState, seqs: Sequence[int]) -> None:
     """Gives the index what the store says by now of items whose camera was changed; call it with the site's
     lock."""
     by_seq = store.items.by_seq(seqs)
-    stored = store.embeddings.some(seqs, state.version.raw_space_id)
-    items = [by_seq[seq] for seq in seqs if seq in by_seq and seq in stored]
-    if items:
-        state.put(items, np.stack([np.frombuffer(stored[item.seq], "<f2") for item in items]))
+    left = [seq for seq in seqs if seq in by_seq]
+    rows, vectors = store.embeddings.vectors(left, state.version.raw_space_id)
+    if rows:
+        state.put([by_seq[left[row]] for row in rows], vectors)
 
 
 def check_site_name(name: str) -> None:

@@ -1,6 +1,10 @@
 """A browser for the tests of the console: Debian's chromium, driven by Playwright, and signing in with it.
 
-`admin` and `page` need a `server` and a `context` of the file of tests that uses them.
+`admin`, `context` and `page` need a `server` and a `client` of the file of tests that uses them: that of
+`server_with_keys()`, and one of `client_after(fill)`, where fill(client) enrolls what the file wants.
+
+RESIGHT_SLOW_NETWORK=SEED, a whole number, gives each call of every page two random delays of up to 150 ms,
+one before it is sent and one before its answer arrives: that shows races. Each number has delays of its own.
 """
 
 from __future__ import annotations
@@ -8,17 +12,41 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from resight_client import Client
 
 from benchmarks.serving import ServerProcess
+from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+# Instead of the browser's own: each address of a page has delays of its own.
+SLOW = """(() => {
+  let state = SEED;
+  const address = location.href.replace(location.origin, "");
+  for (const letter of address) state = Math.imul(state ^ letter.charCodeAt(), 16777619);
+  const random = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  const wait = () => new Promise((resolve) => setTimeout(resolve, 150 * random()));
+  const quick = window.fetch.bind(window);
+  window.fetch = async (...asked) => {
+    await wait();
+    const answer = await quick(...asked);
+    await wait();
+    asked[1]?.signal?.throwIfAborted();
+    return answer;
+  };
+})();"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +88,22 @@ def admin(server: ServerProcess) -> str:
     return match[0]
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
+    """A window in which an administrator has signed in."""
+    opened = window(chromium, server, admin)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def readers(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
+    """A window in which somebody has signed in who may only look."""
+    opened = window(chromium, server, new_key(server, admin, "read")[1])
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A tab, in which no script may fail and nothing comes from elsewhere."""
@@ -75,10 +119,41 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert failures == []
 
 
+def server_with_keys() -> Any:
+    """A fixture for a file of tests: a server of its own that wants keys, over a tiny bundle."""
+
+    @pytest.fixture(scope="module")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+        with tiny_server(tmp_path_factory.mktemp("console"), grpc_port=0, auth="on") as running:
+            yield running
+
+    return server
+
+
+def client_after(fill: Callable[[Client], object]) -> Any:
+    """A fixture for a file of tests: a client beside the browser, after `fill` gave sites what they show."""
+
+    @pytest.fixture(scope="module")
+    def client(server: ServerProcess, admin: str) -> Iterator[Client]:
+        with Client(server.url, api_key=admin) as opened:
+            fill(opened)
+            yield opened
+
+    return client
+
+
+def empty_window(chromium: Browser, url: str) -> BrowserContext:
+    """A browser's window in which nobody has signed in."""
+    opened = chromium.new_context(base_url=url)
+    opened.set_default_timeout(60_000)
+    if seed := os.environ.get("RESIGHT_SLOW_NETWORK"):
+        opened.add_init_script(SLOW.replace("SEED", str(int(seed))))
+    return opened
+
+
 def window(chromium: Browser, server: ServerProcess, key: str) -> BrowserContext:
     """A browser's window with a session of this key."""
-    opened = chromium.new_context(base_url=server.url)
-    opened.set_default_timeout(60_000)
+    opened = empty_window(chromium, server.url)
     tab = opened.new_page()
     sign_in(tab, key)
     tab.close()

@@ -43,7 +43,7 @@ def test_adapt_then_roll_back(client: Client, site: str, people: People) -> None
     assert back.space_id == before.space_id
     assert late in {m.id for m in back.matches}
     assert [m.id for m in back.matches if m.id != late] == [m.id for m in before.matches]
-    with pytest.raises(ResightError, match="no earlier one"):
+    with pytest.raises(ResightError, match="no earlier one to roll back to: a rollback made it"):
         client.roll_back(site)
 
 

@@ -92,6 +92,12 @@ def test_importing_the_server_or_a_specification_does_not_import_torch(what: str
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 
 
+@pytest.mark.parametrize("what", ["server.main", "server.http.app", "server.grpc.app"])
+def test_importing_the_server_does_not_load_the_compiler_of_rankings(what: str) -> None:
+    code = f"import {what}, sys; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
 def test_nothing_reads_pickle() -> None:
     weights = ROOT / "training/unpickle.py"  # runs as a process of its own
     assert re.findall(r"torch\.load\(.*", weights.read_text()) == [

@@ -17,9 +17,11 @@ from reid.bundle import Bundle
 from reid.calibration import Calibration, Fitted, calibrate, fit
 from reid.false_alarms import best_wrong_scores, fit_false_alarms
 from reid.open_set import open_set_trial
-from server.calibration import FEWEST_PEOPLE, TooFewLabels, _queries, of_labels
+from server.calibration import FEWEST_PEOPLE, TooFewLabels, of_labels
+from server.calibration.by_names import _queries
 from server.gallery.records import NewItem
 from server.grpc import messages
+from server.job import Interrupted
 from server.labelled import _rows_of_people
 from server.reports import CalibrationReport
 from server.service import Service
@@ -165,6 +167,16 @@ def test_without_enough_labels_the_calibration_before_is_a_guess(service: Servic
     assert (told(service).guess, told(service).measured_on, told(service).space_id) == (True, "hard", base)
 
 
+def test_a_job_that_should_end_does_so_while_its_site_is_measured(service: Service) -> None:
+    enroll(service)
+
+    def ends() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        service.rebuilder._calibration(service.sites.get("lobby"), service.engines.base_profile, ends)
+
+
 def test_a_site_of_another_model_begins_with_the_card_again(service: Service) -> None:
     enroll(service, labels=0)
     site = service.sites.get("lobby")
@@ -173,7 +185,7 @@ def test_a_site_of_another_model_begins_with_the_card_again(service: Service) ->
     for raw_space, slope in ((version.raw_space_id, 99.0), ("space-of-another-model", 14.0)):
         live = dataclasses.replace(version, raw_space_id=raw_space)
         site.state = dataclasses.replace(site.state, version=live)
-        found = service.rebuilder._calibration(site, service.engines.base_profile)
+        found = service.rebuilder._calibration(site, service.engines.base_profile, lambda: None)
         assert found is not None and found["slope"] == slope
 
 
@@ -210,7 +222,7 @@ def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
     enroll(service)
     assert measured(service)["slope"] > 0
     monkeypatch.setattr(
-        "server.calibration.calibrate", lambda trial: Fitted(Calibration(-1.0, 0.0), 0.1, 0.5)
+        "server.calibration.by_names.calibrate", lambda trial: Fitted(Calibration(-1.0, 0.0), 0.1, 0.5)
     )
     with pytest.raises(TooFewLabels, match="worse match"):
         measured(service)
@@ -219,7 +231,7 @@ def test_labels_by_which_a_high_score_is_a_worse_match_calibrate_nothing(
 def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.labelled.MOST_ITEMS", 8)
+    monkeypatch.setattr("server.labelled.MOST_COMPARED", 8)
     identities = [f"person-{row // 4}" for row in range(32)]  # 8 people of 4 items
     rows = _rows_of_people([None, *identities], [None, *["door"] * 32])
     assert rows == [1, 2, 3, 4, 17, 18, 19, 20]
@@ -234,7 +246,7 @@ def test_of_too_many_items_whole_people_from_the_first_to_the_last_are_compared(
 def test_every_person_asks_about_as_often_where_there_are_too_many_items(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.calibration.MOST_QUERIES", 9)
+    monkeypatch.setattr("server.calibration.by_names.MOST_QUERIES", 9)
     persons = [*["ada"] * 10, "bea", *["cy"] * 3]
     assert _queries(persons).tolist() == [0, 4, 9, 10, 11, 12, 13]
 
@@ -244,7 +256,9 @@ def test_more_labelled_items_than_may_ask_are_calibrated_by_all_people(
 ) -> None:
     enroll(service)
     whole = measured(service)
-    monkeypatch.setattr("server.calibration.MOST_QUERIES", PEOPLE + PEOPLE // 2)  # one item of each person
+    monkeypatch.setattr(
+        "server.calibration.by_names.MOST_QUERIES", PEOPLE + PEOPLE // 2
+    )  # one item of each person
     some = measured(service)
     assert some["people"] == whole["people"] == PEOPLE
     assert some["measured"]["compared_people"] == whole["measured"]["compared_people"]

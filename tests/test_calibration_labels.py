@@ -206,7 +206,7 @@ def test_tracks_need_a_camera_and_a_time(service: Service) -> None:
     for number, nobody in enumerate(("", -1, "", -1), 2):  # as trackers say that they follow nobody
         records[number] = NewItem("c0", None, 5.0 + number, {"track": nobody})
     asyncio.run(service.enrolling.enroll("untimed", [crop(*row) for row in rows], records))
-    with pytest.raises(Conflict, match="0 of its tracks have two moments"):
+    with pytest.raises(Conflict, match="0 of its tracks have two moments, and 32 are needed; 0 pairs of its"):
         measured(service, "untimed", "tracklets")
 
 

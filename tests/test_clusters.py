@@ -298,7 +298,7 @@ def test_items_that_move_up_among_the_newest_wait_for_the_next_making(
     service: Service, app: FastAPI, site: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, ids = site
-    monkeypatch.setattr(clustering, "MOST_ITEMS", 6)  # from ids[4] on
+    monkeypatch.setattr(clustering, "MOST_GROUPED", 6)  # from ids[4] on
     assert [each.cluster for each in listed(app, name).clusters] == [ids[4], ids[7]]
     send(app, calls.name_cluster(name, ids[4], "bea", None, None))
     assert [each.cluster for each in listed(app, name).clusters] == [ids[7]]

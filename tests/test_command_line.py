@@ -127,8 +127,9 @@ def test_waiting_for_an_adaptation_names_the_job_and_the_command_for_its_page(
     if state == "succeeded":
         gallery._follow(client, jobs[0], wait=True)
     else:
-        with pytest.raises(typer.Exit):
+        with pytest.raises(typer.Exit) as ended:
             gallery._follow(client, jobs[0], wait=True)
+        assert ended.value.exit_code == 1  # as the client's `wait` raises: no new version went live
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "job j7 queued"
     assert "as a page: resight adapt-report j7 --out report.html" in lines

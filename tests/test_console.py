@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from resight_client import Client
 
 from benchmarks.serving import ROOT, ServerProcess
-from tests.chromium import sign_in, window
-from tests.tiny import picture, tiny_server
+from tests.chromium import client_after, empty_window, server_with_keys, sign_in
+from tests.tiny import picture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
 PEOPLE, CAMERAS = 20, ("door", "hall")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("console"), grpc_port=0, auth="on") as running:
-        yield running
+def fill(client: Client) -> None:
+    """A site with people."""
+    for number in range(PEOPLE):
+        records = [{"identity": f"person-{number}", "camera": camera} for camera in CAMERAS]
+        client.enroll("lobby", [picture(number), picture(number + 100)], records=records)
 
 
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser, and a site with people."""
-    with Client(server.url, api_key=admin) as opened:
-        for number in range(PEOPLE):
-            records = [{"identity": f"person-{number}", "camera": camera} for camera in CAMERAS]
-            opened.enroll("lobby", [picture(number), picture(number + 100)], records=records)
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(fill)
 
 
 def file_of(number: int, name: str | None = None) -> dict[str, str | bytes]:
@@ -231,7 +214,7 @@ def test_a_key_is_made_and_its_sessions_end_when_it_is_revoked(page: Page, chrom
     page.get_by_label("Scope").select_option("read")
     page.get_by_role("button", name="Make a key").click()
     text = page.locator(".copyable pre").inner_text()
-    other = chromium.new_context(base_url=page.url.split("/#")[0])
+    other = empty_window(chromium, page.url.split("/#")[0])
     tab = other.new_page()
     sign_in(tab, text)
     assert tab.get_by_role("link", name="Enroll").count() == 0

@@ -6,51 +6,35 @@ axe runs through the browser's debugger, so that the pages keep their strict Con
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
-from tests.chromium import window
+from tests.chromium import client_after, empty_window, server_with_keys
 from tests.console_site import adapt, enroll_doubtful, enroll_labelled, file_chooser
 from tests.test_review import view
-from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
 # what people with a trembling hand can hit is no rule of axe's own choice
 OPTIONS = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("axe"), grpc_port=0, auth="on") as running:
-        yield running
+def fill(client: Client) -> None:
+    """A site on which every page has something to show."""
+    enroll_labelled(client, "lobby")
+    enroll_doubtful(client, "lobby")
+    client.rename("lobby", "dan", "dora")
+    client.calibrate("lobby")
+    adapt(client, "lobby")
 
 
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser, and a site on which every page has something to show."""
-    with Client(server.url, api_key=admin) as opened:
-        enroll_labelled(opened, "lobby")
-        enroll_doubtful(opened, "lobby")
-        opened.rename("lobby", "dan", "dora")
-        opened.calibrate("lobby")
-        adapt(opened, "lobby")
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in, and in which nothing moves."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(fill)
 
 
 def picture_file(number: int = 0, name: str = "crop.png") -> dict[str, str | bytes]:
@@ -114,7 +98,7 @@ def sheet(page: Page) -> None:
 
 
 def changes(page: Page) -> None:
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").wait_for()
 
 
@@ -134,7 +118,7 @@ def split(page: Page) -> None:
 
 def mapped(page: Page) -> None:
     choosing(page)
-    page.get_by_text("Map of these crops").click()
+    page.locator("summary", has_text="Map of these crops").click()
     page.get_by_role("img", name="Map of").wait_for()
 
 
@@ -275,7 +259,7 @@ def test_axe_finds_nothing_wrong_with(page: Page, axe: Any, state: str) -> None:
 
 
 def test_axe_finds_nothing_wrong_with_signing_in(chromium: Browser, server: ServerProcess, axe: Any) -> None:
-    stranger = chromium.new_context(base_url=server.url)
+    stranger = empty_window(chromium, server.url)
     page = stranger.new_page()
     page.goto("/")
     page.get_by_label("API key").fill("wrong")

@@ -14,10 +14,10 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, empty_window, new_key, server_with_keys
 from tests.console_site import enroll_doubtful, enroll_labelled, file_chooser
 from tests.test_review import view
-from tests.tiny import picture, tiny_server
+from tests.tiny import picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
@@ -45,27 +45,7 @@ class Task:
     bears: bool = False
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("lost"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [picture(0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [picture(0)]))
 
 
 def picture_file(name: str = "crop.png") -> dict[str, str | bytes]:
@@ -270,8 +250,7 @@ def test_without_a_connection_nothing_is_lost_and_with_it_the_page_goes_on(
 @pytest.fixture(scope="module")
 def revocable(chromium: Browser, server: ServerProcess, admin: str) -> Iterator[BrowserContext]:
     """A window in which nobody has signed in yet."""
-    opened = chromium.new_context(base_url=server.url)
-    opened.set_default_timeout(60_000)
+    opened = empty_window(chromium, server.url)
     yield opened
     opened.close()
 
@@ -287,6 +266,7 @@ def test_when_the_key_is_revoked_the_page_asks_for_another_and_goes_on(
     key_id, secret = new_key(server, admin, "admin")
     page.goto("/")
     sign_in(page, secret)
+    page.goto("about:blank")  # a page that is left stays in sight until the next one is there
     task = prepared(page, client, name, f"revoked-{name.replace(' ', '-')}")
     httpx.delete(f"{server.url}/console/keys/{key_id}", headers={"X-API-Key": admin}).raise_for_status()
     task.act(page)
@@ -411,7 +391,7 @@ def test_an_answer_that_comes_late_does_not_overwrite_a_newer_one(page: Page, cl
     enroll_doubtful(client, "late")
     page.goto("/#/people/late")
     see_people(page)
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     held: list[Route] = []
     page.route("**/people?*", lambda route: held.append(route), times=1)
     page.get_by_label("Find a name").fill("ada")
@@ -441,3 +421,35 @@ def test_a_late_answer_leaves_the_focus_where_the_operator_went(page: Page, clie
     page.locator(".change").wait_for()
     page.keyboard.type("es")
     assert boxes.nth(1).input_value() == "yves"
+
+
+def test_no_key_is_made_on_a_page_that_may_still_go(page: Page, client: Client) -> None:
+    held: list[Route] = []
+    page.route("**/console/keys", lambda route: held.append(route), times=1)
+    page.goto("/#/keys")
+    until(page, held)
+    make = page.get_by_role("button", name="Make a key")
+    assert make.count() == 0
+    held[0].continue_()
+    make.wait_for()
+
+
+def test_a_cluster_that_a_link_leads_to_is_named_before_the_others_are_there(
+    page: Page, client: Client
+) -> None:
+    for person in (21, 22):
+        client.enroll("early", [view(person, person, 1.0, number) for number in range(3)])
+    first = client.clusters("early").clusters[0].cluster
+    held: list[Route] = []
+    page.route(re.compile(r"/clusters\?"), lambda route: held.append(route), times=1)
+    page.goto(f"/#/unknown/early?cluster={first}")
+    until(page, held)
+    page.get_by_label("Who is it?").fill("zoe")
+    page.keyboard.press("Enter")
+    page.locator(".change", has_text="3 crops are called zoe now").wait_for()
+    page.get_by_text("3 crops have no name").first.wait_for()
+    held[0].abort()
+    page.locator(".notice.bad", has_text=LOST).first.wait_for()
+    page.locator(".lost").wait_for(state="hidden")
+    assert page.locator(".change", has_text="3 crops are called zoe now").is_visible()
+    assert page.locator("li.cluster h2").all_inner_texts() == ["3 crops"]

@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
 from resight_client import Client
 from resight_client.corrected import Point
 
-from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, server_with_keys
 from tests.test_console_people import crop, enroll, names_of, tab_to
-from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 LEFT = ((0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99))
 RIGHT = ((0.5, 0.01), (0.99, 0.01), (0.99, 0.99), (0.5, 0.99))
+TOUCH = "canvas => getComputedStyle(canvas).touchAction"
 WHOLE = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("map"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [crop(0, 0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [crop(0, 0)]))
 
 
 def right_of_middle(points: list[Point]) -> set[str]:
@@ -59,7 +36,7 @@ def side_of(client: Client, site: str, item: str) -> tuple[tuple[float, float], 
 
 def opened_map(page: Page, count: int) -> Locator:
     """The map of so many crops, unfolded and drawn."""
-    page.get_by_text("Map of these crops").click()
+    page.locator("summary", has_text="Map of these crops").click()
     drawn = page.get_by_role("img", name=f"Map of {count} crops")
     drawn.wait_for()
     return drawn
@@ -92,6 +69,7 @@ def test_what_is_drawn_around_is_chosen_in_the_sheet_and_split_off(page: Page, c
     page.goto("/#/people/split?person=ada")
     drawn = opened_map(page, 6)
     page.get_by_text("This plane shows").first.wait_for()
+    assert drawn.evaluate(TOUCH) == "none"
     draw_around(page, drawn, side_of(client, "split", others[0]))
     page.get_by_role("button", name="Split off 2 crops").wait_for()
     assert chosen(page) == 2
@@ -177,7 +155,7 @@ def test_some_crops_of_a_cluster_get_a_name_and_the_others_go_on_waiting(page: P
     page.keyboard.press("Enter")
     page.get_by_role("button", name=f"Name all {6 - count}").wait_for()
     assert names_of(client, "cluster") == {"ada": count}
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.get_by_text("6 crops have no name.").first.wait_for()
     assert names_of(client, "cluster") == {}
@@ -212,17 +190,15 @@ def test_a_map_of_many_crops_is_drawn_with_few_elements_and_chooses_also_those_f
     assert page.evaluate("document.querySelectorAll('*').length") < 500
 
 
-def test_a_read_key_sees_the_map_and_chooses_nothing(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
-) -> None:
+def test_a_read_key_sees_the_map_and_chooses_nothing(readers: BrowserContext, client: Client) -> None:
     enroll(client, "read", "ada", 1)
-    readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
     tab.goto("/#/people/read?person=ada")
-    draw_around(tab, opened_map(tab, 4), WHOLE)
+    drawn = opened_map(tab, 4)
+    assert drawn.evaluate(TOUCH) == "auto"  # a finger scrolls the page where nothing can be drawn
+    draw_around(tab, drawn, WHOLE)
     assert tab.locator("[aria-pressed]").count() == 0
     assert tab.get_by_text("Draw around crops").count() == 0
-    readers.close()
 
 
 def test_the_map_follows_the_colours_of_the_page(page: Page, client: Client) -> None:

@@ -10,35 +10,14 @@ import pytest
 from resight_client import Client
 
 from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from tests.chromium import client_after, new_key, server_with_keys, window
 from tests.test_console_people import crop, enroll, names_of
-from tests.tiny import tiny_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("operators"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [crop(0, 0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [crop(0, 0)]))
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +54,36 @@ def test_a_crop_is_said_not_to_show_the_person_and_that_is_undone(page: Page, cl
     page.get_by_role("button", name="Not ada").click()
     page.locator(".lead", has_text="2 crops").wait_for()
     assert [client.item(item).identity for item in ids] == [None, None, "ada", "ada"]
-    page.get_by_text("Last changes", exact=True).click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_text("a crop was said not to show ada").nth(1).wait_for()
     denials = [entry.entry for entry in client.journal("deny").entries]
     for entry, count in zip(denials, (3, 4), strict=True):
         page.get_by_role("button", name=f"Undo entry {entry}", exact=True).click()
         page.locator(".lead", has_text=f"{count} crops").wait_for()
     assert names_of(client, "deny") == {"ada": 4}
+
+
+def test_several_chosen_crops_are_said_not_to_show_the_person(page: Page, client: Client) -> None:
+    ids = enroll(client, "several", "ada", 1, 6)
+    page.goto("/#/people/several?person=ada")
+    choose(page, 0, 2, 3)
+    page.get_by_role("button", name="Not ada: 3 crops").click()
+    page.get_by_text("3 crops do not show ada").first.wait_for()
+    page.locator(".lead", has_text="3 crops").wait_for()
+    named = [client.item(item).identity for item in ids]
+    assert named == [None, "ada", None, None, "ada", "ada"]
+    for place in (0, 1, 2):
+        page.locator(".sheet .crop").nth(place).click()
+    page.get_by_role("button", name="Not ada: 3 crops").wait_for()
+    client.erase(ids[4])  # by somebody else: those before it are noted, those behind it stay chosen
+    page.get_by_role("button", name="Not ada: 3 crops").click()
+    page.locator(".notice.bad").wait_for()
+    page.get_by_text("1 crop does not show ada").first.wait_for()
+    page.get_by_role("button", name="Not ada", exact=True).wait_for()
+    assert names_of(client, "several") == {"ada": 1}
+    page.get_by_role("button", name="Not ada", exact=True).click()
+    page.get_by_text("Nobody at several is called ada any more").first.wait_for()
+    assert names_of(client, "several") == {}
 
 
 def test_a_search_by_a_crop_that_is_not_this_person_does_not_find_them_until_that_is_undone(
@@ -114,23 +116,21 @@ def test_evidence_of_a_search_that_shows_somebody_else_loses_the_name(page: Page
     assert client.item(wrong).identity is None
     # of the query itself nothing can be noted, since it is not enrolled
     assert page.get_by_role("button", name="Not ada").count() == 0
-    page.get_by_text("Last changes", exact=True).click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.get_by_role("heading", name="No name").wait_for(state="detached")
     assert client.item(wrong).identity == "ada"
 
 
 def test_a_read_key_cannot_say_that_a_crop_is_not_this_person(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
+    readers: BrowserContext, client: Client
 ) -> None:
     ids = enroll(client, "read", "ada", 1)
-    readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
     tab.goto(f"/#/search/read?item={ids[0]}")
     tab.locator(".person .crop").first.click()
     tab.get_by_role("dialog").get_by_role("button", name="Search with this crop").wait_for()
     assert tab.get_by_role("button", name="Not ada").count() == 0
-    readers.close()
 
 
 def test_of_a_person_who_was_renamed_nothing_is_hidden_denied_or_merged(
@@ -230,7 +230,7 @@ def test_what_somebody_else_undid_is_not_undone_again(page: Page, other: Page, c
     client.rename("undone", "ada", "bea")
     for tab in (page, other):
         tab.goto("/#/people/undone?person=bea")
-        tab.get_by_text("Last changes", exact=True).click()
+        tab.locator("summary", has_text="Last changes").click()
         tab.get_by_role("button", name="Undo entry").wait_for()
     other.get_by_role("button", name="Undo entry").click()
     other.get_by_text("Nobody at undone is called bea any more").first.wait_for()

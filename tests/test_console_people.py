@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from resight_client import Client
 
-from benchmarks.serving import ServerProcess
-from tests.chromium import new_key, window
+from server.calibration import FEWEST_ANSWERS, FEWEST_PEOPLE
+from tests.chromium import client_after, server_with_keys
 from tests.console_site import enroll_labelled
 from tests.test_calibration import PEOPLE
 from tests.test_calibration import crop as labelled_crop
-from tests.tiny import COLUMNS, ROWS, picture, png_of, tiny_server
+from tests.test_calibration_labels import seconds
+from tests.tiny import COLUMNS, ROWS, picture, png_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import BrowserContext, Page, Route
 
 CAMERAS = ("door", "hall")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that wants keys."""
-    with tiny_server(tmp_path_factory.mktemp("people"), grpc_port=0, auth="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        opened.enroll("lobby", [picture(0)])
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def readers(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which somebody has signed in who may only look."""
-    opened = window(chromium, server, new_key(server, admin, "read")[1])
-    yield opened
-    opened.close()
+server, client = server_with_keys(), client_after(lambda client: client.enroll("lobby", [picture(0)]))
 
 
 def crop(person: int, number: int, noise: int = 4) -> bytes:
@@ -152,7 +124,7 @@ def test_a_merge_is_done_after_it_was_shown_how_alike_both_are(page: Page, clien
     offer.get_by_role("button", name="Merge visitor-9 into ada").click()
     page.get_by_role("heading", name="ada").wait_for()
     assert names_of(client, "merge") == {"ada": 5, "zoe": 4}
-    page.get_by_text("Last changes").click()
+    page.locator("summary", has_text="Last changes").click()
     page.get_by_role("button", name="Undo entry").click()
     page.locator(".lead", has_text="4 crops").wait_for()
     assert names_of(client, "merge") == {"ada": 4, "visitor-9": 1, "zoe": 4}
@@ -266,7 +238,7 @@ def test_a_read_key_sees_people_and_cannot_change_them(readers: BrowserContext, 
     tab.locator(".sheet .crop").nth(3).wait_for()
     image = tab.locator(".sheet img").first
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
-    tab.get_by_text("Last changes").click()
+    tab.locator("summary", has_text="Last changes").click()
     tab.get_by_text("ada was renamed bea").first.wait_for()
     for name in ("Rename or merge", "Hide from answers", "Choose several", "Undo"):
         assert tab.get_by_role("button", name=name).count() == 0
@@ -434,6 +406,53 @@ def test_too_few_labels_are_refused_honestly_and_what_stood_before_stands(page: 
     ).first.wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Measure now"
     page.get_by_text("Nothing says yet what scores mean at this site.").first.wait_for()
+
+
+def test_an_operator_chooses_which_labels_say_who_is_who(page: Page, client: Client) -> None:
+    rows = [(person, 0, number) for person in range(40) for number in range(3)]
+    records = [
+        {
+            "camera": "c0",
+            "identity": f"person-{row[0]}" if row[2] == 0 else None,
+            "captured_at": datetime.fromtimestamp(seconds(row), UTC).isoformat(),
+            "metadata": {"track": row[0]},
+        }
+        for row in rows
+    ]
+    client.enroll("kinds", [labelled_crop(*row) for row in rows], records=records)
+    page.goto("/#/calibration/kinds")
+    kind = page.get_by_label("Which labels say who is who")
+    page.get_by_text("Names are taken; where they do not suffice").first.wait_for()
+    button = page.get_by_role("button", name=re.compile("Measure (now|again)"))
+    for label, sentence, refusal in (
+        (
+            "Names",
+            f"seen by two cameras: {FEWEST_PEOPLE} of them",
+            "0 of its people have an identity and were",
+        ),
+        (
+            "Answers of the review queue",
+            f"by at least {FEWEST_ANSWERS} answers",
+            "0 answers of its review queue",
+        ),
+    ):
+        kind.select_option(label=label)
+        page.get_by_text(sentence).first.wait_for()
+        button.click()
+        page.get_by_role("alert").get_by_text(refusal).first.wait_for()
+        assert client.site("kinds").calibration is None
+    for label, name, shown in (
+        ("Tracks alone", "tracklets", "is a guess, from tracks of the site"),
+        ("Names and tracks", "all", "What a rate of false alarms costs"),
+    ):
+        kind.select_option(label=label)
+        button.click()
+        page.locator("main dd", has_text=re.compile(f"^{label}$")).wait_for()
+        page.get_by_text(shown).first.wait_for()
+        measured = client.site("kinds").calibration
+        assert measured is not None and measured.measured is not None
+        assert measured.measured.labels == name
+        assert kind.evaluate("select => select.selectedOptions[0].textContent") == label
 
 
 def test_a_read_key_sees_the_calibration_and_cannot_measure(readers: BrowserContext, client: Client) -> None:

@@ -12,7 +12,7 @@ from resight_client import Client
 
 from benchmarks.serving import ServerProcess
 from reid.bundle import write_manifest
-from tests.chromium import new_key, window
+from tests.chromium import client_after, window
 from tests.console_site import enroll_doubtful as enroll
 from tests.test_calibration import CARD
 from tests.test_console_people import names_of
@@ -46,20 +46,7 @@ def server(folder: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: ServerProcess, admin: str) -> Iterator[Client]:
-    """A client beside the browser."""
-    with Client(server.url, api_key=admin) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Browser, server: ServerProcess, admin: str, client: Client) -> Iterator[BrowserContext]:
-    """A window in which an administrator has signed in."""
-    enroll(client, "lobby")
-    opened = window(chromium, server, admin)
-    yield opened
-    opened.close()
+client = client_after(lambda client: enroll(client, "lobby"))
 
 
 def asked(page: Page, reason: str) -> None:
@@ -81,6 +68,28 @@ def test_a_case_shows_both_sides_why_it_is_asked_and_how_likely_it_is(page: Page
     page.get_by_text("Same: 1 crop of dan will be called cy.").first.wait_for()
     labels = ("Same person", "Different people", "Skip")
     assert [page.get_by_role("button", name=name).locator("kbd").inner_text() for name in labels] == [*"SDK"]
+
+
+@pytest.mark.parametrize(("likely", "shown"), [(0.996, "over 99 %"), (0.374, "37 %"), (0.003, "under 1 %")])
+def test_a_probability_is_rounded_but_never_shown_as_certain(
+    page: Page, client: Client, likely: float, shown: str
+) -> None:
+    def answer(route: Route) -> None:
+        told = route.fetch()
+        body = told.json()
+        for each in body.get("cases", [body]):
+            each["probability"] = likely
+        route.fulfill(response=told, json=body)
+
+    site = f"likely-{1000 * likely:.0f}"
+    ids = enroll(client, site)
+    page.route(re.compile(r"/review\?|/query$"), answer)
+    page.goto(f"/#/review/{site}")
+    asked(page, MERGE)
+    assert page.locator(".probability").inner_text().startswith(shown)
+    page.goto(f"/#/search/{site}?item={ids[0]}")
+    page.locator(".verdict .probability", has_text=shown).wait_for()
+    assert f"Probability {shown}" in page.locator(".verdict").inner_text()
 
 
 def test_each_decision_is_one_key_and_the_next_case_is_shown(page: Page, client: Client) -> None:
@@ -170,11 +179,8 @@ def test_letters_that_are_typed_elsewhere_or_held_down_decide_nothing(page: Page
     assert [case.skipped for case in client.review("typed").cases] == [False, False, False, True]
 
 
-def test_a_read_key_sees_every_case_and_cannot_answer(
-    chromium: Browser, server: ServerProcess, admin: str, client: Client
-) -> None:
+def test_a_read_key_sees_every_case_and_cannot_answer(readers: BrowserContext, client: Client) -> None:
     enroll(client, "read")
-    readers = window(chromium, server, new_key(server, admin, "read")[1])
     tab = readers.new_page()
     tab.set_default_timeout(30_000)
     tab.goto("/#/review/read")
@@ -187,7 +193,6 @@ def test_a_read_key_sees_every_case_and_cannot_answer(
     asked(tab, MISNAMED)
     tab.keyboard.press("u")
     asked(tab, MERGE)
-    readers.close()
     assert names_of(client, "read") == BEFORE
     assert not any(case.skipped for case in client.review("read").cases)
 

@@ -18,6 +18,7 @@ from resight_client import corrections as calls
 from resight_client import values
 from resight_client.calls import Call
 
+from cli.connection import options_for_fields
 from proto.resight.v1 import resight_pb2 as pb
 from proto.resight.v1 import resight_pb2_grpc as rpc
 from server.auth import Auth
@@ -87,6 +88,12 @@ def refused(app: FastAPI, call: Call, status: int = 409) -> dict[str, Any]:
     assert response.status_code == status, response.text
     body: dict[str, Any] = response.json()
     return body
+
+
+def denials(service: Service, site: str) -> set[tuple[int, str]]:
+    """Items of a site, by seq, and names that they are said not to show."""
+    denied = service.store.people.said(site).denied
+    return {(seq, name) for seq, names in denied.items() for name in names}
 
 
 def people(app: FastAPI, site: str, include_hidden: bool = False) -> dict[str, int]:
@@ -195,9 +202,8 @@ def test_a_name_that_somebody_has_needs_a_merge_that_says_how_alike_they_are(
 def test_nobody_is_merged_with_themselves_or_with_nobody(app: FastAPI, site: tuple[str, list[str]]) -> None:
     name, _ = site
     for action, field in (("merge", "into"), ("rename", "to")):
-        assert (
-            "both 'ada'" in refused(app, calls.person(action, name, "ada", **{field: "ada"}), 400)["detail"]
-        )
+        itself = refused(app, calls.person(action, name, "ada", **{field: "ada"}), 400)
+        assert "both names are 'ada'" in itself["detail"]
         refused(app, calls.person(action, name, "ada", **{field: ""}), 400)
     refused(app, calls.person("merge", name, "ada", into="nobody"), 404)
     refused(app, calls.person("merge", name, "nobody", into="ada"), 404)
@@ -249,6 +255,58 @@ def test_not_this_person_is_remembered_and_obeyed(
     refused(app, calls.update(ids[2], {"identity": "ada lovelace"}, None, None))
     done(app, calls.person("different", name, "ada lovelace", item=ids[2], different=False))
     done(app, calls.update(ids[2], {"identity": "ada lovelace"}, None, None))
+
+
+def test_one_person_twice_is_refused_in_words_that_fit_every_caller(
+    app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, _ = site
+    for call, fields in (
+        (calls.person("merge", name, "ada", into="ada"), "identity and into"),
+        (calls.person("rename", name, "ada", to="ada"), "identity and to"),
+        (calls.person("different", name, "ada", other="ada"), "identity and other"),
+        (calls.person("hide", name, ""), "(identity)"),
+    ):
+        detail = refused(app, call, 400)["detail"]
+        assert fields in detail
+        assert options_for_fields(detail) == detail  # arguments of commands, and no options
+    assert people(app, name) == {"ada": 3, "bea": 2}
+
+
+def test_what_was_said_of_a_renamed_person_follows_when_the_rename_is_undone(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    renamed = parse.corrected(done(app, calls.person("rename", name, "ada", to="ada lovelace"))).entry
+    said = parse.corrected(done(app, calls.person("different", name, "ada lovelace", item=ids[3]))).entry
+    done(app, calls.person("different", name, "ada lovelace", other="bea"))
+    done(app, calls.person("hide", name, "ada lovelace"))
+    undone = parse.corrected(done(app, calls.undo(renamed))).entry
+    assert people(app, name, include_hidden=True).keys() == {"ada", "bea"}
+    assert "ada" not in people(app, name)  # hidden
+    problem = refused(app, calls.update(ids[3], {"identity": "ada"}, None, None))
+    assert problem["entry"] == said
+    assert f"by entry {said}, as 'ada lovelace' was called who is 'ada' by now" in problem["detail"]
+    assert "different people" in refused(app, calls.person("merge", name, "bea", into="ada"))["detail"]
+    assert refused(app, calls.undo(said))["entry"] == undone  # under that name nothing is said any more
+    again = parse.corrected(done(app, calls.undo(undone))).entry
+    assert refused(app, calls.update(ids[3], {"identity": "ada lovelace"}, None, None))["entry"] == said
+    assert {n for _, n in denials(service, name)} == {"ada lovelace"}
+    done(app, calls.undo(again))
+    done(app, calls.person("different", name, "ada", item=ids[3], different=False))
+    done(app, calls.update(ids[3], {"identity": "ada"}, None, None))
+
+
+def test_a_renamed_person_whose_new_name_others_bear_leaves_them_what_was_said(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    renamed = parse.corrected(done(app, calls.person("rename", name, "ada", to="cy"))).entry
+    asyncio.run(service.enrolling.enroll(name, [picture(9)], [NewItem("door", "cy")]))
+    done(app, calls.person("different", name, "cy", item=ids[3]))
+    done(app, calls.undo(renamed))
+    for person in ("ada", "cy"):
+        refused(app, calls.update(ids[3], {"identity": person}, None, None))
 
 
 def test_what_was_denied_holds_for_the_item_and_not_for_its_image_enrolled_again(

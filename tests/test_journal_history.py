@@ -43,6 +43,7 @@ class Kept:
 
     made: dict[Cell, tuple[Any, Any]]
     undoes: int | None
+    action: str
 
 
 class History(RuleBasedStateMachine):
@@ -120,8 +121,10 @@ class History(RuleBasedStateMachine):
             value = after.pop(old, None)
             if not merges or (field == "feature" and after.get(new) is None):
                 after[new] = value
-        refused = self.state.get(pair(name, to), False)
-        self.correct(lambda db: people.give_name(db, self.site, name, to), after, refused=refused)
+        refused, action = self.state.get(pair(name, to), False), "merge" if merges else "rename"
+        self.correct(
+            lambda db: people.give_name(db, self.site, name, to), after, refused=refused, action=action
+        )
 
     @precondition(lambda self: self.entries)
     @rule(data=st.data())
@@ -137,6 +140,7 @@ class History(RuleBasedStateMachine):
         stale = any(self.value(cell) != after for cell, (_, after) in kept.made.items())
         blocked = self.undone_by(entry) is not None or not kept.made or bool(later) or stale
         after = self.state | {cell: before for cell, (before, _) in kept.made.items()}
+        self.follow(entry, after)
         error = self.correct(lambda db: journal.undo(db, entry, 0.0), after, refused=blocked, undoes=entry)
         if error is not None and kept.made and self.undone_by(entry) is None and later:
             assert error.facts["entry"] == max(later)
@@ -177,8 +181,39 @@ class History(RuleBasedStateMachine):
 
     # helpers
 
+    def follow(self, entry: int, after: State) -> None:
+        """What was said since of a person whose new name goes is said of the name before."""
+        kept = root = self.entries[entry]
+        while root.undoes is not None:
+            root = self.entries[root.undoes]
+        names = {values for cell, values in kept.made.items() if cell.field == "identity"}
+        if root.action != "rename" or len(names) != 1:
+            return
+        ((back, now),) = names
+        items = {cell.seq for cell in kept.made if cell.field == "identity"}
+        stays = any(after.get(Cell("identity", seq)) == now for seq in self.seqs)
+        since = {cell for e, other in self.entries.items() if e > entry for cell in other.made}
+        for cell in since - set(kept.made):
+            value = self.value(cell)
+            if now not in (cell.name, cell.other) or not value:
+                continue
+            target = dataclasses.replace(cell, name=back)
+            if cell.field == "different":
+                third = cell.other if cell.name == now else cell.name
+                target = pair(back, third) if third != back else cell
+            if target in (cell, *kept.made) or (cell.field == "feature" and value not in items):
+                continue
+            after[target] = value
+            if not stays:
+                after[cell] = None if cell.field == "feature" else False
+
     def correct(
-        self, plan: Plan, after: State, refused: bool = False, undoes: int | None = None
+        self,
+        plan: Plan,
+        after: State,
+        refused: bool = False,
+        undoes: int | None = None,
+        action: str = "test",
     ) -> Conflict | None:
         """One correction in the store and in the model; the error where it was rightly refused."""
         for cell, seq in list(after.items()):  # a picture of somebody else stands for nobody
@@ -190,7 +225,7 @@ class History(RuleBasedStateMachine):
         )
         error: Conflict | None = None
         try:
-            with self.store.journal.correct(self.site, "me", "test", plan, undoes) as (_, written):
+            with self.store.journal.correct(self.site, "me", action, plan, undoes) as (_, written):
                 entry = written.entry
         except Conflict as raised:
             error = raised
@@ -204,7 +239,7 @@ class History(RuleBasedStateMachine):
                 made[cell] = (before, value)
         assert (entry is None) == (not made and undoes is None)
         if entry is not None:
-            self.entries[entry] = Kept(made, undoes)
+            self.entries[entry] = Kept(made, undoes, action)
         self.state = after
         return None
 

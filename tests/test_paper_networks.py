@@ -15,7 +15,7 @@ from reid.models.agw import NonLocal
 from reid.models.build import build
 from reid.models.dcsd import DynamicConv, apply_filters, dynamic_layers
 from reid.models.mgn import MgnTrunk
-from reid.models.ptl import BConvCellV2
+from reid.models.ptl import BConvCellV2, CellStream
 from reid.models.spec import ModelSpec
 from tests.test_m3l import batch, method
 from training.data import READERS, read_dataset, sources_of
@@ -31,6 +31,32 @@ def test_parameters_and_operations_are_those_of_dcsds_table_4() -> None:
     assert plain == (25_557_032, 4_089_184_256)  # printed 25.6 M and 4.1 B
     assert dynamic[0] == 18_250_964  # methods A.2.4; printed 18.2 M
     assert round(dynamic[1] / 1e9, 1) == 2.3
+
+
+def test_mgn_has_the_size_that_ptls_paper_prints_with_one_reduction_not_with_eight() -> None:
+    sizes = []
+    for shared in (True, False):
+        spec = ModelSpec("mgn", 384, 128, last_stride=1, neck=False, ssl_heads=False, shared_reduction=shared)
+        with torch.device("meta"):
+            count = sum(p.numel() for p in build(spec).parameters())
+        sizes.append((count + 8 * 257 * 751) / 1e6)  # a classifier for each of eight features of 256
+    assert [round(size, 1) for size in sizes] == [66.7, 70.4]  # section VI.B prints 66m
+
+
+def test_ptls_resnet_50_has_the_printed_size_with_three_pairs_of_cells() -> None:
+    spec = ModelSpec("resnet50-ptl", 256, 128, last_stride=2, neck=False, ssl_heads=False)
+    with torch.device("meta"):
+        stream = build(spec).trunk.stream
+    assert isinstance(stream, CellStream)
+    pairs = [
+        sum(p.numel() for layer in pair for p in layer.parameters())
+        for pair in zip(stream.fuse, stream.cells, strict=True)
+    ]
+    assert [round(count / 1e6, 2) for count in pairs] == [0.15, 1.22, 4.92, 3.15]
+    whole = cost("resnet50-ptl", 256, 128, 1041, [128, 128])[0]
+    assert round(whole / 1e6, 1) == 37.8
+    wider = 2048 * (512 - 128)  # the third cell's 512 channels join the feature, not the fourth's 128
+    assert round((whole - pairs[3] + wider) / 1e6, 1) == 35.5  # Table I prints 35m
 
 
 def test_densenet_100_has_the_size_of_its_paper() -> None:

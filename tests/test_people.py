@@ -372,6 +372,9 @@ def test_the_command_line_prints_people_and_the_decision(capsys: pytest.CaptureF
         "Match: the first person. Probability that it is the first person: 93 %.": ("match", 0.93, False),
         "not known: nothing has measured what scores mean at this site": (None, 0.93, True),
         "93 % (a guess, from another gallery)": (None, 0.93, True),
+        "first person: over 99 %.": ("match", 0.996, False),
+        "first person: under 1 %.": ("nobody", 0.004, False),
+        "first person: 99 %.": ("match", 0.994, False),
     }
     for sentence, facts in answers.items():
         _print_people(values.Answer("lobby", 2, "space-1", [], [person], *facts))

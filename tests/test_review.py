@@ -34,7 +34,7 @@ from server.gallery import reviews
 from server.gallery import tables as t
 from server.gallery.records import NewItem
 from server.http.app import create_app
-from server.review import Reviewing
+from server.review import Reviewing, _rounded
 from server.service import Service
 from tests.grpc_here import served
 from tests.stores import BACKENDS, add_site, open_store
@@ -245,6 +245,11 @@ def test_who_is_alone_or_barred_from_everybody_is_like_nobody() -> None:
             assert np.isneginf(scores).all()
     assert OwnScores().find(alone).tolist() == [-np.inf]
     assert OwnScores().find(nobody).tolist() == []
+
+
+def test_a_reason_never_says_that_a_probability_is_certain() -> None:
+    said = [_rounded(probability) for probability in (0.0, 0.004, 0.006, 0.5, 0.994, 0.996, 1.0)]
+    assert said == ["under 0.01", "under 0.01", "0.01", "0.50", "0.99", "over 0.99", "over 0.99"]
 
 
 def test_the_most_useful_cases_come_first_with_both_sides_and_the_reason(

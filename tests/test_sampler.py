@@ -52,6 +52,24 @@ def test_uniform_identities_come_once_an_epoch_with_positives_of_other_cameras()
     assert list(sampler.batches(1)) == list(sampler.batches(1)) != list(sampler.batches(2))
 
 
+def test_identities_of_any_camera_give_any_of_their_crops_once_an_epoch() -> None:
+    sizes = [1, 2, 9, 30]
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    cameras = [0, 0, 1, *[0] * 8, 1, *[0] * 29, 1]
+    sampler = make_sampler("identities-any-camera", 0, (labels, cameras, labels), (2, 3, 0), per_domain=False)
+    drawn: Counter[int] = Counter()
+    for epoch in range(200):
+        batches = list(sampler.batches(epoch))
+        groups = [batch[place : place + 3] for batch in batches for place in (0, 3)]
+        assert sorted(labels[group[0]] for group in groups) == [0, 1, 2, 3]
+        for group in groups:
+            assert len({labels[i] for i in group}) == 1
+            assert len(set(group)) == 3 or sizes[labels[group[0]]] < 3
+            drawn.update(group)
+    # 3 of 30 crops in each of 200 epochs: the one of camera 1 as often as the others
+    assert 10 <= drawn[len(labels) - 1] <= 32
+
+
 def test_shuffled_batches_hold_every_crop_once() -> None:
     sampler = ShuffledSampler([0] * 23, [0] * 23, p=5, k=1, seed=0)
     drawn = [i for batch in sampler.batches(1) for i in batch]
@@ -70,6 +88,17 @@ def test_an_epoch_has_as_many_steps_as_the_recipe_says(kind: str, per_domain: bo
         first, second = list(sampler.batches(1)), list(sampler.batches(2))
         assert len(sampler) == len(first) == len(second) == steps and first != second
         assert all(len(batch) == (8 if per_domain else 4) for batch in first)
+
+
+def test_a_pass_that_an_epoch_cuts_off_goes_on_in_the_next_epoch() -> None:
+    # 14 and 7 batches of 2 people a pass; after 3 and 6 epochs of 7 steps everyone has had the same turns
+    labels, domains = [i // 4 for i in range(168)], [i // 112 for i in range(168)]
+    sampler = make_sampler("identities", 7, (labels, [i % 4 for i in range(168)], domains), (2, 4, 0), True)
+    epochs = [[labels[i] for batch in sampler.batches(e) for i in batch] for e in range(1, 7)]
+    second_domain = Counter(label for epoch in epochs[:1] for label in epoch if label >= 28)
+    assert second_domain == dict.fromkeys(range(28, 42), 4)  # a whole pass in each epoch
+    first_domain = Counter(label for epoch in epochs[1:5] for label in epoch if label < 28)
+    assert first_domain == dict.fromkeys(range(28), 8)  # two whole passes in four epochs
 
 
 def test_drawn_identities_are_equally_many_of_each_domain() -> None:

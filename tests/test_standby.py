@@ -32,7 +32,7 @@ class Waiting:
         self.store: Store | None = None
         self.error: BaseException | None = None
         self.given = given
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:

@@ -408,7 +408,7 @@ def test_a_calibration_counts_a_cluster_as_one_person(labelled: Service) -> None
 def test_of_too_many_unnamed_items_the_newest_are_counted_and_speak_for_the_others(
     labelled: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.counting.MOST_ITEMS", 24)
+    monkeypatch.setattr("server.counting.MOST_COUNTED", 24)
     assert counted(labelled) == PEOPLE + 12
 
 

@@ -181,6 +181,7 @@ class Recipe:
     batch_crops: int = 4  # K
     # chunks: P identities with chunks of K of their crops, until the chunks are used (BoT's code)
     # identities: every identity once, positives from other cameras (M3L's code)
+    # identities-any-camera: every identity once, any K of its crops (PTL's code)
     # shuffle: all crops in random order, P*K in a batch
     sampler: str = "chunks"
     steps_per_epoch: int = 0  # 0: as many as the sampler has

@@ -107,7 +107,8 @@ def surface_figure(surfaces: Mapping[str, Surface]) -> Figure:
     """Contours of each surface beside each other, with the same levels, so that their widths compare."""
     figure = Figure(figsize=(5 * len(surfaces), 4.4), layout="constrained")
     lowest = min(s.losses.min() for s in surfaces.values())
-    # of the flattest surface: what lies above on another one is as steep as it is white
+    # levels end at the highest loss of the flattest surface: where another surface is higher it stays white,
+    # so the less of it is drawn, the steeper it is
     highest = min(s.losses.max() for s in surfaces.values())
     levels = np.linspace(lowest, max(highest, lowest + 1e-6), _LEVELS)
     for place, (name, drawn) in enumerate(surfaces.items(), 1):

@@ -75,14 +75,21 @@ async function look({ id }, site, erased, renamed) {
   if (chosen === "erase") await erase(item, site, erased);
 }
 
-/** Remembers that an item does not show a person, whose name it loses if it bears it. Says so, or why not. */
-export async function deny(site, identity, item) {
+/**
+ * Remembers that items do not show a person, whose name they lose if they bear it. Says so; or why not, of how many
+ * it is noted all the same, and leaves the others as they are.
+ */
+export async function deny(site, identity, ...items) {
+  let done = 0;
   try {
-    await call("people/different", json("POST", { site, identity, item }));
-    notice(words.crop.denied(identity));
+    for (const item of items) {
+      await call("people/different", json("POST", { site, identity, item }));
+      done += 1;
+    }
   } catch (error) {
     notice(error.message, "bad");
   }
+  if (done) notice(items.length === 1 ? words.crop.denied(identity) : words.crop.deniedAll(identity, done));
 }
 
 async function erase(item, site, erased) {

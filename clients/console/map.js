@@ -26,7 +26,7 @@ export function mapOf(site, who, sheet, begin) {
   const canvas = h("canvas", { role: "img", "aria-describedby": how.id });
   const preview = h("div.preview", { "aria-hidden": "true", hidden: true });
   const none = write && h("button.small", { type: "button", hidden: true, onclick: () => sheet.choose([...sheet.chosen()], false) }, w.none);
-  const plane = h("div.plane", {}, canvas, preview);
+  const plane = h(`div.plane${write ? ".drawable" : ""}`, {}, canvas, preview);
   const element = h("details.map", { ontoggle: () => refresh() }, h("summary", {}, w.title), how, plane,
     h("div.bar", {}, facts, none));
   const pictures = new Map(); // id -> Image

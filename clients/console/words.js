@@ -5,6 +5,16 @@ const number = (value) => value.toLocaleString("en");
 const crops = (count) => plural(count, "crop", "crops");
 const percent = (share) => `${Math.round(100 * share)} %`;
 
+/** A probability as ["over ", 99], ["", 37] or ["under ", 1]: rounded, but never to a certainty. */
+export function rounded(probability) {
+  const hundredths = Math.round(100 * probability);
+  if (hundredths > 99) return ["over ", 99];
+  return hundredths < 1 ? ["under ", 1] : ["", hundredths];
+}
+
+/** The same as text. */
+export const likely = (probability) => `${rounded(probability).join("")} %`;
+
 /** What an entry of the journal did; what it says of erased items is not in it any more. */
 function done({ action, items, undoes, changes }) {
   const of = (field) => changes.find((change) => change.field === field);
@@ -154,7 +164,7 @@ export const words = {
     nobody: "Nobody who is enrolled",
     nobodyText: (who, probability) => `${who} is nearest, but of ten unknown people at least one would score as high. Probability ${probability}.`,
     nearest: (who) => `Nearest: ${who}`,
-    guessText: (probability) => `Whether it is this person is not known. ${probability} is a guess from other galleries: here, too few `
+    guessText: (probability) => `Whether it is this person is not known. Probability ${probability}, a guess from other galleries: here, too few `
       + "named people were seen by two cameras to measure what a score means (32 are needed).",
     unknownText: "Whether it is this person is not known: nothing says yet what scores mean at this site.",
     unnamedWho: "somebody without a name",
@@ -187,6 +197,8 @@ export const words = {
     picture: (who, where) => `${who} at ${where}`,
     search: "Search with this crop",
     deny: (who) => `Not ${who}`,
+    denyAll: (who, count) => (count === 1 ? `Not ${who}` : `Not ${who}: ${crops(count)}`),
+    deniedAll: (who, count) => `It is noted that ${plural(count, "crop does", "crops do")} not show ${who}. Last changes takes it back, crop by crop.`,
     denied: (who) => `It is noted that this crop does not show ${who}. Last changes takes it back.`,
     erase: "Erase",
     eraseTitle: "Erase this crop?",
@@ -474,9 +486,10 @@ export const words = {
     chart: "How many known people are missed at each rate of false alarms",
     use: "Send it with a query",
     none: "Nothing says yet what scores mean at this site.",
-    guess: (on) => `What scores mean here is a guess, carried over from ${on}. There is no curve until names of this site are measured.`,
+    guess: (on) => `What scores mean here is a guess, from ${on}. There is no curve until names of this site are measured.`,
     behind: "What stands behind it",
     facts: {
+      labels: "Measured by",
       people: "Labelled people",
       peopleText: (count) => `${number(count)}, with a name and a camera`,
       now: "People at the site now",
@@ -492,8 +505,19 @@ export const words = {
     },
     measure: "Measure again",
     measureFirst: "Measure now",
-    measureText: (fewest) => `It is measured by people who have a name and were seen by two cameras: ${number(fewest)} of them at least. `
-      + "Queries go on meanwhile.",
+    measureText: "Queries go on meanwhile. Where labels do not suffice, what was measured before stays.",
+    labels: "Which labels say who is who",
+    kinds: { auto: "The first that suffices", identity: "Names", all: "Names and tracks", tracklets: "Tracks alone", answers: "Answers of the review queue" },
+    kindText: {
+      auto: () => "Names are taken; where they do not suffice, names and tracks; then answers of the review queue.",
+      identity: (f) => `People who have a name and were seen by two cameras: ${number(f.fewest_people)} of them at least.`,
+      all: (f) => `As by names, and a crop without a name bears that of its track. Where fewer than ${number(f.fewest_people)} people were seen by two `
+        + `cameras, crops of one track and one name count: ${number(f.fewest_people)} people with a name, ${number(f.fewest_tracks)} tracks.`,
+      tracklets: (f) => "Crops of one track show one person, two tracks at one camera in the same second show two; names say nothing. "
+        + `${number(f.fewest_tracks)} tracks and ${number(f.fewest_meetings)} such pairs at least. It stays a guess: no curve, no decisions.`,
+      answers: (f) => `What the model's card says, moved by at least ${number(f.fewest_answers)} answers about one crop and its best match. `
+        + "It stays a guess: no curve, no decisions.",
+    },
     measuring: "Measuring",
     measured: (people) => `Measured by ${plural(people, "named person", "named people")}.`,
     measuredOn: (labels) => `Measured by ${labels}.`,

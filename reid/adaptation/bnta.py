@@ -1,4 +1,4 @@
-"""BNTA, Algorithm 1: test-time adaptation of BatchNorm by part positions and part-nearest-neighbour pairs."""
+"""BNTA, section 3.6: test-time adaptation of BatchNorm by part positions and part-nearest-neighbour pairs."""
 
 from __future__ import annotations
 

@@ -44,6 +44,15 @@ class EmbeddingRows:
                 found |= {row.seq: row.vector for row in rows}
         return found
 
+    def vectors(self, seqs: Sequence[int], space_id: str) -> tuple[list[int], np.ndarray]:
+        """Rows of the items that have an embedding in a raw space, and float32 [M,D] of these."""
+        stored = self.some(seqs, space_id)
+        rows = [row for row, seq in enumerate(seqs) if seq in stored]
+        if not rows:
+            return [], np.empty((0, 0), np.float32)
+        halves = np.frombuffer(b"".join(stored[seqs[row]] for row in rows), "<f2")
+        return rows, halves.astype(np.float32).reshape(len(rows), -1)
+
     def chosen(self, seqs: Sequence[int], space_id: str) -> Embedded:
         """Embeddings of items in a raw space, ascending by seq, without those that have none."""
         columns = sa.select(t.items.c.seq, t.items.c.camera, t.embeddings.c.vector)

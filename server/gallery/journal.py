@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from server.errors import Conflict, NotFound
-from server.gallery import audit, changes
+from server.gallery import audit, changes, renames
 from server.gallery import tables as t
 from server.gallery.changes import Cell, Change
 from server.gallery.database import Database
@@ -140,7 +140,7 @@ class JournalRows:
 
 
 def undo(db: sa.Connection, entry: int, oldest: float) -> list[Change]:
-    """What undoes an entry.
+    """What undoes an entry. What was said since of a person whom it renamed follows the person.
 
     Args:
         oldest: seconds since 1970; entries before it cannot be undone.
@@ -175,7 +175,8 @@ def undo(db: sa.Connection, entry: int, oldest: float) -> list[Change]:
                 f"{newest}; undo entry {newest} first",
                 entry=newest,
             )
-    return [Change(change.cell, change.after, change.before) for change in made if change.cell in now]
+    undone = [Change(change.cell, change.after, change.before) for change in made if change.cell in now]
+    return undone + renames.follow(db, row.site, entry, [change for change in made if change.cell in now])
 
 
 def forget(db: sa.Connection, seqs: Sequence[int]) -> None:
@@ -275,12 +276,10 @@ def _require_consistent(db: sa.Connection, site: str) -> None:
     row = db.execute(query.where(t.items.c.site == site).limit(1)).first()
     if row is None:
         return
-    rows = t.journal_changes.c
-    said = sa.select(sa.func.max(rows.entry)).where(
-        rows.seq == row.seq, rows.field == "not_person", rows.name == row.identity
-    )
-    entry = db.scalar(said)
-    where, facts = (f" by entry {entry}", {"entry": entry}) if entry is not None else ("", {})
+    said = renames.denial_of(db, site, row.seq, row.identity)
+    where, facts = (f" by entry {said.entry}", {"entry": said.entry}) if said is not None else ("", {})
+    if said is not None and said.name != row.identity:
+        where += f", as {said.name!r} was called who is {row.identity!r} by now"
     raise Conflict(
         f"item {row.id!r} was said not to be {row.identity!r}{where}; take that back first", **facts
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from training.data.records import DatasetError
 from training.data.sampler import DomainSampler, IdentitySampler
 
-KINDS = ("chunks", "identities", "shuffle")
+KINDS = ("chunks", "identities", "identities-any-camera", "shuffle")
 
 
 class Sampler(Protocol):
@@ -28,6 +30,7 @@ class UniformSampler:
 
     Positives come from other cameras than the anchor's where the identity has any there, else from its
     other crops; with one crop it is the anchor K times. What is left of the last batch is dropped.
+    Without `other_cameras` any K crops of the identity are drawn (the published code of MGN and PTL).
 
     Args:
         labels, cameras: identity and camera of every record. p: identities in a batch. k: crops of each.
@@ -36,8 +39,16 @@ class UniformSampler:
     Raises DatasetError for fewer than P identities.
     """
 
-    def __init__(self, labels: Sequence[int], cameras: Sequence[int], p: int, k: int, seed: int) -> None:
-        self.p, self.k, self.seed = p, k, seed
+    def __init__(
+        self,
+        labels: Sequence[int],
+        cameras: Sequence[int],
+        p: int,
+        k: int,
+        seed: int,
+        other_cameras: bool = True,
+    ) -> None:
+        self.p, self.k, self.seed, self.other_cameras = p, k, seed, other_cameras
         self.cameras, array = np.asarray(cameras), np.asarray(labels)
         self.crops = [np.flatnonzero(array == label) for label in np.unique(array)]
         if len(self.crops) < p:
@@ -60,6 +71,8 @@ class UniformSampler:
             yield batch
 
     def _draw(self, crops: np.ndarray, rng: np.random.Generator) -> list[int]:
+        if not self.other_cameras:
+            return [int(i) for i in rng.choice(crops, self.k, replace=len(crops) < self.k)]
         anchor = int(rng.choice(crops))
         positives = crops[self.cameras[crops] != self.cameras[anchor]]
         if not len(positives):
@@ -93,7 +106,10 @@ class ShuffledSampler:
 
 
 class FixedEpochs:
-    """Epochs of so many steps, whatever the data has: passes over it follow each other within an epoch."""
+    """Epochs of so many steps, whatever the data has: passes over it follow each other.
+
+    A pass that an epoch cuts off goes on in the next (M3L's code), so every batch of it is used.
+    """
 
     def __init__(self, inner: Sampler, steps: int) -> None:
         self.inner, self.steps = inner, steps
@@ -104,19 +120,20 @@ class FixedEpochs:
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
         """The batches of an epoch."""
-        passes = -(-self.steps // len(self.inner))
+        number, begun = divmod(epoch * self.steps, len(self.inner))
         left = self.steps
-        for number in range(passes):
-            for batch in self.inner.batches(epoch * passes + number):
-                if left == 0:
-                    return
+        while left:
+            for batch in itertools.islice(self.inner.batches(number), begun, begun + left):
                 left -= 1
                 yield batch
+            number, begun = number + 1, 0
 
 
-_ONE_DOMAIN: dict[str, Callable[[Sequence[int], Sequence[int], int, int, int], Sampler]] = {
+OfOneDomain = Callable[[Sequence[int], Sequence[int], int, int, int], Sampler]
+_ONE_DOMAIN: dict[str, OfOneDomain] = {
     "chunks": IdentitySampler,
     "identities": UniformSampler,
+    "identities-any-camera": partial(UniformSampler, other_cameras=False),
     "shuffle": ShuffledSampler,
 }
 
@@ -138,9 +155,11 @@ def make_sampler(
     Raises DatasetError for data that cannot fill a batch.
     """
     labels, cameras, domains = of_records
-    sampler: Sampler
+
+    def make(labels: Sequence[int], cameras: Sequence[int], p: int, k: int, seed: int) -> Sampler:
+        sampler = _ONE_DOMAIN[kind](labels, cameras, p, k, seed)
+        return FixedEpochs(sampler, steps) if steps else sampler
+
     if per_domain:
-        sampler = DomainSampler(labels, cameras, domains, *batch, make=_ONE_DOMAIN[kind])
-    else:
-        sampler = _ONE_DOMAIN[kind](labels, cameras, *batch)
-    return FixedEpochs(sampler, steps) if steps else sampler
+        return DomainSampler(labels, cameras, domains, *batch, make=make)
+    return make(labels, cameras, *batch)

@@ -26,7 +26,9 @@ class BagOfTricks(Method):
         super().__init__(recipe, embedder, identities, cameras)
         dim, count = embedder.spec.dim, sum(identities)
         if isinstance(embedder.neck, nn.BatchNorm1d):
-            embedder.neck.bias.requires_grad_(False)  # section 3.5: the neck has no shift in training
+            embedder.neck.bias.requires_grad_(
+                False
+            )  # as in the code; the paper's section 3.5 drops the classifier's bias alone
         self.classifier = self.make_classifier(recipe, count)
         self.identity_loss = nn.CrossEntropyLoss(label_smoothing=recipe.losses.label_smoothing)
         self.centres = CentreLoss(count, dim) if recipe.losses.centre else None

@@ -1,7 +1,7 @@
 // What scores mean at a site: which cosine keeps how many false alarms, and whom that misses.
 import { call, may, off, on } from "../api.js";
 import { copyable } from "../dialogs.js";
-import { fill, fresh, h, notice, unfocused } from "../dom.js";
+import { field, fill, fresh, h, notice, unfocused } from "../dom.js";
 import { words } from "../words.js";
 import { curve } from "./curve.js";
 
@@ -12,6 +12,10 @@ export async function render(main, { site }) {
   const place = h("div", {});
   const error = h("p.error", { role: "alert" });
   const button = h("button.main", { type: "button", onclick: measure });
+  const kindText = h("p.hint", { id: fresh("kind"), role: "status" });
+  const kind = h("select", { "aria-describedby": kindText.id, onchange: drawKind },
+    Object.entries(w.kinds).map(([value, name]) => h("option", { value }, name)));
+  let fewest = null; // of each kind of label, as the server says
   let label = w.measureFirst;
   let rate = null; // that the slider was moved to
   let waits = false; // for the connection
@@ -21,14 +25,20 @@ export async function render(main, { site }) {
     const overview = await call(`console/sites/${path}/calibration`);
     const known = overview.calibration;
     waits = false;
+    fewest = overview;
+    drawKind();
     label = known?.measured ? w.measure : w.measureFirst;
     fill(button, label);
     fill(place,
       overview.curve.length ? tuner(overview, rate ?? WISHED, (chosen) => { rate = chosen; }) : h("p.none", {}, known ? w.guess(known.measured_on) : w.none),
       h("div.columns", {},
         known?.measured && h("section.card", {}, h("h2", {}, w.behind), facts(overview)),
-        h("section.card", {}, h("h2", {}, label), h("p.soft", {}, w.measureText(overview.fewest_people)),
-          may("admin") ? h("div.actions", {}, button) : h("p.hint", {}, w.readOnly), error)));
+        h("section.card", {}, h("h2", {}, label), h("p.soft", {}, w.measureText),
+          may("admin") ? [h("div.kind", {}, field(w.labels, kind), kindText), h("div.actions", {}, button)] : h("p.hint", {}, w.readOnly), error)));
+  }
+
+  function drawKind() {
+    kindText.textContent = w.kindText[kind.value](fewest);
   }
 
   async function measure() {
@@ -36,7 +46,7 @@ export async function render(main, { site }) {
     button.textContent = w.measuring;
     error.textContent = "";
     try {
-      const measured = await call(`sites/${path}/calibrate`, { method: "POST" });
+      const measured = await call(`sites/${path}/calibrate${kind.value === "auto" ? "" : `?labels=${kind.value}`}`, { method: "POST" });
       notice(measured.people === null ? w.measuredOn(measured.measured_on) : w.measured(measured.people));
       await draw();
     } catch (failure) {
@@ -95,6 +105,7 @@ const figure = (name, value) => h("div", {}, h("p.soft", {}, name), h("p.big", {
 function facts({ calibration: known }) {
   const { measured } = known;
   const rows = [
+    [w.facts.labels, w.kinds[measured.labels]],
     known.people !== null && [w.facts.people, w.facts.peopleText(known.people)],
     [w.facts.now, w.facts.nowText(measured.people_now)],
     [w.facts.then, w.facts.thenText(measured.gallery_people, measured.gallery_items)],

@@ -26,12 +26,17 @@ export async function render(main) {
     waits = error.code === "lost";
     notice(error.message, "bad");
   });
-  const back = () => { if (waits) anew(); };
+  let unread = false; // the audit log, for lack of a connection
+  const readAudit = async () => { unread = await drawAudit(audit); };
+  const back = () => {
+    if (waits) anew();
+    if (unread) readAudit();
+  };
+  await draw(); // before there is a form: where this fails the page goes, and a new key's text would go with it
   fill(main, h("h1", {}, w.title), h("p.lead", {}, w.text), !session.required && h("p.soft", {}, w.local),
     keys, makeForm(made, anew), made, audit);
-  await draw();
-  await drawAudit(audit);
   on("back", back);
+  await readAudit();
   return () => off("back", back);
 }
 
@@ -73,25 +78,31 @@ function makeForm(made, anew) {
   return h("form.inline", { onsubmit: submit }, field(w.scope, scope), h("button.main", { type: "submit" }, w.make));
 }
 
+/** Fills the audit log; returns whether it could not be read for lack of a connection. */
 async function drawAudit(place) {
   const body = h("tbody", {});
   const more = h("button", { type: "button", onclick: () => load() }, words.more);
   let cursor = null;
+  let lost = false;
   const load = async () => {
     try {
       const page = await call(`console/audit?limit=${LINES}${cursor ? `&cursor=${cursor}` : ""}`);
+      lost = false;
       body.append(...inRows(page.lines).map(line));
       cursor = page.cursor;
       more.hidden = cursor === null;
     } catch (error) {
+      lost = error.code === "lost";
       notice(error.message, "bad");
     }
   };
   await load();
+  if (lost) return true;
   fill(place, h("h2", {}, w.audit), h("p.soft", {}, w.auditText),
     body.childElementCount
       ? h("div.scroll", { tabIndex: 0, role: "group", "aria-label": w.audit }, h("table", {}, h("thead", {}, h("tr", {}, w.auditColumns.map((name) => h("th", { scope: "col" }, name)))), body))
       : h("p.soft", {}, w.auditNone), more);
+  return false;
 }
 
 /** Looks in a row, of one actor at one site, as one line each: a page shows many thumbnails at once. */

@@ -31,7 +31,7 @@ export async function renderPerson(main, site, name) {
   const choose = may("write") && chooser(sheet, [
     { label: w.split, go: split },
     { label: () => w.feature, most: 1, go: feature },
-    { label: () => words.crop.deny(name), most: 1, go: notThis },
+    { label: (count) => words.crop.denyAll(name, count), go: notThese },
   ]);
   const chosen = h("div.bar.end", {}, choose && choose.element);
   const map = mapOf(site, () => ({ identity: name }), sheet, () => choose.begin());
@@ -78,9 +78,8 @@ export async function renderPerson(main, site, name) {
     await change("people/feature", { item: item.id }, w.featured(name));
   }
 
-  async function notThis() {
-    const [item] = sheet.picked();
-    await deny(site, name, item.id);
+  async function notThese() {
+    await deny(site, name, ...sheet.picked().map((item) => item.id));
     await anew();
   }
 

@@ -2,6 +2,7 @@
 import { cropButton } from "../crop.js";
 import { h } from "../dom.js";
 import { shortTime, words } from "../words.js";
+import { figureOf } from "./figure.js";
 
 const w = words.review;
 
@@ -13,7 +14,7 @@ export function caseView(site, shown, guess, erased) {
     h("header", {},
       h("div", {}, h("h2", {}, reason), skipped && h("span.tag", {}, w.skippedBefore)),
       h("p.probability", {},
-        h("b", {}, known ? Math.round(100 * probability) : score.toFixed(2)), known && h("small", {}, "%"),
+        known ? figureOf(probability) : h("b", {}, score.toFixed(2)),
         h("span", {}, known ? w.probability : w.noProbability, known && guess && `, ${w.guess}`))),
     h("div.sides", {}, sides.map((side) => sideView(site, side, erased))),
   ];

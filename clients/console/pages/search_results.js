@@ -2,7 +2,8 @@
 import { cropButton } from "../crop.js";
 import { h } from "../dom.js";
 import { address } from "../main.js";
-import { words } from "../words.js";
+import { likely, words } from "../words.js";
+import { figureOf } from "./figure.js";
 
 /**
  * Everything of an answer. `erased` is called when a crop of it was erased or lost its name; `more` where there may be
@@ -27,7 +28,7 @@ export const waiting = () => h("div.waiting", { "aria-label": words.search.searc
 function verdict(answer) {
   const first = answer.people[0];
   const who = first.identity ?? words.search.unnamedWho;
-  const probability = answer.probability === null ? "" : words.percent(answer.probability);
+  const probability = answer.probability === null ? "" : likely(answer.probability);
   const s = words.search;
   const [kind, title, text] = {
     match: ["yes", s.match(who), s.matchText(probability)],
@@ -36,7 +37,7 @@ function verdict(answer) {
   }[answer.decision] ?? ["open", s.nearest(who), answer.probability === null ? s.unknownText : s.guessText(probability)];
   return h(`div.verdict.${kind}`, {},
     h("div", {}, h("h2", {}, title), h("p", {}, text)),
-    probability && h("p.probability", { "aria-hidden": "true" }, h("b", {}, probability.replace(" %", ""), h("small", {}, "%")),
+    probability && h("p.probability", { "aria-hidden": "true" }, figureOf(answer.probability),
       answer.guess && h("span", {}, words.search.guess)));
 }
 

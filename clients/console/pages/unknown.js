@@ -86,8 +86,12 @@ export async function render(main, { site, query }) {
 
   /** So many more crops are without a name. */
   function changed(count) {
-    found.unnamed += count;
-    drawLead();
+    if (found) {
+      found.unnamed += count;
+      drawLead();
+    } else {
+      begin(); // the cluster that a link led to was named before the others were there
+    }
     changes.refresh();
   }
 
@@ -103,7 +107,7 @@ export async function render(main, { site, query }) {
   fill(lead, h("p.lead", { role: "status" }, w.grouping)); // the first time takes seconds
   fill(main, h("h1", {}, w.title), lead, changes.element, linked, list, more);
   if (query.has("cluster")) await showFirst(query.get("cluster"));
-  await load();
+  await (first ? begin() : load()); // a name that is typed already does not go where the others cannot be had
   on("back", back);
   return () => {
     round += 1;
