@@ -381,20 +381,17 @@ class MilvusIndex(FaissIndex):
             try:
                 near, found = self.rows.search(self.site, self.space, vector, limit, condition)
             except MilvusAway as error:
-                self.writer.lost(str(error))
-                self.writer.require()
-                raise
+                raise self.writer.lost(str(error)) from error
             known = np.unique(found[among(found, expected)])
             held, vectors = self.stored.read(known)
             exact = vectors @ vector
             if len(near) < limit:  # it has no others
                 # without those that were erased or corrected while this search ran
                 if len(known) < len(expected) and among(expected, self.view.settled.seqs).sum() > len(known):
-                    self.writer.lost(
+                    raise self.writer.lost(
                         f"Milvus at {self.rows.uri} showed {len(known)} of {len(expected)} rows of site "
                         f"{self.site!r}, so it is compared with the store"
                     )
-                    self.writer.require()
                 return exact, known[held]
             if len(exact) >= k and _are_the_best(near, found, exact, known[held], k):
                 return exact, known[held]

@@ -66,17 +66,19 @@ class MilvusWriter:
         self.dropped.append((site, space))
         self.wake.set()
 
-    def lost(self, reason: str) -> None:
-        """Milvus did not answer, or not rightly: searches are refused until it was compared again."""
+    def lost(self, reason: str) -> IndexUnavailable:
+        """Milvus did not answer, or not rightly: searches are refused until it was compared again. Returns what
+        a search raises."""
         if self.away is None:
             log.warning("queries are refused until Milvus is back: %s", reason)
             self.away = reason
         self.wake.set()
+        return _refusal(reason)
 
     def require(self) -> None:
         """Raises IndexUnavailable while Milvus is away."""
         if (reason := self.away) is not None:
-            raise IndexUnavailable(f"{reason}; everything but queries goes on, and nothing is lost")
+            raise _refusal(reason)
 
     def _run(self) -> None:
         while not self.closed.is_set() and not self.ended.is_set():
@@ -116,3 +118,7 @@ class MilvusWriter:
     def _watched(self) -> list[Written]:
         with self.lock:
             return list(self.indexes)
+
+
+def _refusal(reason: str) -> IndexUnavailable:
+    return IndexUnavailable(f"{reason}; everything but queries goes on, and nothing is lost")
