@@ -67,8 +67,8 @@ class MilvusWriter:
         self.wake.set()
 
     def lost(self, reason: str) -> IndexUnavailable:
-        """Milvus did not answer, or not rightly: searches are refused until it was compared again. Returns what
-        a search raises."""
+        """Milvus did not answer, or not rightly: searches are refused until it was compared again. Returns
+        what a search raises."""
         if self.away is None:
             log.warning("queries are refused until Milvus is back: %s", reason)
             self.away = reason
