@@ -27,7 +27,7 @@ from server.work import clear_work_folders, work_folders
 
 if TYPE_CHECKING:
     from server.grpc.serving import GrpcServer
-from server.standby import open_when_free
+from server.standby import end_by_signal, open_when_free
 
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
@@ -98,6 +98,8 @@ def serve(settings: Settings) -> None:
     """
     _allow_files()
     require_certificate(settings)
+    if settings.standby:
+        end_by_signal()
     service = open_service(settings)
     try:
         asyncio.run(_serve(service, settings))

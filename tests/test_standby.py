@@ -117,8 +117,24 @@ def test_a_standby_listens_on_no_port_and_ends_when_it_is_told(tmp_path: Path) -
         assert first.is_ready()
         assert standby.process is not None
         standby.process.terminate()
-        standby.process.wait(10)
+        assert standby.process.wait(10) == 0
         assert first.is_ready()
+
+
+def test_a_standby_on_the_same_ports_answers_where_the_first_one_did(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path).path
+    with ServerProcess(bundle, tmp_path / "data") as first:
+        ports = {"port": first.port, "grpc_port": first.grpc_port}
+        standby = ServerProcess(bundle, tmp_path / "data", standby="true", **ports)
+        standby.url, standby.log = first.url, tmp_path / "standby.log"
+        standby.start()
+        until = time.perf_counter() + 60
+        while "waiting until the gallery is free" not in standby.log.read_text():
+            assert time.perf_counter() < until
+            time.sleep(0.05)
+        first.kill()
+        standby.wait_until_ready()
+        standby.kill()
 
 
 def test_nothing_acknowledged_is_lost_when_a_standby_takes_over(
