@@ -31,6 +31,7 @@ from server.standby import end_by_signal, open_when_free
 
 log = logging.getLogger("resight")
 _STORE_THREADS = 32
+_ANSWERED_S = 2.0  # of the time that running requests have at the end
 
 
 def open_service(settings: Settings) -> Service:
@@ -152,6 +153,8 @@ async def _serve(service: Service, settings: Settings) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     service.reembedding.stop()
+    # whoever waits for a calibration is told so while there is time to answer
+    loop.call_later(max(0.0, settings.drain_s - _ANSWERED_S), service.calibrating.stop)
     if rpc is not None:
         rpc.say_stopping()
     service.jobs.stop_all()

@@ -12,6 +12,7 @@ import sys
 import time
 
 from server.errors import GalleryInUse, StartError, StoreAway
+from server.gallery.address import address_of, file_of
 from server.gallery.store import Store
 from server.settings import Settings
 
@@ -27,7 +28,13 @@ def open_when_free(settings: Settings) -> Store:
     """
     said = ""
     waited = False
+    file: tuple[int, int] | None = None  # which SQLite file it waits for
     while True:
+        if waited and file != _file_of(settings):
+            raise StartError(
+                f"the gallery that this standby waited for is gone from {settings.place}; mount or restore "
+                "it, and start the standby again"
+            )
         try:
             store = Store(settings.place, settings.data)
         except (GalleryInUse, StoreAway) as error:
@@ -36,12 +43,24 @@ def open_when_free(settings: Settings) -> Store:
             reason = _reason(error)
             if reason != said:
                 log.warning("standby: %s; waiting until the gallery is free", reason)
+            if not waited:
+                file = _file_of(settings)
             said, waited = reason, True
             time.sleep(_EVERY_S)
             continue
         if waited:
             log.warning("standby: the gallery is free, taking over")
         return store
+
+
+def _file_of(settings: Settings) -> tuple[int, int] | None:
+    """Device and number of the SQLite file; None where there is none, as with PostgreSQL."""
+    file = file_of(address_of(settings.place))
+    try:
+        facts = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino) if facts is not None else None
 
 
 def end_by_signal() -> None:

@@ -309,6 +309,26 @@ def test_a_renamed_person_whose_new_name_others_bear_leaves_them_what_was_said(
         refused(app, calls.update(ids[3], {"identity": person}, None, None))
 
 
+def test_what_was_said_of_a_name_before_somebody_got_it_by_a_rename_stays_with_the_name(
+    service: Service, app: FastAPI, site: tuple[str, list[str]]
+) -> None:
+    name, ids = site
+    asyncio.run(service.enrolling.enroll(name, [picture(9)], [NewItem("door", "cy")]))
+    done(app, calls.person("different", name, "cy", other="bea"))
+    done(app, calls.person("different", name, "cy", item=ids[3]))
+    done(app, calls.update_items(name, {"identity": None}, None, {"identity": "cy"}, False, None))
+    renamed = parse.corrected(done(app, calls.person("rename", name, "ada", to="cy"))).entry
+    for facts in ({"other": "bea"}, {"item": ids[3]}):
+        back = parse.corrected(
+            done(app, calls.person("different", name, "cy", different=False, **facts))
+        ).entry
+        done(app, calls.undo(back))
+    done(app, calls.undo(renamed))
+    assert {n for _, n in denials(service, name)} == {"cy"}
+    done(app, calls.update(ids[3], {"identity": "ada"}, None, None))
+    done(app, calls.person("merge", name, "bea", into="ada"))
+
+
 def test_what_was_denied_holds_for_the_item_and_not_for_its_image_enrolled_again(
     service: Service, app: FastAPI
 ) -> None:

@@ -95,6 +95,30 @@ def test_a_standby_waits_for_a_database_that_goes_away_while_it_waits(
     store.close()
 
 
+def test_a_standby_makes_no_gallery_where_the_one_it_waited_for_is_gone(tmp_path: Path) -> None:
+    first = Store(tmp_path / "data")
+    waiting = Waiting(settings(tmp_path / "data", tmp_path))
+    time.sleep(0.8)
+    (tmp_path / "data").rename(tmp_path / "away")
+    assert waiting.joined() is None
+    assert "is gone from" in str(waiting.error)
+    assert not (tmp_path / "data" / "gallery.db").exists()
+    first.close()
+
+
+def test_a_standby_whose_role_may_not_use_the_gallery_ends_when_that_one_is_free(
+    postgres: PostgresProcess, tmp_path: Path
+) -> None:
+    place = postgres.new_database()
+    first = Store(place)
+    postgres.execute("CREATE ROLE stranger LOGIN")
+    waiting = Waiting(settings(place.replace("resight@", "stranger@"), tmp_path))
+    time.sleep(1.2)
+    first.close()
+    assert waiting.joined() is None
+    assert "permission denied" in str(waiting.error)
+
+
 def test_a_standby_does_not_wait_for_what_waiting_does_not_mend(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     waiting = Waiting(settings(tmp_path / "file", tmp_path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -40,12 +42,15 @@ def follow(db: sa.Connection, site: str, entry: int, made: Sequence[Change]) -> 
     bearers = sa.select(t.items.c.seq).where(t.items.c.site == site, t.items.c.identity == now)
     stays = bool(set(db.execute(bearers).scalars()) - items)
     known = {change.cell for change in made}
-    of_name = [cell for cell in _said_since(db, site, entry, now) if cell not in known]
+    said = {cell: before for cell, before in _said_since(db, site, entry, now).items() if cell not in known}
+    of_name = sorted(said, key=lambda cell: (cell.field, cell.seq or 0, cell.name, cell.other))
     to_name = [cell for cell in (_under(cell, now, back) for cell in of_name) if cell is not None]
     values = changes.read(db, site, [*of_name, *to_name])
     followed = []
     for cell in of_name:
         value, target = values.get(cell), _under(cell, now, back)
+        if value == said[cell]:  # as it was at that entry: it was said of somebody else who had the name then
+            continue
         if not value or target is None or target in known or (cell.field == "feature" and value not in items):
             continue
         followed.append(Change(target, values[target], value))
@@ -88,15 +93,17 @@ def _renames(db: sa.Connection, entry: int) -> bool:
     return False
 
 
-def _said_since(db: sa.Connection, site: str, entry: int, name: str) -> list[Cell]:
-    """What later entries changed of what is said of a name."""
+def _said_since(db: sa.Connection, site: str, entry: int, name: str) -> dict[Cell, Any]:
+    """What later entries changed of what is said of a name, with its value at the entry."""
     rows = t.journal_changes.c
     later = sa.select(t.journal.c.entry).where(t.journal.c.site == site, t.journal.c.entry > entry)
     of_name = sa.or_(rows.name == name, rows.other == name)
-    query = sa.select(rows.field, rows.seq, rows.name, rows.other).distinct()
+    query = sa.select(t.journal_changes)
     query = query.where(rows.entry.in_(later), rows.field.not_in(changes.LABELS), of_name)
-    cells = [Cell(row.field, row.seq, row.name, row.other) for row in db.execute(query)]
-    return sorted(cells, key=lambda cell: (cell.field, cell.seq or 0, cell.name, cell.other))
+    said: dict[Cell, Any] = {}
+    for row in db.execute(query.order_by(rows.entry)):
+        said.setdefault(Cell(row.field, row.seq, row.name, row.other), json.loads(row.before))
+    return said
 
 
 def _under(cell: Cell, name: str, to: str) -> Cell | None:

@@ -56,7 +56,12 @@ class Store:
             if isinstance(error, Problem):
                 raise StoreAway(error.detail) from error
             if isinstance(error, sa.exc.SQLAlchemyError):
-                raise StoreAway(f"{self.database.title} cannot be opened: {reason_of(error)}") from error
+                away = isinstance(
+                    error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+                )
+                raise (StoreAway if away else StartError)(
+                    f"{self.database.title} cannot be opened: {reason_of(error)}"
+                ) from error
             if isinstance(error, OSError):
                 raise StartError(f"{self.database.title} cannot be opened: {error.strerror}") from error
             raise
