@@ -46,7 +46,7 @@ def open_service(settings: Settings) -> Service:
         bundle = Bundle.load(settings.bundle)
     except BundleError as error:
         raise StartError(str(error)) from error
-    store = open_when_free(settings) if settings.standby else Store(settings.place, settings.data)
+    store = open_when_free(settings, bundle) if settings.standby else Store(settings.place, settings.data)
     try:
         return _open_behind(store, bundle, settings)
     except BaseException as error:

@@ -11,20 +11,26 @@ import signal
 import sys
 import time
 
-from server.errors import GalleryInUse, StartError, StoreAway
+import sqlalchemy as sa
+
+from reid.bundle import Bundle
+from server.errors import GalleryInUse, StartError, StoreAway, StoreUnavailable
 from server.gallery.address import address_of, file_of
+from server.gallery.database import Database
 from server.gallery.store import Store
+from server.gallery.versions import VersionRows
 from server.settings import Settings
 
 log = logging.getLogger("resight")
 _EVERY_S = 0.5
 
 
-def open_when_free(settings: Settings) -> Store:
+def open_when_free(settings: Settings, bundle: Bundle) -> Store:
     """The store, as soon as no other process has it.
 
     Raises StartError where it cannot be opened for another reason; but a database that stops answering later,
-    while this one waits, is waited for too.
+    while this one waits, is waited for too. Also raises it, before it waits, where the gallery is of another
+    model: taking over would end the server that serves it, and then this one could not.
     """
     said = ""
     waited = False
@@ -44,6 +50,7 @@ def open_when_free(settings: Settings) -> Store:
             if reason != said:
                 log.warning("standby: %s; waiting until the gallery is free", reason)
             if not waited:
+                _require_model(settings, bundle)
                 file = _file_of(settings)
             said, waited = reason, True
             time.sleep(_EVERY_S)
@@ -51,6 +58,28 @@ def open_when_free(settings: Settings) -> Store:
         if waited:
             log.warning("standby: the gallery is free, taking over")
         return store
+
+
+def _require_model(settings: Settings, bundle: Bundle) -> None:
+    """Raises StartError where a live version of the gallery that another server has is of another model.
+    A gallery that cannot be read as it is, like one that waits for a newer schema, is looked at later."""
+    if settings.reembed:
+        return
+    database = Database(settings.place)
+    versions = VersionRows(database)
+    try:
+        for live in versions.live():
+            profile = versions.profile(live.profile_id)
+            if profile is not None and profile.base != bundle.base_id:
+                raise StartError(
+                    f"site {live.site!r} of {database.title} was enrolled with another model than "
+                    f"{settings.bundle}, so this standby could not serve it; give it the bundle of the "
+                    "server that it waits for"
+                )
+    except (StoreUnavailable, sa.exc.SQLAlchemyError):
+        return
+    finally:
+        database.close()
 
 
 def _file_of(settings: Settings) -> tuple[int, int] | None:

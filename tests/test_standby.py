@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from resight_client import Client
 
 from benchmarks.failover import failover
 from benchmarks.postgres import PostgresProcess
-from benchmarks.serving import ServerProcess
+from benchmarks.serving import DEMO, ServerProcess
+from reid.bundle import Bundle
 from server.errors import StartError, StoreAway
 from server.gallery.store import Store
 from server.settings import Settings
 from server.standby import open_when_free
-from tests.tiny import make_tiny_bundle
+from tests.tiny import SPREAD, make_tiny_bundle, picture
 
 
 def settings(place: str | Path, folder: Path) -> Settings:
@@ -23,6 +26,11 @@ def settings(place: str | Path, folder: Path) -> Settings:
     if isinstance(place, Path):
         return Settings(bundle=folder, data=place, standby=True)
     return Settings(bundle=folder, data=folder / "standby", store=place, standby=True)
+
+
+@functools.cache
+def _bundle() -> Bundle:
+    return Bundle.load(DEMO)
 
 
 class Waiting:
@@ -37,7 +45,7 @@ class Waiting:
 
     def _run(self) -> None:
         try:
-            self.store = open_when_free(self.given)
+            self.store = open_when_free(self.given, _bundle())
         except BaseException as error:
             self.error = error
 
@@ -68,7 +76,7 @@ def test_a_standby_has_the_gallery_only_when_the_server_before_has_ended(
 def test_a_standby_of_a_free_gallery_starts_at_once_and_says_nothing(
     place: str | Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    open_when_free(settings(place, tmp_path)).close()
+    open_when_free(settings(place, tmp_path), _bundle()).close()
     assert "standby" not in caplog.text
 
 
@@ -117,6 +125,23 @@ def test_a_standby_whose_role_may_not_use_the_gallery_ends_when_that_one_is_free
     first.close()
     assert waiting.joined() is None
     assert "permission denied" in str(waiting.error)
+
+
+def test_a_standby_with_another_model_ends_before_it_could_end_the_server(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    one = make_tiny_bundle(tmp_path / "one").path
+    other = make_tiny_bundle(tmp_path / "other", spread=2 * SPREAD).path
+    with ServerProcess(one, tmp_path / "data", grpc_port=0) as first:
+        with Client(first.url) as client:
+            client.enroll("lobby", [picture(0)])
+        standby = ServerProcess(other, tmp_path / "data", grpc_port=0, standby="true")
+        standby.log = tmp_path / "standby.log"
+        standby.start()
+        assert standby.process is not None
+        assert standby.process.wait(60) == 1
+        assert "was enrolled with another model than" in standby.log.read_text()
+        assert first.is_ready()
 
 
 def test_a_standby_does_not_wait_for_what_waiting_does_not_mend(tmp_path: Path) -> None:
