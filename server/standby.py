@@ -70,7 +70,9 @@ def _require_model(settings: Settings, bundle: Bundle) -> None:
     try:
         for live in versions.live():
             profile = versions.profile(live.profile_id)
-            if profile is not None and profile.base != bundle.base_id:
+            # a model's own profile is known by its id, whether it is kept or not
+            base = profile.base if profile is not None else None
+            if base != bundle.base_id and live.profile_id != bundle.profile().id:
                 raise StartError(
                     f"site {live.site!r} of {database.title} was enrolled with another model than "
                     f"{settings.bundle}, so this standby could not serve it; give it the bundle of the "
