@@ -309,7 +309,7 @@ def test_the_setting_is_served_reported_and_there_again_after_a_restart(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"index": "flat"}, "'flat' is no index; choose exact, int8, HNSWn or IVFn"),
+        ({"index": "flat"}, "'flat' is no index; choose exact, int8, milvus, HNSWn or IVFn"),
         ({"index": "IVF0,SQ8"}, "is no index"),
         ({"index": "HNSW32,PQ16"}, "is no index"),
         ({"index": "int8", "search": "gpu"}, "int8 is for search=cpu"),

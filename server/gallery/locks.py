@@ -142,6 +142,10 @@ class SessionLock:
         """See Lock."""
         if self.session is not None:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
+                # PostgreSQL ends a session some time after it was closed here, and the lock only then
+                if not self.session.invalidated:
+                    self.session.execute(sa.text(f"SELECT pg_advisory_unlock({_KEY}, {_SCHEMA})"))
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self.session.close()
             self.session = None
 
