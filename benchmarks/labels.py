@@ -150,8 +150,6 @@ def _tail(crops: Crops, rows: np.ndarray) -> FalseAlarms:
 
 def answers(crops: Crops) -> None:
     """Prints what answers of a review queue are worth."""
-    site = crops.site
-    count = site.wrong.shape[1]
     print("\n| labelled | enrolled | answers | used | error | bias | Cllr |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for labelled in (32, 64):
@@ -159,12 +157,7 @@ def answers(crops: Crops) -> None:
             judged: dict[tuple[int, str], list[Judged]] = {}
             for seed in range(CHOICES):
                 rng = np.random.default_rng((seed, labelled))
-                order = rng.permutation(count)
-                strangers = min(count // 3, int(labelled * (1 - share) / share) + 1)
-                rest = order[labelled + strangers :]
-                enrolled = min(200, len(rest) // 2)
-                test = trial_of(site, rest[:enrolled], rest[enrolled : 2 * enrolled])
-                queue = _Queue(crops, order[:labelled], order[labelled : labelled + strangers], share, rng)
+                queue, test, enrolled = _drawn(crops, labelled, share, rng)
                 for key, found in queue.calibrations((50, 150)).items():
                     grown = enrolled / (labelled / 2)
                     judged.setdefault(key, []).append(Judged.of(moved(found, grown), test))
@@ -265,21 +258,28 @@ def _of_pairs(one: np.ndarray, two: np.ndarray, asked: np.ndarray, right: np.nda
     return Calibration(found.slope, found.intercept - float(np.log(len(one) / len(two))))
 
 
+def _drawn(crops: Crops, labelled: int, share: float, rng: np.random.Generator) -> tuple[_Queue, Trial, int]:
+    """The queue of some labelled people and of strangers, what its calibrations are judged by, and how many
+    people are enrolled there."""
+    count = crops.site.wrong.shape[1]
+    order = rng.permutation(count)
+    strangers = min(count // 3, int(labelled * (1 - share) / share) + 1)
+    rest = order[labelled + strangers :]
+    enrolled = min(200, len(rest) // 2)
+    test = trial_of(crops.site, rest[:enrolled], rest[enrolled : 2 * enrolled])
+    queue = _Queue(crops, order[:labelled], order[labelled : labelled + strangers], share, rng)
+    return queue, test, enrolled
+
+
 def answers_beside_tracks(crops: Crops, most: int = 150) -> None:
     """Prints what answers are worth beside names and tracks of one camera each."""
-    count = crops.site.wrong.shape[1]
     print("\n| labelled | enrolled | used | error | bias | Cllr |\n| --- | --- | --- | --- | --- | --- |")
     for labelled in (32, 64):
         for share in (0.2, 0.5, 0.8):
             judged: dict[str, list[Judged]] = {}
             for seed in range(CHOICES):
                 rng = np.random.default_rng((seed, labelled))
-                order = rng.permutation(count)
-                strangers = min(count // 3, int(labelled * (1 - share) / share) + 1)
-                rest = order[labelled + strangers :]
-                enrolled = min(200, len(rest) // 2)
-                test = trial_of(crops.site, rest[:enrolled], rest[enrolled : 2 * enrolled])
-                queue = _Queue(crops, order[:labelled], order[labelled : labelled + strangers], share, rng)
+                queue, test, enrolled = _drawn(crops, labelled, share, rng)
                 for name, found in queue.beside_tracks(most, rng).items():
                     judged.setdefault(name, []).append(Judged.of(moved(found, enrolled), test))
             for name, values in judged.items():

@@ -12,6 +12,7 @@ import pytest
 
 from server.calibration import of_labels
 from server.errors import Conflict, NotFound, Stopping
+from server.fields.calibration import Labels
 from server.reports import CalibrationReport
 from server.service import Service
 from server.sites import Site
@@ -164,7 +165,9 @@ def test_a_site_that_is_deleted_is_not_measured_on(service: Service, clients: Th
     ("site", "labels", "steps"),
     [(TWO_CAMERAS, "identity", 4), (ONE_CAMERA, "all", 5), (ONE_CAMERA, "tracklets", 4)],
 )
-def test_a_measurement_ends_at_any_of_its_steps(service: Service, site: str, labels: str, steps: int) -> None:
+def test_a_measurement_ends_at_any_of_its_steps(
+    service: Service, site: str, labels: Labels, steps: int
+) -> None:
     state = service.sites.get(site).state
     spaces = state.version.space_id, state.version.raw_space_id
 
@@ -175,7 +178,7 @@ def test_a_measurement_ends_at_any_of_its_steps(service: Service, site: str, lab
             if next(left, None) is None:
                 raise Stopping("the server is stopping")
 
-        of_labels(service.store, site, state.compare, *spaces, labels, check=check)  # type: ignore[arg-type]
+        of_labels(service.store, site, state.compare, *spaces, labels, check=check)
 
     for number in range(steps):
         with pytest.raises(Stopping):

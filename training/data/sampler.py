@@ -10,6 +10,17 @@ import numpy as np
 from training.data.records import DatasetError
 
 
+def crops_by_identity(labels: Sequence[int], p: int) -> dict[int, np.ndarray]:
+    """Record indices int64 [n] of each identity. Raises DatasetError for fewer than P identities."""
+    array = np.asarray(labels)
+    crops = {int(label): np.flatnonzero(array == label) for label in np.unique(array)}
+    if len(crops) < p:
+        raise DatasetError(
+            f"a batch needs {p} identities, the data has {len(crops)}; set batch_identities lower"
+        )
+    return crops
+
+
 class IdentitySampler:
     """Batches of exactly P identities with exactly K crops each.
 
@@ -39,12 +50,7 @@ class IdentitySampler:
     ) -> None:
         self.p, self.k, self.seed, self.prefer_cross_camera = p, k, seed, prefer_cross_camera
         self.cameras = np.asarray(cameras)
-        array = np.asarray(labels)
-        self.indices = {int(label): np.flatnonzero(array == label) for label in np.unique(array)}
-        if len(self.indices) < p:
-            raise DatasetError(
-                f"a batch needs {p} identities, the data has {len(self.indices)}; set batch_identities lower"
-            )
+        self.indices = crops_by_identity(labels, p)
         self.chunks = {label: max(1, len(idx) // k) for label, idx in self.indices.items()}
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from training.data.records import DatasetError
-from training.data.sampler import DomainSampler, IdentitySampler
+from training.data.sampler import DomainSampler, IdentitySampler, crops_by_identity
 
 KINDS = ("chunks", "identities", "identities-any-camera", "shuffle")
 
@@ -49,12 +49,8 @@ class UniformSampler:
         other_cameras: bool = True,
     ) -> None:
         self.p, self.k, self.seed, self.other_cameras = p, k, seed, other_cameras
-        self.cameras, array = np.asarray(cameras), np.asarray(labels)
-        self.crops = [np.flatnonzero(array == label) for label in np.unique(array)]
-        if len(self.crops) < p:
-            raise DatasetError(
-                f"a batch needs {p} identities, the data has {len(self.crops)}; set batch_identities lower"
-            )
+        self.cameras = np.asarray(cameras)
+        self.crops = list(crops_by_identity(labels, p).values())
 
     def __len__(self) -> int:
         """Batches of an epoch."""
